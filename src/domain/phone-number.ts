@@ -1,0 +1,155 @@
+import { areaCodesByRegion, nonGeographicAreaCodes } from "./geography/area-codes.ts";
+import { callingCodes } from "./geography/calling-codes.ts";
+
+const digitZero = 48;
+const digitNine = 57;
+const plus = 43;
+
+/**
+ * Whether the value is an E.164 number that could exist: a plus sign and ASCII digits, a calling code in use, and as
+ * many digits after it as numbers of that code can have (a number of +1 has ten, and its area code begins with 2 to
+ * 9). Whether anybody has been assigned the number plays no part: `+15550001234` is possible. Agrees with
+ * libphonenumber's `isPossibleNumber`, but for lengths over E.164's 15 digits.
+ */
+export function isPossibleE164(value: string): boolean {
+  const { length } = value;
+  if (length > 16 || value.charCodeAt(0) !== plus) {
+    return false;
+  }
+  let node = 0;
+  let lengths = 0;
+  let position = 1;
+  for (; position < length && lengths === 0; position++) {
+    const digit = value.charCodeAt(position) - digitZero;
+    if (!(digit >= 0 && digit <= 9)) {
+      return false;
+    }
+    node = branches[node * 10 + digit] ?? 0;
+    if (node === 0) {
+      return false;
+    }
+    lengths = possibleLengths[node] ?? 0;
+  }
+  if ((lengths & (1 << (length - position))) === 0) {
+    return false;
+  }
+  // Area codes begin with 2 to 9, or a prefix dialled within the plan would be taken for one.
+  if (node === northAmerica && value.charCodeAt(2) < digitZero + 2) {
+    return false;
+  }
+  for (; position < length; position++) {
+    const unit = value.charCodeAt(position);
+    if (unit < digitZero || unit > digitNine) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/**
+ * The ISO 3166-1 alpha-2 code of the country (or territory with a code of its own, such as `PR`) that a possible E.164
+ * number belongs to, as libphonenumber has it: `001` for calling codes of no country, such as +883. A number which
+ * is none of the smaller countries' goes to the main country of its calling code, so +1 with an area code that is not
+ * assigned is `US`. Undefined if the calling code is not in use.
+ */
+export function countryOf(e164: string): string | undefined {
+  let node = 0;
+  let country: string | undefined;
+  for (let position = 1; position < e164.length; position++) {
+    node = branches[node * 10 + e164.charCodeAt(position) - digitZero] ?? 0;
+    if (node === 0) {
+      break;
+    }
+    country = countries[node] ?? country;
+  }
+  return country;
+}
+
+/** The area code of a possible E.164 number of +1, assigned or not; undefined if it is toll-free or not of +1. */
+export function areaCodeOf(e164: string): string | undefined {
+  const areaCode = areaCodeNumber(e164);
+  return tollFree[areaCode] ? undefined : areaCodes[areaCode];
+}
+
+/**
+ * The region that an area code serves, a key that is unique across countries: the ISO 3166-2 code of a state or
+ * province, `US-NY`; joined where provinces share their area codes, `CA-NS/PE`; elsewhere in the plan the country or
+ * territory is one region, `JM`. Undefined if the code is not assigned to a place.
+ */
+export function regionOf(areaCode: string): string | undefined {
+  return regions.get(areaCode);
+}
+
+/**
+ * `toll_free` for the toll-free prefixes of +1 (800, 833, 844, 855, 866, 877, 888), else `long_code`: what can be
+ * told of a number from its digits.
+ */
+export function lineTypeOf(e164: string): "toll_free" | "long_code" {
+  return tollFree[areaCodeNumber(e164)] ? "toll_free" : "long_code";
+}
+
+/** The area code as a number, or -1 if the number is not of +1. */
+function areaCodeNumber(e164: string): number {
+  if (e164.charCodeAt(1) !== digitZero + 1) {
+    return -1;
+  }
+  return e164.charCodeAt(2) * 100 + e164.charCodeAt(3) * 10 + e164.charCodeAt(4) - digitZero * 111;
+}
+
+const tollFree: boolean[] = Array.from({ length: 1000 }, () => false);
+for (const prefix of [800, 833, 844, 855, 866, 877, 888]) {
+  tollFree[prefix] = true;
+}
+
+// Shared strings, so that telling an area code allocates nothing.
+const areaCodes: readonly string[] = Array.from({ length: 1000 }, (_, number) => String(number).padStart(3, "0"));
+
+const regions = new Map<string, string>();
+for (const [region, served] of Object.entries(areaCodesByRegion)) {
+  for (const areaCode of served.split(" ")) {
+    regions.set(areaCode, region);
+  }
+}
+
+// A tree of digits, grown from the calling code on: node n goes on with digit d at branches[n * 10 + d], 0 is the root
+// and means "no further". The last country met on the way is the number's.
+const branches: number[] = Array.from({ length: 10 }, () => 0);
+const countries: (string | undefined)[] = [undefined];
+/** By node at the end of a calling code: bit n is set if n digits may follow. */
+const possibleLengths: number[] = [0];
+
+function grow(digits: string, country: string): number {
+  let node = 0;
+  for (let position = 0; position < digits.length; position++) {
+    const branch = node * 10 + digits.charCodeAt(position) - digitZero;
+    let next = branches[branch] ?? 0;
+    if (next === 0) {
+      next = countries.length;
+      branches[branch] = next;
+      for (let digit = 0; digit < 10; digit++) {
+        branches.push(0);
+      }
+      countries.push(undefined);
+      possibleLengths.push(0);
+    }
+    node = next;
+  }
+  countries[node] = country;
+  return node;
+}
+
+for (const { code, countries: sharing, lengths, leadingDigits } of callingCodes) {
+  const end = grow(code, sharing[0] ?? "001");
+  possibleLengths[end] = lengths.reduce((bits, length) => bits | (1 << length), 0);
+  for (const [country, beginnings] of Object.entries(leadingDigits ?? {})) {
+    for (const beginning of beginnings.split(" ")) {
+      grow(code + beginning, country);
+    }
+  }
+}
+for (const [region, served] of [...Object.entries(areaCodesByRegion), ...Object.entries(nonGeographicAreaCodes)]) {
+  for (const areaCode of served.split(" ")) {
+    grow(`1${areaCode}`, region.slice(0, 2));
+  }
+}
+const northAmerica = branches[1];

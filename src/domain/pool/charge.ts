@@ -1,0 +1,55 @@
+import type { Pick } from "./decide.ts";
+import { dayOf, hasRoom, type Pool, reclassify, reorder, type Slot } from "./pool.ts";
+import { turn, type Wheel } from "./wheel.ts";
+
+/** What a charge did, to be undone when its commit fails. */
+export type Charge = {
+  readonly slot: number;
+  /** The slot as it was charged: a number that was reloaded since has another, and nothing is undone then. */
+  readonly known: Slot;
+  readonly segments: number;
+  readonly before: { readonly nextFree: number; readonly lastUsed: number };
+  readonly after: { readonly nextFree: number; readonly lastUsed: number };
+  /** The wheel that was turned; undefined when it was not. */
+  readonly wheel: Wheel | undefined;
+};
+
+/** Books a pick: the number is busy for the message's segments, was used last, and the wheel turns if the weights chose. */
+export function charge(pool: Pool, pick: Pick, segments: number): Charge {
+  const { slot } = pick;
+  const known = pool.slots[slot] as Slot;
+  const before = { nextFree: pool.nextFree[slot] as number, lastUsed: pool.lastUsed[slot] as number };
+  const after = { nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime, lastUsed: ++pool.sequence };
+  pool.nextFree[slot] = after.nextFree;
+  pool.lastUsed[slot] = after.lastUsed;
+  const today = dayOf(pool.now);
+  known.usedToday = (known.day === today ? known.usedToday : 0) + segments;
+  known.day = today;
+  known.unreported += 1;
+  settle(pool, slot, known);
+  const wheel = pick.rule === "weights" ? pool.wheel : undefined;
+  if (wheel !== undefined) turn(wheel, known.type);
+  return { slot, known, segments, before, after, wheel };
+}
+
+/** Takes a charge back. Charges that were made since stay. */
+export function undo(pool: Pool, charged: Charge): void {
+  const { slot, known, segments, before, after } = charged;
+  if (charged.wheel !== undefined && charged.wheel === pool.wheel) turn(charged.wheel, known.type, -1);
+  if (pool.slots[slot] !== known) return;
+  const isLast = pool.nextFree[slot] === after.nextFree;
+  pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
+  if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
+  known.usedToday = Math.max(0, known.usedToday - segments);
+  known.unreported = Math.max(0, known.unreported - 1);
+  reclassify(pool, slot);
+}
+
+function settle(pool: Pool, slot: number, known: Slot): void {
+  const stays =
+    known.cause === undefined &&
+    hasRoom(pool, slot, 1) &&
+    (known.standing.standing === "healthy" || !pool.settings?.skipUnhealthy);
+  if (stays) reorder(pool, slot);
+  else reclassify(pool, slot);
+}

@@ -1,0 +1,181 @@
+import { before, type Heap, smallest, smallestThat } from "./heap.ts";
+import { type Cause, dayOf, hasRoom, nextMidnight, type Pool, QUEUE_TIME, type Slot, waitOf } from "./pool.ts";
+import { LONG_CODE, nextType, TOLL_FREE } from "./wheel.ts";
+
+/** What a pool is asked: a sender for one message. */
+export type PickRequest = {
+  /** Segments of the message, 1 to 10. */
+  readonly segments: number;
+  /** The number that the caller named, by id. Nothing else is looked at then. */
+  readonly from?: string | undefined;
+  /** The recipient's mapped number, by id, with the number's generation when it was mapped. */
+  readonly sticky?: { readonly numberId: string; readonly generation: number } | undefined;
+  /** The recipient's geography; undefined where it has none. Looked at only under geomatch. */
+  readonly near?: Near | undefined;
+};
+
+/** Where a recipient is. */
+export type Near = {
+  readonly areaCode: string;
+  readonly overlays: readonly string[];
+  readonly region: string | undefined;
+};
+
+export type Rule = "from" | "sticky" | "geomatch" | "weights" | "leastLoaded";
+export type Tier = "areaCode" | "overlay" | "region" | "any";
+
+/** How a pool stood at a decision: its numbers, those that could have sent to a new recipient, and the others by cause. */
+export type Standings = {
+  readonly poolSize: number;
+  readonly eligible: number;
+  readonly passedOver: Readonly<Record<Cause, number>>;
+};
+
+/** A number was found. `waitTime` is what the message will wait in its queue, milliseconds. */
+export type Pick = Standings & {
+  readonly kind: "pick";
+  readonly slot: number;
+  readonly rule: Rule;
+  readonly tier: Tier | undefined;
+  /** The recipient's sticky sender is merely full; its mapping stays. */
+  readonly standsIn: boolean;
+  readonly waitTime: number;
+};
+
+/** No number was found. `full` with the milliseconds until there is room, when any candidate was merely full. */
+export type PickRefusal = Standings & {
+  readonly kind: "refuse";
+  readonly because:
+    | "full"
+    | "poolOff"
+    | "noNumbers"
+    | "nothingUsable"
+    | "fromUnknown"
+    | "fromPaused"
+    | "fromUnhealthy";
+  readonly retryAfter: number | undefined;
+};
+
+/**
+ * Picks the sender of one message without changing the pool. Order: what may send at all, then the sticky sender, then
+ * geography, then the weights, then the least loaded number, which is also the one used longest ago.
+ */
+export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
+  if (request.from !== undefined) return decideFrom(pool, request.from, request.segments);
+  if (pool.settings === undefined) return refuse(pool, "poolOff");
+  if (pool.byId.size === 0) return refuse(pool, "noNumbers");
+
+  let standsIn = false;
+  if (pool.settings.stickySender && request.sticky !== undefined) {
+    const slot = stickySlot(pool, request.sticky);
+    if (slot !== undefined) {
+      if (isFreeFor(pool, slot, request.segments)) return pick(pool, slot, "sticky", undefined, false);
+      standsIn = true;
+    }
+  }
+  const near = pool.settings.geomatch ? request.near : undefined;
+  const match = near === undefined ? undefined : nearest(pool, near, request.segments);
+  if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, standsIn);
+
+  const tier = near === undefined ? undefined : "any";
+  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], request.segments);
+  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], request.segments);
+  if (longCode !== undefined && tollFree !== undefined) {
+    const slot = nextType(pool.wheel) === LONG_CODE ? longCode : tollFree;
+    return pick(pool, slot, "weights", tier, standsIn);
+  }
+  const only = longCode ?? tollFree;
+  if (only !== undefined) return pick(pool, only, "leastLoaded", tier, standsIn);
+  const wait = timeToRoom(pool, request.segments);
+  return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
+}
+
+function decideFrom(pool: Pool, id: string, segments: number): Pick | PickRefusal {
+  const slot = pool.byId.get(id);
+  if (slot === undefined) return refuse(pool, "fromUnknown");
+  const { number, standing } = pool.slots[slot] as Slot;
+  if (number.state === "paused") return refuse(pool, "fromPaused");
+  if (pool.settings?.skipUnhealthy && standing.standing === "unhealthy") return refuse(pool, "fromUnhealthy");
+  if (hasRoom(pool, slot, segments)) return pick(pool, slot, "from", undefined, false);
+  return refuse(pool, "full", untilRoom(pool, slot, segments));
+}
+
+/** The mapped number's slot, unless the mapping is void or its number may not send at all. */
+function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): number | undefined {
+  const slot = pool.byId.get(sticky.numberId);
+  if (slot === undefined) return undefined;
+  const { number, cause, standing } = pool.slots[slot] as Slot;
+  if (number.generation !== sticky.generation || cause === "weightZero" || cause === "paused") return undefined;
+  return pool.settings?.skipUnhealthy && standing.standing === "unhealthy" ? undefined : slot;
+}
+
+/** Whether a sticky sender can take the message now. One on trial whose last message is unreported is as busy as a full one. */
+function isFreeFor(pool: Pool, slot: number, segments: number): boolean {
+  const { standing, unreported } = pool.slots[slot] as Slot;
+  if (pool.settings?.skipUnhealthy && standing.standing === "trial" && unreported > 0) return false;
+  return hasRoom(pool, slot, segments);
+}
+
+function nearest(pool: Pool, near: Near, segments: number): { slot: number; tier: Tier } | undefined {
+  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments);
+  if (same !== undefined) return { slot: same, tier: "areaCode" };
+  let overlay: number | undefined;
+  for (const areaCode of near.overlays) {
+    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments);
+    if (slot === undefined) continue;
+    if (overlay === undefined || before(pool.candidates[LONG_CODE].order, slot, overlay)) overlay = slot;
+  }
+  if (overlay !== undefined) return { slot: overlay, tier: "overlay" };
+  if (near.region === undefined) return undefined;
+  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments);
+  return region === undefined ? undefined : { slot: region, tier: "region" };
+}
+
+/** Candidates have room for one segment; for a longer message the first of them may still be too full or too slow. */
+function firstWithRoom(pool: Pool, heap: Heap | undefined, segments: number): number | undefined {
+  if (heap === undefined) return undefined;
+  const root = smallest(heap);
+  if (root === undefined || segments === 1 || hasRoom(pool, root, segments)) return root;
+  return smallestThat(heap, (slot) => hasRoom(pool, slot, segments), pool.now + QUEUE_TIME);
+}
+
+/** Milliseconds until a candidate has room for so many segments; undefined when none will have by waiting for its queue or day. */
+function timeToRoom(pool: Pool, segments: number): number | undefined {
+  let least: number | undefined;
+  for (const heap of [pool.full, pool.candidates[LONG_CODE], pool.candidates[TOLL_FREE]]) {
+    const slot = smallest(heap);
+    if (slot !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, untilRoom(pool, slot, segments));
+  }
+  if (least !== undefined || pool.passedOver.dailyLimit === 0) return least;
+  return nextMidnight(pool.now) - pool.now;
+}
+
+function untilRoom(pool: Pool, slot: number, segments: number): number {
+  const { segmentTime, number, usedToday, day } = pool.slots[slot] as Slot;
+  const queue = (pool.nextFree[slot] as number) + segments * segmentTime - QUEUE_TIME - pool.now;
+  if (number.dailyLimit === undefined || (day === dayOf(pool.now) ? usedToday : 0) + segments <= number.dailyLimit) return Math.max(0, queue);
+  return Math.max(queue, nextMidnight(pool.now) - pool.now);
+}
+
+function eligible(pool: Pool): number {
+  return pool.candidates[LONG_CODE].items.length + pool.candidates[TOLL_FREE].items.length;
+}
+
+function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, standsIn: boolean): Pick {
+  return {
+    kind: "pick",
+    slot,
+    rule,
+    tier,
+    standsIn,
+    waitTime: waitOf(pool, slot),
+    poolSize: pool.byId.size,
+    eligible: eligible(pool),
+    passedOver: { ...pool.passedOver },
+  };
+}
+
+function refuse(pool: Pool, because: PickRefusal["because"], retryAfter?: number): PickRefusal {
+  const passedOver = { ...pool.passedOver };
+  return { kind: "refuse", because, retryAfter, poolSize: pool.byId.size, eligible: eligible(pool), passedOver };
+}

@@ -1,0 +1,98 @@
+/** How a text travels: its alphabet on the air, the parts it is sent in, and its length as people count it. */
+export interface Segments {
+  readonly encoding: "GSM-7" | "UCS-2";
+  /** At least 1 (the empty text is one message too); no upper limit is applied here. */
+  readonly parts: number;
+  /**
+   * Unicode code points: a surrogate pair is one, and so is a character of GSM-7's extension table; CR LF are two, a
+   * combining mark, a joiner and a variation selector one each.
+   */
+  readonly numChars: number;
+}
+
+/** A text that GSM-7 was demanded for and that has a character outside of it; the first such character. */
+export interface Unencodable {
+  readonly unencodable: string;
+}
+
+/**
+ * Splits a text as the network does (3GPP TS 23.038 and 23.040): 160 septets in a single GSM-7 message, 153 in each
+ * of several parts; 70 and 67 code units in UCS-2. A part ends early rather than splitting a character of the
+ * extension table, which takes two septets, or a surrogate pair. `auto` takes GSM-7 if every character is in it; no
+ * character is ever replaced by a similar one.
+ */
+export function segment(text: string, encoding: "auto" | "gsm7" | "ucs2"): Segments | Unencodable {
+  if (encoding === "ucs2") {
+    return segmentUcs2(text);
+  }
+  const { length } = text;
+  let septets = 0;
+  let parts = 1;
+  let room = 153;
+  for (let position = 0; position < length; position++) {
+    const width = septetsOf(text.charCodeAt(position));
+    if (width === 0) {
+      return encoding === "auto"
+        ? segmentUcs2(text)
+        : { unencodable: String.fromCodePoint(text.codePointAt(position) ?? 0) };
+    }
+    septets += width;
+    room -= width;
+    if (room < 0) {
+      parts++;
+      room = 153 - width;
+    }
+  }
+  return { encoding: "GSM-7", parts: septets <= 160 ? 1 : parts, numChars: length };
+}
+
+function segmentUcs2(text: string): Segments {
+  const { length } = text;
+  let numChars = length;
+  let parts = 1;
+  let room = 67;
+  for (let position = 0; position < length; position++) {
+    let width = 1;
+    if (isPair(text, position)) {
+      width = 2;
+      position++;
+      numChars--;
+    }
+    room -= width;
+    if (room < 0) {
+      parts++;
+      room = 67 - width;
+    }
+  }
+  return { encoding: "UCS-2", parts: length <= 70 ? 1 : parts, numChars };
+}
+
+function isPair(text: string, position: number): boolean {
+  return (text.charCodeAt(position) & 0xfc00) === 0xd800 && (text.charCodeAt(position + 1) & 0xfc00) === 0xdc00;
+}
+
+// In the order of 3GPP TS 23.038, sixteen to a line; the escape to the extension table, which is no character, is left out.
+const defaultAlphabet =
+  "@£$¥èéùìòÇ\nØø\rÅå" +
+  "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ" +
+  " !\"#¤%&'()*+,-./" +
+  "0123456789:;<=>?" +
+  "¡ABCDEFGHIJKLMNO" +
+  "PQRSTUVWXYZÄÖÑÜ§" +
+  "¿abcdefghijklmno" +
+  "pqrstuvwxyzäöñüà";
+const extensionTable = "\f^{}\\[~]|€";
+
+/** Septets by code unit, up to the euro sign, the highest of all. */
+const septetWidths = new Uint8Array("€".charCodeAt(0) + 1);
+for (const character of defaultAlphabet) {
+  septetWidths[character.charCodeAt(0)] = 1;
+}
+for (const character of extensionTable) {
+  septetWidths[character.charCodeAt(0)] = 2;
+}
+
+/** Septets that a code unit takes in GSM-7; 0 if it is not in it. */
+function septetsOf(unit: number): number {
+  return unit < septetWidths.length ? (septetWidths[unit] ?? 0) : 0;
+}
