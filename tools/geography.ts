@@ -6,8 +6,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-type Pattern = readonly [pattern: string, lengths?: readonly number[]] | 0 | null;
-
 /** One numbering plan of libphonenumber-js, an array whose places are documented in its METADATA.md. */
 type Plan = readonly unknown[];
 
@@ -25,7 +23,9 @@ const { deserialize } = createRequire(require.resolve("libphonenumber-geo-carrie
 const planOf = (country: string): Plan => metadata.countries[country] ?? [];
 const lengthsOf = (plan: Plan) => plan[3] as readonly number[];
 const leadingDigitsOf = (plan: Plan) => plan[10] as string | 0;
-const typesOf = (plan: Plan) => ((plan[11] ?? []) as readonly Pattern[]).flatMap((type) => (type?.[0] ? [type[0]] : []));
+/** Patterns of the kinds of number, that of fixed lines first. */
+const patternsOf = (plan: Plan) =>
+  (plan[11] as readonly ([pattern: string] | 0 | null)[]).map((kind) => (kind ? kind[0] : "")).filter(Boolean);
 
 /** Code and English name of every state and province, the name as libphonenumber's geocoding writes it. */
 const states: Readonly<Record<string, readonly string[]>> = {
@@ -172,12 +172,13 @@ function wrapped(line: string): string {
   if (line.length <= 114 || line.includes("\n")) {
     return line;
   }
-  const [name, items] = line.slice(0, -1).split("[");
-  return `${name}[\n${items?.split(", ").map((item) => `      ${item},\n`).join("")}    ]`;
+  const [name, items = ""] = line.slice(0, -1).split("[");
+  return `${name}[\n      ${items.replaceAll(", ", ",\n      ")},\n    ]`;
 }
 
 function record(entries: Map<string, readonly string[]>): string {
-  const lines = [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, values]) => {
+  const sorted = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
+  const lines = sorted.map(([key, values]) => {
     const name = /^[A-Z]+$/.test(key) ? key : `"${key}"`;
     const value = `"${values.join(" ")}",`;
     return `  ${name}:${name.length + value.length > 112 ? "\n    " : " "}${value}\n`;
@@ -197,8 +198,8 @@ function nanpCountryOf(areaCode: string): { readonly country?: string; readonly 
   }
   const undivided = countries.filter((country) => !leadingDigitsOf(planOf(country)));
   const begins = (pattern: string) => beginning(pattern).test(areaCode);
-  const local = undivided.find((country) => typesOf(planOf(country)).slice(0, 1).some(begins));
-  const country = local ?? undivided.find((other) => typesOf(planOf(other)).some(begins));
+  const local = undivided.find((country) => patternsOf(planOf(country)).slice(0, 1).some(begins));
+  const country = local ?? undivided.find((other) => patternsOf(planOf(other)).some(begins));
   return { ...(country && { country }), geographic: local !== undefined };
 }
 
@@ -249,20 +250,20 @@ function leadingDigits(code: string, countries: readonly string[]): Map<string, 
   const deepest = 7;
   const claims = countries.map((country) => {
     const leading = leadingDigitsOf(planOf(country));
-    const patterns = leading ? [`(?:${leading})\\d*`] : typesOf(planOf(country));
-    return { country, patterns: patterns.map(beginning), certain: leading && new RegExp(`^(?:${leading})`) };
+    const patterns = leading ? [`(?:${leading})\\d*`] : patternsOf(planOf(country));
+    return { country, patterns: patterns.map(beginning), certain: leading ? new RegExp(`^(?:${leading})`) : undefined };
   });
 
   type Tree = string | undefined | readonly Tree[];
   const grow = (digits: string): Tree => {
     const fitting = claims.filter(({ patterns }) => patterns.some((pattern) => pattern.test(digits)));
     const first = fitting[0];
-    if (fitting.length < 2 || digits.length === deepest || (first?.certain && first.certain.test(digits))) {
+    if (fitting.length < 2 || digits.length === deepest || first?.certain?.test(digits)) {
       return first?.country;
     }
     const branches = Array.from({ length: 10 }, (_, digit) => grow(digits + digit));
-    const different = new Set(branches.filter((branch) => branch !== undefined));
-    return different.size < 2 ? [...different][0] : branches;
+    const [branch, ...others] = new Set(branches.filter((branch) => branch !== undefined));
+    return others.length > 0 || typeof branch === "object" ? branches : branch;
   };
   const collect = (tree: Tree, digits: string): void => {
     if (typeof tree === "object") {

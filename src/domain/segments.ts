@@ -30,7 +30,7 @@ export function segment(text: string, encoding: "auto" | "gsm7" | "ucs2"): Segme
   let parts = 1;
   let room = 153;
   for (let position = 0; position < length; position++) {
-    const width = septetsOf(text.charCodeAt(position));
+    const width = septetWidths[text.charCodeAt(position)] ?? 0;
     if (width === 0) {
       return encoding === "auto"
         ? segmentUcs2(text)
@@ -48,23 +48,21 @@ export function segment(text: string, encoding: "auto" | "gsm7" | "ucs2"): Segme
 
 function segmentUcs2(text: string): Segments {
   const { length } = text;
-  let numChars = length;
-  let parts = 1;
-  let room = 67;
+  let pairs = 0;
   for (let position = 0; position < length; position++) {
-    let width = 1;
     if (isPair(text, position)) {
-      width = 2;
+      pairs++;
       position++;
-      numChars--;
-    }
-    room -= width;
-    if (room < 0) {
-      parts++;
-      room = 67 - width;
     }
   }
-  return { encoding: "UCS-2", parts: length <= 70 ? 1 : parts, numChars };
+  let parts = 1;
+  for (let end = 67; end < length; end += 67) {
+    parts++;
+    if (isPair(text, end - 1)) {
+      end--;
+    }
+  }
+  return { encoding: "UCS-2", parts: length <= 70 ? 1 : parts, numChars: length - pairs };
 }
 
 function isPair(text: string, position: number): boolean {
@@ -83,16 +81,11 @@ const defaultAlphabet =
   "pqrstuvwxyzäöñüà";
 const extensionTable = "\f^{}\\[~]|€";
 
-/** Septets by code unit, up to the euro sign, the highest of all. */
-const septetWidths = new Uint8Array("€".charCodeAt(0) + 1);
+/** Septets that a code unit takes in GSM-7; 0 if it is not in it. */
+const septetWidths = new Uint8Array(0x10000);
 for (const character of defaultAlphabet) {
   septetWidths[character.charCodeAt(0)] = 1;
 }
 for (const character of extensionTable) {
   septetWidths[character.charCodeAt(0)] = 2;
-}
-
-/** Septets that a code unit takes in GSM-7; 0 if it is not in it. */
-function septetsOf(unit: number): number {
-  return unit < septetWidths.length ? (septetWidths[unit] ?? 0) : 0;
 }

@@ -191,7 +191,7 @@ export const callingCodes: readonly CallingCode[] = [
     lengths: [9],
     countries: ["RE", "YT"],
     leadingDigits: {
-      YT: "289 29 63 73 938 948 979",
+      YT: "2689 269 63 7093 9398 9478 9769",
     },
   },
   { code: "263", lengths: [7, 9, 10], countries: ["ZW"] },
@@ -265,8 +265,8 @@ export const callingCodes: readonly CallingCode[] = [
     lengths: [9],
     countries: ["GP", "BL", "MF"],
     leadingDigits: {
-      BL: "5027 5029 5051 5052 5087",
-      MF: "5000 5007 5009 5013 5030 5043 5050 5056 5058 5077 5079",
+      BL: "59027 59029 59051 59052 59087",
+      MF: "59000 59007 59009 59013 59030 59043 59050 59056 59058 59077 59079",
     },
   },
   { code: "591", lengths: [8, 9], countries: ["BO"] },

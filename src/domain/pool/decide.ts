@@ -10,6 +10,8 @@ export type PickRequest = {
   readonly from?: string | undefined;
   /** The recipient's mapped number, by id, with the number's generation when it was mapped. */
   readonly sticky?: { readonly numberId: string; readonly generation: number } | undefined;
+  /** A number that must not be picked, by id: the recipient itself. */
+  readonly except?: string | undefined;
   /** The recipient's geography; undefined where it has none. Looked at only under geomatch. */
   readonly near?: Near | undefined;
 };
@@ -65,21 +67,22 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   if (pool.settings === undefined) return refuse(pool, "poolOff");
   if (pool.byId.size === 0) return refuse(pool, "noNumbers");
 
+  const except = request.except === undefined ? undefined : pool.byId.get(request.except);
   let standsIn = false;
   if (pool.settings.stickySender && request.sticky !== undefined) {
     const slot = stickySlot(pool, request.sticky);
-    if (slot !== undefined) {
+    if (slot !== undefined && slot !== except) {
       if (isFreeFor(pool, slot, request.segments)) return pick(pool, slot, "sticky", undefined, false);
       standsIn = true;
     }
   }
   const near = pool.settings.geomatch ? request.near : undefined;
-  const match = near === undefined ? undefined : nearest(pool, near, request.segments);
+  const match = near === undefined ? undefined : nearest(pool, near, request.segments, except);
   if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, standsIn);
 
   const tier = near === undefined ? undefined : "any";
-  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], request.segments);
-  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], request.segments);
+  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], request.segments, except);
+  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], request.segments, except);
   if (longCode !== undefined && tollFree !== undefined) {
     const slot = nextType(pool.wheel) === LONG_CODE ? longCode : tollFree;
     return pick(pool, slot, "weights", tier, standsIn);
@@ -116,27 +119,37 @@ function isFreeFor(pool: Pool, slot: number, segments: number): boolean {
   return hasRoom(pool, slot, segments);
 }
 
-function nearest(pool: Pool, near: Near, segments: number): { slot: number; tier: Tier } | undefined {
-  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments);
+function nearest(
+  pool: Pool,
+  near: Near,
+  segments: number,
+  except: number | undefined,
+): { slot: number; tier: Tier } | undefined {
+  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments, except);
   if (same !== undefined) return { slot: same, tier: "areaCode" };
   let overlay: number | undefined;
   for (const areaCode of near.overlays) {
-    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments);
+    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, except);
     if (slot === undefined) continue;
     if (overlay === undefined || before(pool.candidates[LONG_CODE].order, slot, overlay)) overlay = slot;
   }
   if (overlay !== undefined) return { slot: overlay, tier: "overlay" };
   if (near.region === undefined) return undefined;
-  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments);
+  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments, except);
   return region === undefined ? undefined : { slot: region, tier: "region" };
 }
 
 /** Candidates have room for one segment; for a longer message the first of them may still be too full or too slow. */
-function firstWithRoom(pool: Pool, heap: Heap | undefined, segments: number): number | undefined {
+function firstWithRoom(
+  pool: Pool,
+  heap: Heap | undefined,
+  segments: number,
+  except: number | undefined,
+): number | undefined {
   if (heap === undefined) return undefined;
   const root = smallest(heap);
-  if (root === undefined || segments === 1 || hasRoom(pool, root, segments)) return root;
-  return smallestThat(heap, (slot) => hasRoom(pool, slot, segments), pool.now + QUEUE_TIME);
+  if (root === undefined || (root !== except && (segments === 1 || hasRoom(pool, root, segments)))) return root;
+  return smallestThat(heap, (slot) => slot !== except && hasRoom(pool, slot, segments), pool.now + QUEUE_TIME);
 }
 
 /** Milliseconds until a candidate has room for so many segments; undefined when none will have by waiting for its queue or day. */

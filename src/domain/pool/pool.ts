@@ -182,12 +182,15 @@ export function changeSettings(pool: Pool, settings: PoolSettings | undefined): 
   for (const slot of pool.byId.values()) reclassify(pool, slot);
 }
 
-/** Books the outcome of one message: its counts for the next decision, and that it is not unreported any more. */
-export function bookOutcome(pool: Pool, id: string, health: HealthCounts, reported: number): void {
+/**
+ * Books an outcome: the number's new counts (undefined: as they were), and how many messages are not unreported any more.
+ * Unknown ids have nothing to book.
+ */
+export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undefined, reported: number): void {
   const slot = pool.byId.get(id);
-  if (slot === undefined) return;
+  if (slot === undefined || (health === undefined && reported === 0)) return;
   const known = pool.slots[slot] as Slot;
-  known.number = { ...known.number, health };
+  if (health !== undefined) known.number = { ...known.number, health };
   known.unreported = Math.max(0, known.unreported - reported);
   reclassify(pool, slot);
 }

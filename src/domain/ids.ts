@@ -1,0 +1,41 @@
+/** Gives ids: UUIDs of version 7 whose order as text is the order in which they were given. */
+export type Ids = (now: number) => string;
+
+/**
+ * Ids from a source of random bytes. Within one millisecond, and when the clock steps back, the 12 bits after the time count up, so
+ * that one process never gives an id that sorts before an earlier one.
+ */
+export function createIds(random: (bytes: number) => Uint8Array): Ids {
+  let time = 0;
+  let count = 0;
+  let pool = new Uint8Array(0);
+  let used = 0;
+  return (now) => {
+    if (now > time) {
+      time = now;
+      count = 0;
+    } else {
+      count += 1;
+      if (count > 0xfff) {
+        time += 1;
+        count = 0;
+      }
+    }
+    // Random bytes are drawn in bulk: one call for each id would cost more than everything else here.
+    if (used + 8 > pool.length) {
+      pool = random(8 * 512);
+      used = 0;
+    }
+    let tail = "";
+    for (let index = 0; index < 8; index += 1) {
+      const byte = pool[used + index] as number;
+      tail += HEX[index === 0 ? (byte & 0x3f) | 0x80 : byte];
+      if (index === 1) tail += "-";
+    }
+    used += 8;
+    const head = time.toString(16).padStart(12, "0");
+    return `${head.slice(0, 8)}-${head.slice(8)}-7${count.toString(16).padStart(3, "0")}-${tail}`;
+  };
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -1,0 +1,101 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { HealthChange } from "./health.ts";
+import type { MessageError, MessageStatus } from "./message.ts";
+
+/** What a carrier said about a message, or failed to say. */
+export type Report =
+  | { readonly kind: "accepted"; readonly at: number; readonly carrierMessageId: string }
+  | { readonly kind: "refused"; readonly at: number; readonly error: MessageError; readonly carrierCode: string }
+  | { readonly kind: "unanswered"; readonly at: number }
+  | { readonly kind: "delivered"; readonly at: number }
+  | { readonly kind: "failed"; readonly at: number; readonly error: MessageError; readonly carrierCode: string };
+
+/** The part of a message that reports change. */
+export type Progress = {
+  readonly status: MessageStatus;
+  readonly sentAt: number | undefined;
+  readonly completedAt: number | undefined;
+  readonly error: MessageError | undefined;
+};
+
+/** What a report did: the message's new progress (undefined: nothing), and what the sender's health learns from it. */
+export type Effect = {
+  readonly progress: Progress | undefined;
+  readonly health: HealthChange | undefined;
+  /** 1 when the message was unreported until now, else 0. */
+  readonly reported: 0 | 1;
+};
+
+/** The stronger of two reports settles a message, in whatever order they come. */
+const STRENGTH: Record<MessageStatus, number> = {
+  scheduled: 0,
+  queued: 0,
+  sending: 0,
+  sent: 1,
+  delivery_unconfirmed: 2,
+  expired: 2,
+  cancelled: 2,
+  sending_failed: 2,
+  delivery_failed: 3,
+  delivered: 4,
+};
+
+/** Failures that count against the sender, and whether as spam. The others speak of the recipient, the content or the network. */
+const SENDERS_FAULT = new Map<ErrorReason, { readonly spam: 0 | 1 }>([
+  [ErrorReason.BLOCKED_AS_SPAM_TEMPORARY, { spam: 1 }],
+  [ErrorReason.BLOCKED_AS_SPAM_PERMANENT, { spam: 0 }],
+  [ErrorReason.UNDELIVERABLE, { spam: 0 }],
+  [ErrorReason.INVALID_MESSAGING_SOURCE, { spam: 0 }],
+]);
+
+/** What a report does to a message. Repeats and weaker reports do nothing. */
+export function apply(progress: Progress, report: Report): Effect {
+  const status = statusOf(report);
+  const sentAt = progress.sentAt ?? (report.kind === "refused" || report.kind === "unanswered" ? undefined : report.at);
+  if (STRENGTH[status] <= STRENGTH[progress.status]) {
+    // An answer that comes after its receipt still tells when the carrier took the message.
+    const late = report.kind === "accepted" && sentAt !== progress.sentAt;
+    return { progress: late ? { ...progress, sentAt } : undefined, health: undefined, reported: 0 };
+  }
+  const error = "error" in report ? report.error : undefined;
+  const completedAt = status === "sent" ? undefined : report.at;
+  const before = evidence(progress.status, progress.error);
+  const after = evidence(status, error);
+  return {
+    progress: { status, sentAt, completedAt, error },
+    health: difference(before, after),
+    reported: STRENGTH[progress.status] < 2 && STRENGTH[status] >= 2 ? 1 : 0,
+  };
+}
+
+function statusOf(report: Report): MessageStatus {
+  switch (report.kind) {
+    case "accepted":
+      return "sent";
+    case "refused":
+      return "sending_failed";
+    case "unanswered":
+      return "delivery_unconfirmed";
+    case "delivered":
+      return "delivered";
+    case "failed":
+      return "delivery_failed";
+  }
+}
+
+function evidence(status: MessageStatus, error: MessageError | undefined): HealthChange | undefined {
+  if (status === "delivered") return { delivered: 1, failed: 0, spam: 0, inbound: 0 };
+  if (status !== "delivery_failed" && status !== "sending_failed") return undefined;
+  const fault = error === undefined ? undefined : SENDERS_FAULT.get(error.reason);
+  return fault === undefined ? undefined : { delivered: 0, failed: 1, spam: fault.spam, inbound: 0 };
+}
+
+function difference(before: HealthChange | undefined, after: HealthChange | undefined): HealthChange | undefined {
+  if (before === undefined) return after;
+  return {
+    delivered: (after?.delivered ?? 0) - before.delivered,
+    failed: (after?.failed ?? 0) - before.failed,
+    spam: (after?.spam ?? 0) - before.spam,
+    inbound: 0,
+  };
+}

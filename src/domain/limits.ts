@@ -1,0 +1,44 @@
+/** Every limit that a request can meet, with its reason. Doors and services read them here, and nowhere else. */
+export const LIMITS = {
+  /** Bytes of one request on the wire: gRPC's own default, and room for a batch of 1,000 long texts. */
+  requestBytes: 4 * 1024 * 1024,
+  /** Bytes of one send: ten times what the longest text needs, so that nobody fills the disk through one call. */
+  sendBytes: 64 * 1024,
+  /** Texts in a batch: one transaction, about 30 ms of disk. */
+  batchItems: 1_000,
+  /** Parts of one text, as documented. */
+  parts: 10,
+  /** Parts that `auto_detect` lets pass. The documentation names no figure; beyond three, carriers begin to drop parts. */
+  recommendedParts: 3,
+  /** Characters of a profile's name: a line. */
+  nameCharacters: 255,
+  /** Characters of a URL, as documented. */
+  urlCharacters: 2_000,
+  /** Entries of whitelisted_destinations: there are about 250 countries. */
+  destinations: 300,
+  /** Labels of a number, and characters of one. */
+  tags: 20,
+  tagCharacters: 100,
+  /** Entries on a page, as documented. */
+  pageSize: 250,
+  defaultPageSize: 20,
+  /** A weight, so that sums stay exact. */
+  weight: 1_000,
+  /** Segments a second of one number: from one in a quarter of an hour to more than any short code has. */
+  minimumRate: 0.001,
+  maximumRate: 10_000,
+  /** Segments a day of one number. */
+  dailyLimit: 100_000_000,
+  /** Seconds that an accepted message may wait. The default leaves an hour of grace beyond the 3 hours that a queue holds. */
+  validityPeriod: 36_000,
+  defaultValidityPeriod: 14_400,
+  /** Characters of an idempotency key, as documented. */
+  idempotencyKey: 255,
+} as const;
+
+/** How long an idempotency key is kept, milliseconds. */
+export const IDEMPOTENCY_KEPT = 72 * 3_600_000;
+/** How long a send without a key is remembered for the official client's own retries, milliseconds. */
+export const RETRY_REMEMBERED = 5 * 60_000;
+/** How long a sticky mapping lives after the last message, milliseconds, unless configured. */
+export const STICKY_LIFETIME = 8 * 24 * 3_600_000;

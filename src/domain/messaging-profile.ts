@@ -1,0 +1,191 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { MessagingProfileInput, NumberPoolSettings } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
+import { failure } from "./failure.ts";
+import { LIMITS } from "./limits.ts";
+import type { PoolSettings } from "./pool/pool.ts";
+import { checkText, checkUrl } from "./text.ts";
+
+/** A messaging profile as it is kept. Times are milliseconds since 1970. */
+export type MessagingProfile = {
+  readonly organizationId: string;
+  readonly id: string;
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly webhookUrl: string | undefined;
+  readonly webhookFailoverUrl: string | undefined;
+  readonly whitelistedDestinations: readonly string[];
+  /** Undefined: the pool is off. */
+  readonly poolSettings: PoolSettings | undefined;
+  readonly validityPeriodSeconds: number;
+  /** Grows when sticky is turned off; mappings made before are void. */
+  readonly stickyGeneration: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+};
+
+/** What was never set. */
+const DEFAULT_SETTINGS: PoolSettings = {
+  longCodeWeight: 1,
+  tollFreeWeight: 1,
+  skipUnhealthy: false,
+  stickySender: false,
+  geomatch: false,
+};
+
+const SETTINGS_FIELDS = ["longCodeWeight", "tollFreeWeight", "skipUnhealthy", "stickySender", "geomatch"] as const;
+
+/** A new profile from what a caller gave, or a failure that names the field. */
+export function newProfile(
+  input: MessagingProfileInput,
+  made: { organizationId: string; id: string; at: number },
+): MessagingProfile {
+  if (input.name === undefined) throw missing("name");
+  if (input.whitelistedDestinations.length === 0) {
+    throw failure(
+      ErrorReason.MISSING_PARAMETER,
+      'whitelisted_destinations is required: list the countries that may be texted, or "*" for all.',
+      "/whitelisted_destinations",
+    );
+  }
+  const blank: MessagingProfile = {
+    organizationId: made.organizationId,
+    id: made.id,
+    name: "",
+    enabled: true,
+    webhookUrl: "",
+    webhookFailoverUrl: "",
+    whitelistedDestinations: [],
+    poolSettings: undefined,
+    validityPeriodSeconds: LIMITS.defaultValidityPeriod,
+    stickyGeneration: 0,
+    createdAt: made.at,
+    updatedAt: made.at,
+  };
+  return changeProfile(blank, input, populatedPaths(input), made.at);
+}
+
+/**
+ * A profile with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that
+ * names the field. A named field that is absent is reset to its default.
+ */
+export function changeProfile(
+  profile: MessagingProfile,
+  input: MessagingProfileInput,
+  paths: readonly string[],
+  at: number,
+): MessagingProfile {
+  const changed = { ...profile, updatedAt: at };
+  for (const path of paths) {
+    if (path === "name") changed.name = checkName(input.name);
+    else if (path === "enabled") changed.enabled = input.enabled ?? true;
+    else if (path === "webhook_url") changed.webhookUrl = checkUrl(input.webhookUrl, "webhook_url");
+    else if (path === "webhook_failover_url") {
+      changed.webhookFailoverUrl = checkUrl(input.webhookFailoverUrl, "webhook_failover_url");
+    } else if (path === "webhook_api_version") checkWebhookVersion(input.webhookApiVersion);
+    else if (path === "whitelisted_destinations") {
+      changed.whitelistedDestinations = checkDestinations(input.whitelistedDestinations);
+    } else if (path === "validity_period_seconds") {
+      changed.validityPeriodSeconds = checkValidity(input.validityPeriodSeconds ?? LIMITS.defaultValidityPeriod);
+    } else if (path === "number_pool_settings" || path.startsWith("number_pool_settings.")) {
+      changed.poolSettings = mergeSettings(changed.poolSettings, input.numberPoolSettings, path);
+    }
+    // Other paths of the contract are not supported: anything but their zero value was refused before it came here.
+  }
+  if (profile.poolSettings?.stickySender && !changed.poolSettings?.stickySender) changed.stickyGeneration += 1;
+  return changed;
+}
+
+/** The fields that an input holds, as mask paths: what an update without a mask changes. */
+export function populatedPaths(input: MessagingProfileInput): string[] {
+  const paths: string[] = [];
+  if (input.name !== undefined) paths.push("name");
+  if (input.enabled !== undefined) paths.push("enabled");
+  if (input.webhookUrl !== undefined) paths.push("webhook_url");
+  if (input.webhookFailoverUrl !== undefined) paths.push("webhook_failover_url");
+  if (input.webhookApiVersion !== undefined) paths.push("webhook_api_version");
+  if (input.whitelistedDestinations.length > 0) paths.push("whitelisted_destinations");
+  if (input.numberPoolSettings !== undefined) paths.push("number_pool_settings");
+  if (input.validityPeriodSeconds !== undefined) paths.push("validity_period_seconds");
+  return paths;
+}
+
+function mergeSettings(
+  stored: PoolSettings | undefined,
+  given: NumberPoolSettings | undefined,
+  path: string,
+): PoolSettings | undefined {
+  if (path === "number_pool_settings") {
+    const set = SETTINGS_FIELDS.filter((field) => given?.[field] !== undefined);
+    if (given === undefined || set.length === 0) return undefined;
+    return checkSettings({ ...DEFAULT_SETTINGS, ...stored, ...Object.fromEntries(set.map((f) => [f, given[f]])) });
+  }
+  const named = SETTINGS_FIELDS.filter((field) => path === `number_pool_settings.${snakeCase(field)}`);
+  const values = named.map((field) => [field, given?.[field] ?? DEFAULT_SETTINGS[field]]);
+  return checkSettings({ ...DEFAULT_SETTINGS, ...stored, ...Object.fromEntries(values) });
+}
+
+function checkSettings(settings: PoolSettings): PoolSettings {
+  for (const field of ["longCodeWeight", "tollFreeWeight"] as const) {
+    const weight = settings[field];
+    if (!(weight >= 0 && weight <= LIMITS.weight)) {
+      throw failure(
+        ErrorReason.OUT_OF_RANGE,
+        `number_pool_settings.${snakeCase(field)} must be a number from 0 to ${LIMITS.weight}.`,
+        `/number_pool_settings/${snakeCase(field)}`,
+      );
+    }
+  }
+  return settings;
+}
+
+function checkName(name: string | undefined): string {
+  if (name === undefined) throw missing("name");
+  return checkText(name, "name", 1, LIMITS.nameCharacters);
+}
+
+function checkDestinations(destinations: readonly string[]): readonly string[] {
+  const pointer = "/whitelisted_destinations";
+  if (destinations.length === 0 || destinations.length > LIMITS.destinations) {
+    throw failure(
+      ErrorReason.INVALID_LENGTH,
+      `whitelisted_destinations must hold 1 to ${LIMITS.destinations} entries; "*" allows every country.`,
+      pointer,
+    );
+  }
+  destinations.forEach((entry, index) => {
+    if (entry !== "*" && !/^[A-Z]{2}$/.test(entry)) {
+      throw failure(
+        ErrorReason.BAD_REQUEST,
+        `whitelisted_destinations[${index}] must be an ISO 3166-1 alpha-2 code in upper case, such as "US", or "*".`,
+        `${pointer}/${index}`,
+      );
+    }
+  });
+  return destinations;
+}
+
+function checkValidity(seconds: number): number {
+  if (seconds >= 1 && seconds <= LIMITS.validityPeriod) return seconds;
+  throw failure(
+    ErrorReason.OUT_OF_RANGE,
+    `validity_period_seconds must be a whole number from 1 to ${LIMITS.validityPeriod}.`,
+    "/validity_period_seconds",
+  );
+}
+
+function checkWebhookVersion(version: string | undefined): void {
+  if (version === undefined || version === "2") return;
+  throw failure(
+    ErrorReason.NOT_SUPPORTED,
+    'webhook_api_version must be "2", the only one that is supported; leave it out.',
+    "/webhook_api_version",
+  );
+}
+
+function missing(field: string) {
+  return failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

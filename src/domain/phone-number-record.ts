@@ -1,0 +1,210 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { LineType, NumberState, type PhoneNumberInput } from "../../gen/numberpool/v1/phone_number_pb.ts";
+import { failure } from "./failure.ts";
+import type { HealthCounts } from "./health.ts";
+import { LIMITS } from "./limits.ts";
+import { areaCodeOf, countryOf, isPossibleE164, lineTypeOf, regionOf } from "./phone-number.ts";
+import { dayOf, type PoolNumber } from "./pool/pool.ts";
+import { checkTags } from "./text.ts";
+
+/** A phone number as it is kept. Times are milliseconds since 1970. */
+export type PhoneNumber = {
+  readonly organizationId: string;
+  readonly id: string;
+  readonly phoneNumber: string;
+  readonly messagingProfileId: string | undefined;
+  readonly carrier: string;
+  readonly lineType: "long_code" | "toll_free";
+  readonly messagesPerSecond: number;
+  readonly dailyLimit: number | undefined;
+  readonly state: "active" | "draining" | "paused";
+  readonly countryCode: string;
+  readonly tags: readonly string[];
+  /** Grows when the number leaves a profile; mappings made before are void. */
+  readonly generation: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+};
+
+/** What a store knows of a number beside its record: what happened to it. */
+export type NumberTraffic = {
+  readonly health: HealthCounts;
+  /** Grows with every registration, unique: numbers that were never used are used in this order. */
+  readonly sequence: number;
+  /** When the dispatcher may claim it again. */
+  readonly dueAt: number;
+  readonly queuedSegments: number;
+  readonly unreported: number;
+  readonly usedToday: number;
+  readonly usedDay: number;
+};
+
+const STATES = new Map<NumberState, PhoneNumber["state"]>([
+  [NumberState.ACTIVE, "active"],
+  [NumberState.DRAINING, "draining"],
+  [NumberState.PAUSED, "paused"],
+]);
+const DEFAULT_RATE = { long_code: 1, toll_free: 3 } as const;
+
+/** A new number from what a caller gave, or a failure that names the field. `carriers` are the configured names. */
+export function newNumber(
+  input: PhoneNumberInput,
+  made: { organizationId: string; id: string; at: number },
+  carriers: readonly string[],
+): PhoneNumber {
+  const phoneNumber = checkE164(input.phoneNumber, "phone_number");
+  const lineType = input.lineType === LineType.UNSPECIFIED ? lineTypeOf(phoneNumber) : lineTypeFrom(input.lineType);
+  const blank: PhoneNumber = {
+    organizationId: made.organizationId,
+    id: made.id,
+    phoneNumber,
+    messagingProfileId: undefined,
+    carrier: checkCarrier(input.carrier, carriers),
+    lineType,
+    messagesPerSecond: DEFAULT_RATE[lineType],
+    dailyLimit: undefined,
+    state: "active",
+    countryCode: countryOf(phoneNumber) ?? "001",
+    tags: [],
+    generation: 0,
+    createdAt: made.at,
+    updatedAt: made.at,
+  };
+  const paths = populatedPaths(input).filter((path) => !["phone_number", "carrier", "line_type"].includes(path));
+  return changeNumber(blank, input, paths, carriers, made.at);
+}
+
+/**
+ * A number with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that names the
+ * field. A named field that is absent is reset to its default, but for messaging_profile_id, which is kept.
+ */
+export function changeNumber(
+  number: PhoneNumber,
+  input: PhoneNumberInput,
+  paths: readonly string[],
+  carriers: readonly string[],
+  at: number,
+): PhoneNumber {
+  const changed = { ...number, updatedAt: at };
+  for (const path of paths) {
+    if (path === "messaging_profile_id") {
+      if (input.messagingProfileId !== undefined) changed.messagingProfileId = input.messagingProfileId || undefined;
+    } else if (path === "carrier") changed.carrier = checkCarrier(input.carrier, carriers);
+    else if (path === "messages_per_second") {
+      changed.messagesPerSecond = checkRate(input.messagesPerSecond ?? DEFAULT_RATE[number.lineType]);
+    } else if (path === "daily_limit") changed.dailyLimit = checkDailyLimit(input.dailyLimit);
+    else if (path === "state") changed.state = stateFrom(input.state);
+    else if (path === "tags") changed.tags = checkTags(input.tags);
+    else refuseChange(number, input, path);
+  }
+  return leaveProfile(number, changed);
+}
+
+/** A number that may have left its profile: its sticky mappings there are void then. */
+export function leaveProfile(before: PhoneNumber, after: PhoneNumber): PhoneNumber {
+  const left = before.messagingProfileId !== undefined && before.messagingProfileId !== after.messagingProfileId;
+  return left ? { ...after, generation: before.generation + 1 } : after;
+}
+
+/** The fields that an input holds, as mask paths: what an update without a mask changes. */
+export function populatedPaths(input: PhoneNumberInput): string[] {
+  const paths: string[] = [];
+  if (input.phoneNumber !== undefined) paths.push("phone_number");
+  if (input.messagingProfileId !== undefined) paths.push("messaging_profile_id");
+  if (input.carrier !== undefined) paths.push("carrier");
+  if (input.lineType !== LineType.UNSPECIFIED) paths.push("line_type");
+  if (input.messagesPerSecond !== undefined) paths.push("messages_per_second");
+  if (input.dailyLimit !== undefined) paths.push("daily_limit");
+  if (input.state !== NumberState.UNSPECIFIED) paths.push("state");
+  if (input.tags.length > 0) paths.push("tags");
+  return paths;
+}
+
+/** A possible +E.164 number, or a failure that names the field. */
+export function checkE164(value: string | undefined, field: string): string {
+  if (value === undefined) throw failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);
+  if (isPossibleE164(value)) return value;
+  throw failure(
+    ErrorReason.INVALID_PHONE_NUMBER,
+    `${field} must be a possible number in E.164 form with a leading plus, such as +13125550001.`,
+    `/${field}`,
+  );
+}
+
+/** The number as a pool takes it in at a moment. */
+export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: number): PoolNumber {
+  const areaCode = number.lineType === "toll_free" ? undefined : areaCodeOf(number.phoneNumber);
+  return {
+    id: number.id,
+    phoneNumber: number.phoneNumber,
+    lineType: number.lineType,
+    areaCode,
+    region: areaCode === undefined ? undefined : regionOf(areaCode),
+    state: number.state,
+    messagesPerSecond: number.messagesPerSecond,
+    dailyLimit: number.dailyLimit,
+    generation: number.generation,
+    health: traffic.health,
+    nextFree: Math.max(traffic.dueAt, traffic.queuedSegments === 0 ? 0 : now + (1000 * traffic.queuedSegments) / number.messagesPerSecond),
+    lastUsed: traffic.sequence,
+    usedToday: traffic.usedDay === dayOf(now) ? traffic.usedToday : 0,
+    day: dayOf(now),
+    unreported: traffic.unreported,
+  };
+}
+
+function lineTypeFrom(lineType: LineType): PhoneNumber["lineType"] {
+  if (lineType === LineType.LONG_CODE) return "long_code";
+  if (lineType === LineType.TOLL_FREE) return "toll_free";
+  throw failure(ErrorReason.INVALID_ENUM, "line_type must be long_code or toll_free.", "/line_type");
+}
+
+function stateFrom(state: NumberState): PhoneNumber["state"] {
+  if (state === NumberState.UNSPECIFIED) return "active";
+  const known = STATES.get(state);
+  if (known !== undefined) return known;
+  throw failure(ErrorReason.INVALID_ENUM, "state must be active, draining or paused.", "/state");
+}
+
+function checkCarrier(carrier: string | undefined, carriers: readonly string[]): string {
+  if (carrier !== undefined && carriers.includes(carrier)) return carrier;
+  const names = carriers.join(", ");
+  if (carrier !== undefined) {
+    throw failure(ErrorReason.BAD_REQUEST, `carrier must be a configured one: ${names}.`, "/carrier");
+  }
+  // A number that silently went to the sandbox would report receipts that are not real.
+  if (carriers.length === 1) return carriers[0] as string;
+  throw failure(ErrorReason.MISSING_PARAMETER, `carrier is required; the configured ones are ${names}.`, "/carrier");
+}
+
+function checkRate(rate: number): number {
+  if (rate >= LIMITS.minimumRate && rate <= LIMITS.maximumRate) return rate;
+  throw failure(
+    ErrorReason.OUT_OF_RANGE,
+    `messages_per_second must be a number from ${LIMITS.minimumRate} to ${LIMITS.maximumRate}.`,
+    "/messages_per_second",
+  );
+}
+
+function checkDailyLimit(limit: number | undefined): number | undefined {
+  if (limit === undefined || (limit >= 0 && limit <= LIMITS.dailyLimit)) return limit;
+  throw failure(
+    ErrorReason.OUT_OF_RANGE,
+    `daily_limit must be a whole number from 0 to ${LIMITS.dailyLimit}, or null for none.`,
+    "/daily_limit",
+  );
+}
+
+/** A phone number and its line type are what it is: naming them unchanged is no change, anything else is refused. */
+function refuseChange(number: PhoneNumber, input: PhoneNumberInput, path: string): void {
+  const same =
+    (path === "phone_number" && (input.phoneNumber ?? number.phoneNumber) === number.phoneNumber) ||
+    (path === "line_type" &&
+      (input.lineType === LineType.UNSPECIFIED || lineTypeFrom(input.lineType) === number.lineType));
+  if (same) return;
+  throw failure(
+    ErrorReason.BAD_REQUEST,
+    `${path} cannot be changed; remove the number and register it again.`,
+    `/${path}`,
+  );
+}

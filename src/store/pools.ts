@@ -1,0 +1,130 @@
+import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
+import type { MessagingProfile } from "../domain/messaging-profile.ts";
+import { advance } from "../domain/pool/advance.ts";
+import { bookOutcome, changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
+import type { AppliedReport, ConfigurationChange, PoolRow, Store } from "./store.ts";
+
+/** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
+export type LivePool = {
+  profile: MessagingProfile;
+  readonly pool: Pool;
+  readonly numbers: Map<string, PhoneNumber>;
+  readonly idByPhoneNumber: Map<string, string>;
+};
+
+/** The pools of this process: loaded when first asked for, kept fresh by the store's changes and the reports that are booked here. */
+export type Pools = {
+  /** A pool that is in memory already. */
+  readonly peek: (organizationId: string, profileId: string) => LivePool | undefined;
+  /** Undefined when the organization has no such profile. */
+  readonly load: (organizationId: string, profileId: string) => Promise<LivePool | undefined>;
+  /** Lets what receipts did count for the very next decision. */
+  readonly book: (applied: readonly AppliedReport[]) => void;
+  readonly close: () => void;
+};
+
+/** Opens the pools over a store. `clock` gives milliseconds since 1970. */
+export function openPools(store: Store, clock: () => number): Pools {
+  const live = new Map<string, LivePool>();
+  const loading = new Map<string, Promise<LivePool | undefined>>();
+  const profileOf = new Map<string, string>();
+
+  const add = (pool: LivePool, row: PoolRow) => {
+    putNumber(pool.pool, poolNumber(row.number, row.traffic, pool.pool.now));
+    remember(pool, row.number);
+  };
+
+  const remember = (pool: LivePool, number: PhoneNumber) => {
+    pool.numbers.set(number.id, number);
+    pool.idByPhoneNumber.set(number.phoneNumber, number.id);
+    profileOf.set(number.id, pool.profile.id);
+  };
+
+  const drop = (numberId: string) => {
+    const pool = live.get(profileOf.get(numberId) ?? "");
+    profileOf.delete(numberId);
+    const number = pool?.numbers.get(numberId);
+    if (pool === undefined || number === undefined) return;
+    dropNumber(pool.pool, numberId);
+    pool.numbers.delete(numberId);
+    pool.idByPhoneNumber.delete(number.phoneNumber);
+  };
+
+  const read = async (organizationId: string, profileId: string): Promise<LivePool | undefined> => {
+    const rows = await store.loadPool(organizationId, profileId);
+    if (rows === undefined) return undefined;
+    const now = clock();
+    const numbers = rows.numbers.map((row) => poolNumber(row.number, row.traffic, now));
+    const pool: LivePool = {
+      profile: rows.profile,
+      pool: createPool(rows.profile.poolSettings, numbers, now),
+      numbers: new Map(),
+      idByPhoneNumber: new Map(),
+    };
+    for (const row of rows.numbers) remember(pool, row.number);
+    live.set(profileId, pool);
+    return pool;
+  };
+
+  const peek = (organizationId: string, profileId: string) => {
+    const pool = live.get(profileId);
+    return pool?.profile.organizationId === organizationId ? pool : undefined;
+  };
+
+  const refreshProfile = async ({ organizationId, id }: ConfigurationChange) => {
+    await loading.get(id);
+    const pool = live.get(id);
+    if (pool === undefined) return;
+    const profile = await store.getProfile(organizationId, id);
+    if (profile === undefined) {
+      for (const numberId of pool.numbers.keys()) profileOf.delete(numberId);
+      live.delete(id);
+      return;
+    }
+    const before = pool.profile.poolSettings;
+    pool.profile = profile;
+    advance(pool.pool, clock());
+    if (JSON.stringify(before) !== JSON.stringify(profile.poolSettings)) changeSettings(pool.pool, profile.poolSettings);
+  };
+
+  const refreshNumber = async ({ id }: ConfigurationChange) => {
+    await Promise.all(loading.values());
+    const row = await store.loadPoolNumber(id);
+    const profileId = row?.number.messagingProfileId;
+    if (profileOf.get(id) !== profileId) drop(id);
+    const pool = profileId === undefined ? undefined : live.get(profileId);
+    if (row === undefined || pool === undefined) return;
+    advance(pool.pool, clock());
+    add(pool, row);
+  };
+
+  const stop = store.watchConfiguration(async (change) => {
+    if (change.kind === "messaging_profile") await refreshProfile(change);
+    if (change.kind === "phone_number") await refreshNumber(change);
+  });
+
+  return {
+    peek,
+    load: async (organizationId, profileId) => {
+      const known = peek(organizationId, profileId);
+      if (known !== undefined) return known;
+      let pending = loading.get(profileId);
+      if (pending === undefined) {
+        pending = read(organizationId, profileId).finally(() => loading.delete(profileId));
+        loading.set(profileId, pending);
+      }
+      const pool = await pending;
+      // The one who loaded it may have been of another organization.
+      return pool?.profile.organizationId === organizationId ? pool : undefined;
+    },
+    book: (applied) => {
+      for (const { messagingProfileId, phoneNumberId, health, reported } of applied) {
+        const pool = live.get(messagingProfileId ?? "");
+        if (pool === undefined || phoneNumberId === undefined) continue;
+        advance(pool.pool, clock());
+        bookOutcome(pool.pool, phoneNumberId, health, reported);
+      }
+    },
+    close: stop,
+  };
+}

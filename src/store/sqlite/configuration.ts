@@ -1,0 +1,294 @@
+import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import type { MessagingProfile } from "../../domain/messaging-profile.ts";
+import type { Message } from "../../domain/message.ts";
+import type {
+  ApiKey,
+  ConfigurationChange,
+  Counted,
+  NumberFound,
+  NumberQuery,
+  NumberWritten,
+  Organization,
+  PoolRow,
+  PoolRows,
+  ProfileQuery,
+} from "../store.ts";
+import type { Connection } from "./open.ts";
+import {
+  healthFrom,
+  NUMBER_COLUMNS,
+  numberFrom,
+  numberValues,
+  optional,
+  PROFILE_COLUMNS,
+  profileFrom,
+  profileValues,
+  type Row,
+} from "./rows.ts";
+
+/** The statements about organizations, keys, profiles and numbers. Each function runs inside a transaction of the caller. */
+export function prepareConfiguration(db: Connection) {
+  const noteChange = db.prepare("INSERT INTO configuration_changes (kind, organization_id, id) VALUES (?, ?, ?)");
+  const changesAfter = db.prepare(
+    "SELECT change_sequence, kind, organization_id, id FROM configuration_changes WHERE change_sequence > ? ORDER BY change_sequence",
+  );
+  const lastChange = db.prepare("SELECT coalesce(max(change_sequence), 0) FROM configuration_changes").pluck();
+
+  const insertOrganization = db.prepare("INSERT INTO organizations (id, name, created_at) VALUES (?, ?, ?)");
+  const selectOrganizations = db.prepare("SELECT id, name, created_at FROM organizations ORDER BY created_at, id");
+  const insertKey = db.prepare(
+    "INSERT INTO api_keys (id, organization_id, name, secret_hash, scopes, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+  );
+  const selectKeys = db.prepare("SELECT * FROM api_keys ORDER BY created_at, id");
+  const revokeKey = db.prepare(
+    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING organization_id",
+  );
+
+  const insertProfile = db.prepare(
+    `INSERT INTO messaging_profiles (${PROFILE_COLUMNS.join(", ")}) VALUES (${marks(PROFILE_COLUMNS)})`,
+  );
+  const selectProfile = db.prepare("SELECT * FROM messaging_profiles WHERE organization_id = ? AND id = ?");
+  const updateProfile = db.prepare(
+    `UPDATE messaging_profiles SET (${PROFILE_COLUMNS.join(", ")}) = (${marks(PROFILE_COLUMNS)})
+     WHERE organization_id = ? AND id = ?`,
+  );
+  const deleteProfile = db.prepare("DELETE FROM messaging_profiles WHERE organization_id = ? AND id = ?");
+
+  const insertNumber = db.prepare(
+    `INSERT INTO phone_numbers (${NUMBER_COLUMNS.join(", ")}) VALUES (${marks(NUMBER_COLUMNS)})
+     ON CONFLICT (organization_id, phone_number) DO NOTHING`,
+  );
+  const withHealth = "SELECT n.*, h.* FROM phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
+  const selectNumber = db.prepare(`${withHealth} WHERE n.organization_id = ? AND n.id = ?`);
+  const selectNumberByE164 = db.prepare(`${withHealth} WHERE n.organization_id = ? AND n.phone_number = ?`);
+  const selectNumbersOfProfile = db.prepare(
+    `${withHealth} WHERE n.organization_id = ? AND n.messaging_profile_id = ? ORDER BY n.sequence`,
+  );
+  const selectNumberById = db.prepare(`${withHealth} WHERE n.id = ?`);
+  const updateNumber = db.prepare(
+    `UPDATE phone_numbers SET (${NUMBER_COLUMNS.join(", ")}) = (${marks(NUMBER_COLUMNS)})
+     WHERE organization_id = ? AND id = ?`,
+  );
+  const deleteNumber = db.prepare("DELETE FROM phone_numbers WHERE organization_id = ? AND id = ?");
+  const deleteHealth = db.prepare("DELETE FROM number_health WHERE phone_number_id = ?");
+  const failQueued = db.prepare(
+    `UPDATE messages SET status = ?, completed_at = ?, error_reason = ?, error_detail = ?
+     WHERE phone_number_id = ? AND status = 'queued' RETURNING organization_id, id`,
+  );
+  const noteFailed = db.prepare(
+    `INSERT INTO message_events (organization_id, message_id, type, status, occurred_at, error_reason, detail)
+     VALUES (?, ?, 'sending_failed', ?, ?, ?, ?)`,
+  );
+  // One number, or with null all of them. The queue's segments stand in the index.
+  const selectQueues = db.prepare(
+    `SELECT phone_number_id, sum(parts) AS segments, count(*) AS messages FROM messages
+     WHERE status = 'queued' AND phone_number_id = ?`,
+  );
+
+  const changed = (kind: ConfigurationChange["kind"], organizationId: string, id: string) =>
+    noteChange.run(kind, organizationId, id);
+
+  const findNumber = (organizationId: string, idOrPhoneNumber: string): NumberFound | undefined => {
+    const select = idOrPhoneNumber.startsWith("+") ? selectNumberByE164 : selectNumber;
+    const row = select.get(organizationId, idOrPhoneNumber) as Row | undefined;
+    return row === undefined ? undefined : found(row);
+  };
+
+  const knowsProfile = (number: PhoneNumber) =>
+    number.messagingProfileId === undefined ||
+    selectProfile.get(number.organizationId, number.messagingProfileId) !== undefined;
+
+  const poolRow = (row: Row): PoolRow => {
+    const number = numberFrom(row);
+    const queue = selectQueues.get(number.id) as { segments: number | null; messages: number };
+    const traffic = {
+      health: healthFrom(row),
+      sequence: row.sequence as number,
+      dueAt: row.due_at as number,
+      queuedSegments: queue.segments ?? 0,
+      unreported: queue.messages,
+      usedToday: row.used_segments as number,
+      usedDay: row.used_day as number,
+    };
+    return { number, traffic };
+  };
+
+  return {
+    changesAfter: (sequence: number) =>
+      (changesAfter.all(sequence) as Row[]).map((row) => ({
+        sequence: row.change_sequence as number,
+        change: {
+          kind: row.kind as ConfigurationChange["kind"],
+          organizationId: row.organization_id as string,
+          id: row.id as string,
+        },
+      })),
+    lastChange: () => lastChange.get() as number,
+
+    insertOrganization: (organization: Organization) => {
+      insertOrganization.run(organization.id, organization.name, organization.createdAt);
+    },
+    listOrganizations: (): Organization[] =>
+      (selectOrganizations.all() as Row[]).map((row) => ({
+        id: row.id as string,
+        name: row.name as string,
+        createdAt: row.created_at as number,
+      })),
+    insertApiKey: (key: ApiKey) => {
+      const { id, organizationId, name, secretHash, scopes, createdAt, revokedAt } = key;
+      insertKey.run(id, organizationId, name, secretHash, scopes.join(" "), createdAt, revokedAt);
+      changed("api_key", organizationId, id);
+    },
+    listApiKeys: (): ApiKey[] => (selectKeys.all() as Row[]).map(keyFrom),
+    revokeApiKey: (id: string, at: number): boolean => {
+      const row = revokeKey.get(at, id) as Row | undefined;
+      if (row !== undefined) changed("api_key", row.organization_id as string, id);
+      return row !== undefined;
+    },
+
+    insertProfile: (profile: MessagingProfile) => {
+      insertProfile.run(profileValues(profile));
+      changed("messaging_profile", profile.organizationId, profile.id);
+    },
+    getProfile: (organizationId: string, id: string): MessagingProfile | undefined => {
+      const row = selectProfile.get(organizationId, id) as Row | undefined;
+      return row === undefined ? undefined : profileFrom(row);
+    },
+    listProfiles: (organizationId: string, query: ProfileQuery): Counted<MessagingProfile> => {
+      const where = conditions([
+        ["organization_id = ?", organizationId],
+        ["name = ?", query.nameEquals],
+        ["instr(lower(name), lower(?)) > 0", query.nameContains],
+      ]);
+      return counted(db, "messaging_profiles", where, "sequence DESC", query, profileFrom);
+    },
+    updateProfile: (organizationId: string, id: string, change: (profile: MessagingProfile) => MessagingProfile) => {
+      const row = selectProfile.get(organizationId, id) as Row | undefined;
+      if (row === undefined) return undefined;
+      const profile = change(profileFrom(row));
+      updateProfile.run(...profileValues(profile), organizationId, id);
+      changed("messaging_profile", organizationId, id);
+      return profile;
+    },
+    deleteProfile: (organizationId: string, id: string, unassign: (number: PhoneNumber) => PhoneNumber) => {
+      const row = selectProfile.get(organizationId, id) as Row | undefined;
+      if (row === undefined) return undefined;
+      for (const numberRow of selectNumbersOfProfile.all(organizationId, id) as Row[]) {
+        const number = unassign(numberFrom(numberRow));
+        updateNumber.run(...numberValues(number), organizationId, number.id);
+        changed("phone_number", organizationId, number.id);
+      }
+      deleteProfile.run(organizationId, id);
+      changed("messaging_profile", organizationId, id);
+      return profileFrom(row);
+    },
+
+    insertNumber: (number: PhoneNumber): NumberWritten => {
+      if (!knowsProfile(number)) return { kind: "unknownProfile" };
+      if (insertNumber.run(numberValues(number)).changes === 0) return { kind: "exists" };
+      changed("phone_number", number.organizationId, number.id);
+      return { kind: "written", ...(findNumber(number.organizationId, number.id) as NumberFound) };
+    },
+    getNumber: findNumber,
+    listNumbers: (organizationId: string, query: NumberQuery): Counted<NumberFound> => {
+      const where = conditions([
+        ["organization_id = ?", organizationId],
+        ["messaging_profile_id = ?", query.messagingProfileId],
+        [
+          "phone_number IN (SELECT value FROM json_each(?))",
+          query.phoneNumbers === undefined ? undefined : JSON.stringify(query.phoneNumbers),
+        ],
+        ["instr(phone_number, ?) > 0", query.phoneNumberContains],
+        ["line_type = ?", query.lineType],
+      ]);
+      const source = "phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
+      const order = `phone_number ${query.descending ? "DESC" : "ASC"}`;
+      return counted(db, source, where, order, query, found);
+    },
+    updateNumber: (
+      organizationId: string,
+      idOrPhoneNumber: string,
+      change: (number: PhoneNumber) => PhoneNumber,
+    ): NumberWritten => {
+      const current = findNumber(organizationId, idOrPhoneNumber);
+      if (current === undefined) return { kind: "unknownNumber" };
+      const number = change(current.number);
+      if (!knowsProfile(number)) return { kind: "unknownProfile" };
+      updateNumber.run(...numberValues(number), organizationId, number.id);
+      changed("phone_number", organizationId, number.id);
+      return { kind: "written", number, health: current.health };
+    },
+    removeNumber: (
+      organizationId: string,
+      idOrPhoneNumber: string,
+      fail: Pick<Message, "status" | "completedAt" | "error">,
+    ): NumberFound | undefined => {
+      const current = findNumber(organizationId, idOrPhoneNumber);
+      if (current === undefined) return undefined;
+      const { id } = current.number;
+      const { status, completedAt, error } = fail;
+      for (const row of failQueued.all(status, completedAt, error?.reason, error?.detail, id) as Row[]) {
+        noteFailed.run(row.organization_id, row.id, status, completedAt, error?.reason, error?.detail);
+      }
+      deleteNumber.run(organizationId, id);
+      deleteHealth.run(id);
+      changed("phone_number", organizationId, id);
+      return current;
+    },
+
+    loadPool: (organizationId: string, profileId: string): PoolRows | undefined => {
+      const profile = selectProfile.get(organizationId, profileId) as Row | undefined;
+      if (profile === undefined) return undefined;
+      const numbers = (selectNumbersOfProfile.all(organizationId, profileId) as Row[]).map(poolRow);
+      return { profile: profileFrom(profile), numbers };
+    },
+    loadPoolNumber: (id: string): PoolRow | undefined => {
+      const row = selectNumberById.get(id) as Row | undefined;
+      return row === undefined ? undefined : poolRow(row);
+    },
+  };
+}
+
+function found(row: Row): NumberFound {
+  return { number: numberFrom(row), health: healthFrom(row) };
+}
+
+function keyFrom(row: Row): ApiKey {
+  return {
+    id: row.id as string,
+    organizationId: row.organization_id as string,
+    name: row.name as string,
+    secretHash: row.secret_hash as Uint8Array,
+    scopes: (row.scopes as string).split(" ") as unknown as ApiKey["scopes"],
+    createdAt: row.created_at as number,
+    revokedAt: optional(row.revoked_at),
+  };
+}
+
+type Conditions = { readonly text: string; readonly values: unknown[] };
+
+/** The conditions whose value is given, as SQL. */
+function conditions(all: readonly (readonly [string, unknown])[]): Conditions {
+  const given = all.filter(([, value]) => value !== undefined);
+  return { text: given.map(([text]) => text).join(" AND "), values: given.map(([, value]) => value) };
+}
+
+/** A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters that are given. */
+function counted<Record>(
+  db: Connection,
+  source: string,
+  where: Conditions,
+  order: string,
+  page: { offset: number; limit: number },
+  read: (row: Row) => Record,
+): Counted<Record> {
+  const total = db.prepare(`SELECT count(*) FROM ${source} WHERE ${where.text}`).pluck().get(where.values) as number;
+  const rows = db
+    .prepare(`SELECT * FROM ${source} WHERE ${where.text} ORDER BY ${order} LIMIT ? OFFSET ?`)
+    .all(...where.values, page.limit, page.offset) as Row[];
+  return { rows: rows.map(read), total };
+}
+
+function marks(columns: readonly string[]): string {
+  return columns.map(() => "?").join(", ");
+}

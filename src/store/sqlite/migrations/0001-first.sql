@@ -1,0 +1,195 @@
+-- Times are whole milliseconds since 1970, UTC. Ids are UUIDs of version 7, as text: they sort by time.
+-- Every key leads with the organization, so that a larger database can be divided by it.
+
+CREATE TABLE organizations (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE api_keys (
+  id TEXT PRIMARY KEY,
+  organization_id TEXT NOT NULL REFERENCES organizations (id),
+  name TEXT NOT NULL,
+  secret_hash BLOB NOT NULL,
+  scopes TEXT NOT NULL, -- separated by spaces
+  created_at INTEGER NOT NULL,
+  revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE messaging_profiles (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  organization_id TEXT NOT NULL REFERENCES organizations (id),
+  id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  enabled INTEGER NOT NULL,
+  webhook_url TEXT,
+  webhook_failover_url TEXT,
+  whitelisted_destinations TEXT NOT NULL, -- a JSON list
+  number_pool_settings TEXT, -- a JSON object; null: the pool is off
+  validity_period_seconds INTEGER NOT NULL,
+  sticky_generation INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  UNIQUE (organization_id, id)
+) STRICT;
+
+CREATE TABLE phone_numbers (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of registration
+  organization_id TEXT NOT NULL REFERENCES organizations (id),
+  id TEXT NOT NULL,
+  phone_number TEXT NOT NULL,
+  messaging_profile_id TEXT,
+  carrier TEXT NOT NULL,
+  line_type TEXT NOT NULL,
+  messages_per_second REAL NOT NULL,
+  daily_limit INTEGER,
+  state TEXT NOT NULL,
+  country_code TEXT NOT NULL,
+  tags TEXT NOT NULL, -- a JSON list
+  generation INTEGER NOT NULL, -- of its membership in a profile
+  due_at REAL NOT NULL DEFAULT 0, -- when a dispatcher may claim it again
+  used_day INTEGER NOT NULL DEFAULT 0, -- days since 1970
+  used_segments INTEGER NOT NULL DEFAULT 0, -- taken on used_day; kept only for numbers with a daily limit
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  UNIQUE (organization_id, id),
+  UNIQUE (organization_id, phone_number),
+  FOREIGN KEY (organization_id, messaging_profile_id) REFERENCES messaging_profiles (organization_id, id)
+) STRICT;
+-- The numbers of a profile, by phone number: its pool, and its list.
+CREATE INDEX phone_numbers_of_profile ON phone_numbers (organization_id, messaging_profile_id, phone_number);
+-- A number that a dispatcher or a receipt names by its id alone.
+CREATE UNIQUE INDEX phone_numbers_by_id ON phone_numbers (id);
+
+-- Decaying counts of outcomes, as they were at as_of; see domain/health.ts.
+CREATE TABLE number_health (
+  phone_number_id TEXT PRIMARY KEY,
+  delivered REAL NOT NULL,
+  failed REAL NOT NULL,
+  spam REAL NOT NULL,
+  inbound REAL NOT NULL,
+  as_of INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE messages (
+  organization_id TEXT NOT NULL,
+  id TEXT NOT NULL,
+  direction TEXT NOT NULL,
+  messaging_profile_id TEXT NOT NULL,
+  phone_number_id TEXT, -- null while scheduled
+  "from" TEXT,
+  carrier TEXT,
+  line_type TEXT,
+  "to" TEXT NOT NULL,
+  text TEXT NOT NULL,
+  encoding TEXT NOT NULL,
+  parts INTEGER NOT NULL,
+  num_chars INTEGER NOT NULL,
+  webhook_url TEXT,
+  webhook_failover_url TEXT,
+  use_profile_webhooks INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  decision_rule TEXT,
+  decision_tier TEXT,
+  decision_pool_size INTEGER NOT NULL,
+  decision_eligible INTEGER NOT NULL,
+  decision_passed_over TEXT, -- a JSON object of the causes that are not 0; null: none
+  decision_stands_in INTEGER NOT NULL,
+  received_at INTEGER NOT NULL,
+  send_at INTEGER,
+  sent_at INTEGER,
+  completed_at INTEGER,
+  valid_until INTEGER NOT NULL,
+  wait_seconds REAL NOT NULL,
+  owner TEXT, -- the process that is sending it, or sent it
+  submits INTEGER NOT NULL DEFAULT 0,
+  next_submit_at INTEGER, -- after a temporary refusal
+  carrier_message_id TEXT,
+  error_reason INTEGER, -- of the contract's catalogue
+  error_detail TEXT
+) STRICT;
+-- One message by its id, and an organization's messages by time.
+CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
+-- What waits in a number's queue, oldest first, and how many segments that is.
+CREATE INDEX messages_queued ON messages (phone_number_id, id, parts) WHERE status = 'queued';
+-- What a process was sending when it went.
+CREATE INDEX messages_sending ON messages (owner) WHERE status = 'sending';
+-- The message that a receipt speaks of.
+CREATE INDEX messages_by_carrier_id ON messages (carrier_message_id, carrier) WHERE carrier_message_id IS NOT NULL;
+
+-- What happened to messages, in the order in which it was committed; written by the transaction that caused it.
+CREATE TABLE message_events (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  organization_id TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  status TEXT NOT NULL, -- of the message after it
+  occurred_at INTEGER NOT NULL,
+  carrier_message_id TEXT,
+  carrier_code TEXT,
+  error_reason INTEGER,
+  detail TEXT
+) STRICT;
+-- The story of one message.
+CREATE INDEX message_events_of_message ON message_events (organization_id, message_id, sequence);
+
+CREATE TABLE sticky_mappings (
+  organization_id TEXT NOT NULL,
+  messaging_profile_id TEXT NOT NULL,
+  "to" TEXT NOT NULL,
+  phone_number_id TEXT NOT NULL,
+  profile_generation INTEGER NOT NULL,
+  number_generation INTEGER NOT NULL,
+  last_message_at INTEGER NOT NULL,
+  PRIMARY KEY (organization_id, messaging_profile_id, "to")
+) STRICT, WITHOUT ROWID;
+-- What is to be swept.
+CREATE INDEX sticky_mappings_by_age ON sticky_mappings (last_message_at);
+
+CREATE TABLE opt_outs (
+  organization_id TEXT NOT NULL,
+  messaging_profile_id TEXT NOT NULL,
+  "to" TEXT NOT NULL, -- the recipient that must not be texted
+  phone_number TEXT NOT NULL, -- the number of ours that was answered, or ''
+  keyword TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (organization_id, messaging_profile_id, "to")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency_keys (
+  organization_id TEXT NOT NULL,
+  method TEXT NOT NULL,
+  key TEXT NOT NULL,
+  request_hash BLOB NOT NULL,
+  response BLOB NOT NULL, -- the first answer, as protobuf
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (organization_id, method, key)
+) STRICT, WITHOUT ROWID;
+-- What is to be swept.
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
+-- Sends without a key, for the official client's own retries. The second comes first so that new rows are neighbours on disk: one
+-- look-up asks for each second of five minutes, and happens only on a retry.
+CREATE TABLE recent_sends (
+  second INTEGER NOT NULL,
+  request_hash BLOB NOT NULL, -- of the API key and the content
+  organization_id TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  PRIMARY KEY (second, request_hash, message_id)
+) STRICT, WITHOUT ROWID;
+
+-- Every change of configuration, in order. Processes read the rows they have not seen to keep fresh what they hold in memory.
+CREATE TABLE configuration_changes (
+  change_sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  organization_id TEXT NOT NULL,
+  id TEXT NOT NULL
+) STRICT;
+
+-- The oldest program that may use this file: `minimum_program_version` is the newest schema number that a program must know.
+-- A migration that older programs cannot live with raises it.
+CREATE TABLE schema_compatibility (
+  minimum_program_version INTEGER NOT NULL
+) STRICT;
+INSERT INTO schema_compatibility VALUES (1);

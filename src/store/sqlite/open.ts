@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import Database from "better-sqlite3";
+
+const MIGRATIONS = join(import.meta.dirname, "migrations");
+/** Below this a crash between two writers of one WAL can damage the file. */
+const LEAST_SQLITE = [3, 51, 3];
+/** How long another writer (an import, a backup) is waited for, milliseconds. */
+const BUSY_TIMEOUT = 5_000;
+
+export type Connection = Database.Database;
+
+/**
+ * Opens and migrates a SQLite file, made if need be, with every commit synced to disk. Throws one sentence when SQLite is too old,
+ * the settings do not hold, or the file is newer than this program.
+ */
+export function openConnection(path: string): Connection {
+  const db = new Database(path, { timeout: BUSY_TIMEOUT });
+  try {
+    checkVersion(db);
+    db.pragma("journal_mode = WAL");
+    // The library is compiled for NORMAL, under which the newest commits may vanish with the power. It holds per connection.
+    db.pragma("synchronous = FULL");
+    db.pragma("foreign_keys = ON");
+    db.pragma("temp_store = MEMORY");
+    db.pragma("cache_size = -65536");
+    const journal = db.pragma("journal_mode", { simple: true });
+    const synchronous = db.pragma("synchronous", { simple: true });
+    if (journal !== "wal" || synchronous !== 2) {
+      throw new Error(`${path}: SQLite did not take WAL with synchronous=FULL (${journal}, ${synchronous}).`);
+    }
+    migrate(db, path);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/**
+ * Holds a database for one serving process, by an exclusive transaction on a file beside it that ends with the process, however
+ * it ends. Throws one sentence when another process holds it for longer than five seconds. Gives how to let go.
+ */
+export function holdExclusively(path: string): () => void {
+  const file = join(realpathSync(dirname(path)), basename(path));
+  const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT });
+  try {
+    lock.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    lock.close();
+    if (codeOf(error).startsWith("SQLITE_BUSY")) {
+      throw new Error(`${path} is served by another process; stop that one, or name another database.`);
+    }
+    throw error;
+  }
+  return () => lock.close();
+}
+
+/** The extended result code of an SQLite error, or "" for anything else. */
+export function codeOf(error: unknown): string {
+  return error instanceof Database.SqliteError ? error.code : "";
+}
+
+function checkVersion(db: Connection): void {
+  const version = db.prepare("SELECT sqlite_version()").pluck().get() as string;
+  const parts = version.split(".").map(Number);
+  const differs = LEAST_SQLITE.findIndex((least, index) => parts[index] !== least);
+  if (differs >= 0 && (parts[differs] ?? 0) < (LEAST_SQLITE[differs] as number)) {
+    throw new Error(`SQLite ${version} is too old; ${LEAST_SQLITE.join(".")} or later is needed.`);
+  }
+}
+
+/** Applies the numbered migrations that the file has not seen, each in a transaction of its own. They go forward only. */
+function migrate(db: Connection, path: string): void {
+  const files = readdirSync(MIGRATIONS).sort();
+  const newest = files.length;
+  const done = db.pragma("user_version", { simple: true }) as number;
+  if (done > newest) {
+    const needed = db.prepare("SELECT minimum_program_version FROM schema_compatibility").pluck().get() as number;
+    if (needed > newest) {
+      throw new Error(`${path} has schema ${done}, which needs a newer Numberpool; this one knows schema ${newest}.`);
+    }
+  }
+  for (const [index, file] of files.entries()) {
+    const version = index + 1;
+    db.transaction(() => {
+      // Another process may have been faster.
+      if ((db.pragma("user_version", { simple: true }) as number) >= version) return;
+      db.exec(readFileSync(join(MIGRATIONS, file), "utf8"));
+      db.pragma(`user_version = ${version}`);
+    }).immediate();
+  }
+}

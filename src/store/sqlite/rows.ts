@@ -1,0 +1,252 @@
+import type { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { HealthCounts } from "../../domain/health.ts";
+import type { Message, MessageStatus } from "../../domain/message.ts";
+import type { MessagingProfile } from "../../domain/messaging-profile.ts";
+import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import type { Rule, Tier } from "../../domain/pool/decide.ts";
+import { CAUSES, type Cause } from "../../domain/pool/pool.ts";
+
+/** A row as the driver gives it. */
+export type Row = Record<string, unknown>;
+
+/** The columns of a profile, in the order of `profileValues`. */
+export const PROFILE_COLUMNS = [
+  "organization_id",
+  "id",
+  "name",
+  "enabled",
+  "webhook_url",
+  "webhook_failover_url",
+  "whitelisted_destinations",
+  "number_pool_settings",
+  "validity_period_seconds",
+  "sticky_generation",
+  "created_at",
+  "updated_at",
+] as const;
+
+export function profileValues(profile: MessagingProfile): unknown[] {
+  return [
+    profile.organizationId,
+    profile.id,
+    profile.name,
+    profile.enabled ? 1 : 0,
+    profile.webhookUrl,
+    profile.webhookFailoverUrl,
+    JSON.stringify(profile.whitelistedDestinations),
+    profile.poolSettings === undefined ? undefined : JSON.stringify(profile.poolSettings),
+    profile.validityPeriodSeconds,
+    profile.stickyGeneration,
+    profile.createdAt,
+    profile.updatedAt,
+  ];
+}
+
+export function profileFrom(row: Row): MessagingProfile {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    name: row.name as string,
+    enabled: row.enabled === 1,
+    webhookUrl: optional(row.webhook_url),
+    webhookFailoverUrl: optional(row.webhook_failover_url),
+    whitelistedDestinations: JSON.parse(row.whitelisted_destinations as string),
+    poolSettings: row.number_pool_settings === null ? undefined : JSON.parse(row.number_pool_settings as string),
+    validityPeriodSeconds: row.validity_period_seconds as number,
+    stickyGeneration: row.sticky_generation as number,
+    createdAt: row.created_at as number,
+    updatedAt: row.updated_at as number,
+  };
+}
+
+/** The columns of a number, in the order of `numberValues`. */
+export const NUMBER_COLUMNS = [
+  "organization_id",
+  "id",
+  "phone_number",
+  "messaging_profile_id",
+  "carrier",
+  "line_type",
+  "messages_per_second",
+  "daily_limit",
+  "state",
+  "country_code",
+  "tags",
+  "generation",
+  "created_at",
+  "updated_at",
+] as const;
+
+export function numberValues(number: PhoneNumber): unknown[] {
+  return [
+    number.organizationId,
+    number.id,
+    number.phoneNumber,
+    number.messagingProfileId,
+    number.carrier,
+    number.lineType,
+    number.messagesPerSecond,
+    number.dailyLimit,
+    number.state,
+    number.countryCode,
+    JSON.stringify(number.tags),
+    number.generation,
+    number.createdAt,
+    number.updatedAt,
+  ];
+}
+
+export function numberFrom(row: Row): PhoneNumber {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    phoneNumber: row.phone_number as string,
+    messagingProfileId: optional(row.messaging_profile_id),
+    carrier: row.carrier as string,
+    lineType: row.line_type as PhoneNumber["lineType"],
+    messagesPerSecond: row.messages_per_second as number,
+    dailyLimit: optional(row.daily_limit),
+    state: row.state as PhoneNumber["state"],
+    countryCode: row.country_code as string,
+    tags: JSON.parse(row.tags as string),
+    generation: row.generation as number,
+    createdAt: row.created_at as number,
+    updatedAt: row.updated_at as number,
+  };
+}
+
+/** The counts of a row joined with `number_health`; a number without outcomes has none. */
+export function healthFrom(row: Row): HealthCounts {
+  return {
+    delivered: (row.delivered as number | null) ?? 0,
+    failed: (row.failed as number | null) ?? 0,
+    spam: (row.spam as number | null) ?? 0,
+    inbound: (row.inbound as number | null) ?? 0,
+    asOf: (row.as_of as number | null) ?? 0,
+  };
+}
+
+/** The columns of a message, in the order of `messageValues`. */
+export const MESSAGE_COLUMNS = [
+  "organization_id",
+  "id",
+  "direction",
+  "messaging_profile_id",
+  "phone_number_id",
+  '"from"',
+  "carrier",
+  "line_type",
+  '"to"',
+  "text",
+  "encoding",
+  "parts",
+  "num_chars",
+  "webhook_url",
+  "webhook_failover_url",
+  "use_profile_webhooks",
+  "status",
+  "decision_rule",
+  "decision_tier",
+  "decision_pool_size",
+  "decision_eligible",
+  "decision_passed_over",
+  "decision_stands_in",
+  "received_at",
+  "sent_at",
+  "completed_at",
+  "valid_until",
+  "wait_seconds",
+  "error_reason",
+  "error_detail",
+] as const;
+
+export function messageValues(message: Message): unknown[] {
+  const { decision } = message;
+  return [
+    message.organizationId,
+    message.id,
+    "outbound",
+    message.messagingProfileId,
+    message.phoneNumberId,
+    message.from,
+    message.carrier,
+    message.lineType,
+    message.to,
+    message.text,
+    message.encoding,
+    message.parts,
+    message.numChars,
+    message.webhookUrl,
+    message.webhookFailoverUrl,
+    message.useProfileWebhooks ? 1 : 0,
+    message.status,
+    decision.rule,
+    decision.tier,
+    decision.poolSize,
+    decision.eligible,
+    passedOverText(decision.passedOver),
+    decision.standsIn ? 1 : 0,
+    message.receivedAt,
+    message.sentAt,
+    message.completedAt,
+    message.validUntil,
+    message.waitSeconds,
+    message.error?.reason,
+    message.error?.detail,
+  ];
+}
+
+export function messageFrom(row: Row): Message {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    phoneNumberId: row.phone_number_id as string,
+    from: row.from as string,
+    carrier: row.carrier as string,
+    lineType: row.line_type as Message["lineType"],
+    to: row.to as string,
+    text: row.text as string,
+    encoding: row.encoding as Message["encoding"],
+    parts: row.parts as number,
+    numChars: row.num_chars as number,
+    webhookUrl: optional(row.webhook_url),
+    webhookFailoverUrl: optional(row.webhook_failover_url),
+    useProfileWebhooks: row.use_profile_webhooks === 1,
+    status: row.status as MessageStatus,
+    decision: {
+      rule: row.decision_rule as Rule,
+      tier: optional(row.decision_tier) as Tier | undefined,
+      poolSize: row.decision_pool_size as number,
+      eligible: row.decision_eligible as number,
+      passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },
+      standsIn: row.decision_stands_in === 1,
+    },
+    receivedAt: row.received_at as number,
+    sentAt: optional(row.sent_at),
+    completedAt: optional(row.completed_at),
+    validUntil: row.valid_until as number,
+    waitSeconds: row.wait_seconds as number,
+    error:
+      row.error_reason === null
+        ? undefined
+        : { reason: row.error_reason as ErrorReason, detail: (row.error_detail as string | null) ?? "" },
+  };
+}
+
+/** A value that may be null in the database and is undefined here. */
+export function optional<Value>(value: unknown): Value | undefined {
+  return value === null ? undefined : (value as Value);
+}
+
+const NONE_PASSED_OVER = Object.fromEntries(CAUSES.map((cause) => [cause, 0])) as Record<Cause, number>;
+
+function passedOverText(passedOver: Readonly<Record<Cause, number>>): string | undefined {
+  let counted: Record<string, number> | undefined;
+  for (const cause of CAUSES) {
+    if (passedOver[cause] === 0) continue;
+    counted ??= {};
+    counted[cause] = passedOver[cause];
+  }
+  return counted === undefined ? undefined : JSON.stringify(counted);
+}

@@ -1,0 +1,160 @@
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { Failure, failure } from "../../domain/failure.ts";
+import type { ConfigurationChange, Store, StoreOptions } from "../store.ts";
+import { prepareAcceptance } from "./acceptance.ts";
+import { prepareConfiguration } from "./configuration.ts";
+import { prepareDispatch } from "./dispatch.ts";
+import { codeOf, openConnection } from "./open.ts";
+
+/** How often the file is looked at for changes that other processes made, milliseconds. */
+const WATCH_INTERVAL = 500;
+
+/** The store on one SQLite file, made and migrated if need be. Throws one sentence when it cannot be used. */
+export function openSqliteStore(path: string, options: StoreOptions): Store {
+  const db = openConnection(path);
+  const configuration = prepareConfiguration(db);
+  const acceptance = prepareAcceptance(db);
+  const dispatch = prepareDispatch(db);
+  const selectProbe = db.prepare("UPDATE schema_compatibility SET minimum_program_version = minimum_program_version");
+  const forgetKeys = db.prepare(
+    `DELETE FROM idempotency_keys WHERE (organization_id, method, key) IN
+       (SELECT organization_id, method, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`,
+  );
+  const forgetRecent = db.prepare(
+    `DELETE FROM recent_sends WHERE (second, request_hash, message_id) IN
+       (SELECT second, request_hash, message_id FROM recent_sends WHERE second < ? ORDER BY second LIMIT ?)`,
+  );
+  const forgetMappings = db.prepare(
+    `DELETE FROM sticky_mappings WHERE (organization_id, messaging_profile_id, "to") IN
+       (SELECT organization_id, messaging_profile_id, "to" FROM sticky_mappings WHERE last_message_at < ?
+        ORDER BY last_message_at LIMIT ?)`,
+  );
+
+  const listeners = new Set<(change: ConfigurationChange) => Promise<void>>();
+  let seen = configuration.lastChange();
+  let dataVersion = db.pragma("data_version", { simple: true });
+  let lost = false;
+
+  const lose = (error: unknown) => {
+    if (lost) return;
+    lost = true;
+    options.onLost(error);
+  };
+
+  /** What an error of the driver means to a caller. */
+  const translate = (error: unknown): unknown => {
+    const code = codeOf(error);
+    if (error instanceof Failure || code === "") return error;
+    if (/^SQLITE_(IOERR|CORRUPT|NOTADB|CANTOPEN)/.test(code)) {
+      lose(error);
+      return unavailable("The store failed.", error);
+    }
+    if (/^SQLITE_(FULL|BUSY|READONLY)/.test(code)) return unavailable("The store cannot be written now.", error);
+    return error;
+  };
+
+  const run = async <Result>(work: () => Result): Promise<Result> => {
+    if (lost) throw unavailable("The store failed.");
+    try {
+      return work();
+    } catch (error) {
+      throw translate(error);
+    }
+  };
+
+  /** One transaction; IMMEDIATE, because one that turned from reading to writing would not wait for another writer. */
+  const transact = <Result>(work: () => Result): Promise<Result> => run(() => db.transaction(work).immediate());
+
+  /** A transaction that changes configuration: its changes are told before it resolves. */
+  const configure = async <Result>(work: () => Result): Promise<Result> => {
+    const result = await transact(work);
+    await tellChanges();
+    return result;
+  };
+
+  const tellChanges = async () => {
+    const news = await run(() => configuration.changesAfter(seen));
+    for (const { sequence, change } of news) {
+      // Told once: a change that arrives twice would still be harmless, as listeners read the rows anew.
+      if (sequence <= seen) continue;
+      seen = sequence;
+      for (const listener of listeners) await listener(change);
+    }
+  };
+
+  const watch = setInterval(() => {
+    if (lost || listeners.size === 0) return;
+    try {
+      const version = db.pragma("data_version", { simple: true });
+      if (version === dataVersion) return;
+      dataVersion = version;
+      tellChanges().catch(lose);
+    } catch (error) {
+      translate(error);
+    }
+  }, WATCH_INTERVAL);
+  watch.unref();
+
+  return {
+    name: path,
+
+    insertOrganization: (organization) => configure(() => configuration.insertOrganization(organization)),
+    listOrganizations: () => run(configuration.listOrganizations),
+    insertApiKey: (key) => configure(() => configuration.insertApiKey(key)),
+    listApiKeys: () => run(configuration.listApiKeys),
+    revokeApiKey: (id, at) => configure(() => configuration.revokeApiKey(id, at)),
+
+    insertProfile: (profile) => configure(() => configuration.insertProfile(profile)),
+    getProfile: (organizationId, id) => run(() => configuration.getProfile(organizationId, id)),
+    listProfiles: (organizationId, query) => run(() => configuration.listProfiles(organizationId, query)),
+    updateProfile: (organizationId, id, change) =>
+      configure(() => configuration.updateProfile(organizationId, id, change)),
+    deleteProfile: (organizationId, id, unassign) =>
+      configure(() => configuration.deleteProfile(organizationId, id, unassign)),
+
+    insertNumber: (number) => configure(() => configuration.insertNumber(number)),
+    getNumber: (organizationId, id) => run(() => configuration.getNumber(organizationId, id)),
+    listNumbers: (organizationId, query) => run(() => configuration.listNumbers(organizationId, query)),
+    updateNumber: (organizationId, id, change) =>
+      configure(() => configuration.updateNumber(organizationId, id, change)),
+    removeNumber: (organizationId, id, fail) => configure(() => configuration.removeNumber(organizationId, id, fail)),
+
+    loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),
+    loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),
+
+    accept: (reads, decide) => transact(() => acceptance.write(decide(acceptance.readFacts(reads)))),
+    getMessage: (organizationId, id) => run(() => acceptance.getMessage(organizationId, id)),
+
+    listQueues: (most) => run(() => dispatch.listQueues(most)),
+    claim: (request) => transact(() => dispatch.claim(request)),
+    applyReports: (reports) => transact(() => dispatch.applyReports(reports)),
+    settleOwner: (owners, at) => transact(() => dispatch.settleOwner(owners, at)),
+
+    forget: (before, most) =>
+      transact(
+        () =>
+          forgetKeys.run(before.keys, most).changes +
+          forgetRecent.run(Math.floor(before.recentSends / 1000), most).changes +
+          forgetMappings.run(before.stickyMappings, most).changes,
+      ),
+    probe: () =>
+      transact(() => {
+        selectProbe.run();
+      }),
+    watchConfiguration: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: async () => {
+      clearInterval(watch);
+      if (!lost) db.pragma("wal_checkpoint(TRUNCATE)");
+      db.close();
+    },
+  };
+}
+
+function unavailable(detail: string, cause?: unknown): Failure {
+  const refused = failure(ErrorReason.UNAVAILABLE, `${detail} Try again, with the same idempotency key.`);
+  refused.cause = cause;
+  return refused;
+}

@@ -1,0 +1,238 @@
+import type { HealthCounts } from "../domain/health.ts";
+import type { Report } from "../domain/lifecycle.ts";
+import type { Message } from "../domain/message.ts";
+import type { MessagingProfile } from "../domain/messaging-profile.ts";
+import type { NumberTraffic, PhoneNumber } from "../domain/phone-number-record.ts";
+
+/**
+ * What the house asks of a database. Every method is one transaction of its own, and what it resolves with is on disk. Functions
+ * that are handed in are pure policies: they run inside the transaction, must not wait for anything, and by throwing take the whole
+ * transaction back. No connection is ever taken or given. Times are milliseconds since 1970.
+ *
+ * Failures: a store that cannot be written rejects with the reason UNAVAILABLE; after an input or output error of the disk it
+ * reports the process as lost (see StoreOptions.onLost) and rejects everything.
+ */
+export type Store = {
+  /** A short name for logs and the ready line, without secrets. */
+  readonly name: string;
+
+  readonly insertOrganization: (organization: Organization) => Promise<void>;
+  readonly listOrganizations: () => Promise<Organization[]>;
+  readonly insertApiKey: (key: ApiKey) => Promise<void>;
+  readonly listApiKeys: () => Promise<ApiKey[]>;
+  /** False when there is no such key. */
+  readonly revokeApiKey: (id: string, at: number) => Promise<boolean>;
+
+  readonly insertProfile: (profile: MessagingProfile) => Promise<void>;
+  readonly getProfile: (organizationId: string, id: string) => Promise<MessagingProfile | undefined>;
+  /** Newest first. */
+  readonly listProfiles: (organizationId: string, query: ProfileQuery) => Promise<Counted<MessagingProfile>>;
+  /** Undefined when there is no such profile. */
+  readonly updateProfile: (
+    organizationId: string,
+    id: string,
+    change: (profile: MessagingProfile) => MessagingProfile,
+  ) => Promise<MessagingProfile | undefined>;
+  /** Gives what it was. Its numbers are unassigned in the same transaction, by `unassign`. */
+  readonly deleteProfile: (
+    organizationId: string,
+    id: string,
+    unassign: (number: PhoneNumber) => PhoneNumber,
+  ) => Promise<MessagingProfile | undefined>;
+
+  readonly insertNumber: (number: PhoneNumber) => Promise<NumberWritten>;
+  /** Numbers are found by id or by +E.164. */
+  readonly getNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
+  /** By phone number. */
+  readonly listNumbers: (organizationId: string, query: NumberQuery) => Promise<Counted<NumberFound>>;
+  readonly updateNumber: (
+    organizationId: string,
+    idOrPhoneNumber: string,
+    change: (number: PhoneNumber) => PhoneNumber,
+  ) => Promise<NumberWritten>;
+  /** Gives what it was. What it still had queued becomes `sending_failed` in the same transaction, in full by `fail`. */
+  readonly removeNumber: (
+    organizationId: string,
+    idOrPhoneNumber: string,
+    fail: Pick<Message, "status" | "completedAt" | "error">,
+  ) => Promise<NumberFound | undefined>;
+
+  /** The profile with all its numbers, as a pool is built from them; undefined when there is no such profile. */
+  readonly loadPool: (organizationId: string, profileId: string) => Promise<PoolRows | undefined>;
+  /** One number with its traffic, whatever its organization; undefined when there is none. */
+  readonly loadPoolNumber: (id: string) => Promise<PoolRow | undefined>;
+
+  /**
+   * Reads what a group of sends needs, has `decide` decide them all, and writes what it gives, in one transaction. When the
+   * transaction fails, `decide` may have run: what it did must then be taken back by the caller.
+   */
+  readonly accept: (reads: AcceptReads, decide: (facts: AcceptFacts) => AcceptWrites) => Promise<void>;
+  readonly getMessage: (organizationId: string, id: string) => Promise<Message | undefined>;
+
+  /** Numbers that have messages queued, with the moment each may next be claimed; at most `most`. */
+  readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
+  /**
+   * Claims numbers that are due: takes from each queue, oldest first, what `pace` allows, marks it `sending` with `owner`, and sets
+   * when the number is due again. Paused numbers and those not due give no messages.
+   */
+  readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
+  /** Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. */
+  readonly applyReports: (reports: readonly CarrierReport[]) => Promise<AppliedReport[]>;
+  /** Marks what a process that is gone was sending as never answered; gives how many messages that were. */
+  readonly settleOwner: (owners: "all" | readonly string[], at: number) => Promise<number>;
+
+  /** Forgets idempotency records and sends that are older than the moments given, at most `most` of each. */
+  readonly forget: (before: { keys: number; recentSends: number; stickyMappings: number }, most: number) => Promise<number>;
+  /** Writes and reads back; rejects when the store cannot be written. */
+  readonly probe: () => Promise<void>;
+  /** Tells of every configuration change, made here or by another process (within a second), in order. Returns how to stop. */
+  readonly watchConfiguration: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
+  readonly close: () => Promise<void>;
+};
+
+/** What a store is opened with. */
+export type StoreOptions = {
+  /** Called once when the disk failed: the process must end, so that the next start reads the truth. */
+  readonly onLost: (error: unknown) => void;
+};
+
+export type Organization = { readonly id: string; readonly name: string; readonly createdAt: number };
+
+/** An API key as it is kept: never the secret, only its SHA-256. */
+export type ApiKey = {
+  readonly id: string;
+  readonly organizationId: string;
+  readonly name: string;
+  readonly secretHash: Uint8Array;
+  readonly scopes: readonly ("send" | "read" | "admin")[];
+  readonly createdAt: number;
+  readonly revokedAt: number | undefined;
+};
+
+/** A page of a counted list; `offset` and `limit` in rows. */
+export type PageQuery = { readonly offset: number; readonly limit: number };
+export type Counted<Row> = { readonly rows: Row[]; readonly total: number };
+
+export type ProfileQuery = PageQuery & {
+  readonly nameEquals: string | undefined;
+  /** Whatever the case of ASCII letters. */
+  readonly nameContains: string | undefined;
+};
+
+export type NumberQuery = PageQuery & {
+  readonly messagingProfileId?: string | undefined;
+  readonly phoneNumbers?: readonly string[] | undefined;
+  readonly phoneNumberContains?: string | undefined;
+  readonly lineType?: "long_code" | "toll_free" | undefined;
+  readonly descending?: boolean | undefined;
+};
+
+export type NumberFound = { readonly number: PhoneNumber; readonly health: HealthCounts };
+
+/** What became of writing a number. */
+export type NumberWritten =
+  | ({ readonly kind: "written" } & NumberFound)
+  | { readonly kind: "exists" }
+  | { readonly kind: "unknownNumber" }
+  | { readonly kind: "unknownProfile" };
+
+export type PoolRow = { readonly number: PhoneNumber; readonly traffic: NumberTraffic };
+export type PoolRows = { readonly profile: MessagingProfile; readonly numbers: PoolRow[] };
+
+/** What a group of sends must know; the facts come back in the same order. */
+export type AcceptReads = {
+  readonly recipients: readonly RecipientKey[];
+  readonly keys: readonly IdempotencyKey[];
+  readonly retries: readonly RetryKey[];
+};
+
+export type RecipientKey = {
+  readonly organizationId: string;
+  readonly messagingProfileId: string;
+  readonly to: string;
+};
+
+export type IdempotencyKey = { readonly organizationId: string; readonly method: string; readonly key: string };
+
+/** An equal send between two moments, by the hash of its caller and content. */
+export type RetryKey = { readonly requestHash: Uint8Array; readonly since: number; readonly until: number };
+
+export type AcceptFacts = {
+  readonly recipients: readonly RecipientFacts[];
+  readonly keys: readonly (IdempotencyRecord | undefined)[];
+  /** The latest message that an equal send left. */
+  readonly retries: readonly (Message | undefined)[];
+};
+
+export type RecipientFacts = { readonly optedOut: boolean; readonly mapping: StickyMapping | undefined };
+
+export type StickyMapping = RecipientKey & {
+  readonly phoneNumberId: string;
+  readonly profileGeneration: number;
+  readonly numberGeneration: number;
+  readonly lastMessageAt: number;
+};
+
+export type IdempotencyRecord = IdempotencyKey & {
+  /** SHA-256 of the decoded request. */
+  readonly requestHash: Uint8Array;
+  /** The first answer, as protobuf. */
+  readonly response: Uint8Array;
+  readonly createdAt: number;
+};
+
+export type RecentSend = {
+  readonly organizationId: string;
+  readonly requestHash: Uint8Array;
+  readonly messageId: string;
+  readonly at: number;
+};
+
+export type AcceptWrites = {
+  readonly messages: readonly Message[];
+  readonly mappings: readonly StickyMapping[];
+  readonly keys: readonly IdempotencyRecord[];
+  readonly recentSends: readonly RecentSend[];
+  /** Segments that numbers with a daily limit took, on which day. */
+  readonly usage: readonly { readonly phoneNumberId: string; readonly day: number; readonly segments: number }[];
+};
+
+export type QueuedNumber = { readonly phoneNumberId: string; readonly dueAt: number };
+
+export type ClaimRequest = {
+  readonly now: number;
+  /** The process that sends, to be found by when it is gone. */
+  readonly owner: string;
+  readonly phoneNumberIds: readonly string[];
+};
+
+/** What a claim took from one number. `dueAt` undefined: the queue is empty. */
+export type Claim = {
+  readonly phoneNumberId: string;
+  readonly messages: readonly Message[];
+  readonly dueAt: number | undefined;
+};
+
+/** A report for one message, named by its own id or by the carrier's. */
+export type CarrierReport = {
+  readonly target:
+    | { readonly organizationId: string; readonly messageId: string }
+    | { readonly carrier: string; readonly carrierMessageId: string };
+  readonly report: Report;
+};
+
+/** What a report did. Undefined message: it fits none that is known. */
+export type AppliedReport = {
+  readonly messageId: string | undefined;
+  readonly messagingProfileId: string | undefined;
+  readonly phoneNumberId: string | undefined;
+  /** The sender's counts after the report; undefined when they did not change. */
+  readonly health: HealthCounts | undefined;
+  readonly reported: 0 | 1;
+};
+
+export type ConfigurationChange = {
+  readonly kind: "messaging_profile" | "phone_number" | "api_key";
+  readonly organizationId: string;
+  readonly id: string;
+};
