@@ -246,8 +246,8 @@ function leadingDigits(code: string, countries: readonly string[]): Map<string, 
   if (code === "1" || countries.length === 1) {
     return found;
   }
-  // Deep enough for every split known today; what still fits several countries there fits the main one to the end.
-  const deepest = 7;
+  // The longest beginning that tells countries apart today has six digits; what fits several beyond it is shared.
+  const deepest = 6;
   const claims = countries.map((country) => {
     const leading = leadingDigitsOf(planOf(country));
     const patterns = leading ? [`(?:${leading})\\d*`] : patternsOf(planOf(country));

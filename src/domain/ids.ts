@@ -8,7 +8,7 @@ export type Ids = (now: number) => string;
 export function createIds(random: (bytes: number) => Uint8Array): Ids {
   let time = 0;
   let count = 0;
-  let pool = new Uint8Array(0);
+  let pool: Uint8Array = new Uint8Array(0);
   let used = 0;
   return (now) => {
     if (now > time) {

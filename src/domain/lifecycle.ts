@@ -6,6 +6,7 @@ import type { MessageError, MessageStatus } from "./message.ts";
 export type Report =
   | { readonly kind: "accepted"; readonly at: number; readonly carrierMessageId: string }
   | { readonly kind: "refused"; readonly at: number; readonly error: MessageError; readonly carrierCode: string }
+  | { readonly kind: "deferred"; readonly at: number; readonly carrierCode: string; readonly retryAt: number }
   | { readonly kind: "unanswered"; readonly at: number }
   | { readonly kind: "delivered"; readonly at: number }
   | { readonly kind: "failed"; readonly at: number; readonly error: MessageError; readonly carrierCode: string };
@@ -50,8 +51,9 @@ const SENDERS_FAULT = new Map<ErrorReason, { readonly spam: 0 | 1 }>([
 
 /** What a report does to a message. Repeats and weaker reports do nothing. */
 export function apply(progress: Progress, report: Report): Effect {
+  if (report.kind === "deferred") return defer(progress);
   const status = statusOf(report);
-  const sentAt = progress.sentAt ?? (report.kind === "refused" || report.kind === "unanswered" ? undefined : report.at);
+  const sentAt = progress.sentAt ?? (SENT_BY.has(report.kind) ? report.at : undefined);
   if (STRENGTH[status] <= STRENGTH[progress.status]) {
     // An answer that comes after its receipt still tells when the carrier took the message.
     const late = report.kind === "accepted" && sentAt !== progress.sentAt;
@@ -68,7 +70,16 @@ export function apply(progress: Progress, report: Report): Effect {
   };
 }
 
-function statusOf(report: Report): MessageStatus {
+/** Reports that prove that the carrier took the message. */
+const SENT_BY: ReadonlySet<Report["kind"]> = new Set(["accepted", "delivered", "failed"]);
+
+/** A temporary refusal puts the message back into its queue, unless something stronger is known of it. */
+function defer(progress: Progress): Effect {
+  const isSending = progress.status === "sending";
+  return { progress: isSending ? { ...progress, status: "queued" } : undefined, health: undefined, reported: 0 };
+}
+
+function statusOf(report: Exclude<Report, { kind: "deferred" }>): MessageStatus {
   switch (report.kind) {
     case "accepted":
       return "sent";

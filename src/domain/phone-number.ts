@@ -6,10 +6,9 @@ const digitNine = 57;
 const plus = 43;
 
 /**
- * Whether the value is an E.164 number that could exist: a plus sign and ASCII digits, a calling code in use, and as
- * many digits after it as numbers of that code can have (a number of +1 has ten, and its area code begins with 2 to
- * 9). Whether anybody has been assigned the number plays no part: `+15550001234` is possible. Agrees with
- * libphonenumber's `isPossibleNumber`, but for lengths over E.164's 15 digits.
+ * Whether the value is an E.164 number that could exist: a plus sign and at most 15 ASCII digits, a calling code in
+ * use, and as many digits after it as numbers of its main country can have, by libphonenumber's metadata; for +1 these
+ * are ten, of which the first is 2 to 9. Whether the number is assigned plays no part: `+15550001234` is possible.
  */
 export function isPossibleE164(value: string): boolean {
   const { length } = value;
@@ -33,7 +32,6 @@ export function isPossibleE164(value: string): boolean {
   if ((lengths & (1 << (length - position))) === 0) {
     return false;
   }
-  // Area codes begin with 2 to 9, or a prefix dialled within the plan would be taken for one.
   if (node === northAmerica && value.charCodeAt(2) < digitZero + 2) {
     return false;
   }
@@ -139,7 +137,7 @@ function grow(digits: string, country: string): number {
 }
 
 for (const { code, countries: sharing, lengths, leadingDigits } of callingCodes) {
-  const end = grow(code, sharing[0] ?? "001");
+  const end = grow(code, sharing[0] ?? "");
   possibleLengths[end] = lengths.reduce((bits, length) => bits | (1 << length), 0);
   for (const [country, beginnings] of Object.entries(leadingDigits ?? {})) {
     for (const beginning of beginnings.split(" ")) {
@@ -152,4 +150,5 @@ for (const [region, served] of [...Object.entries(areaCodesByRegion), ...Object.
     grow(`1${areaCode}`, region.slice(0, 2));
   }
 }
+/** The node at the end of +1. */
 const northAmerica = branches[1];

@@ -52,7 +52,6 @@ function segmentUcs2(text: string): Segments {
   for (let position = 0; position < length; position++) {
     if (isPair(text, position)) {
       pairs++;
-      position++;
     }
   }
   let parts = 1;

@@ -141,7 +141,8 @@ export type PoolRows = { readonly profile: MessagingProfile; readonly numbers: P
 
 /** What a group of sends must know; the facts come back in the same order. */
 export type AcceptReads = {
-  readonly recipients: readonly RecipientKey[];
+  /** `sticky`: the mapping is wanted too. */
+  readonly recipients: readonly (RecipientKey & { readonly sticky: boolean })[];
   readonly keys: readonly IdempotencyKey[];
   readonly retries: readonly RetryKey[];
 };
@@ -206,11 +207,14 @@ export type ClaimRequest = {
   readonly phoneNumberIds: readonly string[];
 };
 
-/** What a claim took from one number. `dueAt` undefined: the queue is empty. */
+/** What a claim took from one number. */
 export type Claim = {
   readonly phoneNumberId: string;
   readonly messages: readonly Message[];
+  /** When to claim the number again; undefined: its queue is empty, or it is paused or gone. */
   readonly dueAt: number | undefined;
+  /** When its pace lets it send again, should something be queued meanwhile. Infinity: not before its configuration changes. */
+  readonly freeAt: number;
 };
 
 /** A report for one message, named by its own id or by the carrier's. */
@@ -218,6 +222,8 @@ export type CarrierReport = {
   readonly target:
     | { readonly organizationId: string; readonly messageId: string }
     | { readonly carrier: string; readonly carrierMessageId: string };
+  /** The carrier that answered a submit. */
+  readonly carrier?: string | undefined;
   readonly report: Report;
 };
 

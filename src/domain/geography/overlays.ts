@@ -1,8 +1,9 @@
 /**
- * Overlay complexes of the North American Numbering Plan: area codes that serve one and the same area, as of
- * September 2026. Source: NANPA's area code database (reports.nanpa.com, npa_report.csv, OVERLAY_COMPLEX) with its
- * planning letters and area code maps; for Canada the relief decisions of the CRTC. A code that lies over several
- * areas which don't share their own codes, such as 917 over all of New York City, stands in several complexes.
+ * Overlay complexes of the North American Numbering Plan, area codes that serve one and the same area, compiled by
+ * hand as of September 2026. The source to check against is NANPA: the field OVERLAY_COMPLEX of its area code database
+ * (reports.nanpa.com, npa_report.csv), its planning letters and area code maps; for Canada the CRTC's relief decisions.
+ * A code that lies over several areas which don't share their own codes, such as 917 over all of New York City, stands
+ * in several complexes.
  */
 const complexes: readonly string[] = [
   // United States

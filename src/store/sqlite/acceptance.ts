@@ -5,7 +5,6 @@ import type {
   AcceptWrites,
   IdempotencyKey,
   IdempotencyRecord,
-  RecipientKey,
   RetryKey,
   StickyMapping,
 } from "../store.ts";
@@ -49,8 +48,8 @@ export function prepareAcceptance(db: Connection) {
     return row === undefined ? undefined : messageFrom(row);
   };
 
-  const recipientFacts = ({ organizationId, messagingProfileId, to }: RecipientKey) => {
-    const row = selectMapping.get(organizationId, messagingProfileId, to) as Row | undefined;
+  const recipientFacts = ({ organizationId, messagingProfileId, to, sticky }: AcceptReads["recipients"][number]) => {
+    const row = sticky ? (selectMapping.get(organizationId, messagingProfileId, to) as Row | undefined) : undefined;
     return {
       optedOut: selectOptOut.get(organizationId, messagingProfileId, to) !== undefined,
       mapping: row === undefined ? undefined : mappingFrom(row),

@@ -1,3 +1,4 @@
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { addOutcome, type HealthChange, type HealthCounts } from "../../domain/health.ts";
 import { apply, type Progress, type Report } from "../../domain/lifecycle.ts";
 import type { Message } from "../../domain/message.ts";
@@ -13,7 +14,14 @@ const NOTHING: AppliedReport = {
   health: undefined,
   reported: 0,
 };
-const EVENT_OF = { accepted: "submitted", refused: "submitted", unanswered: "unanswered", delivered: "receipt", failed: "receipt" } as const;
+const EVENT_OF = {
+  accepted: "submitted",
+  refused: "submitted",
+  deferred: "submitted",
+  unanswered: "unanswered",
+  delivered: "receipt",
+  failed: "receipt",
+} as const;
 
 /** The statements of sending and of what carriers report. Each function runs inside a transaction of the caller. */
 export function prepareDispatch(db: Connection) {
@@ -29,8 +37,12 @@ export function prepareDispatch(db: Connection) {
   );
   const selectPace = db.prepare("SELECT due_at, messages_per_second, state FROM phone_numbers WHERE id = ?");
   const selectQueued = db.prepare(
-    "SELECT * FROM messages WHERE phone_number_id = ? AND status = 'queued' ORDER BY id LIMIT ?",
+    `SELECT * FROM messages WHERE phone_number_id = ? AND status = 'queued' AND coalesce(next_submit_at, 0) <= ?
+     ORDER BY id LIMIT ?`,
   );
+  const selectNextDeferred = db
+    .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = ? AND status = 'queued'")
+    .pluck();
   const markSending = db.prepare(
     "UPDATE messages SET status = 'sending', owner = ?, submits = submits + 1 WHERE organization_id = ? AND id = ?",
   );
@@ -44,6 +56,7 @@ export function prepareDispatch(db: Connection) {
     `UPDATE messages SET status = ?, sent_at = ?, completed_at = ?, error_reason = ?, error_detail = ?
      WHERE organization_id = ? AND id = ?`,
   );
+  const setNextSubmit = db.prepare("UPDATE messages SET next_submit_at = ? WHERE organization_id = ? AND id = ?");
   const setCarrierId = db.prepare("UPDATE messages SET carrier_message_id = ? WHERE organization_id = ? AND id = ?");
   const noteEvent = db.prepare(
     `INSERT INTO message_events (organization_id, message_id, type, status, occurred_at, carrier_message_id, carrier_code,
@@ -74,6 +87,7 @@ export function prepareDispatch(db: Connection) {
       const { status, sentAt, completedAt, error } = effect.progress;
       updateProgress.run(status, sentAt, completedAt, error?.reason, error?.detail, organizationId, id);
     }
+    if (report.kind === "deferred") setNextSubmit.run(report.retryAt, organizationId, id);
     if (report.kind === "accepted") setCarrierId.run(report.carrierMessageId, organizationId, id);
     noteEvent.run(
       organizationId,
@@ -91,6 +105,14 @@ export function prepareDispatch(db: Connection) {
     return { messageId: id, messagingProfileId, phoneNumberId, health, reported: effect.reported };
   };
 
+  const expire = (message: Message, at: number) => {
+    const { organizationId, id } = message;
+    const reason = ErrorReason.EXPIRED_IN_QUEUE;
+    const detail = "The message was still in its queue at valid_until.";
+    updateProgress.run("expired", null, at, reason, detail, organizationId, id);
+    noteEvent.run(organizationId, id, "expired", "expired", at, null, null, reason, detail);
+  };
+
   return {
     listQueues: (most: number): QueuedNumber[] =>
       (selectQueues.all(most) as Row[]).map((row) => ({
@@ -101,24 +123,31 @@ export function prepareDispatch(db: Connection) {
     claim: ({ now, owner, phoneNumberIds }: ClaimRequest): Claim[] =>
       phoneNumberIds.map((phoneNumberId) => {
         const row = selectPace.get(phoneNumberId) as Row | undefined;
-        const rate = row?.messages_per_second as number;
-        if (row === undefined || row.state === "paused") return { phoneNumberId, messages: [], dueAt: undefined };
+        if (row === undefined || row.state === "paused") {
+          return { phoneNumberId, messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+        }
         const dueAt = row.due_at as number;
-        if (dueAt > now) return { phoneNumberId, messages: [], dueAt };
+        const rate = row.messages_per_second as number;
+        if (dueAt > now) return { phoneNumberId, messages: [], dueAt, freeAt: dueAt };
         // One more than can be released, to know whether anything is left.
-        const queue = (selectQueued.all(phoneNumberId, mostReleased(rate) + 1) as Row[]).map(messageFrom);
+        const queue = (selectQueued.all(phoneNumberId, now, mostReleased(rate) + 1) as Row[]).map(messageFrom);
+        const late = queue.filter((message) => message.validUntil <= now);
+        for (const message of late) expire(message, now);
+        const waiting = late.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
         const released = release(
-          queue.map((message) => message.parts),
+          waiting.map((message) => message.parts),
           dueAt,
           now,
           rate,
         );
-        if (released.count === 0) return { phoneNumberId, messages: [], dueAt: undefined };
-        const messages = queue.slice(0, released.count);
+        const messages = waiting.slice(0, released.count);
         for (const message of messages) markSending.run(owner, message.organizationId, message.id);
-        setDue.run(released.dueAt, phoneNumberId);
-        const left = queue.length > released.count;
-        return { phoneNumberId, messages, dueAt: left ? released.dueAt : undefined };
+        if (messages.length > 0) setDue.run(released.dueAt, phoneNumberId);
+        const freeAt = messages.length > 0 ? released.dueAt : dueAt;
+        // Behind late messages there may be more than were looked at.
+        if (queue.length > messages.length) return { phoneNumberId, messages, dueAt: freeAt, freeAt };
+        const deferred = selectNextDeferred.get(phoneNumberId) as number | null;
+        return { phoneNumberId, messages, dueAt: deferred === null ? undefined : Math.max(deferred, freeAt), freeAt };
       }),
 
     applyReports: (reports: readonly CarrierReport[]): AppliedReport[] =>

@@ -1,0 +1,122 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { MessageError } from "../domain/message.ts";
+import type { Carrier, CarrierParts, Submission, SubmitAnswer } from "./carrier.ts";
+
+/** How the sandbox behaves towards one number, or towards all that have nothing of their own. */
+export type SandboxBehaviour = {
+  /** Milliseconds until a submit is answered. */
+  readonly latency: number;
+  /** Milliseconds from the answer to the receipt. */
+  readonly receiptAfter: number;
+  /** The share of ordinary messages that are delivered, 0 to 1; the others fail by the sender's fault. */
+  readonly successRatio: number;
+};
+
+export type SandboxOptions = SandboxBehaviour & {
+  /** By the sender's +E.164. */
+  readonly numbers: Readonly<Record<string, Partial<SandboxBehaviour>>>;
+};
+
+/** The defaults. */
+export const SANDBOX: SandboxOptions = { latency: 20, receiptAfter: 200, successRatio: 1, numbers: {} };
+
+/** What happens to a message; recipients +1 NPA 555 01xx choose it by their last two digits. */
+type Script = {
+  readonly submit: "accept" | "refuse" | "deferOnce" | "silence";
+  /** Receipts: undefined for a delivery, an error for a failure. */
+  readonly receipts: readonly (MessageError | undefined)[];
+  /** The receipts come before the submit is answered. */
+  readonly early?: boolean;
+};
+
+const failed = (reason: ErrorReason, detail: string): Script => ({
+  submit: "accept",
+  receipts: [{ reason, detail: `The sandbox ${detail}.` }],
+});
+
+const DELIVERED: Script = { submit: "accept", receipts: [undefined] };
+const SENDERS_FAULT = failed(ErrorReason.BLOCKED_AS_SPAM_PERMANENT, "blocks the sender");
+
+const SCRIPTS: Readonly<Record<string, Script>> = {
+  "00": DELIVERED,
+  "01": failed(ErrorReason.NOT_ROUTABLE, "cannot reach the recipient"),
+  "02": failed(ErrorReason.BLOCKED_AS_SPAM_TEMPORARY, "filtered the message as spam"),
+  "03": { submit: "accept", receipts: [] },
+  "04": { submit: "deferOnce", receipts: [undefined] },
+  "05": { submit: "refuse", receipts: [] },
+  "06": { submit: "silence", receipts: [] },
+  "07": { submit: "accept", receipts: [undefined], early: true },
+  "08": { submit: "accept", receipts: [undefined, undefined, undefined, undefined, undefined] },
+  "09": SENDERS_FAULT,
+};
+
+/** The carrier that is built in: it sends nothing anywhere, and answers as `options` and the recipients' last digits say. */
+export function createSandbox(parts: CarrierParts, options: SandboxOptions): Carrier {
+  const timers = new Set<NodeJS.Timeout>();
+  const deferred = new Set<string>();
+  const open = new Set<(answer: SubmitAnswer) => void>();
+  let count = 0;
+
+  const after = (milliseconds: number, act: () => void) => {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      act();
+    }, milliseconds);
+    timers.add(timer);
+  };
+
+  const scriptOf = (submission: Submission, behaviour: SandboxBehaviour): Script => {
+    const digits = /^\+1\d{3}555(01\d\d)$/.exec(submission.to)?.[1]?.slice(2);
+    const script = digits === undefined ? undefined : SCRIPTS[digits];
+    return script ?? (parts.random() < behaviour.successRatio ? DELIVERED : SENDERS_FAULT);
+  };
+
+  const report = (carrierMessageId: string, error: MessageError | undefined) => {
+    const at = parts.clock();
+    const carrierCode = error === undefined ? "" : String(error.reason);
+    parts.onEvent(parts.name, {
+      kind: "receipt",
+      carrierMessageId,
+      report: error === undefined ? { kind: "delivered", at } : { kind: "failed", at, error, carrierCode },
+    });
+  };
+
+  const answerOf = (script: Script, submission: Submission, carrierMessageId: string): SubmitAnswer => {
+    if (script.submit === "refuse") {
+      const error = { reason: ErrorReason.REJECTED_BY_DESTINATION, detail: "The sandbox refused the message." };
+      return { kind: "refused", error, carrierCode: "rejected" };
+    }
+    if (script.submit === "deferOnce" && !deferred.delete(submission.messageId)) {
+      deferred.add(submission.messageId);
+      return { kind: "deferred", carrierCode: "busy", retryAfter: undefined };
+    }
+    return { kind: "accepted", carrierMessageId };
+  };
+
+  return {
+    name: parts.name,
+    submit: (submission) =>
+      new Promise((resolve) => {
+        const behaviour = { ...options, ...options.numbers[submission.from] };
+        const script = scriptOf(submission, behaviour);
+        open.add(resolve);
+        if (script.submit === "silence") return;
+        count += 1;
+        const carrierMessageId = `${submission.messageId}-${count}`;
+        const tell = () => {
+          for (const receipt of script.receipts) report(carrierMessageId, receipt);
+        };
+        if (script.early) after(behaviour.latency / 2, tell);
+        after(behaviour.latency, () => {
+          const answer = answerOf(script, submission, carrierMessageId);
+          open.delete(resolve);
+          resolve(answer);
+          if (answer.kind === "accepted" && !script.early) after(behaviour.receiptAfter, tell);
+        });
+      }),
+    close: async () => {
+      for (const timer of timers) clearTimeout(timer);
+      for (const resolve of open) resolve({ kind: "unanswered" });
+    },
+  };
+}

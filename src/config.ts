@@ -1,0 +1,205 @@
+import { readFileSync } from "node:fs";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+import { SANDBOX, type SandboxOptions } from "./carriers/sandbox.ts";
+import { STICKY_LIFETIME } from "./domain/limits.ts";
+
+/** Where a server listens. Port 0 takes a free one. */
+export type Address = { readonly host: string; readonly port: number };
+
+/** Everything that can be configured, checked. */
+export type Config = {
+  readonly httpAddress: Address;
+  readonly grpcAddress: Address;
+  readonly metricsAddress: Address;
+  /** A file path, or a `postgres://` URL. */
+  readonly database: string;
+  /** A key to install at start. */
+  readonly apiKey: string | undefined;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly sample: boolean;
+  readonly stickyLifetimeSeconds: number;
+  readonly submitTimeoutSeconds: number;
+  readonly carriers: ReadonlyMap<string, CarrierConfig>;
+};
+
+/** A configured carrier; `type` says which kind. */
+export type CarrierConfig = { readonly type: "sandbox" } & SandboxOptions;
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+const address = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$/, "must be host:port")
+  .transform((text, context): Address => {
+    const at = text.lastIndexOf(":");
+    const port = Number(text.slice(at + 1));
+    if (port > 65_535) context.addIssue({ code: "custom", message: "has a port above 65535" });
+    return { host: text.slice(0, at).replace(/^\[|\]$/g, ""), port };
+  });
+
+const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
+const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+
+const behaviour = {
+  latency_milliseconds: count(0, 600_000),
+  receipt_after_milliseconds: count(0, 86_400_000),
+  success_ratio: z.coerce.number().min(0).max(1),
+};
+const sandbox = z
+  .strictObject({
+    type: z.literal("sandbox"),
+    latency_milliseconds: behaviour.latency_milliseconds.default(SANDBOX.latency),
+    receipt_after_milliseconds: behaviour.receipt_after_milliseconds.default(SANDBOX.receiptAfter),
+    success_ratio: behaviour.success_ratio.default(SANDBOX.successRatio),
+    numbers: z.record(z.string().regex(/^\+\d+$/, "must be +E.164"), z.strictObject(behaviour).partial()).default({}),
+  })
+  .transform(
+    (given): CarrierConfig => ({
+      type: given.type,
+      ...sandboxBehaviour(given),
+      numbers: Object.fromEntries(Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)])),
+    }),
+  );
+
+/** One setting: what the file calls it. The environment calls it NUMBERPOOL_…, the command line --…. */
+export type Setting = {
+  readonly name: string;
+  readonly description: string;
+  /** As text, for people; undefined: none. */
+  readonly default: string | undefined;
+  /** Never shown. */
+  readonly isSecret?: boolean;
+};
+
+/** Every setting but the carriers, which only the file can hold. The README's table is checked against this. */
+export const SETTINGS: readonly Setting[] = [
+  { name: "http_address", default: "127.0.0.1:8080", description: "Where the JSON door listens." },
+  { name: "grpc_address", default: "127.0.0.1:50051", description: "Where the gRPC door listens." },
+  { name: "metrics_address", default: "127.0.0.1:9464", description: "Where Prometheus finds `/metrics`." },
+  { name: "database", default: "numberpool.db", description: "The SQLite file; made if need be." },
+  {
+    name: "api_key",
+    default: undefined,
+    isSecret: true,
+    description: "A key of 24 characters or more to install, with all scopes in the default organization.",
+  },
+  { name: "log_level", default: "info", description: `One of ${LOG_LEVELS.join(", ")}.` },
+  { name: "sample", default: "true", description: "Whether an empty database gets a sample profile with numbers." },
+  {
+    name: "sticky_lifetime_seconds",
+    default: String(STICKY_LIFETIME / 1000),
+    description: "How long a sticky mapping lives after the last message.",
+  },
+  {
+    name: "submit_timeout_seconds",
+    default: "60",
+    description: "How long a carrier's answer is waited for before the outcome counts as unknown.",
+  },
+];
+
+const schema = z.strictObject({
+  http_address: address,
+  grpc_address: address,
+  metrics_address: address,
+  database: z.string().min(1, "must not be empty"),
+  api_key: z.string().min(24, "must have 24 characters or more").regex(/^[\x21-\x7e]+$/, "must be visible ASCII").optional(),
+  log_level: z.enum(LOG_LEVELS),
+  sample: flag,
+  sticky_lifetime_seconds: count(1, 10 * 365 * 86_400),
+  submit_timeout_seconds: count(1, 3_600),
+  carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is no carrier name"), sandbox),
+});
+
+/**
+ * The configuration from flags, then the environment, then the YAML file that `config` names, then defaults; or every complaint at
+ * once, each naming where the value came from. Unknown names are complaints too. Values never show in complaints.
+ */
+export function readConfig(
+  flags: Readonly<Record<string, string | boolean>>,
+  environment: Readonly<Record<string, string | undefined>>,
+): { readonly config: Config } | { readonly complaints: readonly string[] } {
+  const complaints: string[] = [];
+  const names = new Set(SETTINGS.map(({ name }) => name));
+  const values: Record<string, unknown> = {};
+  const sources = new Map<string, string>();
+  const take = (name: string, value: unknown, source: string) => {
+    values[name] = value;
+    sources.set(name, source);
+  };
+
+  for (const setting of SETTINGS) if (setting.default !== undefined) take(setting.name, setting.default, "the default");
+  const file = flags.config ?? environment.NUMBERPOOL_CONFIG;
+  for (const [name, value] of Object.entries(readFile(file, complaints))) {
+    if (name === "carriers" || names.has(name)) take(name, value, String(file));
+    else complaints.push(`${file}: ${name} is no setting.`);
+  }
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith("NUMBERPOOL_") || variable.startsWith("NUMBERPOOL_TEST_") || variable === "NUMBERPOOL_CONFIG") continue;
+    const name = variable.slice("NUMBERPOOL_".length).toLowerCase();
+    if (names.has(name)) take(name, value, variable);
+    else complaints.push(`${variable} is no setting.`);
+  }
+  for (const [option, value] of Object.entries(flags)) {
+    if (option === "config") continue;
+    const isNegated = option.startsWith("no-");
+    const name = (isNegated ? option.slice(3) : option).replaceAll("-", "_");
+    if (names.has(name)) take(name, isNegated ? false : value, `--${option}`);
+    else complaints.push(`--${option} is no option.`);
+  }
+  values.carriers ??= { sandbox: { type: "sandbox" } };
+
+  const checked = schema.safeParse(values);
+  for (const issue of checked.error?.issues ?? []) {
+    const [name, ...inside] = issue.path.map(String);
+    const source = sources.get(name ?? "") ?? "the configuration";
+    complaints.push(`${source}: ${[name, ...inside].join(".")} ${issue.message.replace(/^[A-Z]/, (a) => a.toLowerCase())}.`);
+  }
+  if (complaints.length > 0 || !checked.success) return { complaints };
+  const c = checked.data;
+  const config: Config = {
+    httpAddress: c.http_address,
+    grpcAddress: c.grpc_address,
+    metricsAddress: c.metrics_address,
+    database: c.database,
+    apiKey: c.api_key,
+    logLevel: c.log_level,
+    sample: c.sample,
+    stickyLifetimeSeconds: c.sticky_lifetime_seconds,
+    submitTimeoutSeconds: c.submit_timeout_seconds,
+    carriers: new Map(Object.entries(c.carriers)),
+  };
+  return { config: Object.freeze(config) };
+}
+
+function readFile(path: string | boolean | undefined, complaints: string[]): Record<string, unknown> {
+  if (path === undefined) return {};
+  if (typeof path !== "string" || path === "") {
+    complaints.push("--config needs the path of a YAML file.");
+    return {};
+  }
+  try {
+    const content = parseYaml(readFileSync(path, "utf8")) ?? {};
+    if (typeof content === "object" && !Array.isArray(content)) return content;
+    complaints.push(`${path}: must hold a mapping of settings.`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    complaints.push(code === undefined ? `${path}: is not YAML.` : `${path}: cannot be read (${code}).`);
+  }
+  return {};
+}
+
+type GivenBehaviour = {
+  latency_milliseconds?: number | undefined;
+  receipt_after_milliseconds?: number | undefined;
+  success_ratio?: number | undefined;
+};
+
+function sandboxBehaviour(given: GivenBehaviour): Omit<SandboxOptions, "numbers">;
+function sandboxBehaviour(given: GivenBehaviour): SandboxOptions["numbers"][string] {
+  return {
+    ...(given.latency_milliseconds !== undefined && { latency: given.latency_milliseconds }),
+    ...(given.receipt_after_milliseconds !== undefined && { receiptAfter: given.receipt_after_milliseconds }),
+    ...(given.success_ratio !== undefined && { successRatio: given.success_ratio }),
+  };
+}

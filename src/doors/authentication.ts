@@ -1,0 +1,64 @@
+import { timingSafeEqual } from "node:crypto";
+import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
+import type { Refusal } from "../domain/failure.ts";
+import type { ApiKey, Store } from "../store/store.ts";
+import { apiKeyId, hashOfToken } from "./api-key.ts";
+
+/** Who calls, by the key that was shown. */
+export type Caller = {
+  readonly organizationId: string;
+  readonly apiKeyId: string;
+  readonly scopes: ReadonlySet<Scope>;
+};
+
+/** Tells who calls from an `Authorization` header, or undefined. Every failure looks the same from outside. */
+export type Authenticate = (authorization: string | undefined) => Caller | undefined;
+
+/** What an unauthenticated call is answered, whatever is wrong with its key. */
+export const UNAUTHENTICATED: Refusal = {
+  reason: ErrorReason.UNAUTHENTICATED,
+  detail: "No usable API key; send the header `Authorization: Bearer <key>` with a key that is not revoked.",
+};
+
+const SCOPES = { send: Scopes.SEND, read: Scopes.READ, admin: Scopes.ADMIN } as const;
+
+/** Authentication against the store's keys, which are held in memory and read anew when they change. */
+export async function openAuthentication(store: Store): Promise<{ authenticate: Authenticate; close: () => void }> {
+  let byId = new Map<string, { readonly key: ApiKey; readonly caller: Caller }>();
+  let byHash = new Map<string, Caller>();
+
+  const load = async () => {
+    const keys = (await store.listApiKeys()).filter((key) => key.revokedAt === undefined);
+    const known = keys.map((key) => ({ key, caller: callerOf(key) }));
+    byId = new Map(known.map((entry) => [entry.key.id, entry]));
+    byHash = new Map(known.map(({ key, caller }) => [Buffer.from(key.secretHash).toString("latin1"), caller]));
+  };
+
+  const close = store.watchConfiguration(async (change) => {
+    if (change.kind === "api_key") await load();
+  });
+  await load();
+
+  const authenticate: Authenticate = (authorization) => {
+    if (authorization === undefined || authorization.slice(0, 7).toLowerCase() !== "bearer ") return undefined;
+    const token = authorization.slice(7);
+    const id = apiKeyId(token);
+    if (id === "") return undefined;
+    const hash = hashOfToken(token);
+    if (id === undefined) return byHash.get(hash.toString("latin1"));
+    const known = byId.get(id);
+    return known !== undefined && timingSafeEqual(known.key.secretHash, hash) ? known.caller : undefined;
+  };
+
+  return { authenticate, close };
+}
+
+function callerOf(key: ApiKey): Caller {
+  return {
+    organizationId: key.organizationId,
+    apiKeyId: key.id,
+    scopes: new Set(key.scopes.map((scope) => SCOPES[scope])),
+  };
+}

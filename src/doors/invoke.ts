@@ -1,0 +1,200 @@
+import { type DescMethod, type DescService, getOption, hasOption, type Message } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import type { Logger } from "pino";
+import { accepts_messages, scope as scopeOption } from "../../gen/numberpool/v1/call_options_pb.ts";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
+import { Failure, failure, type Refusal } from "../domain/failure.ts";
+import { reasonName } from "../domain/error-form.ts";
+import { LIMITS } from "../domain/limits.ts";
+import { type Call, callKey } from "../service/call.ts";
+import type { Service } from "../service/services.ts";
+import type { Caller } from "./authentication.ts";
+import { enumSpellings } from "./enum-spelling.ts";
+import { requestCheckOf } from "./request-checks.ts";
+
+/** A unary method of the contract, as every door sees it. */
+export type Method = {
+  readonly desc: DescMethod;
+  readonly service: DescService;
+  /** "/numberpool.v1.PoolSendService/SendMessage". */
+  readonly path: string;
+  /** The largest body it takes, bytes. */
+  readonly mostBytes: number;
+};
+
+/** A call as a door hands it over, after it was authenticated on its headers. */
+export type DoorCall = {
+  readonly door: "grpc" | "json";
+  readonly caller: Caller;
+  readonly header: (name: string) => string | undefined;
+  /** Bytes of the body. */
+  readonly bytes: number;
+  /** Decodes the body; throws a Failure. */
+  readonly decode: () => Message;
+};
+
+/** How a call ended: an answer with headers, or a refusal of the catalogue. Never an exception. */
+export type CallOutcome =
+  | { readonly answer: Message; readonly headers: ReadonlyMap<string, string> | undefined }
+  | { readonly refusal: Refusal };
+
+/** Told of every call that ended; for metrics. */
+export type CallObserver = (call: {
+  readonly method: string;
+  readonly door: string;
+  /** "OK" or the reason's name. */
+  readonly code: string;
+  readonly seconds: number;
+}) => void;
+
+export type InvokeParts = {
+  readonly services: readonly Service[];
+  readonly log: Logger;
+  readonly observe: CallObserver;
+};
+
+/** The one way in: every door hands its calls to `invoke`, and encodes what it gives. */
+export type Invoke = {
+  readonly methods: readonly Method[];
+  readonly invoke: (method: Method, call: DoorCall) => Promise<CallOutcome>;
+  /** Notes a call that a door refused before it could be handed over: unauthenticated, too large, no such path. */
+  readonly note: (door: DoorCall["door"], method: Method | undefined, refusal: Refusal) => void;
+};
+
+type Handler = (request: Message, context: HandlerContext) => Promise<Message>;
+type Entry = Method & {
+  readonly scope: Scope;
+  readonly acceptsMessages: boolean;
+  readonly check: ReturnType<typeof requestCheckOf>;
+  readonly handler: Handler | undefined;
+};
+
+/** Makes `invoke` over the services. Throws when a method of the contract has no scope. */
+export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
+  const entries = new Map<string, Entry>();
+  for (const { service, methods } of services) {
+    for (const desc of service.methods) {
+      const entry = entryOf(service, desc, (methods as Record<string, Handler | undefined>)[desc.localName]);
+      entries.set(entry.path, entry);
+    }
+  }
+
+  const carryOut = async (entry: Entry, call: DoorCall): Promise<CallOutcome> => {
+    try {
+      if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
+      if (entry.handler === undefined) throw notSupported(entry);
+      if (call.bytes > entry.mostBytes) throw tooLarge(entry.mostBytes);
+      const request = call.decode();
+      const found = entry.check(request, "");
+      if (found !== undefined) throw found;
+      const context = contextOf(entry, call);
+      const answer = await entry.handler(request, context.handler);
+      return { answer, headers: context.headers() };
+    } catch (error) {
+      if (error instanceof Failure) {
+        if (error.cause !== undefined) log.error({ err: error.cause, method: entry.path }, "a call failed");
+        return { refusal: error.refusal };
+      }
+      // The caller is told that it is our fault, and no more; what it was stands in the log.
+      log.error({ err: error, method: entry.path }, "a call failed unexpectedly");
+      return { refusal: INTERNAL };
+    }
+  };
+
+  const note = (door: string, method: Method | undefined, refusal: Refusal | undefined, ms: number, caller?: Caller) => {
+    const code = refusal === undefined ? "OK" : reasonName(refusal.reason);
+    observe({ method: method?.path ?? "", door, code, seconds: ms / 1000 });
+    log.info({
+      door,
+      method: method?.desc.name,
+      code,
+      ms: Math.round(ms * 1000) / 1000,
+      organization_id: caller?.organizationId,
+      api_key_id: caller?.apiKeyId,
+    });
+  };
+
+  return {
+    methods: [...entries.values()],
+    invoke: async (method, call) => {
+      const start = performance.now();
+      const outcome = await carryOut(entries.get(method.path) as Entry, call);
+      const refusal = "refusal" in outcome ? outcome.refusal : undefined;
+      note(call.door, method, refusal, performance.now() - start, call.caller);
+      return outcome;
+    },
+    note: (door, method, refusal) => note(door, method, refusal, 0),
+  };
+}
+
+const INTERNAL: Refusal = {
+  reason: ErrorReason.INTERNAL,
+  detail: "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",
+};
+
+function entryOf(service: DescService, desc: DescMethod, handler: Handler | undefined): Entry {
+  if (!hasOption(desc, scopeOption)) throw new Error(`${service.typeName}.${desc.name} has no scope in the contract.`);
+  const acceptsMessages = getOption(desc, accepts_messages);
+  const isBatch = desc.input.fields.some((field) => field.fieldKind === "list" && field.listKind === "message");
+  return {
+    desc,
+    service,
+    path: `/${service.typeName}/${desc.name}`,
+    scope: getOption(desc, scopeOption),
+    mostBytes: acceptsMessages && !isBatch ? LIMITS.sendBytes : LIMITS.requestBytes,
+    acceptsMessages,
+    check: requestCheckOf(desc.input),
+    handler,
+  };
+}
+
+function lacksScope(scope: Scope): Failure {
+  const name = enumSpellings(ScopeSchema).written.get(scope);
+  return failure(ErrorReason.PERMISSION_DENIED, `The API key lacks the scope \`${name}\`; use a key that has it.`);
+}
+
+function notSupported(entry: Entry): Failure {
+  return failure(ErrorReason.NOT_SUPPORTED, `${entry.desc.name} is not supported by this release.`);
+}
+
+function tooLarge(most: number): Failure {
+  return failure(ErrorReason.REQUEST_TOO_LARGE, `The request is larger than ${most / 1024} KiB; make it smaller.`);
+}
+
+/** What a service method sees of its call. Headers are made only for the few methods that look at them. */
+function contextOf(entry: Entry, call: DoorCall) {
+  let responseHeader: Headers | undefined;
+  const known: Call = {
+    organizationId: call.caller.organizationId,
+    apiKeyId: call.caller.apiKeyId,
+    idempotencyKey: entry.acceptsMessages ? call.header("idempotency-key") : undefined,
+    mayBeRepeated: entry.acceptsMessages && call.door === "json",
+    isRepeat: entry.acceptsMessages && Number(call.header("x-stainless-retry-count")) >= 1,
+  };
+  const values: HandlerContext["values"] = {
+    get: (key) => (key.id === callKey.id ? (known as never) : key.defaultValue),
+    set: () => values,
+    delete: () => values,
+  };
+  const handler: HandlerContext = {
+    method: entry.desc,
+    service: entry.service,
+    signal: NEVER,
+    timeoutMs: () => undefined,
+    requestMethod: "POST",
+    url: entry.path,
+    protocolName: call.door,
+    requestHeader: NO_HEADERS,
+    responseTrailer: NO_HEADERS,
+    get responseHeader() {
+      responseHeader ??= new Headers();
+      return responseHeader;
+    },
+    values,
+  };
+  return { handler, headers: () => responseHeader && new Map(responseHeader) };
+}
+
+const NEVER = new AbortController().signal;
+const NO_HEADERS = new Headers();

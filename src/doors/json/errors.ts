@@ -1,0 +1,41 @@
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { errorForm, reasonName } from "../../domain/error-form.ts";
+import type { Refusal } from "../../domain/failure.ts";
+
+/** A refusal as the JSON door answers it. */
+export type ErrorAnswer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+/**
+ * A refusal in the documented form. A field of the body is told as a JSON pointer, one of the path or query as a parameter
+ * (`page[size]`); `bodyField` is the field of the request that the body stands for.
+ */
+export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField: string | undefined }): ErrorAnswer {
+  const { reason, detail, pointer, retryAfter } = refusal;
+  const { httpStatus, code, title } = errorForm(reason);
+  const headers: Record<string, string> = {};
+  if (retryAfter !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfter / 1000)));
+  // The official client repeats every 409; none of ours is worth it.
+  if (httpStatus === 409) headers["x-should-retry"] = "false";
+  if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
+  const error = {
+    code,
+    title,
+    detail,
+    ...(pointer !== undefined && { source: sourceOf(pointer, at) }),
+    meta: { reason: reasonName(reason) },
+  };
+  return { status: httpStatus, headers, body: JSON.stringify({ errors: [error] }) };
+}
+
+function sourceOf(pointer: string, at: { hasBody: boolean; bodyField: string | undefined }) {
+  if (at.hasBody) {
+    const prefix = `/${at.bodyField}/`;
+    return { pointer: pointer.startsWith(prefix) ? pointer.slice(prefix.length - 1) : pointer };
+  }
+  const [first, ...rest] = pointer.slice(1).split("/");
+  return { parameter: `${first}${rest.map((part) => `[${part}]`).join("")}` };
+}

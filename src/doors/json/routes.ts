@@ -1,0 +1,73 @@
+import { type DescMessage, getOption, hasOption } from "@bufbuild/protobuf";
+import { http } from "../../../gen/google/api/annotations_pb.ts";
+import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
+import type { Method } from "../invoke.ts";
+
+export type Verb = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** A JSON route of the contract. */
+export type Route = {
+  readonly method: Method;
+  readonly verb: Verb;
+  /** "/v2/messages/{id}". */
+  readonly template: string;
+  /** Fields that the path fills, in order. */
+  readonly variables: readonly string[];
+  /** "*": the body is the request; a field's name: the body is that field; undefined: there is no body. */
+  readonly body: string | undefined;
+  /** The field of the response that is the answer; undefined: all of it. */
+  readonly responseBody: string | undefined;
+  /** The update mask's local name, where the keys of the body fill it. */
+  readonly mask: string | undefined;
+};
+
+/**
+ * The JSON routes that the methods are annotated with (google.api.http). Templates are literals and `{field}`, one segment each.
+ * Throws at start when a rule cannot be served, names a field that does not exist, or says the same as another.
+ */
+export function routesOf(methods: readonly Method[]): Route[] {
+  const routes = methods.flatMap((method) => {
+    if (method.desc.methodKind !== "unary" || !hasOption(method.desc, http)) return [];
+    const rule = getOption(method.desc, http);
+    return [rule, ...rule.additionalBindings].map((each) => routeOf(method, each));
+  });
+  const seen = new Set<string>();
+  for (const { verb, template, method } of routes) {
+    const shape = `${verb} ${template.replaceAll(/\{[^}]*\}/g, "{}")}`;
+    if (seen.has(shape)) throw new Error(`${method.path}: another method has ${shape} already.`);
+    seen.add(shape);
+  }
+  return routes;
+}
+
+/** A template as a regular expression over a whole path. */
+export function patternOf(template: string): RegExp {
+  const escaped = template.split("/").map((part) => (part.startsWith("{") ? "[^/]+" : part.replaceAll(".", "\\.")));
+  return new RegExp(`^${escaped.join("/")}$`);
+}
+
+function routeOf(method: Method, rule: HttpRule): Route {
+  const { input, output } = method.desc;
+  const { case: kind, value: template } = rule.pattern;
+  if (kind === undefined || kind === "custom") throw new Error(`${method.path}: the HTTP rule names no known verb.`);
+  if (!/^(\/([\w.-]+|\{\w+\}))+$/.test(template)) throw new Error(`${method.path}: ${template} is not a template we serve.`);
+  const variables = [...template.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string);
+  for (const variable of variables) fieldOf(method, input, variable);
+  if (rule.body !== "" && rule.body !== "*") fieldOf(method, input, rule.body);
+  if (rule.responseBody !== "") fieldOf(method, output, rule.responseBody);
+  const mask = input.fields.find((field) => field.message?.typeName === "google.protobuf.FieldMask");
+  return {
+    method,
+    verb: kind.toUpperCase() as Verb,
+    template,
+    variables,
+    body: rule.body === "" ? undefined : rule.body,
+    responseBody: rule.responseBody === "" ? undefined : rule.responseBody,
+    mask: mask?.localName,
+  };
+}
+
+function fieldOf(method: Method, message: DescMessage, name: string): void {
+  if (message.fields.some((field) => field.name === name)) return;
+  throw new Error(`${method.path}: the HTTP rule names ${name}, which ${message.typeName} does not have.`);
+}

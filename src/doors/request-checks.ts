@@ -1,0 +1,119 @@
+import { type DescField, type DescMessage, getOption, type Message } from "@bufbuild/protobuf";
+import { not_supported } from "../../gen/numberpool/v1/call_options_pb.ts";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { type Failure, failure } from "../domain/failure.ts";
+import { enumSpellings } from "./enum-spelling.ts";
+
+/** Looks for what is wrong with a decoded request by the contract alone, whatever door it came through. */
+export type RequestCheck = (message: Message, pointer: string) => Failure | undefined;
+
+type FieldCheck = (value: unknown, pointer: string) => Failure | undefined;
+
+/**
+ * The checks that a request type earns by its descriptor: fields that this release does not support hold their zero value, enum
+ * values are known, texts can be kept exactly, and a field mask names fields of the message beside it.
+ */
+export function requestCheckOf(message: DescMessage): RequestCheck {
+  const known = CHECKS.get(message.typeName);
+  if (known !== undefined) return known;
+  const fields = message.fields.flatMap((field) => {
+    const check = checkOf(field, message);
+    return check === undefined ? [] : [{ name: field.localName, pointer: `/${field.name}`, check }];
+  });
+  const check: RequestCheck = (value, pointer) => {
+    for (const field of fields) {
+      const content = (value as unknown as Record<string, unknown>)[field.name];
+      if (content === undefined) continue;
+      const found = field.check(content, pointer + field.pointer);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  CHECKS.set(message.typeName, check);
+  return check;
+}
+
+const CHECKS = new Map<string, RequestCheck>();
+
+function checkOf(field: DescField, parent: DescMessage): FieldCheck | undefined {
+  const content = contentCheckOf(field, parent);
+  if (!getOption(field, not_supported)) return content;
+  return (value, pointer) =>
+    isZero(value)
+      ? undefined
+      : failure(ErrorReason.NOT_SUPPORTED, `${field.name} is not supported by this release; leave it out.`, pointer);
+}
+
+function contentCheckOf(field: DescField, parent: DescMessage): FieldCheck | undefined {
+  switch (field.fieldKind) {
+    case "scalar":
+      return field.scalar === STRING ? checkText : undefined;
+    case "enum": {
+      const { names, numbers } = enumSpellings(field.enum);
+      return (value, pointer) =>
+        numbers.has(value as number)
+          ? undefined
+          : failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
+    }
+    case "message":
+      if (field.message.typeName === "google.protobuf.FieldMask") return maskCheckOf(parent);
+      if (field.message.typeName === "google.protobuf.Timestamp") return undefined;
+      return requestCheckOf(field.message) as unknown as FieldCheck;
+    case "list": {
+      const element = elementCheckOf(field);
+      return (
+        element &&
+        ((values, pointer) => {
+          for (const [index, value] of (values as unknown[]).entries()) {
+            const found = element(value, `${pointer}/${index}`);
+            if (found !== undefined) return found;
+          }
+          return undefined;
+        })
+      );
+    }
+    default:
+      return undefined;
+  }
+}
+
+function elementCheckOf(field: DescField & { fieldKind: "list" }): FieldCheck | undefined {
+  if (field.listKind === "message") return requestCheckOf(field.message) as unknown as FieldCheck;
+  return field.listKind === "scalar" && field.scalar === STRING ? checkText : undefined;
+}
+
+/** A text that a store or a carrier would not give back as it came: half a surrogate pair, or a NUL. */
+function checkText(value: unknown, pointer: string): Failure | undefined {
+  const text = value as string;
+  if (text.isWellFormed() && !text.includes("\0")) return undefined;
+  const name = pointer.slice(pointer.lastIndexOf("/") + 1);
+  return failure(ErrorReason.BAD_REQUEST, `${name} holds a NUL or half of a surrogate pair; send whole characters.`, pointer);
+}
+
+function maskCheckOf(parent: DescMessage): FieldCheck {
+  const target = parent.fields.find(
+    (field) => field.fieldKind === "message" && !field.message.typeName.startsWith("google.protobuf."),
+  );
+  const paths = new Set(target?.fieldKind === "message" ? pathsOf(target.message, "") : []);
+  return (value, pointer) => {
+    const unknown = (value as { paths: string[] }).paths.find((path) => !paths.has(path));
+    if (unknown === undefined) return undefined;
+    return failure(ErrorReason.BAD_REQUEST, `update_mask names a field that does not exist or cannot be set.`, pointer);
+  };
+}
+
+function pathsOf(message: DescMessage, prefix: string): string[] {
+  return message.fields.flatMap((field) => {
+    const path = prefix + field.name;
+    return field.fieldKind === "message" ? [path, ...pathsOf(field.message, `${path}.`)] : [path];
+  });
+}
+
+function isZero(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value === "object" && value !== null) return false;
+  return value === "" || value === 0 || value === false;
+}
+
+/** ScalarType.STRING of descriptors. */
+const STRING = 9;

@@ -1,0 +1,318 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { Failure, failure, type Refusal } from "../domain/failure.ts";
+import type { Ids } from "../domain/ids.ts";
+import { RETRY_REMEMBERED } from "../domain/limits.ts";
+import type { Message } from "../domain/message.ts";
+import { advance } from "../domain/pool/advance.ts";
+import { type Charge, charge, undo } from "../domain/pool/charge.ts";
+import { decide } from "../domain/pool/decide.ts";
+import { dayOf, type Pool } from "../domain/pool/pool.ts";
+import { type CheckedSend, nearOf, poolRefusal } from "../domain/send.ts";
+import type { LivePool } from "../store/pools.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
+
+/** One text to be decided upon: refused by its content already, or ready for the pool. */
+export type Item = { readonly refusal: Refusal } | ReadyItem;
+
+export type ReadyItem = {
+  readonly live: LivePool;
+  readonly send: CheckedSend;
+  /** The number that the caller named, by id; "" when the profile has no such number. */
+  readonly from: string | undefined;
+  readonly webhookUrl: string | undefined;
+  readonly webhookFailoverUrl: string | undefined;
+  readonly useProfileWebhooks: boolean;
+};
+
+/** What arrives as one call: one text, or a batch that is never split between transactions. */
+export type Unit = {
+  readonly organizationId: string;
+  readonly method: string;
+  readonly items: readonly Item[];
+  /** The idempotency key; undefined when there is none. */
+  readonly key: string | undefined;
+  /** SHA-256 of caller, method and content; undefined when nobody will ask for it. */
+  readonly requestHash: Uint8Array | undefined;
+  /** Without a key: whether this is a repeat of the official client, to be answered with what the first left. */
+  readonly isRepeat: boolean;
+  /** The answer to these outcomes, as protobuf, to be kept with the key. */
+  readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;
+};
+
+/** What became of one text. */
+export type Outcome = { readonly message: Message } | { readonly refusal: Refusal };
+
+/** What became of a call: outcomes in the order of its items, or the first answer again. */
+export type UnitOutcome =
+  | { readonly kind: "decided"; readonly outcomes: readonly Outcome[] }
+  | { readonly kind: "replayed"; readonly answer: Uint8Array }
+  | { readonly kind: "repeated"; readonly message: Message };
+
+export type AcceptanceParts = {
+  readonly store: Store;
+  readonly clock: () => number;
+  readonly ids: Ids;
+  /** How long a sticky mapping lives, milliseconds. */
+  readonly stickyLifetime: number;
+  /** Told which numbers have new messages, once they are on disk. */
+  readonly onAccepted: (phoneNumberIds: ReadonlySet<string>) => void;
+};
+
+/** Sends that arrive together share one transaction, up to so many texts; a larger batch has one of its own. */
+const GROUP_ITEMS = 500;
+
+type Waiting = {
+  readonly unit: Unit;
+  readonly resolve: (outcome: UnitOutcome) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+/**
+ * Accepts messages by group commit: what arrives during one turn of the event loop is decided in order and written in one
+ * transaction, one at a time. The promise of `accept` settles when the unit is on disk, or rejects with nothing accepted; with
+ * UNAVAILABLE the outcome may be unknown.
+ */
+export function createAcceptance(parts: AcceptanceParts) {
+  const { store } = parts;
+  let waiting: Waiting[] = [];
+  let isScheduled = false;
+
+  const schedule = () => {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(commitNext);
+  };
+
+  const commitNext = async () => {
+    const group = takeGroup();
+    try {
+      await commit(group);
+    } finally {
+      isScheduled = false;
+      if (waiting.length > 0) schedule();
+    }
+  };
+
+  const takeGroup = (): Waiting[] => {
+    let items = 0;
+    let count = 0;
+    for (const { unit } of waiting) {
+      if (count > 0 && items + unit.items.length > GROUP_ITEMS) break;
+      items += unit.items.length;
+      count += 1;
+    }
+    const group = waiting.slice(0, count);
+    waiting = waiting.slice(count);
+    return group;
+  };
+
+  const commit = async (group: readonly Waiting[]): Promise<void> => {
+    const units = group.map(({ unit }) => unit);
+    let decided: DecidedGroup | undefined;
+    try {
+      await store.accept(readsOf(units, parts.clock()), (facts) => {
+        decided = decideGroup(units, facts, parts);
+        return decided.writes;
+      });
+    } catch (error) {
+      for (const { pool, charged } of decided?.charges.toReversed() ?? []) undo(pool, charged);
+      // One bad unit must not take the others down; but a store that cannot be written is no better for one.
+      const isOurs = error instanceof Failure;
+      if (isOurs || group.length === 1) for (const { reject } of group) reject(error);
+      else for (const one of group) await commit([one]);
+      return;
+    }
+    const { results, touched } = decided as DecidedGroup;
+    group.forEach(({ resolve, reject }, index) => {
+      const result = results[index] as UnitOutcome | Failure;
+      if (result instanceof Failure) reject(result);
+      else resolve(result);
+    });
+    if (touched.size > 0) parts.onAccepted(touched);
+  };
+
+  return {
+    accept: (unit: Unit): Promise<UnitOutcome> => {
+      const needsStore = unit.key !== undefined || unit.isRepeat || unit.items.some((item) => "live" in item);
+      if (!needsStore) return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
+      return new Promise((resolve, reject) => {
+        waiting.push({ unit, resolve, reject });
+        schedule();
+      });
+    },
+  };
+}
+
+type DecidedGroup = {
+  readonly results: (UnitOutcome | Failure)[];
+  readonly writes: AcceptWrites;
+  readonly charges: { readonly pool: Pool; readonly charged: Charge }[];
+  readonly touched: Set<string>;
+};
+
+/** What the group must know, in the order in which `decideGroup` asks for it. */
+function readsOf(units: readonly Unit[], now: number): AcceptReads {
+  const reads = { recipients: [], keys: [], retries: [] } as { [Kind in keyof AcceptReads]: AcceptReads[Kind][number][] };
+  for (const { organizationId, method, items, key, requestHash, isRepeat } of units) {
+    if (key !== undefined) reads.keys.push({ organizationId, method, key });
+    else if (isRepeat && requestHash !== undefined) {
+      reads.retries.push({ requestHash, since: now - RETRY_REMEMBERED, until: now });
+    }
+    for (const item of items) {
+      if (!("live" in item)) continue;
+      const { live, send } = item;
+      const sticky = item.from === undefined && live.profile.poolSettings?.stickySender === true;
+      reads.recipients.push({ organizationId, messagingProfileId: live.profile.id, to: send.to, sticky });
+    }
+  }
+  return reads;
+}
+
+/** Decides a group in order. Twins inside it see each other through the overlays, as if each had been committed before the next. */
+function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: AcceptanceParts): DecidedGroup {
+  const now = parts.clock();
+  const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] } as {
+    [Kind in keyof AcceptWrites]: AcceptWrites[Kind][number][];
+  };
+  const group: DecidedGroup = { results: [], writes, charges: [], touched: new Set() };
+  const keys = new Map<string, AcceptWrites["keys"][number]>();
+  const repeats = new Map<string, Message>();
+  const mappings = new Map<string, AcceptWrites["mappings"][number]>();
+  let nextKey = 0;
+  let nextRetry = 0;
+  let nextRecipient = 0;
+
+  const decideItem = (item: Item, facts: RecipientFacts | undefined): Outcome => {
+    if ("refusal" in item) return item;
+    const { live, send, from } = item;
+    const { profile, pool } = live;
+    if (facts?.optedOut) return { refusal: OPTED_OUT };
+    if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
+    const recipient = `${profile.id} ${send.to}`;
+    const mapping = mappings.get(recipient) ?? facts?.mapping;
+    const holds =
+      mapping !== undefined &&
+      mapping.profileGeneration === profile.stickyGeneration &&
+      mapping.lastMessageAt > now - parts.stickyLifetime;
+    advance(pool, now);
+    const picked = decide(pool, {
+      segments: send.segments.parts,
+      from,
+      sticky: holds ? { numberId: mapping.phoneNumberId, generation: mapping.numberGeneration } : undefined,
+      near: profile.poolSettings?.geomatch ? nearOf(send.to) : undefined,
+      except: live.idByPhoneNumber.get(send.to),
+    });
+    if (picked.kind === "refuse") return { refusal: poolRefusal(picked) };
+    const { number } = pool.slots[picked.slot] ?? unreachable();
+    group.charges.push({ pool, charged: charge(pool, picked, send.segments.parts) });
+    const record = live.numbers.get(number.id) ?? unreachable();
+    const message: Message = {
+      organizationId: profile.organizationId,
+      id: parts.ids(now),
+      messagingProfileId: profile.id,
+      phoneNumberId: record.id,
+      from: record.phoneNumber,
+      carrier: record.carrier,
+      lineType: record.lineType,
+      to: send.to,
+      text: send.text,
+      encoding: send.segments.encoding,
+      parts: send.segments.parts,
+      numChars: send.segments.numChars,
+      webhookUrl: item.webhookUrl,
+      webhookFailoverUrl: item.webhookFailoverUrl,
+      useProfileWebhooks: item.useProfileWebhooks,
+      status: "queued",
+      decision: picked,
+      receivedAt: now,
+      sentAt: undefined,
+      completedAt: undefined,
+      validUntil: now + profile.validityPeriodSeconds * 1000,
+      waitSeconds: Math.round(picked.waitTime) / 1000,
+      error: undefined,
+    };
+    writes.messages.push(message);
+    group.touched.add(record.id);
+    if (profile.poolSettings?.stickySender && from === undefined && !picked.standsIn) {
+      const written = {
+        organizationId: profile.organizationId,
+        messagingProfileId: profile.id,
+        to: send.to,
+        phoneNumberId: record.id,
+        profileGeneration: profile.stickyGeneration,
+        numberGeneration: record.generation,
+        lastMessageAt: now,
+      };
+      mappings.set(recipient, written);
+      writes.mappings.push(written);
+    }
+    if (record.dailyLimit !== undefined) {
+      writes.usage.push({ phoneNumberId: record.id, day: dayOf(now), segments: send.segments.parts });
+    }
+    return { message };
+  };
+
+  for (const unit of units) {
+    const { organizationId, method, items, key, requestHash } = unit;
+    const ready = items.filter((item) => "live" in item).length;
+    const recipients = facts.recipients.slice(nextRecipient, nextRecipient + ready);
+    nextRecipient += ready;
+    const keyText = `${organizationId} ${method} ${key}`;
+    const hashText = requestHash === undefined ? "" : Buffer.from(requestHash).toString("latin1");
+    if (key !== undefined) {
+      const stored = facts.keys[nextKey] ?? keys.get(keyText);
+      nextKey += 1;
+      if (stored !== undefined) {
+        const isSame = requestHash !== undefined && Buffer.compare(stored.requestHash, requestHash) === 0;
+        group.results.push(isSame ? { kind: "replayed", answer: stored.response } : keyReused());
+        continue;
+      }
+    } else if (unit.isRepeat && requestHash !== undefined) {
+      const message = repeats.get(hashText) ?? facts.retries[nextRetry];
+      nextRetry += 1;
+      if (message !== undefined) {
+        group.results.push({ kind: "repeated", message });
+        continue;
+      }
+    }
+    let used = 0;
+    const outcomes = items.map((item) => decideItem(item, "live" in item ? recipients[used++] : undefined));
+    group.results.push({ kind: "decided", outcomes });
+    const accepted = outcomes.find((outcome) => "message" in outcome)?.message;
+    if (accepted === undefined || requestHash === undefined) continue;
+    if (key !== undefined) {
+      const response = unit.answer(outcomes);
+      const record = { organizationId, method, key, requestHash, response, createdAt: now };
+      keys.set(keyText, record);
+      writes.keys.push(record);
+    } else {
+      repeats.set(hashText, accepted);
+      writes.recentSends.push({ organizationId, requestHash, messageId: accepted.id, at: now });
+    }
+  }
+  return group;
+}
+
+const OPTED_OUT: Refusal = {
+  reason: ErrorReason.OPTED_OUT,
+  detail: "The recipient opted out of this messaging profile's messages; do not text them until they write START.",
+  pointer: "/to",
+};
+
+const TO_IS_FROM: Refusal = {
+  reason: ErrorReason.INVALID_TO,
+  detail: "to is the sender itself; name another recipient.",
+  pointer: "/to",
+};
+
+function keyReused(): Failure {
+  return failure(
+    ErrorReason.IDEMPOTENCY_KEY_REUSED,
+    "The idempotency key belongs to an earlier send with other content; use a new key for a new send.",
+  );
+}
+
+/** The pool and the numbers of a live profile are changed together. */
+function unreachable(): never {
+  throw new Error("The pool picked a number that its profile does not have.");
+}

@@ -1,0 +1,27 @@
+import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+
+/** Who calls, and what the call's headers say that matters to a method. */
+export type Call = {
+  readonly organizationId: string;
+  readonly apiKeyId: string;
+  /** The header `Idempotency-Key`, unchecked; undefined when absent. */
+  readonly idempotencyKey: string | undefined;
+  /** True on the JSON door, whose official client repeats sends without a key. */
+  readonly mayBeRepeated: boolean;
+  /** The header `x-stainless-retry-count` says that this is a repeat. */
+  readonly isRepeat: boolean;
+};
+
+/** Where a door leaves the call for the service methods. */
+export const callKey: ContextKey<Call> = createContextKey<Call>(
+  { organizationId: "", apiKeyId: "", idempotencyKey: undefined, mayBeRepeated: false, isRepeat: false },
+  { description: "the authenticated call" },
+);
+
+/** The header of an answer that repeats the first one. */
+export const REPLAYED_HEADER = "idempotent-replayed";
+
+/** The call of a handler's context. Only authenticated calls get as far as a handler. */
+export function callOf(context: HandlerContext): Call {
+  return context.values.get(callKey);
+}

@@ -1,0 +1,109 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Decision, DecisionRule, DecisionSchema, GeomatchTier, PassedOverSchema } from "../../gen/numberpool/v1/decision_pb.ts";
+import {
+  Direction,
+  MessageErrorSchema,
+  type Message as MessageMessage,
+  MessageSchema,
+  MessageStatus as MessageStatusMessage,
+  MessageType,
+  RecipientSchema,
+  SenderSchema,
+} from "../../gen/numberpool/v1/message_pb.ts";
+import { type SendError, SendErrorSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { errorForm } from "../domain/error-form.ts";
+import type { Refusal } from "../domain/failure.ts";
+import type { DecisionRecord, Message, MessageStatus } from "../domain/message.ts";
+import { lineTypeMessage } from "./number-form.ts";
+
+/** A message in the contract's words. */
+export function messageMessage(message: Message): MessageMessage {
+  const out = create(MessageSchema);
+  out.recordType = "message";
+  out.id = message.id;
+  out.direction = Direction.OUTBOUND;
+  out.type = MessageType.SMS;
+  out.messagingProfileId = message.messagingProfileId;
+  out.organizationId = message.organizationId;
+  out.from = create(SenderSchema);
+  out.from.phoneNumber = message.from;
+  out.from.carrier = message.carrier;
+  out.from.lineType = lineTypeMessage(message.lineType);
+  const to = create(RecipientSchema);
+  to.phoneNumber = message.to;
+  to.status = STATUSES[message.status];
+  out.to.push(to);
+  out.text = message.text;
+  out.encoding = message.encoding;
+  out.parts = message.parts;
+  out.numChars = message.numChars;
+  if (message.webhookUrl !== undefined) out.webhookUrl = message.webhookUrl;
+  if (message.webhookFailoverUrl !== undefined) out.webhookFailoverUrl = message.webhookFailoverUrl;
+  out.receivedAt = timestampFromMs(message.receivedAt);
+  if (message.sentAt !== undefined) out.sentAt = timestampFromMs(message.sentAt);
+  if (message.completedAt !== undefined) out.completedAt = timestampFromMs(message.completedAt);
+  // It says until when the message may wait, which is over once it has left.
+  if (message.status === "queued" || message.status === "scheduled") out.validUntil = timestampFromMs(message.validUntil);
+  out.waitSeconds = message.waitSeconds;
+  if (message.error !== undefined) {
+    const { reason, detail } = message.error;
+    const { code, title } = errorForm(reason);
+    out.errors.push(create(MessageErrorSchema, { reason, code, title, detail }));
+  }
+  out.decision = decisionMessage(message.decision);
+  return out;
+}
+
+/** A decision in the contract's words. */
+export function decisionMessage(decision: DecisionRecord): Decision {
+  const out = create(DecisionSchema);
+  out.rule = RULES[decision.rule];
+  out.tier = decision.tier === undefined ? GeomatchTier.UNSPECIFIED : TIERS[decision.tier];
+  out.poolSize = decision.poolSize;
+  out.eligible = decision.eligible;
+  out.passedOver = create(PassedOverSchema, decision.passedOver);
+  out.standsIn = decision.standsIn;
+  return out;
+}
+
+/** A refusal as a value of an answer. */
+export function sendError({ reason, detail, pointer, retryAfter }: Refusal): SendError {
+  const { code, title } = errorForm(reason);
+  return create(SendErrorSchema, {
+    reason,
+    code,
+    title,
+    detail,
+    pointer: pointer ?? "",
+    ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter / 1000 }),
+  });
+}
+
+const STATUSES: Readonly<Record<MessageStatus, MessageStatusMessage>> = {
+  scheduled: MessageStatusMessage.SCHEDULED,
+  queued: MessageStatusMessage.QUEUED,
+  sending: MessageStatusMessage.SENDING,
+  sent: MessageStatusMessage.SENT,
+  delivered: MessageStatusMessage.DELIVERED,
+  delivery_failed: MessageStatusMessage.DELIVERY_FAILED,
+  delivery_unconfirmed: MessageStatusMessage.DELIVERY_UNCONFIRMED,
+  sending_failed: MessageStatusMessage.SENDING_FAILED,
+  expired: MessageStatusMessage.EXPIRED,
+  cancelled: MessageStatusMessage.CANCELLED,
+};
+
+const RULES = {
+  from: DecisionRule.FROM,
+  sticky: DecisionRule.STICKY,
+  geomatch: DecisionRule.GEOMATCH,
+  weights: DecisionRule.WEIGHTS,
+  leastLoaded: DecisionRule.LEAST_LOADED,
+} as const;
+
+const TIERS = {
+  areaCode: GeomatchTier.AREA_CODE,
+  overlay: GeomatchTier.OVERLAY,
+  region: GeomatchTier.REGION,
+  any: GeomatchTier.ANY,
+} as const;

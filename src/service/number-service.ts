@@ -1,0 +1,142 @@
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import {
+  type ListNumbersRequest,
+  type ListNumberMessagingSettingsRequest,
+  type NumberService,
+  SortDirection,
+} from "../../gen/numberpool/v1/number_service_pb.ts";
+import { MessagingNumberType, PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.ts";
+import { failure } from "../domain/failure.ts";
+import { LIMITS } from "../domain/limits.ts";
+import { changeNumber, newNumber, type PhoneNumber, populatedPaths } from "../domain/phone-number-record.ts";
+import type { NumberFound, NumberQuery, NumberWritten, PageQuery } from "../store/store.ts";
+import { callOf } from "./call.ts";
+import { messagingSettings, numberMessage } from "./number-form.ts";
+import { pageMeta, rowsOf } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownNumber, unknownProfile } from "./unknown.ts";
+
+/** The methods of NumberService. */
+export function numberService({ store, clock, ids, carriers }: ServiceParts): Partial<ServiceImpl<typeof NumberService>> {
+  const find = async (organizationId: string, id: string): Promise<NumberFound> =>
+    (await store.getNumber(organizationId, id)) ?? unknownNumber();
+
+  const list = (organizationId: string, request: ListRequest, page: PageQuery) =>
+    store.listNumbers(organizationId, queryOf(request, page));
+
+  return {
+    registerNumber: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const at = clock();
+      const input = request.number ?? create(PhoneNumberInputSchema);
+      const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
+      return { data: numberMessage(written(await store.insertNumber(number)), at) };
+    },
+
+    getNumber: async (request, context) => {
+      return { data: numberMessage(await find(callOf(context).organizationId, request.id), clock()) };
+    },
+
+    listNumbers: async (request, context) => {
+      const page = rowsOf(request.page);
+      const { rows, total } = await list(callOf(context).organizationId, request, page);
+      return { data: rows.map((row) => numberMessage(row, clock())), meta: pageMeta(page, total) };
+    },
+
+    updateNumber: async (request, context) => {
+      const input = request.number ?? create(PhoneNumberInputSchema);
+      const paths = request.updateMask?.paths ?? populatedPaths(input);
+      const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+        changeNumber(number, input, paths, carriers, clock()),
+      );
+      return { data: numberMessage(written(result), clock()) };
+    },
+
+    removeNumber: async (request, context) => {
+      const at = clock();
+      const removed = await store.removeNumber(callOf(context).organizationId, request.id, {
+        status: "sending_failed",
+        completedAt: at,
+        error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was queued." },
+      });
+      return { data: numberMessage(removed ?? unknownNumber(), at) };
+    },
+
+    getNumberMessagingSettings: async (request, context) => {
+      return { data: messagingSettings(await find(callOf(context).organizationId, request.id), clock()) };
+    },
+
+    listNumberMessagingSettings: async (request, context) => {
+      const page = rowsOf(request.page);
+      const { rows, total } = await list(callOf(context).organizationId, request, page);
+      return { data: rows.map((row) => messagingSettings(row, clock())), meta: pageMeta(page, total) };
+    },
+
+    updateNumberMessagingSettings: async (request, context) => {
+      const settings = request.settings;
+      if (settings?.messagingProduct !== undefined && settings.messagingProduct !== "A2P") {
+        throw failure(
+          ErrorReason.NOT_SUPPORTED,
+          'messaging_product must be "A2P", the only one that is supported; leave it out.',
+          "/messaging_product",
+        );
+      }
+      const input = create(PhoneNumberInputSchema, {
+        ...(settings?.messagingProfileId !== undefined && { messagingProfileId: settings.messagingProfileId }),
+        tags: settings?.tags ?? [],
+      });
+      const paths = request.updateMask?.paths.filter((path) => path !== "messaging_product") ?? populatedPaths(input);
+      const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+        changeNumber(number, input, paths, carriers, clock()),
+      );
+      return { data: messagingSettings(written(result), clock()) };
+    },
+  };
+}
+
+type ListRequest = Pick<ListNumbersRequest | ListNumberMessagingSettingsRequest, "filter" | "sort">;
+
+function queryOf({ filter, sort }: ListRequest, page: PageQuery): NumberQuery {
+  const numbers = filter?.phoneNumber?.eq ?? [];
+  if (numbers.length > LIMITS.pageSize) {
+    throw failure(
+      ErrorReason.INVALID_FILTER,
+      `filter[phone_number] takes at most ${LIMITS.pageSize} numbers.`,
+      "/filter/phone_number",
+    );
+  }
+  if (filter?.type === MessagingNumberType.SHORT_CODE) return { ...page, phoneNumbers: [] };
+  return {
+    ...page,
+    messagingProfileId: filter?.messagingProfileId,
+    // A plus in a query string that nobody escaped arrives as a space.
+    phoneNumbers: numbers.length === 0 ? undefined : numbers.map((number) => number.replace(/^ /, "+")),
+    phoneNumberContains: filter?.phoneNumber?.contains?.replace(/^ /, "+"),
+    lineType: LINE_TYPE_FILTERS[filter?.type ?? MessagingNumberType.UNSPECIFIED],
+    descending: sort?.phoneNumber === SortDirection.DESC,
+  };
+}
+
+const LINE_TYPE_FILTERS: Readonly<Record<number, PhoneNumber["lineType"]>> = {
+  [MessagingNumberType.LONG_CODE]: "long_code",
+  [MessagingNumberType.TOLL_FREE]: "toll_free",
+};
+
+function written(result: NumberWritten): NumberFound {
+  switch (result.kind) {
+    case "written":
+      return result;
+    case "exists":
+      throw failure(
+        ErrorReason.ALREADY_EXISTS,
+        "The phone number is registered already; change it with PATCH /v2/phone_numbers/{id}.",
+        "/phone_number",
+      );
+    case "unknownNumber":
+      return unknownNumber();
+    case "unknownProfile":
+      return unknownProfile("/messaging_profile_id");
+  }
+}

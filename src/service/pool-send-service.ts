@@ -1,0 +1,225 @@
+import { createHash } from "node:crypto";
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import {
+  type CreateMessageRequest,
+  CreateMessageRequestSchema,
+  CreateMessageResponseSchema,
+  type PoolSendService,
+  type SendMessageRequest,
+  SendMessageRequestSchema,
+  SendMessageResponseSchema,
+  SendMessagesRequestSchema,
+  SendMessagesResponseSchema,
+} from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { Failure, failure } from "../domain/failure.ts";
+import { LIMITS } from "../domain/limits.ts";
+import { checkE164 } from "../domain/phone-number-record.ts";
+import { checkSend } from "../domain/send.ts";
+import { checkUrl } from "../domain/text.ts";
+import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./acceptance.ts";
+import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
+import { messageMessage, sendError } from "./message-form.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownMessage, unknownProfile } from "./unknown.ts";
+
+/** The methods of PoolSendService. */
+export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof PoolSendService>> {
+  const { store, pools } = parts;
+  const acceptance = createAcceptance(parts);
+
+  /** A text ready for its pool, or the refusal that its content earns. */
+  const itemOf = async (call: Call, request: SendMessageRequest | CreateMessageRequest): Promise<Item> => {
+    try {
+      const { from, profileId } = await addressOf(call, request);
+      const live =
+        pools.peek(call.organizationId, profileId) ??
+        (await pools.load(call.organizationId, profileId)) ??
+        unknownProfile("/messaging_profile_id");
+      const send = checkSend(live.profile, request);
+      if ("reason" in send) return { refusal: send };
+      return {
+        live,
+        send,
+        from: from === undefined ? undefined : (live.idByPhoneNumber.get(from) ?? ""),
+        webhookUrl: checkUrl(request.webhookUrl, "webhook_url") || undefined,
+        webhookFailoverUrl: checkUrl(request.webhookFailoverUrl, "webhook_failover_url") || undefined,
+        useProfileWebhooks: request.useProfileWebhooks ?? true,
+      };
+    } catch (error) {
+      if (error instanceof Failure) return { refusal: error.refusal };
+      throw error;
+    }
+  };
+
+  /** The profile that a send means, and the sender that it names. */
+  const addressOf = async (
+    call: Call,
+    request: SendMessageRequest | CreateMessageRequest,
+  ): Promise<{ from: string | undefined; profileId: string }> => {
+    const profileId = request.messagingProfileId;
+    if (request.$typeName === "numberpool.v1.SendMessageRequest") {
+      if (request.from !== undefined) {
+        throw failure(
+          ErrorReason.BAD_REQUEST,
+          "from is not taken here, because the pool picks the sender; leave it out, or use POST /v2/messages.",
+          "/from",
+        );
+      }
+      if (profileId === undefined || profileId === "") {
+        throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
+      }
+      return { from: undefined, profileId };
+    }
+    if (request.from === undefined || request.from === "") {
+      if (profileId !== undefined && profileId !== "") return { from: undefined, profileId };
+      throw failure(
+        ErrorReason.MISSING_PARAMETER,
+        "Name a sender in `from`, or a messaging_profile_id whose pool picks one, as POST /v2/messages/number_pool does.",
+        "/from",
+      );
+    }
+    const from = checkE164(request.from, "from");
+    if (profileId !== undefined && profileId !== "") return { from, profileId };
+    const own = (await store.getNumber(call.organizationId, from))?.number.messagingProfileId;
+    if (own !== undefined) return { from, profileId: own };
+    throw failure(
+      ErrorReason.INVALID_FROM,
+      "`from` is not a number of any of your messaging profiles; register it and assign it to one.",
+      "/from",
+    );
+  };
+
+  const send = async <Request extends DescMessage, Response extends DescMessage>(
+    context: HandlerContext,
+    forms: { readonly request: Request; readonly response: Response },
+    request: MessageShape<Request> & { requestId?: string | undefined },
+    texts: readonly (SendMessageRequest | CreateMessageRequest)[],
+    answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
+  ): Promise<MessageShape<Response>> => {
+    const call = callOf(context);
+    const method = context.method.name;
+    const key = keyOf(call, request.requestId);
+    const items = await Promise.all(texts.map((text) => itemOf(call, text)));
+    // The official client, whose repeats carry no key, sends no batches.
+    const mayBeRepeated = call.mayBeRepeated && texts[0] === (request as unknown);
+    const isKept = key !== undefined || mayBeRepeated;
+    const outcome = await acceptance.accept({
+      organizationId: call.organizationId,
+      method,
+      items,
+      key,
+      requestHash: isKept ? hashOf(call, method, forms.request, request, key) : undefined,
+      isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
+      answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
+    });
+    if (outcome.kind !== "decided") context.responseHeader.set(REPLAYED_HEADER, "true");
+    return answerTo(outcome, forms.response, answerOf);
+  };
+
+  const one = (outcomes: readonly Outcome[]) => {
+    const outcome = outcomes[0] as Outcome;
+    if ("refusal" in outcome) throw new Failure(outcome.refusal);
+    return messageMessage(outcome.message);
+  };
+
+  return {
+    sendMessage: (request, context) => {
+      const forms = { request: SendMessageRequestSchema, response: SendMessageResponseSchema };
+      return send(context, forms, request, [request], (outcomes) =>
+        create(SendMessageResponseSchema, { data: one(outcomes) }),
+      );
+    },
+
+    sendMessages: (request, context) => {
+      checkBatch(request.messages);
+      const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
+      return send(context, forms, request, request.messages, (outcomes) =>
+        create(SendMessagesResponseSchema, {
+          data: outcomes.map((outcome) =>
+            "message" in outcome ? { message: messageMessage(outcome.message) } : { error: sendError(outcome.refusal) },
+          ),
+        }),
+      );
+    },
+
+    createMessage: (request, context) => {
+      const forms = { request: CreateMessageRequestSchema, response: CreateMessageResponseSchema };
+      return send(context, forms, request, [request], (outcomes) =>
+        create(CreateMessageResponseSchema, { data: one(outcomes) }),
+      );
+    },
+
+    getMessage: async (request, context) => {
+      const message = await store.getMessage(callOf(context).organizationId, request.id);
+      return { data: messageMessage(message ?? unknownMessage()) };
+    },
+  };
+}
+
+function answerTo<Response extends DescMessage>(
+  outcome: UnitOutcome,
+  response: Response,
+  answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
+): MessageShape<Response> {
+  switch (outcome.kind) {
+    case "decided":
+      return answerOf(outcome.outcomes);
+    case "replayed":
+      return fromBinary(response, outcome.answer);
+    case "repeated":
+      return answerOf([{ message: outcome.message }]);
+  }
+}
+
+function checkBatch(messages: readonly SendMessageRequest[]): void {
+  if (messages.length === 0 || messages.length > LIMITS.batchItems) {
+    throw failure(
+      ErrorReason.INVALID_LENGTH,
+      `messages must hold 1 to ${LIMITS.batchItems} texts; split a longer list.`,
+      "/messages",
+    );
+  }
+  const index = messages.findIndex((message) => message.requestId !== undefined);
+  if (index < 0) return;
+  throw failure(
+    ErrorReason.BAD_REQUEST,
+    "An item of a batch has no request_id of its own; give one to the batch.",
+    `/messages/${index}/request_id`,
+  );
+}
+
+/** The idempotency key of a send: the header's or the request's. Both are given only if they are the same. */
+function keyOf(call: Call, requestId: string | undefined): string | undefined {
+  const header = call.idempotencyKey;
+  if (header !== undefined && requestId !== undefined && header !== requestId) {
+    throw failure(
+      ErrorReason.IDEMPOTENCY_KEY_REUSED,
+      "The header Idempotency-Key and request_id differ; give one of them.",
+      "/request_id",
+    );
+  }
+  const key = header ?? requestId;
+  if (key === undefined || (key.length <= LIMITS.idempotencyKey && /^[\x21-\x7e]+$/.test(key))) return key;
+  throw failure(
+    ErrorReason.BAD_REQUEST,
+    `An idempotency key must have 1 to ${LIMITS.idempotencyKey} visible ASCII characters.`,
+    header === undefined ? "/request_id" : undefined,
+  );
+}
+
+/** SHA-256 of a request's content, whatever the order of its fields and wherever its key stood; of its caller too without a key. */
+function hashOf<Request extends DescMessage>(
+  call: Call,
+  method: string,
+  schema: Request,
+  request: MessageShape<Request> & { requestId?: string | undefined },
+  key: string | undefined,
+): Uint8Array {
+  const { requestId: _key, ...content } = request;
+  const hash = createHash("sha256");
+  if (key === undefined) hash.update(`${call.apiKeyId} ${method} `);
+  return hash.update(toBinary(schema, content as unknown as MessageShape<Request>)).digest();
+}
+

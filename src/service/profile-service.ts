@@ -1,0 +1,88 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  MessagingProfileInputSchema,
+  type MessagingProfile as MessagingProfileMessage,
+  MessagingProfileSchema,
+} from "../../gen/numberpool/v1/messaging_profile_pb.ts";
+import type { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { changeProfile, type MessagingProfile, newProfile, populatedPaths } from "../domain/messaging-profile.ts";
+import { leaveProfile } from "../domain/phone-number-record.ts";
+import { callOf } from "./call.ts";
+import { messagingSettings } from "./number-form.ts";
+import { pageMeta, rowsOf } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownProfile } from "./unknown.ts";
+
+/** The methods of ProfileService. */
+export function profileService({ store, clock, ids }: ServiceParts): Partial<ServiceImpl<typeof ProfileService>> {
+  return {
+    createProfile: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const at = clock();
+      const input = request.profile ?? create(MessagingProfileInputSchema);
+      const profile = newProfile(input, { organizationId, id: ids(at), at });
+      await store.insertProfile(profile);
+      return { data: profileMessage(profile) };
+    },
+
+    getProfile: async (request, context) => {
+      const profile = await store.getProfile(callOf(context).organizationId, request.id);
+      return { data: profileMessage(profile ?? unknownProfile()) };
+    },
+
+    listProfiles: async (request, context) => {
+      const page = rowsOf(request.page);
+      const { rows, total } = await store.listProfiles(callOf(context).organizationId, {
+        ...page,
+        nameEquals: request.filter?.name?.eq,
+        nameContains: request.filter?.name?.contains,
+      });
+      return { data: rows.map(profileMessage), meta: pageMeta(page, total) };
+    },
+
+    updateProfile: async (request, context) => {
+      const input = request.profile ?? create(MessagingProfileInputSchema);
+      const paths = request.updateMask?.paths ?? populatedPaths(input);
+      const profile = await store.updateProfile(callOf(context).organizationId, request.id, (current) =>
+        changeProfile(current, input, paths, clock()),
+      );
+      return { data: profileMessage(profile ?? unknownProfile()) };
+    },
+
+    deleteProfile: async (request, context) => {
+      const at = clock();
+      const profile = await store.deleteProfile(callOf(context).organizationId, request.id, (number) =>
+        leaveProfile(number, { ...number, messagingProfileId: undefined, updatedAt: at }),
+      );
+      return { data: profileMessage(profile ?? unknownProfile()) };
+    },
+
+    listProfileNumbers: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const page = rowsOf(request.page);
+      if ((await store.getProfile(organizationId, request.id)) === undefined) unknownProfile();
+      const { rows, total } = await store.listNumbers(organizationId, { ...page, messagingProfileId: request.id });
+      return { data: rows.map((row) => messagingSettings(row, clock())), meta: pageMeta(page, total) };
+    },
+  };
+}
+
+function profileMessage(profile: MessagingProfile): MessagingProfileMessage {
+  return create(MessagingProfileSchema, {
+    recordType: "messaging_profile",
+    id: profile.id,
+    organizationId: profile.organizationId,
+    name: profile.name,
+    enabled: profile.enabled,
+    ...(profile.webhookUrl !== undefined && { webhookUrl: profile.webhookUrl }),
+    ...(profile.webhookFailoverUrl !== undefined && { webhookFailoverUrl: profile.webhookFailoverUrl }),
+    webhookApiVersion: "2",
+    whitelistedDestinations: [...profile.whitelistedDestinations],
+    ...(profile.poolSettings !== undefined && { numberPoolSettings: profile.poolSettings }),
+    validityPeriodSeconds: profile.validityPeriodSeconds,
+    createdAt: timestampFromMs(profile.createdAt),
+    updatedAt: timestampFromMs(profile.updatedAt),
+  });
+}

@@ -1,0 +1,51 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { CarrierReportService } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
+import { NumberService } from "../../gen/numberpool/v1/number_service_pb.ts";
+import { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
+import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
+import { WebhookDeliveryService } from "../../gen/numberpool/v1/webhook_delivery_service_pb.ts";
+import type { Ids } from "../domain/ids.ts";
+import type { Pools } from "../store/pools.ts";
+import type { Store } from "../store/store.ts";
+import { numberService } from "./number-service.ts";
+import { poolSendService } from "./pool-send-service.ts";
+import { profileService } from "./profile-service.ts";
+
+/** What the methods are made from. */
+export type ServiceParts = {
+  readonly store: Store;
+  readonly pools: Pools;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  readonly ids: Ids;
+  /** The names of the configured carriers, the default first. */
+  readonly carriers: readonly string[];
+  /** How long a sticky mapping lives, milliseconds. */
+  readonly stickyLifetime: number;
+  /** Told which numbers have new messages, once they are on disk. */
+  readonly onAccepted: (phoneNumberIds: ReadonlySet<string>) => void;
+};
+
+/** A service of the contract with the methods that this release has. */
+export type Service<Desc extends DescService = DescService> = {
+  readonly service: Desc;
+  readonly methods: Partial<ServiceImpl<Desc>>;
+};
+
+/** Every service of the contract. Methods that are missing answer NOT_SUPPORTED. */
+export function createServices(parts: ServiceParts): Service[] {
+  const of = <Desc extends DescService>(service: Desc, methods: Partial<ServiceImpl<Desc>>): Service =>
+    ({ service, methods }) as unknown as Service;
+  return [
+    of(ProfileService, profileService(parts)),
+    of(PoolSendService, poolSendService(parts)),
+    of(NumberService, numberService(parts)),
+    of(StickyMappingService, {}),
+    of(OptOutService, {}),
+    of(WebhookDeliveryService, {}),
+    of(CarrierReportService, {}),
+  ];
+}

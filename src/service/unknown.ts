@@ -1,0 +1,24 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { failure } from "../domain/failure.ts";
+
+/** Throws that there is no such profile, of the caller's organization or at all: the answer is the same. */
+export function unknownProfile(pointer?: string): never {
+  throw failure(
+    ErrorReason.NOT_FOUND,
+    "There is no messaging profile with this id in your organization; GET /v2/messaging_profiles lists them.",
+    pointer,
+  );
+}
+
+/** Throws that there is no such phone number. */
+export function unknownNumber(): never {
+  throw failure(
+    ErrorReason.NOT_FOUND,
+    "There is no phone number with this id in your organization; GET /v2/phone_numbers lists them.",
+  );
+}
+
+/** Throws that there is no such message. */
+export function unknownMessage(): never {
+  throw failure(ErrorReason.NOT_FOUND, "There is no message with this id in your organization.");
+}

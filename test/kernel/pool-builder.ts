@@ -1,0 +1,103 @@
+import { overlaysOf } from "../../src/domain/geography/overlays.ts";
+import type { HealthCounts } from "../../src/domain/health.ts";
+import { NO_EVIDENCE } from "../../src/domain/health.ts";
+import { regionOf } from "../../src/domain/phone-number.ts";
+import { type Charge, charge } from "../../src/domain/pool/charge.ts";
+import { decide, type Near, type Pick, type PickRefusal, type PickRequest } from "../../src/domain/pool/decide.ts";
+import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../../src/domain/pool/pool.ts";
+
+export const SECOND = 1000;
+export const HOUR = 3_600 * SECOND;
+export const DAY = 24 * HOUR;
+
+/** When most stories begin: noon of a day, UTC. */
+export const NOON = Date.UTC(2026, 8, 15, 12);
+
+/** A number with the given id, by default an idle, healthy long code without geography that sends a segment a second. */
+export function poolNumber(id: string, changes: Partial<PoolNumber> = {}): PoolNumber {
+  return {
+    id,
+    phoneNumber: `number ${id}`,
+    lineType: "long_code",
+    areaCode: undefined,
+    region: changes.areaCode === undefined ? undefined : regionOf(changes.areaCode),
+    state: "active",
+    messagesPerSecond: 1,
+    dailyLimit: undefined,
+    generation: 0,
+    health: NO_EVIDENCE,
+    nextFree: 0,
+    lastUsed: 0,
+    usedToday: 0,
+    day: 0,
+    unreported: 0,
+    ...changes,
+  };
+}
+
+/** So many numbers that differ in id and last use, the first one used longest ago. */
+export function poolNumbers(count: number, prefix: string, changes: Partial<PoolNumber> = {}): PoolNumber[] {
+  return Array.from({ length: count }, (_, index) =>
+    poolNumber(`${prefix}${index + 1}`, { lastUsed: index + 1, ...changes }),
+  );
+}
+
+/** Settings that say nothing but what is given. */
+export function settings(changes: Partial<PoolSettings> = {}): PoolSettings {
+  return {
+    longCodeWeight: 1,
+    tollFreeWeight: 1,
+    skipUnhealthy: false,
+    stickySender: false,
+    geomatch: false,
+    ...changes,
+  };
+}
+
+/** A pool at noon. */
+export function poolOf(rules: Partial<PoolSettings>, ...numbers: PoolNumber[]): Pool {
+  return createPool(settings(rules), numbers, NOON);
+}
+
+/** The whereabouts of a recipient with this area code. */
+export function near(areaCode: string): Near {
+  return { areaCode, overlays: overlaysOf(areaCode), region: regionOf(areaCode) };
+}
+
+/** So many failures and nothing else, at a moment. */
+export function failures(failed: number, asOf = NOON): HealthCounts {
+  return { delivered: 0, failed, spam: 0, inbound: 0, asOf };
+}
+
+/** The decision on a message of one segment, unless the request says otherwise. */
+export function ask(pool: Pool, request: Partial<PickRequest> = {}): Pick | PickRefusal {
+  return decide(pool, { segments: 1, ...request });
+}
+
+/** A decision that must be a pick, with its sender's id. */
+export function pickOf(pool: Pool, request: Partial<PickRequest> = {}): Pick & { readonly sender: string } {
+  const decision = ask(pool, request);
+  if (decision.kind === "refuse") throw new Error(`refused: ${decision.because}`);
+  return { ...decision, sender: pool.slots[decision.slot]?.number.id as string };
+}
+
+/** A decision that must be a refusal. */
+export function refusalOf(pool: Pool, request: Partial<PickRequest> = {}): PickRefusal {
+  const decision = ask(pool, request);
+  if (decision.kind === "pick") throw new Error(`picked: ${pool.slots[decision.slot]?.number.id}`);
+  return decision;
+}
+
+/** Decides and books. */
+export function send(
+  pool: Pool,
+  request: Partial<PickRequest> = {},
+): Pick & { readonly sender: string; readonly charged: Charge } {
+  const pick = pickOf(pool, request);
+  return { ...pick, charged: charge(pool, pick, request.segments ?? 1) };
+}
+
+/** The senders of so many messages in a row. */
+export function sendMany(pool: Pool, count: number, request: Partial<PickRequest> = {}): string[] {
+  return Array.from({ length: count }, () => send(pool, request).sender);
+}

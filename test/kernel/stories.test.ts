@@ -1,0 +1,759 @@
+import { describe, expect, it } from "vitest";
+import { addOutcome } from "../../src/domain/health.ts";
+import { advance } from "../../src/domain/pool/advance.ts";
+import { undo } from "../../src/domain/pool/charge.ts";
+import { decide } from "../../src/domain/pool/decide.ts";
+import {
+  bookOutcome,
+  changeSettings,
+  createPool,
+  dropNumber,
+  type Pool,
+  type PoolSettings,
+  putNumber,
+} from "../../src/domain/pool/pool.ts";
+import {
+  ask,
+  DAY,
+  failures,
+  HOUR,
+  NOON,
+  near,
+  pickOf,
+  poolNumber,
+  poolNumbers,
+  poolOf,
+  refusalOf,
+  SECOND,
+  send,
+  sendMany,
+  settings,
+} from "./pool-builder.ts";
+
+const MIDNIGHT = NOON + 12 * HOUR;
+const NOBODY = { weightZero: 0, paused: 0, draining: 0, unhealthy: 0, onTrial: 0, dailyLimit: 0, full: 0 };
+
+/** How many of each window of so many senders are long codes. */
+function longCodesByWindow(senders: readonly string[], size: number): number[] {
+  const windows = Array.from({ length: senders.length / size }, (_, index) => senders.slice(index * size, (index + 1) * size));
+  return windows.map((window) => window.filter((sender) => sender.startsWith("long")).length);
+}
+
+function mixedPool(rules: Partial<PoolSettings>, longCodes: number, tollFrees: number): Pool {
+  return poolOf(
+    rules,
+    ...poolNumbers(longCodes, "long", { messagesPerSecond: 10 }),
+    ...poolNumbers(tollFrees, "free", { messagesPerSecond: 10, lineType: "toll_free" }),
+  );
+}
+
+describe("Weights", () => {
+  it.each([
+    [1, 1],
+    [5, 3],
+    [1, 40],
+    [200, 1],
+  ])("5 and 1 give exactly five of every six to %i long codes beside %i toll-free numbers", (longCodes, tollFrees) => {
+    const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, longCodes, tollFrees);
+    expect(longCodesByWindow(sendMany(pool, 1200), 6)).toEqual(Array(200).fill(5));
+  });
+
+  it("5 and 1 give five of any six in a row, wherever one begins to count", () => {
+    const senders = sendMany(mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 3, 2), 120);
+    for (let from = 0; from < 6; from += 1) {
+      expect(longCodesByWindow(senders.slice(from, from + 114), 6)).toEqual(Array(19).fill(5));
+    }
+  });
+
+  it.each([
+    [0.5, 0.1, 6, 5],
+    [0.1, 0.3, 4, 1],
+    [2.5, 0.5, 6, 5],
+    [0.7, 0.2, 9, 7],
+    [1000, 0.001, 1_000_001, undefined],
+  ])("may be fractions: %d and %d share every %i", (longCodeWeight, tollFreeWeight, size, longCodes) => {
+    const pool = mixedPool({ longCodeWeight, tollFreeWeight }, 2, 2);
+    if (longCodes === undefined) expect(longCodesByWindow(sendMany(pool, 1000), 1000)).toEqual([1000]);
+    else expect(longCodesByWindow(sendMany(pool, 100 * size), size)).toEqual(Array(100).fill(longCodes));
+  });
+
+  it("give next to nothing to a type whose weight is next to nothing", () => {
+    for (const tollFreeWeight of [1e-8, 1e-9, 1e-10]) {
+      const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight }, 2, 2);
+      expect(longCodesByWindow(sendMany(pool, 1000), 1000)).toEqual([1000]);
+    }
+  });
+
+  it("are not moved by the picks of stickiness and geography", () => {
+    const pool = poolOf(
+      { longCodeWeight: 5, tollFreeWeight: 1, stickySender: true, geomatch: true },
+      ...poolNumbers(3, "long", { messagesPerSecond: 10, areaCode: "212" }),
+      ...poolNumbers(2, "free", { messagesPerSecond: 10, lineType: "toll_free" }),
+    );
+    const weighed: string[] = [];
+    for (let message = 0; message < 600; message += 1) {
+      const mapped = { numberId: message % 3 === 0 ? "long1" : "free2", generation: 0 };
+      if (message % 2 === 0) expect(send(pool, { sticky: mapped }).rule).toBe("sticky");
+      if (message % 5 < 3) expect(send(pool, { near: near("646") }).rule).toBe("geomatch");
+      const sent = send(pool, message % 7 === 0 ? { near: near("415") } : {});
+      expect(sent).toMatchObject({ rule: "weights", tier: message % 7 === 0 ? "any" : undefined });
+      weighed.push(sent.sender);
+    }
+    expect(longCodesByWindow(weighed, 6)).toEqual(Array(100).fill(5));
+  });
+
+  it("are not moved while one type has nobody who could send", () => {
+    const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
+    const [, , tollFree] = [...pool.slots].map((slot) => slot.number);
+    const weighed = sendMany(pool, 2);
+    putNumber(pool, { ...(tollFree as (typeof pool.slots)[0]["number"]), state: "paused" });
+    for (let message = 0; message < 10; message += 1) expect(send(pool).rule).toBe("leastLoaded");
+    putNumber(pool, tollFree as (typeof pool.slots)[0]["number"]);
+    weighed.push(...sendMany(pool, 4));
+    expect(longCodesByWindow(weighed, 6)).toEqual([5]);
+  });
+
+  it("of 0 remove the type", () => {
+    const pool = mixedPool({ longCodeWeight: 0, tollFreeWeight: 2 }, 3, 2);
+    expect(sendMany(pool, 4)).toEqual(["free1", "free2", "free1", "free2"]);
+    expect(pickOf(pool)).toMatchObject({
+      rule: "leastLoaded",
+      poolSize: 5,
+      eligible: 2,
+      passedOver: { ...NOBODY, weightZero: 3 },
+    });
+  });
+
+  it("start anew when they change", () => {
+    const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight: 1 }, 2, 2);
+    sendMany(pool, 3);
+    changeSettings(pool, settings({ longCodeWeight: 1, tollFreeWeight: 3 }));
+    expect(longCodesByWindow(sendMany(pool, 40), 4)).toEqual(Array(10).fill(1));
+  });
+});
+
+describe("The least loaded number", () => {
+  it("is the one used longest ago while all are idle", () => {
+    const pool = poolOf(
+      {},
+      poolNumber("a", { lastUsed: 3 }),
+      poolNumber("b", { lastUsed: 1 }),
+      poolNumber("c", { lastUsed: 2 }),
+    );
+    expect(sendMany(pool, 3)).toEqual(["b", "c", "a"]);
+    advance(pool, NOON + HOUR);
+    expect(sendMany(pool, 3)).toEqual(["b", "c", "a"]);
+  });
+
+  it("is the one that is free first while all are busy, and its wait is told", () => {
+    const pool = poolOf(
+      {},
+      poolNumber("slow", { messagesPerSecond: 0.1 }),
+      poolNumber("fast", { messagesPerSecond: 1, lastUsed: 1 }),
+    );
+    const sent = Array.from({ length: 13 }, () => send(pool));
+    expect(sent.filter(({ sender }) => sender === "slow")).toHaveLength(2);
+    expect(sent.map(({ waitTime }) => waitTime / SECOND)).toEqual([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
+  });
+
+  it("carries its load and its last use with it when something else about it changes", () => {
+    const pool = poolOf({}, ...poolNumbers(2, "n"));
+    sendMany(pool, 8);
+    putNumber(pool, poolNumber("n1", { messagesPerSecond: 2, lastUsed: 99, nextFree: 0 }));
+    expect(pickOf(pool)).toMatchObject({ sender: "n1", waitTime: 2 * SECOND });
+    putNumber(pool, poolNumber("n1", { messagesPerSecond: 0.5 }));
+    expect(pickOf(pool)).toMatchObject({ sender: "n2", waitTime: 4 * SECOND });
+  });
+
+  it("stays the one used longest ago when something else about it changes while it is idle", () => {
+    const pool = poolOf({}, ...poolNumbers(2, "n"));
+    sendMany(pool, 2);
+    advance(pool, NOON + HOUR);
+    putNumber(pool, poolNumber("n1", { dailyLimit: 1000 }));
+    expect(pickOf(pool).sender).toBe("n1");
+  });
+});
+
+describe("A sticky sender", () => {
+  const mapped = { numberId: "mine", generation: 0 };
+  const rules = { stickySender: true, skipUnhealthy: true };
+  const other = poolNumber("other", { lastUsed: 1 });
+
+  it("is kept although others are less loaded", () => {
+    const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + HOUR }), other);
+    expect(send(pool, { sticky: mapped })).toMatchObject({
+      sender: "mine",
+      rule: "sticky",
+      tier: undefined,
+      standsIn: false,
+      waitTime: HOUR,
+    });
+    expect(pickOf(pool, { sticky: mapped }).waitTime).toBe(HOUR + SECOND);
+  });
+
+  it("comes before geography", () => {
+    const pool = poolOf({ ...rules, geomatch: true }, poolNumber("mine", { areaCode: "415" }), { ...other, areaCode: "212" });
+    expect(pickOf(pool, { sticky: mapped, near: near("212") }).rule).toBe("sticky");
+  });
+
+  it("is not looked at where sticky is off", () => {
+    const pool = poolOf({}, poolNumber("mine", { nextFree: NOON + HOUR }), other);
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", standsIn: false });
+  });
+
+  it.each([
+    ["unhealthy", poolNumber("mine", { health: failures(20) })],
+    ["paused", poolNumber("mine", { state: "paused" })],
+    ["of a type with weight 0", poolNumber("mine", { lineType: "toll_free" })],
+    ["of another generation", poolNumber("mine", { generation: 1, nextFree: NOON + HOUR })],
+    ["not of the pool any more", poolNumber("stranger", { state: "paused" })],
+  ])("is replaced when it is %s", (_, mine) => {
+    const pool = poolOf({ ...rules, tollFreeWeight: 0 }, mine, other);
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", standsIn: false });
+  });
+
+  it("is kept while unhealthy where unhealthy numbers are not skipped", () => {
+    const pool = poolOf({ stickySender: true }, poolNumber("mine", { health: failures(20), nextFree: NOON + HOUR }), other);
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "mine", rule: "sticky" });
+  });
+
+  it("is replaced once it was taken out, and not found again when it comes back", () => {
+    const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + HOUR }), other);
+    dropNumber(pool, "mine");
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", standsIn: false, poolSize: 1 });
+    putNumber(pool, poolNumber("mine", { generation: 1, nextFree: NOON + HOUR }));
+    expect(pickOf(pool, { sticky: mapped }).sender).toBe("other");
+    expect(pickOf(pool, { sticky: { ...mapped, generation: 1 } }).sender).toBe("mine");
+  });
+
+  it.each([
+    ["its queue is full", poolNumber("mine", { nextFree: NOON + 3 * HOUR })],
+    ["its day is used up", poolNumber("mine", { dailyLimit: 5, usedToday: 5, day: Math.floor(NOON / DAY) })],
+    ["it is on trial with a message unreported", poolNumber("mine", { health: failures(11), unreported: 1 })],
+  ])("is stood in for when %s", (_, mine) => {
+    const pool = poolOf(rules, mine, other);
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", standsIn: true });
+  });
+
+  it("is stood in for by the recipient's area under geomatch", () => {
+    const pool = poolOf({ ...rules, geomatch: true }, poolNumber("mine", { nextFree: NOON + 3 * HOUR }), {
+      ...other,
+      areaCode: "212",
+    });
+    expect(pickOf(pool, { sticky: mapped, near: near("212") })).toMatchObject({ rule: "geomatch", standsIn: true });
+  });
+
+  it("is stood in for when it has room, but not for so many segments", () => {
+    const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + 3 * HOUR - 4 * SECOND }), other);
+    expect(pickOf(pool, { sticky: mapped, segments: 5 })).toMatchObject({ sender: "other", standsIn: true });
+    expect(pickOf(pool, { sticky: mapped, segments: 4 })).toMatchObject({ sender: "mine", standsIn: false });
+  });
+
+  it("that is DRAINING serves its recipients and an explicit from, and nobody new", () => {
+    const pool = poolOf(rules, poolNumber("mine", { state: "draining" }), { ...other, nextFree: NOON + HOUR });
+    expect(send(pool, { sticky: mapped })).toMatchObject({ sender: "mine", rule: "sticky" });
+    expect(send(pool, { from: "mine" })).toMatchObject({ sender: "mine", rule: "from" });
+    expect(send(pool)).toMatchObject({ sender: "other", eligible: 1, passedOver: { ...NOBODY, draining: 1 } });
+    dropNumber(pool, "other");
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, draining: 1 } });
+  });
+});
+
+describe("Geomatch", () => {
+  const rules = { geomatch: true };
+  const sameArea = poolNumber("same area", { areaCode: "212", lastUsed: 4 });
+  const overlay = poolNumber("overlay", { areaCode: "646", lastUsed: 3 });
+  const sameState = poolNumber("same state", { areaCode: "315", lastUsed: 2 });
+  const elsewhere = poolNumber("elsewhere", { areaCode: "415", lastUsed: 1 });
+  const tollFree = poolNumber("toll-free", { lineType: "toll_free" });
+  const full = { nextFree: NOON + 3 * HOUR };
+
+  it("takes the same area code, then its overlays, then the same state, then any", () => {
+    const pool = poolOf(rules, sameArea, overlay, sameState, elsewhere);
+    const request = { near: near("212") };
+    const found = ["same area", "overlay", "same state", "elsewhere"].map((sender) => {
+      const pick = pickOf(pool, request);
+      dropNumber(pool, sender);
+      return [pick.sender, pick.rule, pick.tier];
+    });
+    expect(found).toEqual([
+      ["same area", "geomatch", "areaCode"],
+      ["overlay", "geomatch", "overlay"],
+      ["same state", "geomatch", "region"],
+      ["elsewhere", "leastLoaded", "any"],
+    ]);
+  });
+
+  it("takes the nearest however loaded it is", () => {
+    const pool = poolOf(rules, { ...sameArea, nextFree: NOON + 2 * HOUR }, overlay, sameState, elsewhere);
+    expect(send(pool, { near: near("212") }).sender).toBe("same area");
+  });
+
+  it("falls to the next tier where one is full", () => {
+    const pool = poolOf(rules, { ...sameArea, ...full }, { ...overlay, ...full }, sameState, elsewhere);
+    expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "same state", tier: "region" });
+    expect(pickOf(pool, { near: near("646") })).toMatchObject({ sender: "same state", tier: "region" });
+    advance(pool, NOON + SECOND);
+    expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "same area", tier: "areaCode" });
+  });
+
+  it("falls to the next tier where one has no room for so many segments", () => {
+    const pool = poolOf(rules, { ...sameArea, nextFree: NOON + 3 * HOUR - 2 * SECOND }, overlay);
+    expect(pickOf(pool, { near: near("212"), segments: 2 }).tier).toBe("areaCode");
+    expect(pickOf(pool, { near: near("212"), segments: 3 }).tier).toBe("overlay");
+  });
+
+  it("takes the least loaded of a tier, over all overlays together", () => {
+    const pool = poolOf(
+      rules,
+      poolNumber("332", { areaCode: "332", nextFree: NOON + 3 }),
+      poolNumber("646", { areaCode: "646", nextFree: NOON + 1 }),
+      poolNumber("917", { areaCode: "917", nextFree: NOON + 2 }),
+    );
+    expect(sendMany(pool, 4, { near: near("212") })).toEqual(["646", "917", "332", "646"]);
+  });
+
+  it("knows no geography of toll-free numbers", () => {
+    const pool = poolOf(rules, sameState, tollFree);
+    expect(pickOf(pool, { near: near("415") })).toMatchObject({ rule: "weights", tier: "any" });
+    dropNumber(pool, "same state");
+    expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "toll-free", rule: "leastLoaded", tier: "any" });
+  });
+
+  it("has no tier for recipients without geography, or where it is off", () => {
+    const pool = poolOf(rules, sameArea, elsewhere);
+    expect(pickOf(pool)).toMatchObject({ sender: "elsewhere", rule: "leastLoaded", tier: undefined });
+    changeSettings(pool, settings());
+    expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "elsewhere", tier: undefined });
+  });
+
+  it("does not bring back a type with weight 0, nor a paused or unhealthy number", () => {
+    const pool = poolOf(
+      { ...rules, skipUnhealthy: true, longCodeWeight: 1 },
+      { ...sameArea, state: "paused" },
+      { ...overlay, health: failures(20) },
+      { ...sameState, state: "draining" },
+      tollFree,
+    );
+    expect(pickOf(pool, { near: near("212") }).sender).toBe("toll-free");
+    changeSettings(pool, settings({ geomatch: true, longCodeWeight: 0 }));
+    expect(pickOf(pool, { near: near("212") }).sender).toBe("toll-free");
+  });
+});
+
+describe("Room", () => {
+  it("is three hours of the number's rate: at 0.001 a second ten messages fit and the eleventh is refused", () => {
+    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }));
+    sendMany(pool, 10);
+    const refused = refusalOf(pool);
+    expect(refused).toMatchObject({ kind: "refuse", because: "full", retryAfter: 200 * SECOND, eligible: 0 });
+    expect(refused.passedOver).toEqual({ ...NOBODY, full: 1 });
+    advance(pool, NOON + 200 * SECOND - 1);
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
+    advance(pool, NOON + 200 * SECOND);
+    expect(send(pool)).toMatchObject({ sender: "a", waitTime: 9_800 * SECOND, eligible: 1 });
+    expect(refusalOf(pool).retryAfter).toBe(1_000 * SECOND);
+  });
+
+  it.each([0.001, 0.007, 0.3, 1, 3, 7.7, 41])("holds exactly what a rate of %d gives in three hours", (messagesPerSecond) => {
+    const pool = poolOf({}, poolNumber("a", { messagesPerSecond }));
+    let taken = 0;
+    while (ask(pool).kind === "pick") {
+      send(pool);
+      taken += 1;
+    }
+    expect(taken).toBe(Math.floor(10_800 * messagesPerSecond + 1e-6));
+    const wait = Math.ceil(refusalOf(pool).retryAfter as number);
+    advance(pool, NOON + wait - 1);
+    expect(refusalOf(pool).because).toBe("full");
+    advance(pool, NOON + wait);
+    expect(send(pool).sender).toBe("a");
+  });
+
+  it("is counted in segments", () => {
+    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }));
+    send(pool, { segments: 7 });
+    expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 200 * SECOND, eligible: 1 });
+    send(pool, { segments: 3 });
+    expect(refusalOf(pool, { segments: 10 }).retryAfter).toBe(9_200 * SECOND);
+    advance(pool, NOON + 9_200 * SECOND);
+    expect(send(pool, { segments: 10 }).sender).toBe("a");
+  });
+
+  it("is looked for at others where the least loaded number is too slow for so many segments", () => {
+    const pool = poolOf(
+      {},
+      ...poolNumbers(20, "slow", { messagesPerSecond: 0.001, nextFree: NOON + 1_000 * SECOND }),
+      poolNumber("fast", { messagesPerSecond: 1, nextFree: NOON + 2 * HOUR }),
+    );
+    expect(pickOf(pool, { segments: 9 }).sender).toMatch("slow");
+    expect(pickOf(pool, { segments: 10 }).sender).toBe("fast");
+  });
+
+  it("ends with the daily limit, and comes back at 00:00 UTC", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    send(pool, { segments: 7 });
+    expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 12 * HOUR, eligible: 1 });
+    advance(pool, NOON + HOUR);
+    send(pool, { segments: 3 });
+    expect(refusalOf(pool)).toMatchObject({
+      because: "full",
+      retryAfter: 11 * HOUR,
+      passedOver: { ...NOBODY, dailyLimit: 1 },
+    });
+    advance(pool, MIDNIGHT - 1);
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
+    advance(pool, MIDNIGHT);
+    expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", passedOver: NOBODY });
+    expect(refusalOf(pool).retryAfter).toBe(24 * HOUR);
+  });
+
+  it("counts what was taken today, and not what was taken on another day", () => {
+    const day = Math.floor(NOON / DAY);
+    const pool = poolOf(
+      {},
+      poolNumber("today", { dailyLimit: 5, usedToday: 5, day }),
+      poolNumber("yesterday", { dailyLimit: 5, usedToday: 5, day: day - 1 }),
+    );
+    expect(sendMany(pool, 5)).toEqual(Array(5).fill("yesterday"));
+    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 2 });
+  });
+
+  it("is not promised for midnight when the queue will still be full then", () => {
+    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001, dailyLimit: 10 }));
+    advance(pool, MIDNIGHT - 10 * SECOND);
+    sendMany(pool, 10);
+    const { because, retryAfter } = refusalOf(pool);
+    expect(because).toBe("full");
+    advance(pool, pool.now + (retryAfter as number));
+    expect(ask(pool).kind).toBe("pick");
+  });
+
+  it("is not promised to a message that is longer than the daily limit", () => {
+    for (const dailyLimit of [0, 9]) {
+      const pool = poolOf({}, poolNumber("a", { dailyLimit }));
+      expect(refusalOf(pool, { segments: 10 }), `limit ${dailyLimit}`).toMatchObject({
+        because: "nothingUsable",
+        retryAfter: undefined,
+      });
+    }
+  });
+
+  it("is awaited at the number that has it first", () => {
+    const pool = poolOf(
+      {},
+      poolNumber("a", { nextFree: NOON + 3 * HOUR + 40 * SECOND }),
+      poolNumber("b", { nextFree: NOON + 3 * HOUR + 30 * SECOND, lineType: "toll_free" }),
+      poolNumber("c", { nextFree: NOON + 3 * HOUR + 50 * SECOND }),
+    );
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 31 * SECOND, poolSize: 3 });
+  });
+
+  it("is not given back by a clock that steps back", () => {
+    const pool = poolOf({}, poolNumber("a"));
+    send(pool);
+    advance(pool, NOON - HOUR);
+    expect(pickOf(pool).waitTime).toBe(SECOND);
+  });
+});
+
+describe("An explicit from", () => {
+  it("is that number, whatever its type's weight, its load or its state but paused", () => {
+    const pool = poolOf(
+      { tollFreeWeight: 0, stickySender: true, geomatch: true },
+      poolNumber("weight 0", { lineType: "toll_free" }),
+      poolNumber("busy", { nextFree: NOON + HOUR }),
+      poolNumber("draining", { state: "draining" }),
+      poolNumber("near", { areaCode: "212" }),
+    );
+    for (const from of ["weight 0", "busy", "draining"]) {
+      const request = { from, near: near("212"), sticky: { numberId: "near", generation: 0 } };
+      expect(pickOf(pool, request)).toMatchObject({ sender: from, rule: "from", tier: undefined, standsIn: false });
+    }
+  });
+
+  it("is taken while the pool is off", () => {
+    const pool = createPool(undefined, [poolNumber("a")], NOON);
+    expect(pickOf(pool, { from: "a" })).toMatchObject({ sender: "a", rule: "from" });
+  });
+
+  it("is refused when it is not of the pool", () => {
+    const pool = poolOf({}, poolNumber("a"), poolNumber("b"));
+    dropNumber(pool, "b");
+    expect(refusalOf(pool, { from: "b" })).toMatchObject({ because: "fromUnknown", retryAfter: undefined, poolSize: 1 });
+    expect(refusalOf(pool, { from: "c" }).because).toBe("fromUnknown");
+  });
+
+  it("is refused when it is paused", () => {
+    const pool = poolOf({}, poolNumber("a", { state: "paused" }), poolNumber("b"));
+    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromPaused", eligible: 1 });
+  });
+
+  it("is refused when it is unhealthy, only where unhealthy numbers are skipped", () => {
+    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: failures(12) }));
+    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromUnhealthy", retryAfter: undefined });
+    changeSettings(pool, settings());
+    expect(pickOf(pool, { from: "a" }).sender).toBe("a");
+    changeSettings(pool, settings({ skipUnhealthy: true, longCodeWeight: 0 }));
+    expect(refusalOf(pool, { from: "a" }).because).toBe("fromUnhealthy");
+    advance(pool, NOON + 2 * HOUR);
+    expect(pickOf(pool, { from: "a" }).sender).toBe("a");
+  });
+
+  it("is refused with its own waiting time when it is full, although others have room", () => {
+    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }), poolNumber("b"));
+    send(pool, { from: "a", segments: 10 });
+    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "full", retryAfter: 200 * SECOND });
+    advance(pool, NOON + 200 * SECOND);
+    expect(send(pool, { from: "a" }).sender).toBe("a");
+  });
+
+  it("loads the number and does not move the weights", () => {
+    const pool = poolOf({}, poolNumber("long"), poolNumber("free", { lineType: "toll_free" }));
+    send(pool, { from: "free" });
+    send(pool, { from: "long" });
+    expect(pickOf(pool, { from: "long" }).waitTime).toBe(SECOND);
+    expect(sendMany(pool, 4)).toEqual(["long", "free", "long", "free"]);
+  });
+});
+
+describe("A pool with nothing to pick", () => {
+  it("says that it is off", () => {
+    const pool = createPool(undefined, poolNumbers(2, "n"), NOON);
+    expect(refusalOf(pool)).toMatchObject({ because: "poolOff", retryAfter: undefined, poolSize: 2, eligible: 0 });
+    changeSettings(pool, settings());
+    expect(pickOf(pool).sender).toBe("n1");
+    changeSettings(pool, undefined);
+    expect(refusalOf(pool).because).toBe("poolOff");
+  });
+
+  it("says that it has no numbers", () => {
+    const pool = poolOf({});
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, passedOver: NOBODY });
+    putNumber(pool, poolNumber("a"));
+    dropNumber(pool, "a");
+    dropNumber(pool, "a");
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, passedOver: NOBODY });
+  });
+
+  it("says that all weights are 0", () => {
+    const pool = mixedPool({ longCodeWeight: 0, tollFreeWeight: 0 }, 3, 2);
+    expect(refusalOf(pool)).toMatchObject({
+      because: "nothingUsable",
+      retryAfter: undefined,
+      poolSize: 5,
+      eligible: 0,
+      passedOver: { ...NOBODY, weightZero: 5 },
+    });
+  });
+
+  it("says that all are paused", () => {
+    const pool = poolOf({}, ...poolNumbers(3, "n", { state: "paused" }));
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, paused: 3 } });
+  });
+
+  it("says that all are unhealthy, only where that counts, and recovers by itself", () => {
+    const pool = poolOf({ skipUnhealthy: true }, ...poolNumbers(4, "n", { health: failures(24) }));
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, unhealthy: 4 } });
+    changeSettings(pool, settings());
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, passedOver: NOBODY });
+    changeSettings(pool, settings({ skipUnhealthy: true }));
+    advance(pool, NOON + DAY);
+    expect(refusalOf(pool).because).toBe("nothingUsable");
+    advance(pool, NOON + DAY + 2 * HOUR);
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, passedOver: NOBODY });
+  });
+
+  it("counts each number once, by the first cause that holds", () => {
+    const broken = { health: failures(20), nextFree: NOON + 4 * HOUR, dailyLimit: 0 };
+    const pool = poolOf(
+      { skipUnhealthy: true, tollFreeWeight: 0 },
+      poolNumber("1", { ...broken, state: "paused", lineType: "toll_free" }),
+      poolNumber("2", { ...broken, state: "paused" }),
+      poolNumber("3", { ...broken, state: "draining" }),
+      poolNumber("4", broken),
+      poolNumber("5", { health: failures(11), unreported: 1, nextFree: NOON + 4 * HOUR }),
+      poolNumber("6", { dailyLimit: 3, usedToday: 3, day: Math.floor(NOON / DAY) }),
+      poolNumber("7", { nextFree: NOON + 4 * HOUR }),
+    );
+    expect(refusalOf(pool)).toMatchObject({
+      because: "full",
+      poolSize: 7,
+      eligible: 0,
+      passedOver: { weightZero: 1, paused: 1, draining: 1, unhealthy: 1, onTrial: 1, dailyLimit: 1, full: 1 },
+    });
+  });
+
+  it("is full, and not unusable, if any candidate is merely full", () => {
+    const pool = poolOf({}, poolNumber("a", { state: "paused" }), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
+    expect(refusalOf(pool)).toMatchObject({
+      because: "full",
+      retryAfter: SECOND,
+      passedOver: { ...NOBODY, paused: 1, full: 1 },
+    });
+  });
+});
+
+describe("A recipient that is a number of the pool itself", () => {
+  it("is never its own sender, not even where it is sticky or near", () => {
+    const pool = poolOf({ stickySender: true, geomatch: true }, poolNumber("me", { areaCode: "212" }), poolNumber("b", { lastUsed: 1 }));
+    const request = { except: "me", sticky: { numberId: "me", generation: 0 }, near: near("212") };
+    expect(sendMany(pool, 5, request)).toEqual(Array(5).fill("b"));
+    expect(pickOf(pool, request)).toMatchObject({ standsIn: false, rule: "leastLoaded", tier: "any" });
+  });
+
+  it("is found anywhere in the order, and unknown ones are nobody", () => {
+    for (const except of ["n1", "n2", "n3", "stranger"]) {
+      const pool = poolOf({}, ...poolNumbers(3, "n"));
+      const expected = ["n1", "n2", "n3"].filter((id) => id !== except);
+      expect(sendMany(pool, expected.length, { except })).toEqual(expected);
+    }
+  });
+
+  it("leaves its type out when it is the only one of it, without moving the weights", () => {
+    const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight: 1 }, 1, 1);
+    expect(sendMany(pool, 3, { except: "long1" })).toEqual(["free1", "free1", "free1"]);
+    expect(sendMany(pool, 2)).toEqual(["long1", "free1"]);
+  });
+
+  it("has nobody to hear from when the pool holds no other number", () => {
+    const pool = poolOf({}, poolNumber("me"));
+    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "nothingUsable", retryAfter: undefined });
+  });
+
+  it("waits for the others' room, not for its own", () => {
+    const pool = poolOf({}, poolNumber("me"), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
+    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "full", retryAfter: SECOND });
+  });
+});
+
+describe("A preview", () => {
+  it("changes nothing", () => {
+    const pool = poolOf(
+      { longCodeWeight: 5, skipUnhealthy: true, stickySender: true, geomatch: true },
+      ...poolNumbers(5, "long", { areaCode: "212", messagesPerSecond: 0.01 }),
+      ...poolNumbers(2, "free", { lineType: "toll_free" }),
+      poolNumber("trial", { health: failures(11) }),
+      poolNumber("unhealthy", { health: failures(20) }),
+      poolNumber("paused", { state: "paused" }),
+      poolNumber("full", { nextFree: NOON + 3 * HOUR }),
+    );
+    sendMany(pool, 20);
+    const requests = [
+      { segments: 1 },
+      { segments: 10 },
+      { segments: 1, near: near("646") },
+      { segments: 10, near: near("415"), except: "long2" },
+      { segments: 1, sticky: { numberId: "long3", generation: 0 } },
+      { segments: 1, sticky: { numberId: "full", generation: 0 } },
+      { segments: 1, sticky: { numberId: "unhealthy", generation: 0 } },
+      ...["free1", "full", "paused", "unhealthy", "trial", "stranger"].map((from) => ({ segments: 2, from })),
+    ];
+    const before = structuredClone(pool);
+    const first = requests.map((request) => decide(pool, request));
+    expect(requests.map((request) => decide(pool, request))).toEqual(first);
+    expect(pool).toEqual(before);
+  });
+
+  it("tells the sender that the next message gets", () => {
+    const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 3, 2);
+    for (let message = 0; message < 60; message += 1) {
+      const { sender, rule, waitTime } = pickOf(pool);
+      expect(send(pool)).toMatchObject({ sender, rule, waitTime });
+    }
+  });
+
+  it("keeps its counts when the pool goes on", () => {
+    const pool = poolOf({}, ...poolNumbers(2, "n"));
+    const preview = pickOf(pool);
+    putNumber(pool, poolNumber("n1", { state: "paused" }));
+    expect(preview).toMatchObject({ eligible: 2, passedOver: NOBODY });
+  });
+});
+
+describe("A charge that is undone", () => {
+  it("leaves the number as it was", () => {
+    const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
+    const { charged } = send(pool);
+    undo(pool, charged);
+    expect(longCodesByWindow(sendMany(pool, 60), 6)).toEqual(Array(10).fill(5));
+  });
+
+  it("makes room again", () => {
+    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { dailyLimit: 3, health: failures(11) }));
+    const { charged } = send(pool, { segments: 3 });
+    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, onTrial: 1 });
+    undo(pool, charged);
+    expect(send(pool, { segments: 3 })).toMatchObject({ sender: "a", waitTime: 0 });
+  });
+
+  it("leaves the charges that were made since", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const { charged } = send(pool, { segments: 4 });
+    send(pool, { segments: 3 });
+    undo(pool, charged);
+    expect(pickOf(pool)).toMatchObject({ waitTime: 3 * SECOND });
+    expect(ask(pool, { segments: 7 }).kind).toBe("pick");
+    expect(ask(pool, { segments: 8 }).kind).toBe("refuse");
+  });
+
+  it("leaves the day's charges alone when it was made the day before", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const { charged } = send(pool, { segments: 4 });
+    advance(pool, MIDNIGHT);
+    send(pool, { segments: 7 });
+    undo(pool, charged);
+    expect(ask(pool, { segments: 3 }).kind).toBe("pick");
+    expect(ask(pool, { segments: 4 }).kind).toBe("refuse");
+  });
+
+  it("does not bring back a number that was taken out meanwhile", () => {
+    const pool = poolOf({}, poolNumber("a"), poolNumber("b", { nextFree: NOON + HOUR }));
+    const { charged } = send(pool);
+    dropNumber(pool, "a");
+    undo(pool, charged);
+    expect(pickOf(pool)).toMatchObject({ sender: "b", poolSize: 1, eligible: 1, passedOver: NOBODY });
+  });
+
+  it("does not count down a cause for a number that was taken out meanwhile", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 1 }));
+    const { charged } = send(pool);
+    dropNumber(pool, "a");
+    undo(pool, charged);
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, passedOver: NOBODY });
+  });
+
+  it("does not touch the number that took the place of one that was taken out", () => {
+    const pool = poolOf({}, poolNumber("a"));
+    const { charged } = send(pool);
+    dropNumber(pool, "a");
+    putNumber(pool, poolNumber("b", { nextFree: NOON + HOUR }));
+    undo(pool, charged);
+    expect(pickOf(pool)).toMatchObject({ sender: "b", waitTime: HOUR });
+  });
+
+  it("does not turn a wheel that is not the one it turned", () => {
+    const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
+    const { charged } = send(pool);
+    changeSettings(pool, settings({ longCodeWeight: 1, tollFreeWeight: 2 }));
+    undo(pool, charged);
+    expect(longCodesByWindow(sendMany(pool, 30), 3)).toEqual(Array(10).fill(1));
+  });
+});
+
+describe("Outcomes", () => {
+  it("count for the very next decision", () => {
+    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: failures(11) }), poolNumber("b", { nextFree: NOON + HOUR }));
+    expect(send(pool).sender).toBe("a");
+    bookOutcome(pool, "a", addOutcome(failures(11), { delivered: 0, failed: 1, spam: 0, inbound: 0 }, NOON), 1);
+    expect(pickOf(pool)).toMatchObject({ sender: "b", passedOver: { ...NOBODY, unhealthy: 1 } });
+  });
+
+  it("of unknown numbers are nobody's", () => {
+    const pool = poolOf({}, poolNumber("a"));
+    const before = structuredClone(pool);
+    bookOutcome(pool, "stranger", failures(20), 1);
+    bookOutcome(pool, "a", undefined, 0);
+    expect(pool).toEqual(before);
+  });
+});

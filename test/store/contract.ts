@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, describe } from "vitest";
+import type { Store } from "../../src/store/store.ts";
+import { acceptance } from "./contract/acceptance.ts";
+import { dispatch } from "./contract/dispatch.ts";
+import { isolation } from "./contract/isolation.ts";
+import { keeping } from "./contract/keeping.ts";
+import { numbers } from "./contract/numbers.ts";
+import { organizations } from "./contract/organizations.ts";
+import { poolRows } from "./contract/pool-rows.ts";
+import { profiles } from "./contract/profiles.ts";
+import { watching } from "./contract/watching.ts";
+
+/** An empty database, opened for one test. */
+export type Opened = {
+  readonly store: Store;
+  /** Closes the store and opens the same database again. */
+  readonly reopen: () => Promise<Store>;
+  /** A second store on the same database, as another process has it. Without it, what needs one is skipped. */
+  readonly another?: () => Promise<Store>;
+  /** The event rows of a message, oldest first, which the port does not give yet. Without it they are not looked at. */
+  readonly eventsOf?: (organizationId: string, messageId: string) => Promise<StoredEvent[]>;
+  /** Closes everything and removes the database. */
+  readonly dispose: () => Promise<void>;
+};
+
+export type StoredEvent = {
+  readonly type: string;
+  readonly status: string;
+  readonly at: number;
+  readonly carrierMessageId: string | undefined;
+  readonly carrierCode: string | undefined;
+  readonly reason: number | undefined;
+  readonly detail: string | undefined;
+};
+
+/** Gives what was opened for the test that runs. */
+export type Subject = () => Opened;
+
+/** Declares what every store must do. What passes it is a store; `open` gives a fresh, empty one each time. */
+export function storeContract(name: string, open: () => Promise<Opened>): void {
+  describe(`A store on ${name}`, () => {
+    let opened: Opened;
+    beforeEach(async () => {
+      opened = await open();
+    });
+    afterEach(() => opened.dispose());
+    const subject: Subject = () => opened;
+
+    describe("keeps organizations and API keys:", () => organizations(subject));
+    describe("keeps profiles:", () => profiles(subject));
+    describe("keeps numbers:", () => numbers(subject));
+    describe("keeps organizations apart:", () => isolation(subject));
+    describe("gives the rows of a pool:", () => poolRows(subject));
+    describe("accepts messages:", () => acceptance(subject));
+    describe("hands messages out and takes reports in:", () => dispatch(subject));
+    describe("tells of configuration changes:", () => watching(subject));
+    describe("keeps and forgets:", () => keeping(subject));
+  });
+}

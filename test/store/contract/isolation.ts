@@ -1,0 +1,153 @@
+import { beforeEach, expect, it } from "vitest";
+import type { Message } from "../../../src/domain/message.ts";
+import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
+import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { IdempotencyRecord, StickyMapping, Store } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import {
+  ALL,
+  ANY_NAME,
+  anOrganization,
+  NEVER,
+  NOON,
+  read,
+  storeMessage,
+  storeNumber,
+  storeProfile,
+  write,
+} from "./records.ts";
+
+type Victim = {
+  readonly profile: MessagingProfile;
+  readonly number: PhoneNumber;
+  readonly message: Message;
+  readonly mapping: StickyMapping;
+  readonly key: IdempotencyRecord;
+};
+type Attempt = (store: Store, intruder: string, victim: Victim) => Promise<unknown>;
+
+const FAIL = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+const NONE = { rows: [], total: 0 };
+
+/** What another organization's ids get, by method: what unknown ones would. */
+const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
+  ["getProfile", (store, intruder, { profile }) => store.getProfile(intruder, profile.id), undefined],
+  ["listProfiles", (store, intruder) => store.listProfiles(intruder, ANY_NAME), NONE],
+  [
+    "listProfiles by name",
+    (store, intruder, { profile }) => store.listProfiles(intruder, { ...ANY_NAME, nameEquals: profile.name }),
+    NONE,
+  ],
+  ["updateProfile", (store, intruder, { profile }) => store.updateProfile(intruder, profile.id, NEVER), undefined],
+  ["deleteProfile", (store, intruder, { profile }) => store.deleteProfile(intruder, profile.id, NEVER), undefined],
+  ["getNumber by id", (store, intruder, { number }) => store.getNumber(intruder, number.id), undefined],
+  [
+    "getNumber by phone number",
+    (store, intruder, { number }) => store.getNumber(intruder, number.phoneNumber),
+    undefined,
+  ],
+  ["listNumbers", (store, intruder) => store.listNumbers(intruder, ALL), NONE],
+  [
+    "listNumbers of a profile",
+    (store, intruder, { profile }) => store.listNumbers(intruder, { ...ALL, messagingProfileId: profile.id }),
+    NONE,
+  ],
+  [
+    "listNumbers by phone number",
+    (store, intruder, { number }) => store.listNumbers(intruder, { ...ALL, phoneNumbers: [number.phoneNumber] }),
+    NONE,
+  ],
+  [
+    "updateNumber by id",
+    (store, intruder, { number }) => store.updateNumber(intruder, number.id, NEVER),
+    { kind: "unknownNumber" },
+  ],
+  [
+    "updateNumber by phone number",
+    (store, intruder, { number }) => store.updateNumber(intruder, number.phoneNumber, NEVER),
+    { kind: "unknownNumber" },
+  ],
+  ["removeNumber by id", (store, intruder, { number }) => store.removeNumber(intruder, number.id, FAIL), undefined],
+  [
+    "removeNumber by phone number",
+    (store, intruder, { number }) => store.removeNumber(intruder, number.phoneNumber, FAIL),
+    undefined,
+  ],
+  ["loadPool", (store, intruder, { profile }) => store.loadPool(intruder, profile.id), undefined],
+  ["getMessage", (store, intruder, { message }) => store.getMessage(intruder, message.id), undefined],
+  [
+    "accept reading a mapping",
+    async (store, intruder, { mapping }) => {
+      const { recipients } = await read(store, { recipients: [{ ...mapping, organizationId: intruder }] });
+      return recipients[0]?.mapping;
+    },
+    undefined,
+  ],
+  [
+    "accept reading a key",
+    async (store, intruder, { key }) => (await read(store, { keys: [{ ...key, organizationId: intruder }] })).keys[0],
+    undefined,
+  ],
+  [
+    "applyReports by message id",
+    async (store, intruder, { message }) => {
+      const target = { organizationId: intruder, messageId: message.id };
+      const [applied] = await store.applyReports([{ target, report: { kind: "delivered", at: NOON } }]);
+      return [applied?.messageId, applied?.messagingProfileId, applied?.phoneNumberId, applied?.health];
+    },
+    [undefined, undefined, undefined, undefined],
+  ],
+];
+
+/** One organization never sees or touches what another has. */
+export function isolation(subject: Subject): void {
+  let victim: Victim;
+  let intruder: string;
+
+  beforeEach(async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const message = await storeMessage(store, number);
+    const { organizationId } = profile;
+    const recipient = { organizationId, messagingProfileId: profile.id, to: message.to };
+    const mapping = {
+      ...recipient,
+      phoneNumberId: number.id,
+      profileGeneration: 0,
+      numberGeneration: 0,
+      lastMessageAt: NOON,
+    };
+    const bytes = { requestHash: new Uint8Array(32), response: new Uint8Array([1]) };
+    const key = { organizationId, method: "SendMessage", key: "order-1", ...bytes, createdAt: NOON };
+    await write(store, { mappings: [mapping], keys: [key] });
+    victim = { profile, number, message, mapping, key };
+    const organization = anOrganization();
+    await store.insertOrganization(organization);
+    intruder = organization.id;
+  });
+
+  it.each(ATTEMPTS)("%s answers about another organization's as about none", async (_, attempt, expected) => {
+    const { store } = subject();
+    expect(await attempt(store, intruder, victim)).toEqual(expected);
+
+    const { profile, number, message, mapping, key } = victim;
+    const { organizationId } = profile;
+    expect(await store.getProfile(organizationId, profile.id)).toEqual(profile);
+    expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
+    expect(await store.getMessage(organizationId, message.id)).toEqual(message);
+    const facts = await read(store, { recipients: [mapping], keys: [key] });
+    expect(facts.recipients[0]?.mapping).toEqual(mapping);
+    expect(facts.keys[0]?.key).toBe(key.key);
+  });
+
+  it("writing one organization's mapping or key leaves another's alone", async () => {
+    const { store } = subject();
+    const { mapping, key } = victim;
+    const theirs = { ...mapping, organizationId: intruder, numberGeneration: 9 };
+    await write(store, { mappings: [theirs], keys: [{ ...key, organizationId: intruder, createdAt: NOON + 9 }] });
+    const facts = await read(store, { recipients: [mapping, theirs], keys: [key, { ...key, organizationId: intruder }] });
+    expect(facts.recipients.map((fact) => fact.mapping)).toEqual([mapping, theirs]);
+    expect(facts.keys.map((record) => record?.createdAt)).toEqual([NOON, NOON + 9]);
+  });
+}

@@ -1,0 +1,338 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { NO_EVIDENCE } from "../../../src/domain/health.ts";
+import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { NumberQuery } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import {
+  ALL,
+  aNumber,
+  aProfile,
+  claimOne,
+  expectHealth,
+  FAILED_BY_SENDER,
+  idsOf,
+  NEVER,
+  NOON,
+  newE164,
+  newId,
+  report,
+  storeMessage,
+  storeMessages,
+  storeNumber,
+  storeProfile,
+  TODAY,
+  write,
+} from "./records.ts";
+
+const REMOVED = {
+  status: "sending_failed",
+  completedAt: NOON + 77,
+  error: { reason: ErrorReason.INVALID_MESSAGING_SOURCE, detail: "The number was removed." },
+} as const;
+
+/** Phone numbers. */
+export function numbers(subject: Subject): void {
+  it("gives back every field of a number", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const fields = fc.record({
+      messagingProfileId: fc.constantFrom(profile.id, undefined),
+      carrier: fc.constantFrom("sandbox", "carrier-2"),
+      lineType: fc.constantFrom("long_code", "toll_free"),
+      messagesPerSecond: fc.double({ min: 0.001, max: 10_000, noNaN: true }),
+      dailyLimit: fc.option(fc.nat(100_000_000), { nil: undefined }),
+      state: fc.constantFrom("active", "draining", "paused"),
+      countryCode: fc.constantFrom("US", "001"),
+      tags: fc.array(fc.string({ unit: "grapheme", maxLength: 5 })),
+      generation: fc.nat(),
+      createdAt: fc.nat(2 * NOON),
+      updatedAt: fc.nat(2 * NOON),
+    });
+    await fc.assert(
+      fc.asyncProperty(fields, async (given) => {
+        const number = aNumber(profile, given as Partial<PhoneNumber>);
+        const written = { kind: "written", number, health: NO_EVIDENCE };
+        expect(await store.insertNumber(number)).toEqual(written);
+        expect(await store.getNumber(profile.organizationId, number.id)).toEqual({ number, health: NO_EVIDENCE });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("finds one by its id and by its phone number, and nothing by another's", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const number = await storeNumber(store, profile);
+    const other = await storeNumber(store, profile);
+    expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
+    expect((await store.getNumber(organizationId, number.phoneNumber))?.number).toEqual(number);
+    expect((await store.getNumber(organizationId, other.phoneNumber))?.number).toEqual(other);
+    for (const unknown of [newId(), newE164(), number.phoneNumber.slice(1), number.phoneNumber.slice(0, -1), ""]) {
+      expect(await store.getNumber(organizationId, unknown)).toBeUndefined();
+    }
+  });
+
+  it("has a phone number once in an organization, and keeps the first", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { tags: ["first"] });
+    const again = aNumber(profile, { phoneNumber: number.phoneNumber, messagingProfileId: undefined });
+    expect(await store.insertNumber(again)).toEqual({ kind: "exists" });
+    expect((await store.getNumber(profile.organizationId, number.phoneNumber))?.number).toEqual(number);
+    expect(await store.getNumber(profile.organizationId, again.id)).toBeUndefined();
+  });
+
+  it("lets two organizations have the same phone number, each its own", async () => {
+    const { store } = subject();
+    const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];
+    const first = await storeNumber(store, mine);
+    const second = await storeNumber(store, theirs, { phoneNumber: first.phoneNumber });
+    expect((await store.getNumber(mine.organizationId, first.phoneNumber))?.number).toEqual(first);
+    expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
+    await store.removeNumber(mine.organizationId, first.phoneNumber, REMOVED);
+    expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
+  });
+
+  it("takes no number into a profile that the organization does not have", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const foreign = await storeProfile(store);
+    for (const messagingProfileId of [newId(), foreign.id]) {
+      const number = aNumber(profile, { messagingProfileId });
+      expect(await store.insertNumber(number)).toEqual({ kind: "unknownProfile" });
+      expect(await store.getNumber(profile.organizationId, number.id)).toBeUndefined();
+    }
+    expect((await store.listNumbers(profile.organizationId, ALL)).total).toBe(0);
+  });
+
+  it("moves no number to a profile that the organization does not have", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const foreign = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    for (const messagingProfileId of [newId(), foreign.id]) {
+      const move = (current: PhoneNumber) => ({ ...current, messagingProfileId });
+      const written = await store.updateNumber(profile.organizationId, number.id, move);
+      expect(written).toEqual({ kind: "unknownProfile" });
+    }
+    expect((await store.getNumber(profile.organizationId, number.id))?.number).toEqual(number);
+  });
+
+  it("lists by phone number, up or down, as plain characters", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const given = ["+4930123456", "+12125550101", "+12125550100", "+442079460000", "+2901234", "+18005550199"];
+    for (const phoneNumber of given) await storeNumber(store, profile, { phoneNumber });
+    const listed = async (query: Partial<NumberQuery>) => {
+      const { rows } = await store.listNumbers(profile.organizationId, { ...ALL, ...query });
+      return rows.map(({ number }) => number.phoneNumber);
+    };
+    const sorted = ["+12125550100", "+12125550101", "+18005550199", "+2901234", "+442079460000", "+4930123456"];
+    expect(await listed({})).toEqual(sorted);
+    expect(await listed({ descending: false })).toEqual(sorted);
+    expect(await listed({ descending: true })).toEqual(sorted.toReversed());
+    expect(await listed({ offset: 1, limit: 3 })).toEqual(sorted.slice(1, 4));
+    expect(await listed({ offset: 5, limit: 3 })).toEqual(sorted.slice(5));
+    expect(await listed({ descending: true, offset: 4, limit: 9 })).toEqual(["+12125550101", "+12125550100"]);
+  });
+
+  it("filters by every field alone and together, and counts what is left", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const other = aProfile(profile.organizationId);
+    await store.insertProfile(other);
+    const lineTypes = ["long_code", "toll_free"] as const;
+    const all: PhoneNumber[] = [];
+    for (const messagingProfileId of [profile.id, other.id, undefined]) {
+      for (const lineType of lineTypes) {
+        all.push(await storeNumber(store, profile, { messagingProfileId, lineType }));
+        all.push(await storeNumber(store, profile, { messagingProfileId, lineType }));
+      }
+    }
+    const maybe = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
+    const some = fc.subarray([...all.map(({ phoneNumber }) => phoneNumber), newE164()]);
+    const query = fc.record({
+      messagingProfileId: maybe(fc.constantFrom(profile.id, other.id, newId())),
+      phoneNumbers: maybe(some),
+      phoneNumberContains: maybe(fc.constantFrom("+1312", "1", "02", "%", "_", "+")),
+      lineType: maybe(fc.constantFrom(...lineTypes)),
+      descending: maybe(fc.boolean()),
+      offset: fc.nat(3),
+      limit: fc.nat(12),
+    });
+    await fc.assert(
+      fc.asyncProperty(query, async (asked) => {
+        const left = all
+          .filter((n) => asked.messagingProfileId === undefined || n.messagingProfileId === asked.messagingProfileId)
+          .filter((n) => asked.phoneNumbers?.includes(n.phoneNumber) ?? true)
+          .filter((n) => n.phoneNumber.includes(asked.phoneNumberContains ?? ""))
+          .filter((n) => asked.lineType === undefined || n.lineType === asked.lineType);
+        if (asked.descending) left.reverse();
+        const { rows, total } = await store.listNumbers(profile.organizationId, asked);
+        expect(rows.map(({ number }) => number)).toEqual(left.slice(asked.offset, asked.offset + asked.limit));
+        expect(total).toBe(left.length);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("gives a number's health wherever it gives the number", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    await report(store, await storeMessage(store, number), { kind: "delivered", at: NOON });
+    const health = { ...NO_EVIDENCE, delivered: 1, asOf: NOON };
+    const { organizationId } = profile;
+    expectHealth((await store.getNumber(organizationId, number.id))?.health, health);
+    expectHealth((await store.getNumber(organizationId, number.phoneNumber))?.health, health);
+    expectHealth((await store.listNumbers(organizationId, ALL)).rows[0]?.health, health);
+    const written = await store.updateNumber(organizationId, number.id, (current) => ({ ...current, tags: ["x"] }));
+    expectHealth(written.kind === "written" ? written.health : undefined, health);
+    expectHealth((await store.removeNumber(organizationId, number.id, REMOVED))?.health, health);
+  });
+
+  it("changes one by a policy, named by id or by phone number, and gives what it became", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const other = aProfile(profile.organizationId);
+    await store.insertProfile(other);
+    const neighbour = await storeNumber(store, profile);
+    for (const name of ["id", "phoneNumber"] as const) {
+      const number = await storeNumber(store, profile);
+      const change = (current: PhoneNumber): PhoneNumber => ({
+        ...current,
+        messagingProfileId: other.id,
+        messagesPerSecond: 0.25,
+        dailyLimit: 5,
+        state: "draining",
+        tags: ["a", "b"],
+        generation: 1,
+        updatedAt: NOON + 1,
+      });
+      const written = await store.updateNumber(profile.organizationId, number[name], change);
+      expect(written).toEqual({ kind: "written", number: change(number), health: NO_EVIDENCE });
+      expect((await store.getNumber(profile.organizationId, number.id))?.number).toEqual(change(number));
+    }
+    expect((await store.getNumber(profile.organizationId, neighbour.id))?.number).toEqual(neighbour);
+  });
+
+  it("a policy that throws changes nothing, and its error comes out as it is", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const error = new Error("the policy says no");
+    const refuse = () => {
+      throw error;
+    };
+    await expect(store.updateNumber(profile.organizationId, number.id, refuse)).rejects.toBe(error);
+    expect((await store.getNumber(profile.organizationId, number.id))?.number).toEqual(number);
+  });
+
+  it("runs no policy on a number that it does not have", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store);
+    for (const unknown of [newId(), newE164()]) {
+      expect(await store.updateNumber(organizationId, unknown, NEVER)).toEqual({ kind: "unknownNumber" });
+      expect(await store.removeNumber(organizationId, unknown, REMOVED)).toBeUndefined();
+    }
+  });
+
+  it("a change of the record leaves the number's traffic alone", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { dailyLimit: 100 });
+    const [first] = await storeMessages(store, number, {}, {});
+    await write(store, { usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }] });
+    await claimOne(store, number, NOON);
+    if (first !== undefined) await report(store, first, { kind: "delivered", at: NOON });
+    const before = await store.loadPoolNumber(number.id);
+    await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, tags: ["x"] }));
+    const after = await store.loadPoolNumber(number.id);
+    expect(before?.traffic).toMatchObject({ queuedSegments: 1, dueAt: NOON - 20 + 1_000, usedToday: 2 });
+    expect(after?.traffic).toEqual(before?.traffic);
+    expect(after?.number.tags).toEqual(["x"]);
+  });
+
+  it("removes one, named by id or by phone number, and gives what it was", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const neighbour = await storeNumber(store, profile);
+    for (const name of ["id", "phoneNumber"] as const) {
+      const number = await storeNumber(store, profile);
+      const removed = await store.removeNumber(organizationId, number[name], REMOVED);
+      expect(removed).toEqual({ number, health: NO_EVIDENCE });
+      expect(await store.getNumber(organizationId, number.id)).toBeUndefined();
+      expect(await store.getNumber(organizationId, number.phoneNumber)).toBeUndefined();
+      expect(await store.loadPoolNumber(number.id)).toBeUndefined();
+      expect(await store.removeNumber(organizationId, number[name], REMOVED)).toBeUndefined();
+    }
+    expect((await store.listNumbers(organizationId, ALL)).rows.map(({ number }) => number)).toEqual([neighbour]);
+  });
+
+  it("a removed number's queued messages fail as they are told to, and no others", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const number = await storeNumber(store, profile);
+    const neighbour = await storeNumber(store, profile);
+    const other = await storeMessage(store, neighbour);
+    const [sending, first, second] = await storeMessages(store, number, {}, {}, { text: "Bye" });
+    const delivered = await storeMessage(store, number, { status: "delivered", sentAt: NOON, completedAt: NOON + 1 });
+    expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([sending?.id]);
+
+    await store.removeNumber(organizationId, number.id, REMOVED);
+
+    for (const message of [first, second]) {
+      expect(await store.getMessage(organizationId, message?.id ?? "")).toEqual({ ...message, ...REMOVED });
+    }
+    expect(await store.getMessage(organizationId, sending?.id ?? "")).toEqual({ ...sending, status: "sending" });
+    expect(await store.getMessage(organizationId, delivered.id)).toEqual(delivered);
+    expect(await store.getMessage(organizationId, other.id)).toEqual(other);
+    expect(idsOf((await store.listQueues(10)).map(({ phoneNumberId }) => ({ id: phoneNumberId })))).toEqual([neighbour.id]);
+    expect((await claimOne(store, number, NOON + 60_000)).messages).toEqual([]);
+  });
+
+  it("writes an event for each message that a removal fails, and for no other", async ({ skip }) => {
+    const { store, eventsOf } = subject();
+    if (eventsOf === undefined) return skip("the events of this store cannot be read here");
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const [sending, queued] = await storeMessages(store, number, {}, {});
+    await claimOne(store, number, NOON);
+    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+    expect(await eventsOf(profile.organizationId, queued?.id ?? "")).toMatchObject([
+      {
+        type: "sending_failed",
+        status: "sending_failed",
+        at: REMOVED.completedAt,
+        reason: REMOVED.error.reason,
+        detail: REMOVED.error.detail,
+      },
+    ]);
+    expect(await eventsOf(profile.organizationId, sending?.id ?? "")).toEqual([]);
+  });
+
+  it("a number that is registered again begins anew: health, queue, pace, usage and place", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { dailyLimit: 50 });
+    const [first] = await storeMessages(store, number, {}, {});
+    await write(store, { usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }] });
+    await claimOne(store, number, NOON);
+    const failed = { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "011" } as const;
+    if (first !== undefined) await report(store, first, failed);
+    const before = await store.loadPoolNumber(number.id);
+    expect(before?.traffic.health.failed).toBe(1);
+    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+
+    // The same record again, its id too: nothing of the old one may be found under it.
+    expect(await store.insertNumber(number)).toEqual({ kind: "written", number, health: NO_EVIDENCE });
+    const after = await store.loadPoolNumber(number.id);
+    expect(after?.traffic).toMatchObject({ health: NO_EVIDENCE, dueAt: 0, queuedSegments: 0, usedToday: 0 });
+    expect(after?.traffic.sequence).toBeGreaterThan(before?.traffic.sequence ?? Number.POSITIVE_INFINITY);
+  });
+}

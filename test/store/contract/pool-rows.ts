@@ -1,0 +1,144 @@
+import { expect, it } from "vitest";
+import { NO_EVIDENCE } from "../../../src/domain/health.ts";
+import type { Subject } from "../contract.ts";
+import {
+  aProfile,
+  BLOCKED_AS_SPAM,
+  claimOne,
+  expectHealth,
+  NOON,
+  newId,
+  report,
+  SECOND,
+  storeMessage,
+  storeMessages,
+  storeNumber,
+  storeProfile,
+  TODAY,
+  write,
+} from "./records.ts";
+
+/** What pools are built from. */
+export function poolRows(subject: Subject): void {
+  const trafficOf = async (id: string) => (await subject().store.loadPoolNumber(id))?.traffic;
+
+  it("gives the profile with its numbers, and no others", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const other = aProfile(profile.organizationId);
+    await store.insertProfile(other);
+    const numbers = [
+      await storeNumber(store, profile, { state: "paused" }),
+      await storeNumber(store, profile, { lineType: "toll_free", messagesPerSecond: 3 }),
+    ];
+    await storeNumber(store, other);
+    await storeNumber(store, profile, { messagingProfileId: undefined });
+    const rows = await store.loadPool(profile.organizationId, profile.id);
+    expect(rows?.profile).toEqual(profile);
+    expect(rows?.numbers).toHaveLength(2);
+    expect(rows?.numbers.map(({ number }) => number)).toEqual(expect.arrayContaining(numbers));
+  });
+
+  it("gives a profile without numbers, and nothing for one that it does not have", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    expect(await store.loadPool(profile.organizationId, profile.id)).toEqual({ profile, numbers: [] });
+    expect(await store.loadPool(profile.organizationId, newId())).toBeUndefined();
+    expect(await store.loadPoolNumber(newId())).toBeUndefined();
+  });
+
+  it("gives one number by its id alone, assigned or not, with the same traffic as its pool has", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const free = await storeNumber(store, profile, { messagingProfileId: undefined });
+    await storeMessages(store, number, { parts: 3 }, { parts: 2 });
+    const rows = await store.loadPool(profile.organizationId, profile.id);
+    expect(await store.loadPoolNumber(number.id)).toEqual(rows?.numbers[0]);
+    expect((await store.loadPoolNumber(free.id))?.number).toEqual(free);
+  });
+
+  it("a number that never did anything has no traffic", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    expect(await trafficOf(number.id)).toMatchObject({
+      health: NO_EVIDENCE,
+      dueAt: 0,
+      queuedSegments: 0,
+      unreported: 0,
+      usedToday: 0,
+    });
+  });
+
+  it("counts the segments that wait in a number's own queue, and only those that still wait", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const neighbour = await storeNumber(store, profile);
+    await storeMessages(store, neighbour, { parts: 10 });
+    await storeMessages(store, number, { parts: 4 }, { parts: 2 }, { parts: 1 });
+    await storeMessage(store, number, { parts: 9, status: "delivered", completedAt: NOON });
+    await storeMessage(store, number, { parts: 9, status: "cancelled", completedAt: NOON });
+    expect(await trafficOf(number.id)).toMatchObject({ queuedSegments: 7, unreported: 3 });
+    await claimOne(store, number, NOON);
+    expect(await trafficOf(number.id)).toMatchObject({ queuedSegments: 3 });
+    expect(await trafficOf(neighbour.id)).toMatchObject({ queuedSegments: 10, unreported: 1 });
+  });
+
+  it("tells when a number is due again", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.3 });
+    await storeMessage(store, number, { parts: 2 });
+    const { dueAt } = await claimOne(store, number, NOON);
+    expect(dueAt).toBeUndefined();
+    expect((await trafficOf(number.id))?.dueAt).toBeCloseTo(NOON - 20 + (2 * SECOND) / 0.3, 6);
+  });
+
+  it("tells a number's health", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const [first, second] = await storeMessages(store, number, {}, {});
+    if (first !== undefined) await report(store, first, { kind: "delivered", at: NOON });
+    const blocked = { kind: "failed", at: NOON, error: BLOCKED_AS_SPAM, carrierCode: "1" } as const;
+    if (second !== undefined) await report(store, second, blocked);
+    const health = { delivered: 1, failed: 1, spam: 1, inbound: 0, asOf: NOON };
+    expectHealth((await trafficOf(number.id))?.health, health);
+  });
+
+  it("gives every number a place of its own, which grows from one registration to the next", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const foreign = await storeProfile(store);
+    const places: number[] = [];
+    for (const owner of [profile, foreign, profile, profile]) {
+      const number = await storeNumber(store, owner);
+      places.push((await trafficOf(number.id))?.sequence ?? Number.NaN);
+    }
+    const last = await storeNumber(store, profile);
+    places.push((await trafficOf(last.id))?.sequence ?? Number.NaN);
+    await store.removeNumber(profile.organizationId, last.id, {
+      status: "sending_failed",
+      completedAt: NOON,
+      error: undefined,
+    });
+    const next = await storeNumber(store, profile);
+    places.push((await trafficOf(next.id))?.sequence ?? Number.NaN);
+    expect(places.every((place, index) => index === 0 || place > (places[index - 1] as number))).toBe(true);
+  });
+
+  it("adds up what a number used in a day, and begins anew with the next", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { dailyLimit: 100 });
+    const neighbour = await storeNumber(store, profile, { dailyLimit: 100 });
+    const use = (day: number, ...segments: number[]) =>
+      write(store, { usage: segments.map((each) => ({ phoneNumberId: number.id, day, segments: each })) });
+    await use(TODAY, 3, 4);
+    expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY, usedToday: 7 });
+    await use(TODAY, 1);
+    expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY, usedToday: 8 });
+    await use(TODAY + 1, 2);
+    expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY + 1, usedToday: 2 });
+    expect((await trafficOf(neighbour.id))?.usedToday).toBe(0);
+  });
+}

@@ -1,0 +1,264 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
+import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { Subject } from "../contract.ts";
+import {
+  ALL,
+  ANY_NAME,
+  aNumber,
+  aProfile,
+  idsOf,
+  NEVER,
+  NOON,
+  newId,
+  storeMessage,
+  storeNumber,
+  storeProfile,
+} from "./records.ts";
+
+/** Text as databases of every kind can hold it: without NUL. */
+const aText = fc.string({ unit: "binary", maxLength: 20 }).map((text) => text.replaceAll("\0", ""));
+const maybe = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
+const aMoment = fc.integer({ min: 0, max: 2 * NOON });
+
+/** Messaging profiles. */
+export function profiles(subject: Subject): void {
+  const unassign = (number: PhoneNumber) => leaveProfile(number, { ...number, messagingProfileId: undefined });
+
+  it("gives back every field of a profile", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store);
+    const settings = fc.record({
+      longCodeWeight: fc.double({ min: 0, max: 1_000, noNaN: true }).map((weight) => weight + 0),
+      tollFreeWeight: fc.constantFrom(0, 1, 0.1, 1_000),
+      skipUnhealthy: fc.boolean(),
+      stickySender: fc.boolean(),
+      geomatch: fc.boolean(),
+    });
+    const fields = fc.record({
+      name: aText,
+      enabled: fc.boolean(),
+      webhookUrl: maybe(fc.constantFrom("", "https://example.com/a?b=c")),
+      webhookFailoverUrl: maybe(fc.constantFrom("", "https://example.net/")),
+      whitelistedDestinations: fc.uniqueArray(fc.constantFrom("US", "CA", "GB", "*")),
+      poolSettings: maybe(settings),
+      validityPeriodSeconds: fc.integer({ min: 1, max: 36_000 }),
+      stickyGeneration: fc.nat(),
+      createdAt: aMoment,
+      updatedAt: aMoment,
+    });
+    await fc.assert(
+      fc.asyncProperty(fields, async (given) => {
+        const profile = aProfile(organizationId, given);
+        await store.insertProfile(profile);
+        expect(await store.getProfile(organizationId, profile.id)).toEqual(profile);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("does not find one that it does not have", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store);
+    expect(await store.getProfile(organizationId, newId())).toBeUndefined();
+  });
+
+  it("lists the newest first, also of those made in one millisecond", async () => {
+    const { store } = subject();
+    const first = await storeProfile(store);
+    const later = Array.from({ length: 4 }, () => aProfile(first.organizationId));
+    for (const profile of later) await store.insertProfile(profile);
+    const { rows, total } = await store.listProfiles(first.organizationId, ANY_NAME);
+    expect(rows).toEqual([first, ...later].reverse());
+    expect(total).toBe(5);
+  });
+
+  it("gives a page of the list and counts all of it", async () => {
+    const { store } = subject();
+    const first = await storeProfile(store);
+    const ids = [first.id];
+    for (let made = 1; made < 5; made += 1) {
+      const profile = aProfile(first.organizationId);
+      await store.insertProfile(profile);
+      ids.unshift(profile.id);
+    }
+    const page = async (offset: number, limit: number) => {
+      const { rows, total } = await store.listProfiles(first.organizationId, { ...ANY_NAME, offset, limit });
+      return [idsOf(rows), total];
+    };
+    expect(await page(0, 2)).toEqual([ids.slice(0, 2), 5]);
+    expect(await page(2, 2)).toEqual([ids.slice(2, 4), 5]);
+    expect(await page(4, 2)).toEqual([ids.slice(4), 5]);
+    expect(await page(6, 2)).toEqual([[], 5]);
+  });
+
+  it("counts only what the filter lets through", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store, { name: "Autumn" });
+    for (const name of ["Winter 1", "Winter 2", "Winter 3"]) {
+      await store.insertProfile(aProfile(organizationId, { name }));
+    }
+    const query = { offset: 1, limit: 1, nameEquals: undefined, nameContains: "winter" };
+    const { rows, total } = await store.listProfiles(organizationId, query);
+    expect([rows.map(({ name }) => name), total]).toEqual([["Winter 2"], 3]);
+  });
+
+  it("takes the wildcards of SQL for plain characters in both filters", async () => {
+    const { store } = subject();
+    const names = ["100% off", "100 off", "a_b", "axb", "back\\slash", "it's"];
+    const { organizationId } = await storeProfile(store, { name: "another" });
+    for (const name of names) await store.insertProfile(aProfile(organizationId, { name }));
+    const named = async (filter: { nameEquals?: string; nameContains?: string }) => {
+      const { rows } = await store.listProfiles(organizationId, { ...ANY_NAME, ...filter });
+      return rows.map(({ name }) => name).toSorted();
+    };
+    expect(await named({ nameContains: "0% o" })).toEqual(["100% off"]);
+    expect(await named({ nameContains: "%" })).toEqual(["100% off"]);
+    expect(await named({ nameContains: "A_B" })).toEqual(["a_b"]);
+    expect(await named({ nameContains: "_" })).toEqual(["a_b"]);
+    expect(await named({ nameContains: "\\" })).toEqual(["back\\slash"]);
+    expect(await named({ nameContains: "'" })).toEqual(["it's"]);
+    expect(await named({ nameEquals: "a_b" })).toEqual(["a_b"]);
+    expect(await named({ nameEquals: "100%" })).toEqual([]);
+    expect(await named({ nameEquals: "a_b", nameContains: "x" })).toEqual([]);
+  });
+
+  it("finds by the whole name exactly, and by a part whatever the case of ASCII letters", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store);
+    const letters = fc.string({ unit: fc.constantFrom("a", "A", "b", "é", "É", "ß", "😀", "%", "_", " "), maxLength: 5 });
+    const names: string[] = ["Spring sale"];
+    const folded = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+    const query = fc.record({ nameEquals: maybe(letters), nameContains: maybe(letters) });
+    await fc.assert(
+      fc.asyncProperty(letters, query, async (name, { nameEquals, nameContains }) => {
+        await store.insertProfile(aProfile(organizationId, { name }));
+        names.unshift(name);
+        const { rows, total } = await store.listProfiles(organizationId, { ...ALL, nameEquals, nameContains });
+        const expected = names
+          .filter((each) => nameEquals === undefined || each === nameEquals)
+          .filter((each) => nameContains === undefined || folded(each).includes(folded(nameContains)));
+        expect([rows.map((row) => row.name), total]).toEqual([expected, expected.length]);
+      }),
+      { numRuns: 100, endOnFailure: true },
+    );
+  });
+
+  it("changes one by a policy, and gives what it became", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store, { webhookUrl: "https://example.com/" });
+    const neighbour = aProfile(profile.organizationId);
+    await store.insertProfile(neighbour);
+    const seen: MessagingProfile[] = [];
+    const changed = await store.updateProfile(profile.organizationId, profile.id, (current) => {
+      seen.push(current);
+      return { ...current, name: "Summer", enabled: false, webhookUrl: undefined, poolSettings: undefined, updatedAt: 9 };
+    });
+    const expected = { ...profile, name: "Summer", enabled: false, webhookUrl: undefined, poolSettings: undefined };
+    expect(seen).toEqual([profile]);
+    expect(changed).toEqual({ ...expected, updatedAt: 9 });
+    expect(await store.getProfile(profile.organizationId, profile.id)).toEqual({ ...expected, updatedAt: 9 });
+    expect(await store.getProfile(profile.organizationId, neighbour.id)).toEqual(neighbour);
+  });
+
+  it("a changed profile keeps its place in the list", async () => {
+    const { store } = subject();
+    const oldest = await storeProfile(store);
+    const newest = aProfile(oldest.organizationId);
+    await store.insertProfile(newest);
+    await store.updateProfile(oldest.organizationId, oldest.id, (profile) => ({ ...profile, name: "Changed" }));
+    const { rows } = await store.listProfiles(oldest.organizationId, ANY_NAME);
+    expect(idsOf(rows)).toEqual([newest.id, oldest.id]);
+  });
+
+  it("a policy that throws changes nothing, and its error comes out as it is", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const error = new Error("the policy says no");
+    const refuse = () => {
+      throw error;
+    };
+    await expect(store.updateProfile(profile.organizationId, profile.id, refuse)).rejects.toBe(error);
+    expect(await store.getProfile(profile.organizationId, profile.id)).toEqual(profile);
+  });
+
+  it("runs no policy on a profile that it does not have", async () => {
+    const { store } = subject();
+    const { organizationId } = await storeProfile(store);
+    expect(await store.updateProfile(organizationId, newId(), NEVER)).toBeUndefined();
+    expect(await store.deleteProfile(organizationId, newId(), NEVER)).toBeUndefined();
+  });
+
+  it("deletes one, gives what it was, and leaves the others", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const other = aProfile(profile.organizationId);
+    await store.insertProfile(other);
+    expect(await store.deleteProfile(profile.organizationId, profile.id, unassign)).toEqual(profile);
+    expect(await store.getProfile(profile.organizationId, profile.id)).toBeUndefined();
+    expect(await store.loadPool(profile.organizationId, profile.id)).toBeUndefined();
+    expect(await store.deleteProfile(profile.organizationId, profile.id, unassign)).toBeUndefined();
+    expect((await store.listProfiles(profile.organizationId, ANY_NAME)).rows).toEqual([other]);
+  });
+
+  it("a deleted profile's numbers are unassigned by the policy, and no others", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const other = aProfile(organizationId);
+    await store.insertProfile(other);
+    const mine = [await storeNumber(store, profile), await storeNumber(store, profile, { generation: 4 })];
+    const foreign = await storeNumber(store, other);
+    const free = await storeNumber(store, profile, { messagingProfileId: undefined });
+    const asked: PhoneNumber[] = [];
+    await store.deleteProfile(organizationId, profile.id, (number) => {
+      asked.push(number);
+      return unassign(number);
+    });
+    expect(asked).toHaveLength(2);
+    expect(asked).toEqual(expect.arrayContaining(mine));
+    for (const number of mine) {
+      const expected = { ...number, messagingProfileId: undefined, generation: number.generation + 1 };
+      expect((await store.getNumber(organizationId, number.id))?.number).toEqual(expected);
+    }
+    for (const number of [foreign, free]) {
+      expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
+    }
+    const assigned = { ...ALL, messagingProfileId: profile.id };
+    expect(await store.listNumbers(organizationId, assigned)).toEqual({ rows: [], total: 0 });
+  });
+
+  it("a deleted profile's messages stay readable", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const message = await storeMessage(store, number);
+    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    expect(await store.getMessage(profile.organizationId, message.id)).toEqual(message);
+  });
+
+  it("a policy that throws at the second number leaves the profile and every number", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const numbers = [await storeNumber(store, profile), await storeNumber(store, profile)];
+    const error = new Error("the policy says no");
+    let asked = 0;
+    const deleting = store.deleteProfile(profile.organizationId, profile.id, (number) => {
+      asked += 1;
+      if (asked === 2) throw error;
+      return unassign(number);
+    });
+    await expect(deleting).rejects.toBe(error);
+    expect(await store.getProfile(profile.organizationId, profile.id)).toEqual(profile);
+    const { rows } = await store.listNumbers(profile.organizationId, { ...ALL, messagingProfileId: profile.id });
+    expect(rows.map(({ number }) => number)).toEqual(numbers);
+  });
+
+  it("a deleted profile takes no numbers any more", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    expect(await store.insertNumber(aNumber(profile))).toEqual({ kind: "unknownProfile" });
+  });
+}
