@@ -31,7 +31,9 @@ if (isNewEnough(process.versions.node)) {
 } else {
   const node = packagedNode();
   if (node === undefined) {
-    console.error(`Numberpool needs Node ${LEAST.join(".")} or later; this is ${process.versions.node}. Install Node 24.`);
+    console.error(
+      `Numberpool needs Node ${LEAST.join(".")} or later; this is ${process.versions.node}. Install Node 24.`,
+    );
     process.exit(1);
   }
   const child = spawn(node, process.argv.slice(1), { stdio: "inherit" });

@@ -58,7 +58,9 @@ const sandbox = z
     (given): CarrierConfig => ({
       type: given.type,
       ...sandboxBehaviour(given),
-      numbers: Object.fromEntries(Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)])),
+      numbers: Object.fromEntries(
+        Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)]),
+      ),
     }),
   );
 
@@ -103,7 +105,11 @@ const schema = z.strictObject({
   grpc_address: address,
   metrics_address: address,
   database: z.string().min(1, "must not be empty"),
-  api_key: z.string().min(24, "must have 24 characters or more").regex(/^[\x21-\x7e]+$/, "must be visible ASCII").optional(),
+  api_key: z
+    .string()
+    .min(24, "must have 24 characters or more")
+    .regex(/^[\x21-\x7e]+$/, "must be visible ASCII")
+    .optional(),
   log_level: z.enum(LOG_LEVELS),
   sample: flag,
   sticky_lifetime_seconds: count(1, 10 * 365 * 86_400),
@@ -135,7 +141,12 @@ export function readConfig(
     else complaints.push(`${file}: ${name} is no setting.`);
   }
   for (const [variable, value] of Object.entries(environment)) {
-    if (!variable.startsWith("NUMBERPOOL_") || variable.startsWith("NUMBERPOOL_TEST_") || variable === "NUMBERPOOL_CONFIG") continue;
+    if (
+      !variable.startsWith("NUMBERPOOL_") ||
+      variable.startsWith("NUMBERPOOL_TEST_") ||
+      variable === "NUMBERPOOL_CONFIG"
+    )
+      continue;
     const name = variable.slice("NUMBERPOOL_".length).toLowerCase();
     if (names.has(name)) take(name, value, variable);
     else complaints.push(`${variable} is no setting.`);
@@ -153,7 +164,9 @@ export function readConfig(
   for (const issue of checked.error?.issues ?? []) {
     const [name, ...inside] = issue.path.map(String);
     const source = sources.get(name ?? "") ?? "the configuration";
-    complaints.push(`${source}: ${[name, ...inside].join(".")} ${issue.message.replace(/^[A-Z]/, (a) => a.toLowerCase())}.`);
+    complaints.push(
+      `${source}: ${[name, ...inside].join(".")} ${issue.message.replace(/^[A-Z]/, (a) => a.toLowerCase())}.`,
+    );
   }
   if (complaints.length > 0 || !checked.success) return { complaints };
   const c = checked.data;

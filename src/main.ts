@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import { readConfig, SETTINGS } from "./config.ts";
 import { serve } from "./commands/serve.ts";
+import { readConfig, SETTINGS } from "./config.ts";
 
 const COMMANDS = { serve } as const;
 
@@ -31,7 +31,9 @@ function readFlags(args: readonly string[]): Record<string, string | boolean> {
   try {
     const { values } = parseArgs({ args: [...args], options, strict: true, allowNegative: true });
     const flags = Object.entries(values as Record<string, string | boolean>);
-    return Object.fromEntries(flags.map(([option, value]) => (value === false ? [`no-${option}`, true] : [option, value])));
+    return Object.fromEntries(
+      flags.map(([option, value]) => (value === false ? [`no-${option}`, true] : [option, value])),
+    );
   } catch (error) {
     return fail([error instanceof Error ? error.message : String(error)]);
   }

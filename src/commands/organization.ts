@@ -1,5 +1,5 @@
-import { apiKeyId, createApiKey, hashOfToken } from "../doors/api-key.ts";
 import type { Ids } from "../domain/ids.ts";
+import { apiKeyId, createApiKey, hashOfToken } from "../doors/api-key.ts";
 import type { ApiKey, Organization, Store } from "../store/store.ts";
 
 /** The organization that a new database starts with. */
@@ -21,7 +21,8 @@ export async function ensureOrganization(store: Store, name: string, at: number,
 export async function installKey(store: Store, token: string | undefined, at: number, ids: Ids): Promise<Organization> {
   const organization = await ensureOrganization(store, DEFAULT_ORGANIZATION, at, ids);
   if (token === undefined) return organization;
-  if (apiKeyId(token) === "") throw new Error("NUMBERPOOL_API_KEY has the shape of our keys, but its checksum is wrong.");
+  if (apiKeyId(token) === "")
+    throw new Error("NUMBERPOOL_API_KEY has the shape of our keys, but its checksum is wrong.");
   const hash = hashOfToken(token);
   const known = (await store.listApiKeys()).some((key) => hash.equals(key.secretHash));
   if (!known) await store.insertApiKey(keyOf(token, organization, "installed", at, ids));

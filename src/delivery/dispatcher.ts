@@ -119,7 +119,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const at = clock();
     if (answer.kind !== "deferred") return { ...answer, at };
     // 1 s at first, then doubling with the message's age, with jitter so that retries do not come in step.
-    const wait = answer.retryAfter ?? Math.max(1000, Math.min(at - message.receivedAt, 600_000)) * (1 + 0.25 * parts.random());
+    const wait =
+      answer.retryAfter ?? Math.max(1000, Math.min(at - message.receivedAt, 600_000)) * (1 + 0.25 * parts.random());
     return { kind: "deferred", at, carrierCode: answer.carrierCode, retryAt: at + Math.ceil(wait) };
   };
 

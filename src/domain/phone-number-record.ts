@@ -145,7 +145,10 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     dailyLimit: number.dailyLimit,
     generation: number.generation,
     health: traffic.health,
-    nextFree: Math.max(traffic.dueAt, traffic.queuedSegments === 0 ? 0 : now + (1000 * traffic.queuedSegments) / number.messagesPerSecond),
+    nextFree: Math.max(
+      traffic.dueAt,
+      traffic.queuedSegments === 0 ? 0 : now + (1000 * traffic.queuedSegments) / number.messagesPerSecond,
+    ),
     lastUsed: traffic.sequence,
     usedToday: traffic.usedDay === dayOf(now) ? traffic.usedToday : 0,
     day: dayOf(now),

@@ -47,9 +47,7 @@ export function checkSend(profile: MessagingProfile, content: SendContent): Chec
 /** The recipient's geography, for geomatch; undefined where it has none. */
 export function nearOf(to: string): Near | undefined {
   const areaCode = areaCodeOf(to);
-  return areaCode === undefined
-    ? undefined
-    : { areaCode, overlays: overlaysOf(areaCode), region: regionOf(areaCode) };
+  return areaCode === undefined ? undefined : { areaCode, overlays: overlaysOf(areaCode), region: regionOf(areaCode) };
 }
 
 /** A pool's refusal in the words of the catalogue, with the cause and the counts. */
@@ -59,7 +57,8 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "fromUnknown":
       return {
         reason: ErrorReason.INVALID_FROM,
-        detail: "`from` is not a number of this messaging profile; assign it to the profile, or leave `from` out to use the pool.",
+        detail:
+          "`from` is not a number of this messaging profile; assign it to the profile, or leave `from` out to use the pool.",
         pointer: "/from",
       };
     case "fromPaused":
@@ -71,7 +70,8 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "fromUnhealthy":
       return {
         reason: ErrorReason.UNHEALTHY_FROM,
-        detail: "The `from` number is unhealthy and the profile skips unhealthy numbers; its health tells when it comes back. Send through the pool.",
+        detail:
+          "The `from` number is unhealthy and the profile skips unhealthy numbers; its health tells when it comes back. Send through the pool.",
         pointer: "/from",
       };
     case "full":

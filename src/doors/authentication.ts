@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
-import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { ApiKey, Store } from "../store/store.ts";

@@ -4,8 +4,8 @@ import type { Logger } from "pino";
 import { accepts_messages, scope as scopeOption } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
-import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import { reasonName } from "../domain/error-form.ts";
+import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import { type Call, callKey } from "../service/call.ts";
 import type { Service } from "../service/services.ts";
@@ -102,7 +102,13 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     }
   };
 
-  const note = (door: string, method: Method | undefined, refusal: Refusal | undefined, ms: number, caller?: Caller) => {
+  const note = (
+    door: string,
+    method: Method | undefined,
+    refusal: Refusal | undefined,
+    ms: number,
+    caller?: Caller,
+  ) => {
     const code = refusal === undefined ? "OK" : reasonName(refusal.reason);
     observe({ method: method?.path ?? "", door, code, seconds: ms / 1000 });
     log.info({
@@ -130,7 +136,8 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
 
 const INTERNAL: Refusal = {
   reason: ErrorReason.INTERNAL,
-  detail: "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",
+  detail:
+    "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",
 };
 
 function entryOf(service: DescService, desc: DescMethod, handler: Handler | undefined): Entry {

@@ -87,7 +87,11 @@ function checkText(value: unknown, pointer: string): Failure | undefined {
   const text = value as string;
   if (text.isWellFormed() && !text.includes("\0")) return undefined;
   const name = pointer.slice(pointer.lastIndexOf("/") + 1);
-  return failure(ErrorReason.BAD_REQUEST, `${name} holds a NUL or half of a surrogate pair; send whole characters.`, pointer);
+  return failure(
+    ErrorReason.BAD_REQUEST,
+    `${name} holds a NUL or half of a surrogate pair; send whole characters.`,
+    pointer,
+  );
 }
 
 function maskCheckOf(parent: DescMessage): FieldCheck {

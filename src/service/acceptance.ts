@@ -134,7 +134,8 @@ export function createAcceptance(parts: AcceptanceParts) {
   return {
     accept: (unit: Unit): Promise<UnitOutcome> => {
       const needsStore = unit.key !== undefined || unit.isRepeat || unit.items.some((item) => "live" in item);
-      if (!needsStore) return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
+      if (!needsStore)
+        return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
       return new Promise((resolve, reject) => {
         waiting.push({ unit, resolve, reject });
         schedule();
@@ -152,7 +153,9 @@ type DecidedGroup = {
 
 /** What the group must know, in the order in which `decideGroup` asks for it. */
 function readsOf(units: readonly Unit[], now: number): AcceptReads {
-  const reads = { recipients: [], keys: [], retries: [] } as { [Kind in keyof AcceptReads]: AcceptReads[Kind][number][] };
+  const reads = { recipients: [], keys: [], retries: [] } as {
+    [Kind in keyof AcceptReads]: AcceptReads[Kind][number][];
+  };
   for (const { organizationId, method, items, key, requestHash, isRepeat } of units) {
     if (key !== undefined) reads.keys.push({ organizationId, method, key });
     else if (isRepeat && requestHash !== undefined) {

@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type Decision, DecisionRule, DecisionSchema, GeomatchTier, PassedOverSchema } from "../../gen/numberpool/v1/decision_pb.ts";
+import {
+  type Decision,
+  DecisionRule,
+  DecisionSchema,
+  GeomatchTier,
+  PassedOverSchema,
+} from "../../gen/numberpool/v1/decision_pb.ts";
 import {
   Direction,
   MessageErrorSchema,
@@ -44,7 +50,8 @@ export function messageMessage(message: Message): MessageMessage {
   if (message.sentAt !== undefined) out.sentAt = timestampFromMs(message.sentAt);
   if (message.completedAt !== undefined) out.completedAt = timestampFromMs(message.completedAt);
   // It says until when the message may wait, which is over once it has left.
-  if (message.status === "queued" || message.status === "scheduled") out.validUntil = timestampFromMs(message.validUntil);
+  if (message.status === "queued" || message.status === "scheduled")
+    out.validUntil = timestampFromMs(message.validUntil);
   out.waitSeconds = message.waitSeconds;
   if (message.error !== undefined) {
     const { reason, detail } = message.error;

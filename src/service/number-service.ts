@@ -2,8 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import {
-  type ListNumbersRequest,
   type ListNumberMessagingSettingsRequest,
+  type ListNumbersRequest,
   type NumberService,
   SortDirection,
 } from "../../gen/numberpool/v1/number_service_pb.ts";
@@ -19,7 +19,12 @@ import type { ServiceParts } from "./services.ts";
 import { unknownNumber, unknownProfile } from "./unknown.ts";
 
 /** The methods of NumberService. */
-export function numberService({ store, clock, ids, carriers }: ServiceParts): Partial<ServiceImpl<typeof NumberService>> {
+export function numberService({
+  store,
+  clock,
+  ids,
+  carriers,
+}: ServiceParts): Partial<ServiceImpl<typeof NumberService>> {
   const find = async (organizationId: string, id: string): Promise<NumberFound> =>
     (await store.getNumber(organizationId, id)) ?? unknownNumber();
 

@@ -9,7 +9,8 @@ import type { PageQuery } from "../store/store.ts";
 export function rowsOf(page: Page | undefined): PageQuery {
   const number = page?.number ?? 1;
   const size = page?.size ?? LIMITS.defaultPageSize;
-  if (number < 1) throw failure(ErrorReason.OUT_OF_RANGE, "page[number] must be a whole number from 1.", "/page/number");
+  if (number < 1)
+    throw failure(ErrorReason.OUT_OF_RANGE, "page[number] must be a whole number from 1.", "/page/number");
   if (size < 1 || size > LIMITS.pageSize) {
     throw failure(
       ErrorReason.OUT_OF_RANGE,

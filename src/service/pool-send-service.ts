@@ -222,4 +222,3 @@ function hashOf<Request extends DescMessage>(
   if (key === undefined) hash.update(`${call.apiKeyId} ${method} `);
   return hash.update(toBinary(schema, content as unknown as MessageShape<Request>)).digest();
 }
-

@@ -1,5 +1,5 @@
-import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
+import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { bookOutcome, changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import type { AppliedReport, ConfigurationChange, PoolRow, Store } from "./store.ts";
@@ -84,7 +84,8 @@ export function openPools(store: Store, clock: () => number): Pools {
     const before = pool.profile.poolSettings;
     pool.profile = profile;
     advance(pool.pool, clock());
-    if (JSON.stringify(before) !== JSON.stringify(profile.poolSettings)) changeSettings(pool.pool, profile.poolSettings);
+    if (JSON.stringify(before) !== JSON.stringify(profile.poolSettings))
+      changeSettings(pool.pool, profile.poolSettings);
   };
 
   const refreshNumber = async ({ id }: ConfigurationChange) => {

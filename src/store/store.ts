@@ -82,7 +82,10 @@ export type Store = {
   readonly settleOwner: (owners: "all" | readonly string[], at: number) => Promise<number>;
 
   /** Forgets idempotency records and sends that are older than the moments given, at most `most` of each. */
-  readonly forget: (before: { keys: number; recentSends: number; stickyMappings: number }, most: number) => Promise<number>;
+  readonly forget: (
+    before: { keys: number; recentSends: number; stickyMappings: number },
+    most: number,
+  ) => Promise<number>;
   /** Writes and reads back; rejects when the store cannot be written. */
   readonly probe: () => Promise<void>;
   /** Tells of every configuration change, made here or by another process (within a second), in order. Returns how to stop. */

@@ -19,7 +19,10 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   const { slot } = pick;
   const known = pool.slots[slot] as Slot;
   const before = { nextFree: pool.nextFree[slot] as number, lastUsed: pool.lastUsed[slot] as number };
-  const after = { nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime, lastUsed: ++pool.sequence };
+  const after = {
+    nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime,
+    lastUsed: ++pool.sequence,
+  };
   pool.nextFree[slot] = after.nextFree;
   pool.lastUsed[slot] = after.lastUsed;
   const today = dayOf(pool.now);

@@ -47,14 +47,7 @@ export type Pick = Standings & {
 /** No number was found. `full` with the milliseconds until there is room, when any candidate was merely full. */
 export type PickRefusal = Standings & {
   readonly kind: "refuse";
-  readonly because:
-    | "full"
-    | "poolOff"
-    | "noNumbers"
-    | "nothingUsable"
-    | "fromUnknown"
-    | "fromPaused"
-    | "fromUnhealthy";
+  readonly because: "full" | "poolOff" | "noNumbers" | "nothingUsable" | "fromUnknown" | "fromPaused" | "fromUnhealthy";
   readonly retryAfter: number | undefined;
 };
 
@@ -166,7 +159,8 @@ function timeToRoom(pool: Pool, segments: number): number | undefined {
 function untilRoom(pool: Pool, slot: number, segments: number): number {
   const { segmentTime, number, usedToday, day } = pool.slots[slot] as Slot;
   const queue = (pool.nextFree[slot] as number) + segments * segmentTime - QUEUE_TIME - pool.now;
-  if (number.dailyLimit === undefined || (day === dayOf(pool.now) ? usedToday : 0) + segments <= number.dailyLimit) return Math.max(0, queue);
+  if (number.dailyLimit === undefined || (day === dayOf(pool.now) ? usedToday : 0) + segments <= number.dailyLimit)
+    return Math.max(0, queue);
   return Math.max(queue, nextMidnight(pool.now) - pool.now);
 }
 

@@ -91,7 +91,10 @@ function unaryHandler(
           return fromBinary(input, call.request);
         } catch {
           // The library's own words quote the caller's bytes.
-          throw failure(ErrorReason.MALFORMED_MESSAGE, `The bytes are not a ${input.typeName}; rebuild the client from our protos.`);
+          throw failure(
+            ErrorReason.MALFORMED_MESSAGE,
+            `The bytes are not a ${input.typeName}; rebuild the client from our protos.`,
+          );
         }
       },
     });
@@ -99,7 +102,8 @@ function unaryHandler(
       callback(statusOf(outcome.refusal));
       return;
     }
-    if (outcome.headers !== undefined) call.sendMetadata(Metadata.fromHttp2Headers(Object.fromEntries(outcome.headers)));
+    if (outcome.headers !== undefined)
+      call.sendMetadata(Metadata.fromHttp2Headers(Object.fromEntries(outcome.headers)));
     callback(null, toBinary(output, outcome.answer) as Buffer);
   };
 }
@@ -110,7 +114,10 @@ function refuseStream(method: Method, invoke: Invoke): UntypedHandleCall {
     reason: ErrorReason.NOT_SUPPORTED,
     detail: `${method.desc.name} is not supported by this release.`,
   };
-  return ((call: { emit: (event: "error", status: unknown) => void; on: (event: "error", ignore: () => void) => void }) => {
+  return ((call: {
+    emit: (event: "error", status: unknown) => void;
+    on: (event: "error", ignore: () => void) => void;
+  }) => {
     invoke.note("grpc", method, refusal);
     call.emit("error", statusOf(refusal));
   }) as unknown as UntypedHandleCall;

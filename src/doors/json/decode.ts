@@ -25,7 +25,13 @@ export type JsonObject = { readonly [key: string]: unknown };
  * is a failure that names it. Text becomes what the descriptor says; a plain text for a message goes to its first field, so that
  * `filter[name]=x` is `filter[name][eq]=x`.
  */
-export function decodeInto(desc: DescMessage, target: Message, json: JsonObject, source: JsonSource, pointer = ""): void {
+export function decodeInto(
+  desc: DescMessage,
+  target: Message,
+  json: JsonObject,
+  source: JsonSource,
+  pointer = "",
+): void {
   const fields = fieldsOf(desc);
   for (const key of Object.keys(json)) {
     const field = fields.get(key);
@@ -122,7 +128,13 @@ function withFirstField(desc: DescMessage, value: unknown): unknown {
   return "" in value ? { [first]: value[""], ...value } : value;
 }
 
-function decodeScalar(field: DescField, type: ScalarType, value: unknown, source: JsonSource, pointer: string): unknown {
+function decodeScalar(
+  field: DescField,
+  type: ScalarType,
+  value: unknown,
+  source: JsonSource,
+  pointer: string,
+): unknown {
   switch (type) {
     case ScalarType.STRING:
       if (typeof value === "string") return value;

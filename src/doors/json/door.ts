@@ -35,7 +35,10 @@ export function createHttpDoor({ invoke, authenticate, checkReady }: HttpDoorPar
     routerOptions: { maxParamLength: 256, querystringParser: parseQuery },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, _request, reply) => {
-      refuse(reply as FastifyReply, failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal);
+      refuse(
+        reply as FastifyReply,
+        failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal,
+      );
     },
   });
 
@@ -175,7 +178,8 @@ function parseQuery(query: string): JsonObject {
     let at = root;
     for (const part of path.slice(0, -1)) {
       // `filter[name]=x` may stand beside `filter[name][contains]=y`; the plain one is kept under an empty key.
-      if (at[part] !== undefined && !isObject(at[part])) at[part] = Object.assign(Object.create(null), { "": at[part] });
+      if (at[part] !== undefined && !isObject(at[part]))
+        at[part] = Object.assign(Object.create(null), { "": at[part] });
       at[part] ??= Object.create(null);
       at = at[part] as Record<string, unknown>;
     }
@@ -228,4 +232,3 @@ function answerClientError(this: FastifyInstance, error: Error & { code?: string
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }
-

@@ -50,7 +50,8 @@ function routeOf(method: Method, rule: HttpRule): Route {
   const { input, output } = method.desc;
   const { case: kind, value: template } = rule.pattern;
   if (kind === undefined || kind === "custom") throw new Error(`${method.path}: the HTTP rule names no known verb.`);
-  if (!/^(\/([\w.-]+|\{\w+\}))+$/.test(template)) throw new Error(`${method.path}: ${template} is not a template we serve.`);
+  if (!/^(\/([\w.-]+|\{\w+\}))+$/.test(template))
+    throw new Error(`${method.path}: ${template} is not a template we serve.`);
   const variables = [...template.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string);
   for (const variable of variables) fieldOf(method, input, variable);
   if (rule.body !== "" && rule.body !== "*") fieldOf(method, input, rule.body);

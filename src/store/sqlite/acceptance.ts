@@ -20,8 +20,9 @@ export function prepareAcceptance(db: Connection) {
     'SELECT * FROM sticky_mappings WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ?',
   );
   const selectKey = db.prepare("SELECT * FROM idempotency_keys WHERE organization_id = ? AND method = ? AND key = ?");
-  const selectRecent = db
-    .prepare("SELECT organization_id, max(message_id) AS message_id FROM recent_sends WHERE second = ? AND request_hash = ?");
+  const selectRecent = db.prepare(
+    "SELECT organization_id, max(message_id) AS message_id FROM recent_sends WHERE second = ? AND request_hash = ?",
+  );
   const selectMessage = db.prepare("SELECT * FROM messages WHERE organization_id = ? AND id = ?");
   const insertMessage = db.prepare(
     `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${MESSAGE_COLUMNS.map(() => "?").join(", ")})`,
@@ -71,7 +72,10 @@ export function prepareAcceptance(db: Connection) {
 
   const retryFacts = ({ requestHash, since, until }: RetryKey): Message | undefined => {
     for (let second = secondOf(until); second >= secondOf(since); second -= 1) {
-      const row = selectRecent.get(second, requestHash) as { organization_id: string | null; message_id: string | null };
+      const row = selectRecent.get(second, requestHash) as {
+        organization_id: string | null;
+        message_id: string | null;
+      };
       if (row.organization_id === null || row.message_id === null) continue;
       const message = getMessage(row.organization_id, row.message_id);
       if (message !== undefined && message.receivedAt >= since) return message;

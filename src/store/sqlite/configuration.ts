@@ -1,6 +1,6 @@
-import type { PhoneNumber } from "../../domain/phone-number-record.ts";
-import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import type { Message } from "../../domain/message.ts";
+import type { MessagingProfile } from "../../domain/messaging-profile.ts";
+import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import type {
   ApiKey,
   ConfigurationChange,

@@ -146,7 +146,10 @@ export function isolation(subject: Subject): void {
     const { mapping, key } = victim;
     const theirs = { ...mapping, organizationId: intruder, numberGeneration: 9 };
     await write(store, { mappings: [theirs], keys: [{ ...key, organizationId: intruder, createdAt: NOON + 9 }] });
-    const facts = await read(store, { recipients: [mapping, theirs], keys: [key, { ...key, organizationId: intruder }] });
+    const facts = await read(store, {
+      recipients: [mapping, theirs],
+      keys: [key, { ...key, organizationId: intruder }],
+    });
     expect(facts.recipients.map((fact) => fact.mapping)).toEqual([mapping, theirs]);
     expect(facts.keys.map((record) => record?.createdAt)).toEqual([NOON, NOON + 9]);
   });

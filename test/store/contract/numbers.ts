@@ -292,7 +292,9 @@ export function numbers(subject: Subject): void {
     expect(await store.getMessage(organizationId, sending?.id ?? "")).toEqual({ ...sending, status: "sending" });
     expect(await store.getMessage(organizationId, delivered.id)).toEqual(delivered);
     expect(await store.getMessage(organizationId, other.id)).toEqual(other);
-    expect(idsOf((await store.listQueues(10)).map(({ phoneNumberId }) => ({ id: phoneNumberId })))).toEqual([neighbour.id]);
+    expect(idsOf((await store.listQueues(10)).map(({ phoneNumberId }) => ({ id: phoneNumberId })))).toEqual([
+      neighbour.id,
+    ]);
     expect((await claimOne(store, number, NOON + 60_000)).messages).toEqual([]);
   });
 

@@ -127,7 +127,10 @@ export function profiles(subject: Subject): void {
   it("finds by the whole name exactly, and by a part whatever the case of ASCII letters", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
-    const letters = fc.string({ unit: fc.constantFrom("a", "A", "b", "é", "É", "ß", "😀", "%", "_", " "), maxLength: 5 });
+    const letters = fc.string({
+      unit: fc.constantFrom("a", "A", "b", "é", "É", "ß", "😀", "%", "_", " "),
+      maxLength: 5,
+    });
     const names: string[] = ["Spring sale"];
     const folded = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
     const query = fc.record({ nameEquals: maybe(letters), nameContains: maybe(letters) });
@@ -153,7 +156,14 @@ export function profiles(subject: Subject): void {
     const seen: MessagingProfile[] = [];
     const changed = await store.updateProfile(profile.organizationId, profile.id, (current) => {
       seen.push(current);
-      return { ...current, name: "Summer", enabled: false, webhookUrl: undefined, poolSettings: undefined, updatedAt: 9 };
+      return {
+        ...current,
+        name: "Summer",
+        enabled: false,
+        webhookUrl: undefined,
+        poolSettings: undefined,
+        updatedAt: 9,
+      };
     });
     const expected = { ...profile, name: "Summer", enabled: false, webhookUrl: undefined, poolSettings: undefined };
     expect(seen).toEqual([profile]);

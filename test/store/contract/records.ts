@@ -221,6 +221,9 @@ export function expectHealth(actual: HealthCounts | undefined, expected: HealthC
 }
 
 export const FAILED_BY_SENDER = { reason: ErrorReason.UNDELIVERABLE, detail: "The carrier could not deliver it." };
-export const BLOCKED_AS_SPAM = { reason: ErrorReason.BLOCKED_AS_SPAM_TEMPORARY, detail: "The carrier took it for spam." };
+export const BLOCKED_AS_SPAM = {
+  reason: ErrorReason.BLOCKED_AS_SPAM_TEMPORARY,
+  detail: "The carrier took it for spam.",
+};
 
 const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] };

@@ -1,0 +1,160 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { HealthChange } from "../../src/domain/health.ts";
+import { apply, type Progress, type Report } from "../../src/domain/lifecycle.ts";
+import { NOON } from "./pool-builder.ts";
+
+const SENDING: Progress = { status: "sending", sentAt: undefined, completedAt: undefined, error: undefined };
+
+const accepted: Report = { kind: "accepted", at: NOON + 1, carrierMessageId: "7" };
+const unanswered: Report = { kind: "unanswered", at: NOON + 60_000 };
+const delivered: Report = { kind: "delivered", at: NOON + 300 };
+const failed = (reason: ErrorReason): Report => ({
+  kind: "failed",
+  at: NOON + 200,
+  error: { reason, detail: "said the carrier" },
+  carrierCode: "1",
+});
+const refused = (reason: ErrorReason): Report => ({
+  kind: "refused",
+  at: NOON + 1,
+  error: { reason, detail: "said the carrier" },
+  carrierCode: "2",
+});
+
+const SPAM = ErrorReason.BLOCKED_AS_SPAM_TEMPORARY;
+const SENDER = ErrorReason.UNDELIVERABLE;
+const RECIPIENT = ErrorReason.INVALID_MESSAGING_DESTINATION;
+
+/** All that reports did together: where the message ends, what health learned, how often it became reported. */
+function story(reports: readonly Report[]) {
+  let progress = SENDING;
+  let reported = 0;
+  const health = { delivered: 0, failed: 0, spam: 0, inbound: 0 };
+  for (const report of reports) {
+    const effect = apply(progress, report);
+    progress = effect.progress ?? progress;
+    reported += effect.reported;
+    for (const what of ["delivered", "failed", "spam", "inbound"] as const) health[what] += effect.health?.[what] ?? 0;
+  }
+  return { progress, health, reported };
+}
+
+function* orders<Item>(items: readonly Item[]): Generator<Item[]> {
+  if (items.length === 0) yield [];
+  for (const [index, item] of items.entries()) {
+    for (const rest of orders(items.toSpliced(index, 1))) yield [item, ...rest];
+  }
+}
+
+const learned = (change: Partial<HealthChange>) => ({ delivered: 0, failed: 0, spam: 0, inbound: 0, ...change });
+
+/** What really comes together for one message, and what it must come to. Of a carrier's two answers only one can come. */
+const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>][] = [
+  ["taken", [accepted], "sent", {}],
+  ["never answered", [unanswered], "delivery_unconfirmed", {}],
+  ["answered too late", [unanswered, accepted], "delivery_unconfirmed", {}],
+  ["delivered", [accepted, delivered], "delivered", { delivered: 1 }],
+  ["never answered, yet delivered", [unanswered, delivered], "delivered", { delivered: 1 }],
+  ["answered too late, and delivered", [unanswered, accepted, delivered], "delivered", { delivered: 1 }],
+  ["failed by the sender's fault", [accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
+  ["blocked as spam", [accepted, failed(SPAM)], "delivery_failed", { failed: 1, spam: 1 }],
+  ["failed by the recipient's fault", [accepted, failed(RECIPIENT)], "delivery_failed", {}],
+  ["answered too late, and failed", [unanswered, accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
+  ["failed first, then delivered after all", [accepted, failed(SENDER), delivered], "delivered", { delivered: 1 }],
+  ["blocked first, then delivered after all", [accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
+  ["all that can be", [unanswered, accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
+  ["refused for the sender's sake", [refused(ErrorReason.INVALID_MESSAGING_SOURCE)], "sending_failed", { failed: 1 }],
+  ["refused as spam", [refused(SPAM)], "sending_failed", { failed: 1, spam: 1 }],
+  ["refused for the content", [refused(ErrorReason.INVALID_MESSAGE_BODY)], "sending_failed", {}],
+];
+
+describe("Reports", () => {
+  it.each(CASES)(
+    "that say %s come to one end, whatever their order and however often each comes",
+    (_, reports, status, health) => {
+      for (const one of reports) {
+        for (const other of reports) {
+          for (const order of orders([...reports, one, other])) {
+            const end = story(order);
+            expect(end.progress.status).toBe(status);
+            expect(end.health).toEqual(learned(health));
+            expect(end.reported).toBe(status === "sent" ? 0 : 1);
+          }
+        }
+      }
+    },
+  );
+
+  it("leave the error of the status that stands, and only of that", () => {
+    expect(story([accepted, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
+    for (const order of orders([accepted, failed(SENDER), delivered])) {
+      expect(story(order).progress).toMatchObject({ error: undefined, completedAt: delivered.at });
+    }
+  });
+
+  it("that come again, or are weaker, change nothing", () => {
+    const last = story([accepted, delivered]).progress;
+    for (const report of [accepted, { ...delivered, at: NOON + 999 }, failed(SPAM), unanswered, refused(SPAM)]) {
+      expect(apply(last, report)).toEqual({ progress: undefined, health: undefined, reported: 0 });
+    }
+    const sent = story([accepted]).progress;
+    expect(apply(sent, { ...accepted, at: NOON + 5 })).toEqual({ progress: undefined, health: undefined, reported: 0 });
+  });
+
+  it("count once, however often and in whatever order they come", () => {
+    const possible = [accepted, unanswered, delivered, failed(SPAM)];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...possible), { minLength: 1, maxLength: 12 }), (reports) => {
+        const once = story(possible.filter((report) => reports.includes(report)));
+        const end = story(reports);
+        expect(end.progress.status).toBe(once.progress.status);
+        expect(end.health).toEqual(once.health);
+        expect(end.reported).toBe(once.reported);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("correct a final status when they are stronger, and take back what health had learned", () => {
+    const { progress } = story([accepted, failed(SPAM)]);
+    const effect = apply(progress, delivered);
+    expect(effect.progress?.status).toBe("delivered");
+    expect(effect.health).toEqual({ delivered: 1, failed: -1, spam: -1, inbound: 0 });
+    expect(effect.reported).toBe(0);
+  });
+
+  it("settle even a message that had expired or was cancelled", () => {
+    for (const status of ["expired", "cancelled", "delivery_unconfirmed"] as const) {
+      const effect = apply({ ...SENDING, status, completedAt: NOON }, delivered);
+      expect(effect).toMatchObject({
+        progress: { status: "delivered" },
+        health: learned({ delivered: 1 }),
+        reported: 0,
+      });
+    }
+  });
+});
+
+describe("The moment a message was sent", () => {
+  it("is when the carrier took it", () => {
+    expect(story([accepted]).progress).toMatchObject({ sentAt: accepted.at, completedAt: undefined });
+    expect(story([accepted, delivered]).progress).toMatchObject({ sentAt: accepted.at, completedAt: delivered.at });
+    expect(story([refused(SENDER)]).progress).toMatchObject({ sentAt: undefined, completedAt: NOON + 1 });
+  });
+
+  it("is told by an answer that came too late", () => {
+    expect(story([unanswered]).progress.sentAt).toBeUndefined();
+    expect(story([unanswered, accepted]).progress).toMatchObject({ sentAt: accepted.at, completedAt: unanswered.at });
+  });
+
+  it("is not after its receipt when that came before the answer", () => {
+    const answered = { ...accepted, at: delivered.at + 50 };
+    expect(story([delivered, answered]).progress.sentAt).toBe(delivered.at);
+  });
+
+  it("is told by an answer that is booked after its receipt", () => {
+    for (const order of orders([accepted, delivered])) expect(story(order).progress.sentAt).toBe(accepted.at);
+  });
+});

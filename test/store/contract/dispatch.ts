@@ -1,0 +1,484 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { addOutcome, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
+import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
+import type { Message } from "../../../src/domain/message.ts";
+import { release } from "../../../src/domain/pace.ts";
+import type { AppliedReport } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import {
+  BLOCKED_AS_SPAM,
+  claimOne,
+  expectHealth,
+  FAILED_BY_SENDER,
+  HOUR,
+  idsOf,
+  NOON,
+  newId,
+  report,
+  SECOND,
+  storeMessage,
+  storeMessages,
+  storeNumber,
+  storeProfile,
+} from "./records.ts";
+
+const UNKNOWN: AppliedReport = {
+  messageId: undefined,
+  messagingProfileId: undefined,
+  phoneNumberId: undefined,
+  health: undefined,
+  reported: 0,
+};
+
+/** Queues, claims and what carriers report. */
+export function dispatch(subject: Subject): void {
+  queues(subject);
+  claims(subject);
+  reports(subject);
+  settling(subject);
+}
+
+function queues(subject: Subject): void {
+  it("lists the numbers that have messages queued, and when each is due", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const foreign = await storeProfile(store);
+    const idle = await storeNumber(store, profile);
+    const fresh = await storeNumber(store, profile);
+    const paced = await storeNumber(store, foreign, { messagesPerSecond: 0.5 });
+    const finished = await storeNumber(store, profile);
+    await storeMessages(store, fresh, {}, {});
+    await storeMessages(store, paced, {}, {}, {});
+    await storeMessage(store, finished, { status: "delivered", completedAt: NOON });
+    const { dueAt } = await claimOne(store, paced, NOON);
+    const listed = await store.listQueues(10);
+    expect(listed).toHaveLength(2);
+    expect(listed).toEqual(
+      expect.arrayContaining([
+        { phoneNumberId: fresh.id, dueAt: 0 },
+        { phoneNumberId: paced.id, dueAt },
+      ]),
+    );
+    expect(listed.map(({ phoneNumberId }) => phoneNumberId)).not.toContain(idle.id);
+  });
+
+  it("lists no more than it is asked for, and each number once", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const ids = new Set<string>();
+    for (let made = 0; made < 5; made += 1) {
+      const number = await storeNumber(store, profile);
+      await storeMessages(store, number, {}, {}, {});
+      ids.add(number.id);
+    }
+    const some = await store.listQueues(3);
+    expect(some).toHaveLength(3);
+    expect(new Set(some.map(({ phoneNumberId }) => phoneNumberId)).size).toBe(3);
+    const all = await store.listQueues(100);
+    expect(all).toHaveLength(5);
+    expect(new Set(all.map(({ phoneNumberId }) => phoneNumberId))).toEqual(ids);
+  });
+
+  it("a new store has none, and a queue that was emptied is none", async () => {
+    const { store } = subject();
+    expect(await store.listQueues(10)).toEqual([]);
+    const number = await storeNumber(store, await storeProfile(store));
+    await storeMessage(store, number);
+    await claimOne(store, number, NOON);
+    expect(await store.listQueues(10)).toEqual([]);
+  });
+}
+
+function claims(subject: Subject): void {
+  it("takes the oldest first, one for each moment of the pace, and tells when the next is due", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1 });
+    const messages = await storeMessages(store, number, {}, { parts: 2 }, {});
+    const first = await claimOne(store, number, NOON);
+    expect([idsOf(first.messages), first.dueAt]).toEqual([[messages[0]?.id], NOON + 980]);
+    const second = await claimOne(store, number, NOON + 980);
+    expect([idsOf(second.messages), second.dueAt]).toEqual([[messages[1]?.id], NOON + 2_980]);
+    const third = await claimOne(store, number, NOON + 2_980);
+    expect([idsOf(third.messages), third.dueAt]).toEqual([[messages[2]?.id], undefined]);
+    const nothing = await claimOne(store, number, NOON + HOUR);
+    expect([idsOf(nothing.messages), nothing.dueAt]).toEqual([[], undefined]);
+  });
+
+  it("gives nothing before a number is due, and says when it is", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const messages = await storeMessages(store, number, {}, {});
+    await claimOne(store, number, NOON);
+    for (const now of [NOON, NOON + 979, NOON - HOUR]) {
+      const early = await claimOne(store, number, now);
+      expect([early.messages, early.dueAt]).toEqual([[], NOON + 980]);
+    }
+    expect(idsOf((await claimOne(store, number, NOON + 980)).messages)).toEqual([messages[1]?.id]);
+  });
+
+  it("the pace goes on over a queue that was empty in between", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    await storeMessage(store, number, { parts: 3 });
+    expect((await claimOne(store, number, NOON)).dueAt).toBeUndefined();
+    const next = await storeMessage(store, number);
+    expect(await claimOne(store, number, NOON + SECOND)).toMatchObject({ messages: [], dueAt: NOON + 2_980 });
+    expect(idsOf((await claimOne(store, number, NOON + 2_980)).messages)).toEqual([next.id]);
+  });
+
+  it("releases exactly what the pace allows, at any rate and whenever it is asked", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const rate = fc.oneof(fc.double({ min: 0.01, max: 10_000, noNaN: true }), fc.constantFrom(0.5, 1, 3, 50, 1_000));
+    const parts = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 60 });
+    const waits = fc.array(fc.oneof(fc.nat(50), fc.nat(20_000)), { maxLength: 15 });
+    await fc.assert(
+      fc.asyncProperty(rate, parts, waits, async (messagesPerSecond, sizes, pauses) => {
+        const number = await storeNumber(store, profile, { messagesPerSecond });
+        const queue = await storeMessages(store, number, ...sizes.map((size) => ({ parts: size })));
+        let due = 0;
+        let now = NOON;
+        for (const pause of [0, ...pauses]) {
+          now += pause;
+          const claim = await claimOne(store, number, now);
+          const sizesLeft = queue.map((message) => message.parts);
+          const released = due > now ? { count: 0, dueAt: due } : release(sizesLeft, due, now, messagesPerSecond);
+          expect(idsOf(claim.messages)).toEqual(idsOf(queue.splice(0, released.count)));
+          if (released.count > 0) due = released.dueAt;
+          const traffic = (await store.loadPoolNumber(number.id))?.traffic;
+          expect(traffic?.dueAt).toBeCloseTo(due, 3);
+          if (queue.length > 0) expect(claim.dueAt).toBeCloseTo(due, 3);
+          else if (due <= now || released.count > 0) expect(claim.dueAt).toBeUndefined();
+        }
+        expect((await store.loadPoolNumber(number.id))?.traffic.queuedSegments).toBe(
+          queue.reduce((sum, message) => sum + message.parts, 0),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("gives whole messages, as they were accepted, and marks them as being sent", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const message = await storeMessage(store, number, { text: "Grüße 👋", encoding: "UCS-2", numChars: 7 });
+    const [claimed] = (await claimOne(store, number, NOON)).messages;
+    expect({ ...claimed, status: "queued" }).toEqual(message);
+    expect(await store.getMessage(message.organizationId, message.id)).toEqual({ ...message, status: "sending" });
+  });
+
+  it("claims several numbers at once, each at its own pace", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const slow = await storeNumber(store, profile, { messagesPerSecond: 1 });
+    const fast = await storeNumber(store, profile, { messagesPerSecond: 100 });
+    const empty = await storeNumber(store, profile);
+    const slowMessages = await storeMessages(store, slow, {}, {});
+    const fastMessages = await storeMessages(store, fast, {}, {}, {}, {});
+    const phoneNumberIds = [fast.id, newId(), empty.id, slow.id];
+    const claimed = await store.claim({ now: NOON, owner: "process-1", phoneNumberIds });
+    const of = (id: string) => idsOf(claimed.find(({ phoneNumberId }) => phoneNumberId === id)?.messages ?? []);
+    expect(of(slow.id)).toEqual(idsOf(slowMessages.slice(0, 1)));
+    expect(of(fast.id)).toEqual(idsOf(fastMessages.slice(0, 3)));
+    expect(of(empty.id)).toEqual([]);
+    expect(claimed.flatMap(({ messages }) => messages)).toHaveLength(4);
+  });
+
+  it("a paused number's messages wait, and leave when it is active again; a draining one's leave", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { state: "paused" });
+    const draining = await storeNumber(store, profile, { state: "draining" });
+    const message = await storeMessage(store, number);
+    const other = await storeMessage(store, draining);
+    expect((await claimOne(store, number, NOON)).messages).toEqual([]);
+    expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
+    expect(idsOf((await claimOne(store, draining, NOON)).messages)).toEqual([other.id]);
+    await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "active" }));
+    expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([message.id]);
+  });
+
+  it("takes only what is queued", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const statuses = ["sent", "delivered", "cancelled", "expired", "sending_failed", "sending"] as const;
+    for (const status of statuses) await storeMessage(store, number, { status });
+    const queued = await storeMessage(store, number);
+    expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([queued.id]);
+  });
+
+  it("two owners never get the same message", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip("this store cannot be opened twice");
+    const stores = [store, await another()] as const;
+    const profile = await storeProfile(store);
+    const numbers = [
+      await storeNumber(store, profile, { messagesPerSecond: 10_000 }),
+      await storeNumber(store, profile, { messagesPerSecond: 100 }),
+    ];
+    const accepted: string[] = [];
+    for (const number of numbers) {
+      accepted.push(...idsOf(await storeMessages(store, number, ...Array.from({ length: 60 }, () => ({})))));
+    }
+    const phoneNumberIds = numbers.map(({ id }) => id);
+    const got: string[][] = [[], []];
+    for (let now = NOON; now < NOON + SECOND; now += 10) {
+      const claiming = stores.map(async (each, index) => {
+        const claimed = await each.claim({ now, owner: `process-${index}`, phoneNumberIds });
+        got[index]?.push(...claimed.flatMap(({ messages }) => idsOf(messages)));
+      });
+      await Promise.all(claiming);
+    }
+    expect(got.flat().toSorted()).toEqual(accepted.toSorted());
+    // Each owner answers for what it got itself.
+    expect(await stores[1].settleOwner(["process-0"], NOON + HOUR)).toBe(got[0]?.length);
+    expect(await stores[0].settleOwner(["process-1"], NOON + HOUR)).toBe(got[1]?.length);
+  });
+}
+
+function reports(subject: Subject): void {
+  const accepted = (carrierMessageId: string, at = NOON): Report => ({ kind: "accepted", at, carrierMessageId });
+  const delivered = (at = NOON + SECOND): Report => ({ kind: "delivered", at });
+  const failed = (at = NOON + SECOND): Report => ({ kind: "failed", at, error: FAILED_BY_SENDER, carrierCode: "011" });
+
+  const sending = async (): Promise<Message> => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    return storeMessage(store, number, { status: "sending" });
+  };
+  const stored = (message: Message) => subject().store.getMessage(message.organizationId, message.id);
+  const healthOf = async (message: Message) =>
+    (await subject().store.getNumber(message.organizationId, message.phoneNumberId))?.health;
+
+  it("a report by the message's own id moves it and teaches the sender's health", async () => {
+    const message = await sending();
+    const { messagingProfileId, phoneNumberId } = message;
+    const [took, arrived] = await report(subject().store, message, accepted("c-1"), delivered());
+    const named = { messageId: message.id, messagingProfileId, phoneNumberId };
+    expect(took).toEqual({ ...named, health: undefined, reported: 0 });
+    expect(arrived).toMatchObject({ ...named, reported: 1 });
+    const health = { ...NO_EVIDENCE, delivered: 1, asOf: NOON + SECOND };
+    expectHealth(arrived?.health, health);
+    expectHealth(await healthOf(message), health);
+    const progress = { status: "delivered", sentAt: NOON, completedAt: NOON + SECOND };
+    expect(await stored(message)).toEqual({ ...message, ...progress });
+  });
+
+  it("a receipt finds its message by the carrier and the carrier's id", async () => {
+    const { store } = subject();
+    const [message, other] = [await sending(), await sending()];
+    await report(store, message, accepted("c-7"));
+    await report(store, other, accepted("c-8"));
+    const about = (carrier: string, carrierMessageId: string) => ({
+      target: { carrier, carrierMessageId },
+      report: delivered(),
+    });
+    const asked = [about("elsewhere", "c-7"), about("sandbox", "C-7"), about("sandbox", "c-7"), about("sandbox", "c-9")];
+    const applied = await store.applyReports(asked);
+    expect(applied.map(({ messageId }) => messageId)).toEqual([undefined, undefined, message.id, undefined]);
+    expect((await stored(message))?.status).toBe("delivered");
+    expect((await stored(other))?.status).toBe("sent");
+  });
+
+  it("a report that fits no message does nothing and says so", async () => {
+    const { store } = subject();
+    const message = await sending();
+    const { organizationId } = message;
+    const applied = await store.applyReports([
+      { target: { organizationId, messageId: newId() }, report: delivered() },
+      { target: { carrier: "sandbox", carrierMessageId: "c-1" }, report: delivered() },
+    ]);
+    expect(applied).toEqual([UNKNOWN, UNKNOWN]);
+    expect(await stored(message)).toEqual(message);
+    expect(await healthOf(message)).toEqual(NO_EVIDENCE);
+  });
+
+  it("no reports at all are none applied", async () => {
+    expect(await subject().store.applyReports([])).toEqual([]);
+  });
+
+  it("a receipt that comes five times counts once", async () => {
+    const message = await sending();
+    const applied = await report(subject().store, message, ...Array.from({ length: 5 }, () => failed()));
+    expect(applied.map(({ reported }) => reported)).toEqual([1, 0, 0, 0, 0]);
+    expect(applied.slice(1).map(({ health }) => health)).toEqual([undefined, undefined, undefined, undefined]);
+    const again = await report(subject().store, message, failed(NOON + HOUR));
+    expect(again).toMatchObject([{ messageId: message.id, health: undefined, reported: 0 }]);
+    expectHealth(await healthOf(message), { ...NO_EVIDENCE, failed: 1, asOf: NOON + SECOND });
+    expect(await stored(message)).toMatchObject({ status: "delivery_failed", completedAt: NOON + SECOND });
+  });
+
+  it("a receipt before the submit answer stands, and the answer's id still finds the message", async () => {
+    const { store } = subject();
+    const message = await sending();
+    await report(store, message, delivered(), accepted("c-3", NOON + 2 * SECOND));
+    expect((await stored(message))?.status).toBe("delivered");
+    const target = { carrier: "sandbox", carrierMessageId: "c-3" };
+    const [repeated] = await store.applyReports([{ target, report: delivered(NOON + HOUR) }]);
+    expect(repeated).toMatchObject({ messageId: message.id, health: undefined, reported: 0 });
+  });
+
+  it("a later, stronger report corrects a final state and moves the counts", async () => {
+    const message = await sending();
+    const spam: Report = { kind: "failed", at: NOON, error: BLOCKED_AS_SPAM, carrierCode: "9" };
+    const [first, second] = await report(subject().store, message, spam, delivered(NOON));
+    expectHealth(first?.health, { ...NO_EVIDENCE, failed: 1, spam: 1, asOf: NOON });
+    expectHealth(second?.health, { ...NO_EVIDENCE, delivered: 1, asOf: NOON });
+    expect([first?.reported, second?.reported]).toEqual([1, 0]);
+    expect(await stored(message)).toMatchObject({ status: "delivered", error: undefined, completedAt: NOON });
+  });
+
+  it("a refusal keeps its reason and its words", async () => {
+    const message = await sending();
+    const error = { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "Später wieder – “maybe” 📵" };
+    const [applied] = await report(subject().store, message, { kind: "refused", at: NOON + 3, error, carrierCode: "x" });
+    expect(applied).toMatchObject({ messageId: message.id, health: undefined, reported: 1 });
+    const progress = { status: "sending_failed", completedAt: NOON + 3, error };
+    expect(await stored(message)).toEqual({ ...message, ...progress });
+  });
+
+  it("follows the domain's rules for any reports in any order and any grouping", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const errors = [FAILED_BY_SENDER, BLOCKED_AS_SPAM, { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "" }];
+    const at = fc.integer({ min: NOON, max: NOON + 72 * HOUR });
+    const error = fc.constantFrom(...errors);
+    const carrierCode = fc.constant("011");
+    const kinds: fc.Arbitrary<Report> = fc.oneof(
+      fc.record({ kind: fc.constant("accepted" as const), at, carrierMessageId: fc.constant("any") }),
+      fc.record({ kind: fc.constant("refused" as const), at, error, carrierCode }),
+      fc.record({ kind: fc.constant("unanswered" as const), at }),
+      fc.record({ kind: fc.constant("delivered" as const), at }),
+      fc.record({ kind: fc.constant("failed" as const), at, error, carrierCode }),
+    );
+    const groups = fc.array(fc.array(fc.tuple(fc.nat(2), kinds), { maxLength: 8 }), { maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(groups, async (all) => {
+        const number = await storeNumber(store, profile);
+        const messages = await storeMessages(store, number, {}, { status: "sending" }, { status: "sent", sentAt: NOON });
+        const progress: Progress[] = [...messages];
+        let health: HealthCounts = NO_EVIDENCE;
+        for (const group of all) {
+          const applied = await store.applyReports(
+            group.map(([index, each]) => ({
+              target: { organizationId: profile.organizationId, messageId: messages[index]?.id as string },
+              report: each,
+            })),
+          );
+          expect(applied).toHaveLength(group.length);
+          for (const [position, [index, each]] of group.entries()) {
+            const effect = apply(progress[index] as Progress, each);
+            progress[index] = effect.progress ?? (progress[index] as Progress);
+            const done = applied[position];
+            expect([done?.messageId, done?.reported]).toEqual([messages[index]?.id, effect.reported]);
+            if (effect.health === undefined) expect(done?.health).toBeUndefined();
+            else {
+              health = addOutcome(health, effect.health, each.at);
+              expectHealth(done?.health, health);
+            }
+          }
+        }
+        for (const [index, message] of messages.entries()) {
+          const { status, sentAt, completedAt, error } = progress[index] as Progress;
+          expect(await stored(message)).toEqual({ ...message, status, sentAt, completedAt, error });
+        }
+        expectHealth((await store.getNumber(profile.organizationId, number.id))?.health, health);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("a report about a removed number's message settles the message and books no health", async () => {
+    const { store } = subject();
+    const message = await sending();
+    const { organizationId, messagingProfileId, phoneNumberId } = message;
+    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+    const removed = await store.removeNumber(organizationId, phoneNumberId, fail);
+    const [applied] = await report(store, message, failed());
+    expect(applied).toEqual({
+      messageId: message.id,
+      messagingProfileId,
+      phoneNumberId,
+      health: undefined,
+      reported: 1,
+    });
+    expect((await stored(message))?.status).toBe("delivery_failed");
+    if (removed !== undefined) await store.insertNumber(removed.number);
+    expect(await healthOf(message)).toEqual(NO_EVIDENCE);
+  });
+
+  it("writes an event for each report as it was received, the repeated too", async ({ skip }) => {
+    const { store, eventsOf } = subject();
+    if (eventsOf === undefined) return skip("the events of this store cannot be read here");
+    const message = await sending();
+    await report(store, message, accepted("c-5"), failed(), failed(), delivered(NOON + HOUR));
+    const target = { carrier: "sandbox", carrierMessageId: "c-5" };
+    await store.applyReports([{ target, report: delivered(NOON + 2 * HOUR) }]);
+    const { reason, detail } = FAILED_BY_SENDER;
+    const refusal = { status: "delivery_failed", at: NOON + SECOND, carrierCode: "011", reason, detail };
+    expect(await eventsOf(message.organizationId, message.id)).toMatchObject([
+      { type: "submitted", status: "sent", at: NOON, carrierMessageId: "c-5", reason: undefined },
+      { type: "receipt", ...refusal },
+      { type: "receipt", ...refusal },
+      { type: "receipt", status: "delivered", at: NOON + HOUR, reason: undefined },
+      { type: "receipt", status: "delivered", at: NOON + 2 * HOUR, carrierMessageId: "c-5" },
+    ]);
+  });
+}
+
+function settling(subject: Subject): void {
+  it("what a lost process was sending becomes unconfirmed, and nothing else does", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { messagesPerSecond: 1 });
+    const [lost, lostToo, other, queued] = await storeMessages(store, number, {}, {}, {}, {});
+    const answered = await storeNumber(store, profile);
+    const sent = await storeMessage(store, answered);
+    await claimOne(store, number, NOON, "process-1");
+    await claimOne(store, number, NOON + SECOND, "process-3");
+    await claimOne(store, number, NOON + 2 * SECOND, "process-2");
+    await claimOne(store, answered, NOON, "process-1");
+    await report(store, sent, { kind: "accepted", at: NOON, carrierMessageId: "c-1" });
+
+    expect(await store.settleOwner(["process-1", "process-3", "process-9"], NOON + HOUR)).toBe(2);
+
+    const statusOf = async (message: Message | undefined) =>
+      (await store.getMessage(profile.organizationId, message?.id ?? ""))?.status;
+    const unconfirmed = { status: "delivery_unconfirmed", completedAt: NOON + HOUR };
+    expect(await store.getMessage(profile.organizationId, lost?.id ?? "")).toEqual({ ...lost, ...unconfirmed });
+    expect(await statusOf(lostToo)).toBe("delivery_unconfirmed");
+    expect(await statusOf(other)).toBe("sending");
+    expect(await statusOf(queued)).toBe("queued");
+    expect(await statusOf(sent)).toBe("sent");
+    expect((await store.getNumber(profile.organizationId, number.id))?.health).toEqual(NO_EVIDENCE);
+    expect(await store.settleOwner(["process-1", "process-3"], NOON + 2 * HOUR)).toBe(0);
+    expect(await store.settleOwner([], NOON + 2 * HOUR)).toBe(0);
+    expect(await statusOf(other)).toBe("sending");
+  });
+
+  it("all that is being sent can be settled, whoever was sending it", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const messages = await storeMessages(store, number, {}, {}, {});
+    await claimOne(store, number, NOON, "process-1");
+    await claimOne(store, number, NOON + SECOND, "process-2");
+    expect(await store.settleOwner("all", NOON + HOUR)).toBe(2);
+    const statuses = messages.map(async ({ organizationId, id }) => (await store.getMessage(organizationId, id))?.status);
+    expect(await Promise.all(statuses)).toEqual(["delivery_unconfirmed", "delivery_unconfirmed", "queued"]);
+    expect(await store.settleOwner("all", NOON + HOUR)).toBe(0);
+  });
+
+  it("a receipt that comes after all corrects a settled message", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const message = await storeMessage(store, number);
+    await claimOne(store, number, NOON);
+    await store.settleOwner("all", NOON + HOUR);
+    const [applied] = await report(store, message, { kind: "delivered", at: NOON + 2 * HOUR });
+    expect(applied?.reported).toBe(0);
+    expectHealth(applied?.health, { ...NO_EVIDENCE, delivered: 1, asOf: NOON + 2 * HOUR });
+    expect((await store.getMessage(message.organizationId, message.id))?.status).toBe("delivered");
+  });
+}

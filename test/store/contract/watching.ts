@@ -1,0 +1,226 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, it, vi } from "vitest";
+import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { ConfigurationChange } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import {
+  aProfile,
+  NOON,
+  newId,
+  read,
+  SECOND,
+  storeMessage,
+  storeNumber,
+  storeProfile,
+} from "./records.ts";
+
+const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+
+/** What watchers of the configuration are told, and when. */
+export function watching(subject: Subject): void {
+  const unassign = (number: PhoneNumber) => leaveProfile(number, { ...number, messagingProfileId: undefined });
+  const aKey = (organizationId: string) => ({
+    id: newId(),
+    organizationId,
+    name: "Till 4",
+    secretHash: new Uint8Array(32),
+    scopes: ["send"] as const,
+    createdAt: NOON,
+    revokedAt: undefined,
+  });
+
+  /** Changes as they are told; `pause` is how long the listener takes over one, milliseconds. */
+  const listen = (store = subject().store, pause: (change: ConfigurationChange) => number = () => 0) => {
+    const told: ConfigurationChange[] = [];
+    const stop = store.watchConfiguration(async (change) => {
+      await sleep(pause(change));
+      told.push(change);
+    });
+    return { told, stop };
+  };
+
+  it("tells of its own changes before their promises resolve, in order", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const { told } = listen();
+    const change = (kind: ConfigurationChange["kind"], id: string) => ({ kind, organizationId, id });
+
+    const other = aProfile(organizationId);
+    await store.insertProfile(other);
+    expect(told.splice(0)).toEqual([change("messaging_profile", other.id)]);
+    await store.updateProfile(organizationId, profile.id, (current) => ({ ...current, name: "Changed" }));
+    expect(told.splice(0)).toEqual([change("messaging_profile", profile.id)]);
+
+    const number = await storeNumber(store, profile);
+    expect(told.splice(0)).toEqual([change("phone_number", number.id)]);
+    await store.updateNumber(organizationId, number.phoneNumber, (current) => ({ ...current, state: "paused" }));
+    expect(told.splice(0)).toEqual([change("phone_number", number.id)]);
+    const second = await storeNumber(store, profile);
+    told.splice(0);
+    await store.removeNumber(organizationId, second.phoneNumber, REMOVED);
+    expect(told.splice(0)).toEqual([change("phone_number", second.id)]);
+
+    await store.deleteProfile(organizationId, profile.id, unassign);
+    const deleted = told.splice(0);
+    expect(deleted).toHaveLength(2);
+    expect(deleted).toEqual(
+      expect.arrayContaining([change("phone_number", number.id), change("messaging_profile", profile.id)]),
+    );
+
+    const key = aKey(organizationId);
+    await store.insertApiKey(key);
+    expect(told.splice(0)).toEqual([change("api_key", key.id)]);
+    await store.revokeApiKey(key.id, NOON);
+    expect(told.splice(0)).toEqual([change("api_key", key.id)]);
+  });
+
+  it("a listener that is told of a change reads what was changed", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const seen: unknown[] = [];
+    store.watchConfiguration(async ({ kind, organizationId, id }) => {
+      if (kind === "phone_number") seen.push((await store.getNumber(organizationId, id))?.number.state);
+      else seen.push((await store.getProfile(organizationId, id))?.name);
+    });
+    await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "paused" }));
+    await store.updateProfile(profile.organizationId, profile.id, (current) => ({ ...current, name: "Changed" }));
+    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+    expect(seen).toEqual(["paused", "Changed", undefined]);
+  });
+
+  it("tells of nothing that did not change", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const number = await storeNumber(store, profile);
+    const { told } = listen();
+    const refuse = () => {
+      throw new Error("the policy says no");
+    };
+    await store.insertNumber({ ...number, id: newId() });
+    await store.insertNumber({ ...number, id: newId(), phoneNumber: "+12125550177", messagingProfileId: newId() });
+    await store.updateNumber(organizationId, newId(), (current) => current);
+    await store.updateNumber(organizationId, number.id, (current) => ({ ...current, messagingProfileId: newId() }));
+    await expect(store.updateNumber(organizationId, number.id, refuse)).rejects.toThrow();
+    await expect(store.updateProfile(organizationId, profile.id, refuse)).rejects.toThrow();
+    await expect(store.deleteProfile(organizationId, profile.id, refuse)).rejects.toThrow();
+    await store.updateProfile(organizationId, newId(), (current) => current);
+    await store.deleteProfile(organizationId, newId(), unassign);
+    await store.removeNumber(organizationId, newId(), REMOVED);
+    await store.revokeApiKey(newId(), NOON);
+    await read(store, {});
+    await storeMessage(store, number);
+    await store.claim({ now: NOON, owner: "process-1", phoneNumberIds: [number.id] });
+    await store.probe();
+    expect(told).toEqual([]);
+  });
+
+  it("tells every listener, and none that stopped", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const [one, two] = [listen(), listen()];
+    await storeNumber(store, profile);
+    one.stop();
+    one.stop();
+    await storeNumber(store, profile);
+    expect([one.told.length, two.told.length]).toEqual([1, 2]);
+    two.stop();
+    await storeNumber(store, profile);
+    expect([one.told.length, two.told.length]).toEqual([1, 2]);
+  });
+
+  it("tells one change to its end before the next, however many are made at once", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const numbers = [await storeNumber(store, profile), await storeNumber(store, profile)];
+    const order: string[] = [];
+    store.watchConfiguration(async ({ id }) => {
+      order.push(`${id} begins`);
+      // The first takes longest: told side by side, the second would be done before it.
+      await sleep(id === numbers[0]?.id ? 20 : 1);
+      order.push(`${id} ends`);
+    });
+    await Promise.all(
+      numbers.map(({ organizationId, id }) => store.updateNumber(organizationId, id, (current) => ({ ...current }))),
+    );
+    expect(order).toEqual(numbers.flatMap(({ id }) => [`${id} begins`, `${id} ends`]));
+  });
+
+  it("a change's promise waits for its own telling, though another change's call does the telling", async () => {
+    const { store } = subject();
+    for (const slow of [0, 1, 2, 3]) {
+      const profile = await storeProfile(store);
+      const { organizationId } = profile;
+      const ids = [(await storeNumber(store, profile)).id, (await storeNumber(store, profile)).id, profile.id];
+      const key = aKey(organizationId);
+      const { told, stop } = listen(store, ({ id }) => ([...ids, key.id][slow] === id ? 40 : 1));
+      const known = () => told.map(({ id }) => id);
+      const [afterDeletion, afterKey] = await Promise.all([
+        store.deleteProfile(organizationId, profile.id, unassign).then(known),
+        store.insertApiKey(key).then(known),
+      ]);
+      stop();
+      expect(afterDeletion).toEqual(expect.arrayContaining(ids));
+      expect(afterKey).toContain(key.id);
+    }
+  });
+
+  it("tells of another process's changes within a second, in order, and not those who stopped", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip("this store cannot be opened twice");
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const other = await another();
+    const [listening, stopped] = [listen(), listen()];
+    stopped.stop();
+
+    const number = await storeNumber(other, profile);
+    await other.updateProfile(organizationId, profile.id, (current) => ({ ...current, name: "Changed" }));
+    const key = aKey(organizationId);
+    await other.insertApiKey(key);
+    await vi.waitFor(() => expect(listening.told).toHaveLength(3), { timeout: SECOND, interval: 5 });
+    expect(listening.told).toEqual([
+      { kind: "phone_number", organizationId, id: number.id },
+      { kind: "messaging_profile", organizationId, id: profile.id },
+      { kind: "api_key", organizationId, id: key.id },
+    ]);
+    expect((await store.getProfile(organizationId, profile.id))?.name).toBe("Changed");
+    expect(stopped.told).toEqual([]);
+
+    // The same again: a store that looks once is not enough.
+    await other.revokeApiKey(key.id, NOON);
+    await vi.waitFor(() => expect(listening.told).toHaveLength(4), { timeout: SECOND, interval: 5 });
+    expect(listening.told.at(-1)).toEqual({ kind: "api_key", organizationId, id: key.id });
+  });
+
+  it("tells of another process's change that came before one's own first", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip("this store cannot be opened twice");
+    const profile = await storeProfile(store);
+    const other = await another();
+    const { told } = listen();
+    const theirs = await storeNumber(other, profile);
+    const mine = await storeNumber(store, profile);
+    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: SECOND, interval: 5 });
+    expect(told.map(({ id }) => id)).toEqual([theirs.id, mine.id]);
+  });
+
+  it("two processes that change one number in turn lose nothing", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip("this store cannot be opened twice");
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile);
+    const other = await another();
+    const add = (tag: string) => (current: PhoneNumber) => ({ ...current, tags: [...current.tags, tag] });
+    const tags = Array.from({ length: 20 }, (_, index) => `tag-${index}`);
+    await Promise.all(
+      tags.map((tag, index) =>
+        (index % 2 === 0 ? store : other).updateNumber(profile.organizationId, number.id, add(tag)),
+      ),
+    );
+    const { tags: kept } = (await store.getNumber(profile.organizationId, number.id))?.number ?? { tags: [] };
+    expect([...kept].toSorted()).toEqual(tags.toSorted());
+  });
+}
