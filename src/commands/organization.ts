@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Ids } from "../domain/ids.ts";
 import { apiKeyId, createApiKey, hashOfToken } from "../doors/api-key.ts";
 import type { ApiKey, Organization, Store } from "../store/store.ts";
@@ -31,7 +32,7 @@ export async function installKey(store: Store, token: string | undefined, at: nu
 
 /** Makes a key with all scopes, and gives the token that is never shown again. */
 export async function makeKey(store: Store, organization: Organization, name: string, at: number): Promise<string> {
-  const { token } = createApiKey();
+  const { token } = createApiKey(randomBytes);
   await store.insertApiKey(keyOf(token, organization, name, at, () => ""));
   return token;
 }

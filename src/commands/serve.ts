@@ -25,6 +25,8 @@ import { makeSample, sampleCommands } from "./sample.ts";
 const DRAIN = 30_000;
 /** A second signal this soon is the same keypress, reaching us once more through npm, milliseconds. */
 const SAME_KEYPRESS = 2_000;
+/** A store that was found writable counts as writable for so long, milliseconds. */
+const PROBE_INTERVAL = 1_000;
 /** How often what is outdated is forgotten, milliseconds, and how much at a time. */
 const FORGET_INTERVAL = 10_000;
 const FORGET_AT_ONCE = 20_000;
@@ -73,6 +75,7 @@ export async function serve(config: Config): Promise<void> {
   }
   const dispatcher = createDispatcher({
     store,
+    pools,
     carriers,
     reporter,
     clock,
@@ -93,9 +96,12 @@ export async function serve(config: Config): Promise<void> {
   });
   const invoke = createInvoke({ services, log, observe: metrics.observeCall });
   let isDraining = false;
+  let probed = { at: 0, outcome: Promise.resolve() };
   const checkReady = async () => {
     if (isDraining) throw new Error("draining");
-    await store.probe();
+    // A probe syncs the disk, and anybody may ask: once a second is enough.
+    if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: store.probe() };
+    await probed.outcome;
   };
   const http = createHttpDoor({ invoke, authenticate, checkReady });
   const grpc = createGrpcDoor({ invoke, authenticate });

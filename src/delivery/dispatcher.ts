@@ -2,12 +2,14 @@ import type { Logger } from "pino";
 import type { Carrier, SubmitAnswer } from "../carriers/carrier.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import type { Message } from "../domain/message.ts";
+import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import { createDueQueue } from "./due-queue.ts";
 import type { Reporter } from "./reporter.ts";
 
 export type DispatcherParts = {
   readonly store: Store;
+  readonly pools: Pools;
   readonly carriers: ReadonlyMap<string, Carrier>;
   readonly reporter: Reporter;
   readonly clock: () => number;
@@ -78,6 +80,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
         freeAt.set(claim.phoneNumberId, claim.freeAt);
         if (claim.dueAt !== undefined) due.put(claim.phoneNumberId, claim.dueAt);
         for (const message of claim.messages) track(handOver(message));
+        parts.pools.book(claim.expired);
       }
     } catch (error) {
       for (const id of phoneNumberIds) due.put(id, now);

@@ -15,7 +15,6 @@ import {
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { Failure, failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import { checkE164 } from "../domain/phone-number-record.ts";
 import { checkSend } from "../domain/send.ts";
 import { checkUrl } from "../domain/text.ts";
 import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./acceptance.ts";
@@ -80,9 +79,10 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
         "/from",
       );
     }
-    const from = checkE164(request.from, "from");
+    const { from } = request;
     if (profileId !== undefined && profileId !== "") return { from, profileId };
-    const own = (await store.getNumber(call.organizationId, from))?.number.messagingProfileId;
+    const known = from.startsWith("+") ? await store.getNumber(call.organizationId, from) : undefined;
+    const own = known?.number.messagingProfileId;
     if (own !== undefined) return { from, profileId: own };
     throw failure(
       ErrorReason.INVALID_FROM,

@@ -214,6 +214,8 @@ export type ClaimRequest = {
 export type Claim = {
   readonly phoneNumberId: string;
   readonly messages: readonly Message[];
+  /** What the claim did to messages whose time had run out. */
+  readonly expired: readonly AppliedReport[];
   /** When to claim the number again; undefined: its queue is empty, or it is paused or gone. */
   readonly dueAt: number | undefined;
   /** When its pace lets it send again, should something be queued meanwhile. Infinity: not before its configuration changes. */

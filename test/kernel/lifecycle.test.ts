@@ -9,6 +9,7 @@ const SENDING: Progress = { status: "sending", sentAt: undefined, completedAt: u
 
 const accepted: Report = { kind: "accepted", at: NOON + 1, carrierMessageId: "7" };
 const unanswered: Report = { kind: "unanswered", at: NOON + 60_000 };
+const deferred: Report = { kind: "deferred", at: NOON + 1, carrierCode: "3", retryAt: NOON + 1001 };
 const delivered: Report = { kind: "delivered", at: NOON + 300 };
 const failed = (reason: ErrorReason): Report => ({
   kind: "failed",
@@ -65,6 +66,10 @@ const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>]
   ["failed first, then delivered after all", [accepted, failed(SENDER), delivered], "delivered", { delivered: 1 }],
   ["blocked first, then delivered after all", [accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
   ["all that can be", [unanswered, accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
+  ["put off", [deferred], "queued", {}],
+  ["put off, then delivered", [deferred, accepted, delivered], "delivered", { delivered: 1 }],
+  ["put off, then refused", [deferred, refused(SENDER)], "sending_failed", { failed: 1 }],
+  ["put off, then never answered", [deferred, unanswered], "delivery_unconfirmed", {}],
   ["refused for the sender's sake", [refused(ErrorReason.INVALID_MESSAGING_SOURCE)], "sending_failed", { failed: 1 }],
   ["refused as spam", [refused(SPAM)], "sending_failed", { failed: 1, spam: 1 }],
   ["refused for the content", [refused(ErrorReason.INVALID_MESSAGE_BODY)], "sending_failed", {}],
@@ -80,7 +85,7 @@ describe("Reports", () => {
             const end = story(order);
             expect(end.progress.status).toBe(status);
             expect(end.health).toEqual(learned(health));
-            expect(end.reported).toBe(status === "sent" ? 0 : 1);
+            expect(end.reported).toBe(["sent", "queued"].includes(status) ? 0 : 1);
           }
         }
       }
@@ -123,6 +128,13 @@ describe("Reports", () => {
     expect(effect.progress?.status).toBe("delivered");
     expect(effect.health).toEqual({ delivered: 1, failed: -1, spam: -1, inbound: 0 });
     expect(effect.reported).toBe(0);
+  });
+
+  it("that put a message off do so only while it is being sent", () => {
+    expect(apply(SENDING, deferred)).toEqual({ progress: { ...SENDING, status: "queued" }, health: undefined, reported: 0 });
+    for (const status of ["queued", "sent", "delivered", "delivery_failed", "cancelled", "expired"] as const) {
+      expect(apply({ ...SENDING, status }, deferred).progress).toBeUndefined();
+    }
   });
 
   it("settle even a message that had expired or was cancelled", () => {

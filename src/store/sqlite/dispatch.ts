@@ -105,12 +105,13 @@ export function prepareDispatch(db: Connection) {
     return { messageId: id, messagingProfileId, phoneNumberId, health, reported: effect.reported };
   };
 
-  const expire = (message: Message, at: number) => {
-    const { organizationId, id } = message;
+  const expire = (message: Message, at: number): AppliedReport => {
+    const { organizationId, id, messagingProfileId, phoneNumberId } = message;
     const reason = ErrorReason.EXPIRED_IN_QUEUE;
     const detail = "The message was still in its queue at valid_until.";
     updateProgress.run("expired", null, at, reason, detail, organizationId, id);
     noteEvent.run(organizationId, id, "expired", "expired", at, null, null, reason, detail);
+    return { messageId: id, messagingProfileId, phoneNumberId, health: undefined, reported: 1 };
   };
 
   return {
@@ -124,15 +125,15 @@ export function prepareDispatch(db: Connection) {
       phoneNumberIds.map((phoneNumberId) => {
         const row = selectPace.get(phoneNumberId) as Row | undefined;
         if (row === undefined || row.state === "paused") {
-          return { phoneNumberId, messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+          return { phoneNumberId, messages: [], expired: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
         }
         const dueAt = row.due_at as number;
         const rate = row.messages_per_second as number;
-        if (dueAt > now) return { phoneNumberId, messages: [], dueAt, freeAt: dueAt };
+        if (dueAt > now) return { phoneNumberId, messages: [], expired: [], dueAt, freeAt: dueAt };
         // One more than can be released, to know whether anything is left.
         const queue = (selectQueued.all(phoneNumberId, now, mostReleased(rate) + 1) as Row[]).map(messageFrom);
         const late = queue.filter((message) => message.validUntil <= now);
-        for (const message of late) expire(message, now);
+        const expired = late.map((message) => expire(message, now));
         const waiting = late.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
         const released = release(
           waiting.map((message) => message.parts),
@@ -145,9 +146,15 @@ export function prepareDispatch(db: Connection) {
         if (messages.length > 0) setDue.run(released.dueAt, phoneNumberId);
         const freeAt = messages.length > 0 ? released.dueAt : dueAt;
         // Behind late messages there may be more than were looked at.
-        if (queue.length > messages.length) return { phoneNumberId, messages, dueAt: freeAt, freeAt };
+        if (queue.length > messages.length) return { phoneNumberId, messages, expired, dueAt: freeAt, freeAt };
         const deferred = selectNextDeferred.get(phoneNumberId) as number | null;
-        return { phoneNumberId, messages, dueAt: deferred === null ? undefined : Math.max(deferred, freeAt), freeAt };
+        return {
+          phoneNumberId,
+          messages,
+          expired,
+          dueAt: deferred === null ? undefined : Math.max(deferred, freeAt),
+          freeAt,
+        };
       }),
 
     applyReports: (reports: readonly CarrierReport[]): AppliedReport[] =>

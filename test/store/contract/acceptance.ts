@@ -83,6 +83,14 @@ export function acceptance(subject: Subject): void {
     expect(await read(store, {})).toEqual({ recipients: [], keys: [], retries: [] });
   });
 
+  it("gives no mapping where none is wanted", async () => {
+    const { store } = subject();
+    const mapping = aMapping(await storeProfile(store));
+    await write(store, { mappings: [mapping] });
+    const { recipients } = await read(store, { recipients: [{ ...mapping, sticky: false }, mapping] });
+    expect(recipients).toEqual([UNKNOWN, { optedOut: false, mapping }]);
+  });
+
   it("decides once, and resolves when what was decided can be read", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));

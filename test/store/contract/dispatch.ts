@@ -149,6 +149,7 @@ function claims(subject: Subject): void {
           if (released.count > 0) due = released.dueAt;
           const traffic = (await store.loadPoolNumber(number.id))?.traffic;
           expect(traffic?.dueAt).toBeCloseTo(due, 3);
+          expect(claim.freeAt).toBeCloseTo(due, 3);
           if (queue.length > 0) expect(claim.dueAt).toBeCloseTo(due, 3);
           else if (due <= now || released.count > 0) expect(claim.dueAt).toBeUndefined();
         }
@@ -193,11 +194,83 @@ function claims(subject: Subject): void {
     const draining = await storeNumber(store, profile, { state: "draining" });
     const message = await storeMessage(store, number);
     const other = await storeMessage(store, draining);
-    expect((await claimOne(store, number, NOON)).messages).toEqual([]);
+    const nothing = { messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+    expect(await claimOne(store, number, NOON)).toMatchObject(nothing);
     expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
     expect(idsOf((await claimOne(store, draining, NOON)).messages)).toEqual([other.id]);
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "active" }));
     expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([message.id]);
+  });
+
+  it("a message that its carrier deferred waits until it may be tried again, and others go before it", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const [first, second, third] = await storeMessages(store, number, {}, {}, {});
+    await claimOne(store, number, NOON);
+    const retryAt = NOON + 10 * SECOND;
+    if (first !== undefined) await report(store, first, { kind: "deferred", at: NOON, carrierCode: "088", retryAt });
+    expect(await store.getMessage(number.organizationId, first?.id ?? "")).toEqual(first);
+
+    const next = await claimOne(store, number, NOON + SECOND);
+    expect([idsOf(next.messages), next.dueAt]).toEqual([[second?.id], NOON + 1_980]);
+    const last = await claimOne(store, number, NOON + 2 * SECOND);
+    expect([idsOf(last.messages), last.dueAt]).toEqual([[third?.id], retryAt]);
+    const early = await claimOne(store, number, retryAt - 1);
+    expect([early.messages, early.dueAt]).toEqual([[], retryAt]);
+    const again = await claimOne(store, number, retryAt);
+    expect([idsOf(again.messages), again.dueAt]).toEqual([[first?.id], undefined]);
+  });
+
+  it("a message that was deferred is not tried before the pace allows it", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.1 });
+    const message = await storeMessage(store, number);
+    await claimOne(store, number, NOON);
+    await report(store, message, { kind: "deferred", at: NOON, carrierCode: "088", retryAt: NOON + SECOND });
+    expect(await claimOne(store, number, NOON + SECOND)).toMatchObject({ messages: [], dueAt: NOON + 9_980 });
+    expect(idsOf((await claimOne(store, number, NOON + 9_980)).messages)).toEqual([message.id]);
+  });
+
+  it("a message that is late expires at the claim instead of leaving, and costs no pace", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const [late, timely] = await storeMessages(store, number, { validUntil: NOON }, { validUntil: NOON + 1 });
+    const claim = await claimOne(store, number, NOON);
+    expect(idsOf(claim.messages)).toEqual([timely?.id]);
+    expect(claim.freeAt).toBe(NOON + 980);
+    expect(await store.getMessage(number.organizationId, late?.id ?? "")).toEqual({
+      ...late,
+      status: "expired",
+      completedAt: NOON,
+      error: { reason: ErrorReason.EXPIRED_IN_QUEUE, detail: expect.stringMatching(/\S/) },
+    });
+    expect(await store.listQueues(10)).toEqual([]);
+  });
+
+  it("late messages, however many, do not keep a number from coming to those that are not", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 3 });
+    await storeMessages(store, number, ...Array.from({ length: 50 }, () => ({ validUntil: NOON })));
+    const timely = await storeMessage(store, number);
+    const got: string[] = [];
+    for (let asked = 0; asked < 60 && got.length === 0; asked += 1) {
+      const claim = await claimOne(store, number, NOON);
+      got.push(...idsOf(claim.messages));
+      // Whoever is told that nothing is left does not come back.
+      if (got.length === 0) expect(claim.dueAt).toBeLessThanOrEqual(NOON);
+    }
+    expect(got).toEqual([timely.id]);
+  });
+
+  it("writes an event for what expires", async ({ skip }) => {
+    const { store, eventsOf } = subject();
+    if (eventsOf === undefined) return skip("the events of this store cannot be read here");
+    const number = await storeNumber(store, await storeProfile(store));
+    const message = await storeMessage(store, number, { validUntil: NOON });
+    await claimOne(store, number, NOON + 5);
+    expect(await eventsOf(message.organizationId, message.id)).toMatchObject([
+      { type: "expired", status: "expired", at: NOON + 5, reason: ErrorReason.EXPIRED_IN_QUEUE },
+    ]);
   });
 
   it("takes only what is queued", async () => {
@@ -275,7 +348,12 @@ function reports(subject: Subject): void {
       target: { carrier, carrierMessageId },
       report: delivered(),
     });
-    const asked = [about("elsewhere", "c-7"), about("sandbox", "C-7"), about("sandbox", "c-7"), about("sandbox", "c-9")];
+    const asked = [
+      about("elsewhere", "c-7"),
+      about("sandbox", "C-7"),
+      about("sandbox", "c-7"),
+      about("sandbox", "c-9"),
+    ];
     const applied = await store.applyReports(asked);
     expect(applied.map(({ messageId }) => messageId)).toEqual([undefined, undefined, message.id, undefined]);
     expect((await stored(message))?.status).toBe("delivered");
@@ -333,7 +411,12 @@ function reports(subject: Subject): void {
   it("a refusal keeps its reason and its words", async () => {
     const message = await sending();
     const error = { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "Später wieder – “maybe” 📵" };
-    const [applied] = await report(subject().store, message, { kind: "refused", at: NOON + 3, error, carrierCode: "x" });
+    const [applied] = await report(subject().store, message, {
+      kind: "refused",
+      at: NOON + 3,
+      error,
+      carrierCode: "x",
+    });
     expect(applied).toMatchObject({ messageId: message.id, health: undefined, reported: 1 });
     const progress = { status: "sending_failed", completedAt: NOON + 3, error };
     expect(await stored(message)).toEqual({ ...message, ...progress });
@@ -342,13 +425,18 @@ function reports(subject: Subject): void {
   it("follows the domain's rules for any reports in any order and any grouping", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const errors = [FAILED_BY_SENDER, BLOCKED_AS_SPAM, { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "" }];
+    const errors = [
+      FAILED_BY_SENDER,
+      BLOCKED_AS_SPAM,
+      { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "" },
+    ];
     const at = fc.integer({ min: NOON, max: NOON + 72 * HOUR });
     const error = fc.constantFrom(...errors);
     const carrierCode = fc.constant("011");
     const kinds: fc.Arbitrary<Report> = fc.oneof(
       fc.record({ kind: fc.constant("accepted" as const), at, carrierMessageId: fc.constant("any") }),
       fc.record({ kind: fc.constant("refused" as const), at, error, carrierCode }),
+      fc.record({ kind: fc.constant("deferred" as const), at, carrierCode, retryAt: at }),
       fc.record({ kind: fc.constant("unanswered" as const), at }),
       fc.record({ kind: fc.constant("delivered" as const), at }),
       fc.record({ kind: fc.constant("failed" as const), at, error, carrierCode }),
@@ -357,7 +445,13 @@ function reports(subject: Subject): void {
     await fc.assert(
       fc.asyncProperty(groups, async (all) => {
         const number = await storeNumber(store, profile);
-        const messages = await storeMessages(store, number, {}, { status: "sending" }, { status: "sent", sentAt: NOON });
+        const messages = await storeMessages(
+          store,
+          number,
+          {},
+          { status: "sending" },
+          { status: "sent", sentAt: NOON },
+        );
         const progress: Progress[] = [...messages];
         let health: HealthCounts = NO_EVIDENCE;
         for (const group of all) {
@@ -409,16 +503,29 @@ function reports(subject: Subject): void {
     expect(await healthOf(message)).toEqual(NO_EVIDENCE);
   });
 
+  it("a message of a removed number that its carrier defers fails, as nothing will try it again", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const message = await storeMessage(store, number);
+    await claimOne(store, number, NOON);
+    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+    await store.removeNumber(message.organizationId, number.id, fail);
+    await report(store, message, { kind: "deferred", at: NOON + 1, carrierCode: "088", retryAt: NOON + SECOND });
+    expect(await stored(message)).toMatchObject({ status: "sending_failed", completedAt: NOON + 1 });
+  });
+
   it("writes an event for each report as it was received, the repeated too", async ({ skip }) => {
     const { store, eventsOf } = subject();
     if (eventsOf === undefined) return skip("the events of this store cannot be read here");
     const message = await sending();
+    await report(store, message, { kind: "deferred", at: NOON - 9, carrierCode: "088", retryAt: NOON });
     await report(store, message, accepted("c-5"), failed(), failed(), delivered(NOON + HOUR));
     const target = { carrier: "sandbox", carrierMessageId: "c-5" };
     await store.applyReports([{ target, report: delivered(NOON + 2 * HOUR) }]);
     const { reason, detail } = FAILED_BY_SENDER;
     const refusal = { status: "delivery_failed", at: NOON + SECOND, carrierCode: "011", reason, detail };
     expect(await eventsOf(message.organizationId, message.id)).toMatchObject([
+      { type: "submitted", status: "queued", at: NOON - 9, carrierCode: "088", reason: undefined },
       { type: "submitted", status: "sent", at: NOON, carrierMessageId: "c-5", reason: undefined },
       { type: "receipt", ...refusal },
       { type: "receipt", ...refusal },
@@ -465,7 +572,9 @@ function settling(subject: Subject): void {
     await claimOne(store, number, NOON, "process-1");
     await claimOne(store, number, NOON + SECOND, "process-2");
     expect(await store.settleOwner("all", NOON + HOUR)).toBe(2);
-    const statuses = messages.map(async ({ organizationId, id }) => (await store.getMessage(organizationId, id))?.status);
+    const statuses = messages.map(
+      async ({ organizationId, id }) => (await store.getMessage(organizationId, id))?.status,
+    );
     expect(await Promise.all(statuses)).toEqual(["delivery_unconfirmed", "delivery_unconfirmed", "queued"]);
     expect(await store.settleOwner("all", NOON + HOUR)).toBe(0);
   });

@@ -32,7 +32,13 @@ export function keeping(subject: Subject): void {
     const number = await storeNumber(store, profile);
     const { organizationId } = profile;
     const bytes = { requestHash: new Uint8Array(32), response: new Uint8Array([1]) };
-    const keys = moments.map((createdAt) => ({ organizationId, method: "m", key: `${createdAt}`, ...bytes, createdAt }));
+    const keys = moments.map((createdAt) => ({
+      organizationId,
+      method: "m",
+      key: `${createdAt}`,
+      ...bytes,
+      createdAt,
+    }));
     const mappings = moments.map((lastMessageAt, index) => ({
       organizationId,
       messagingProfileId: profile.id,
@@ -68,17 +74,20 @@ export function keeping(subject: Subject): void {
     expect(await left()).toEqual({ keys: moments, recentSends: moments, stickyMappings: moments });
   });
 
-  it.each(["keys", "recentSends", "stickyMappings"] as const)("forgets %s that are older, and nothing else", async (kind) => {
-    const { store } = subject();
-    const moments = [NOON, NOON + HOUR, NOON + 2 * HOUR];
-    const { left, messages } = await storeAged(moments);
-    expect(await store.forget({ ...NEVER_YET, [kind]: NOON + 2 * HOUR }, MOST)).toBe(2);
-    const whole = { keys: moments, recentSends: moments, stickyMappings: moments };
-    expect(await left()).toEqual({ ...whole, [kind]: [NOON + 2 * HOUR] });
-    for (const message of messages) {
-      expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
-    }
-  });
+  it.each(["keys", "recentSends", "stickyMappings"] as const)(
+    "forgets %s that are older, and nothing else",
+    async (kind) => {
+      const { store } = subject();
+      const moments = [NOON, NOON + HOUR, NOON + 2 * HOUR];
+      const { left, messages } = await storeAged(moments);
+      expect(await store.forget({ ...NEVER_YET, [kind]: NOON + 2 * HOUR }, MOST)).toBe(2);
+      const whole = { keys: moments, recentSends: moments, stickyMappings: moments };
+      expect(await left()).toEqual({ ...whole, [kind]: [NOON + 2 * HOUR] });
+      for (const message of messages) {
+        expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
+      }
+    },
+  );
 
   it("forgets at most so many of each kind at once, and the rest when asked again", async () => {
     const { store } = subject();
@@ -152,7 +161,11 @@ export function keeping(subject: Subject): void {
       recentSends: [{ organizationId, requestHash: bytes.requestHash, messageId: waiting[0]?.id ?? "", at: NOON }],
       usage: [{ phoneNumberId: number.id, day: TODAY, segments: 6 }],
     });
-    await store.removeNumber(organizationId, gone.id, { status: "sending_failed", completedAt: NOON, error: undefined });
+    await store.removeNumber(organizationId, gone.id, {
+      status: "sending_failed",
+      completedAt: NOON,
+      error: undefined,
+    });
     const apiKey = { id: newId(), organizationId, name: "Till 4", secretHash: bytes.requestHash, createdAt: NOON };
     await store.insertApiKey({ ...apiKey, scopes: ["read"], revokedAt: undefined });
     await store.revokeApiKey(apiKey.id, NOON + 1);
@@ -163,7 +176,9 @@ export function keeping(subject: Subject): void {
       profiles: await from.listProfiles(organizationId, ANY_NAME),
       numbers: await from.listNumbers(organizationId, ALL),
       pool: await from.loadPool(organizationId, profile.id),
-      messages: await Promise.all([lost, settled, ...waiting].map((each) => from.getMessage(organizationId, each?.id ?? ""))),
+      messages: await Promise.all(
+        [lost, settled, ...waiting].map((each) => from.getMessage(organizationId, each?.id ?? "")),
+      ),
       queues: await from.listQueues(10),
       facts: await read(from, {
         recipients: [mapping],

@@ -15,6 +15,7 @@ import type {
   CarrierReport,
   Claim,
   Organization,
+  RecipientKey,
   Store,
 } from "../../../src/store/store.ts";
 
@@ -177,15 +178,21 @@ export function write(store: Store, writes: Partial<AcceptWrites>): Promise<void
   return store.accept({ recipients: [], keys: [], retries: [] }, () => ({ ...NOTHING, ...writes }));
 }
 
-/** The facts that are asked for, with nothing written. */
-export async function read(store: Store, reads: Partial<AcceptReads>): Promise<AcceptFacts> {
+/** The facts that are asked for, with nothing written; mappings are wanted unless `sticky` is false. */
+export async function read(
+  store: Store,
+  reads: Partial<Omit<AcceptReads, "recipients">> & { readonly recipients?: readonly RecipientAsked[] },
+): Promise<AcceptFacts> {
   let facts: AcceptFacts | undefined;
-  await store.accept({ recipients: [], keys: [], retries: [], ...reads }, (given) => {
+  const recipients = (reads.recipients ?? []).map((recipient) => ({ sticky: true, ...recipient }));
+  await store.accept({ keys: [], retries: [], ...reads, recipients }, (given) => {
     facts = given;
     return NOTHING;
   });
   return facts as AcceptFacts;
 }
+
+type RecipientAsked = RecipientKey & { readonly sticky?: boolean };
 
 /** What an owner claims from one number at a moment; a store that says nothing of the number gives nothing. */
 export async function claimOne(
@@ -193,9 +200,10 @@ export async function claimOne(
   number: PhoneNumber,
   now: number,
   owner = "process-1",
-): Promise<Pick<Claim, "messages" | "dueAt">> {
+): Promise<Omit<Claim, "phoneNumberId">> {
   const claims = await store.claim({ now, owner, phoneNumberIds: [number.id] });
-  return claims.find(({ phoneNumberId }) => phoneNumberId === number.id) ?? { messages: [], dueAt: undefined };
+  const claim = claims.find(({ phoneNumberId }) => phoneNumberId === number.id);
+  return claim ?? { messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
 }
 
 /** Reports about one message, by its own id, in one transaction. */

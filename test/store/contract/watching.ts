@@ -3,16 +3,7 @@ import { expect, it, vi } from "vitest";
 import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { ConfigurationChange } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
-import {
-  aProfile,
-  NOON,
-  newId,
-  read,
-  SECOND,
-  storeMessage,
-  storeNumber,
-  storeProfile,
-} from "./records.ts";
+import { aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
 
 const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
 

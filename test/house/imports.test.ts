@@ -1,0 +1,71 @@
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+/** What each room of the house may import, of its own files and of packages. Nothing else. */
+const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readonly packages: RegExp }>> = {
+  domain: { rooms: ["gen"], packages: /^@bufbuild\/protobuf$/ },
+  store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$)/ },
+  carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
+  service: { rooms: ["gen", "domain", "store"], packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/ },
+  delivery: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
+  doors: {
+    rooms: ["gen", "domain", "store", "service", "delivery"],
+    packages: /^(node:|pino$|fastify$|@grpc\/grpc-js$|@bufbuild\/protobuf|@connectrpc\/)/,
+  },
+  "config.ts": {
+    rooms: ["domain", "store", "carriers", "service", "delivery", "doors"],
+    packages: /^(node:fs|yaml|zod)$/,
+  },
+  commands: {
+    rooms: ["gen", "domain", "store", "carriers", "service", "delivery", "doors", "config.ts"],
+    packages: /^(node:|pino$|prom-client$|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
+  },
+  "main.ts": { rooms: ["commands", "config.ts"], packages: /^node:util$/ },
+};
+
+const files = globSync("src/**/*.ts", { cwd: ROOT });
+
+/** The room of a path from the root: "domain", "config.ts", "gen". */
+function roomOf(path: string): string {
+  const [first, second = ""] = path.split("/");
+  return first === "src" ? second : (first ?? "");
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, file), "utf8");
+  return [...text.matchAll(/^(?:import|export)\b[^"';]*?from "([^"]+)"|^import "([^"]+)"|\bimport\("([^"]+)"\)/gm)].map(
+    (match) => (match[1] ?? match[2] ?? match[3]) as string,
+  );
+}
+
+describe("imports run one way", () => {
+  it("knows every room", () => {
+    expect(files.length).toBeGreaterThan(40);
+    expect([...new Set(files.map(roomOf))].filter((room) => TABLE[room] === undefined)).toEqual([]);
+  });
+
+  it.each(files)("%s", (file) => {
+    const room = roomOf(file);
+    const rule = TABLE[room] as (typeof TABLE)[string];
+    const wrong = importsOf(file).filter((name) => {
+      if (!name.startsWith(".")) return !rule.packages.test(name);
+      const target = roomOf(relative(ROOT, join(ROOT, dirname(file), name)));
+      return target !== room && !rule.rooms.includes(target);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe("the environment enters in one place", () => {
+  const inner = files.filter((file) => !/^src\/(main\.ts|config\.ts|commands\/)/.test(file));
+
+  it.each(inner)("%s takes clock, chance and environment as values", (file) => {
+    const text = readFileSync(join(ROOT, file), "utf8");
+    const touched =
+      text.match(/\bprocess\.|\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\brandomBytes\b|\brandomUUID\b/g) ?? [];
+    expect(touched).toEqual([]);
+  });
+});

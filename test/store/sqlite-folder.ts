@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { codeOf, openConnection } from "../../src/store/sqlite/open.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Opened, StoredEvent } from "./contract.ts";
+
+/** An empty SQLite database in a temporary folder of its own. */
+export function openInFolder(): Required<Opened> & { readonly path: string } {
+  const folder = mkdtempSync(join(tmpdir(), "numberpool-store-"));
+  const path = join(folder, "numberpool.db");
+  const open: Store[] = [];
+  const lost: unknown[] = [];
+  const openOne = () => {
+    const store = openSqliteStore(path, { onLost: (error) => lost.push(error) });
+    open.push(store);
+    return store;
+  };
+  const store = openOne();
+  return {
+    path,
+    store,
+    reopen: async () => {
+      for (const each of open.splice(0)) await each.close();
+      return openOne();
+    },
+    another: async () => openOne(),
+    eventsOf: async (organizationId, messageId) => {
+      const db = openConnection(path);
+      const rows = db
+        .prepare("SELECT * FROM message_events WHERE organization_id = ? AND message_id = ? ORDER BY sequence")
+        .all(organizationId, messageId) as Record<string, never>[];
+      db.close();
+      return rows.map(
+        (row): StoredEvent => ({
+          type: row.type ?? "",
+          status: row.status ?? "",
+          at: row.occurred_at ?? Number.NaN,
+          carrierMessageId: row.carrier_message_id ?? undefined,
+          carrierCode: row.carrier_code ?? undefined,
+          reason: row.error_reason ?? undefined,
+          detail: row.detail ?? undefined,
+        }),
+      );
+    },
+    dispose: async () => {
+      for (const each of open.splice(0)) await each.close();
+      rmSync(folder, { recursive: true, force: true });
+      expect(lost.map(codeOf)).toEqual([]);
+    },
+  };
+}
