@@ -16,7 +16,8 @@ export type MessageStatus =
 
 /** Which rule picked the sender, and what it had to choose from. */
 export type DecisionRecord = Standings & {
-  readonly rule: Rule;
+  /** Undefined while nothing was picked. */
+  readonly rule: Rule | undefined;
   readonly tier: Tier | undefined;
   readonly standsIn: boolean;
 };

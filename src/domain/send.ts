@@ -44,6 +44,13 @@ export function checkSend(profile: MessagingProfile, content: SendContent): Chec
   return refusal ?? { to, text: content.text as string, segments };
 }
 
+/** The recipient must not be texted by the profile. */
+export const OPTED_OUT: Refusal = {
+  reason: ErrorReason.OPTED_OUT,
+  detail: "The recipient opted out of this messaging profile's messages; do not text them until they write START.",
+  pointer: "/to",
+};
+
 /** The recipient's geography, for geomatch; undefined where it has none. */
 export function nearOf(to: string): Near | undefined {
   const areaCode = areaCodeOf(to);

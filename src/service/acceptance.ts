@@ -7,7 +7,8 @@ import { advance } from "../domain/pool/advance.ts";
 import { type Charge, charge, undo } from "../domain/pool/charge.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { dayOf, type Pool } from "../domain/pool/pool.ts";
-import { type CheckedSend, nearOf, poolRefusal } from "../domain/send.ts";
+import { type CheckedSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
+import { stickyOf } from "../domain/sticky.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
 
@@ -192,16 +193,11 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
     if (facts?.optedOut) return { refusal: OPTED_OUT };
     if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
     const recipient = `${profile.id} ${send.to}`;
-    const mapping = mappings.get(recipient) ?? facts?.mapping;
-    const holds =
-      mapping !== undefined &&
-      mapping.profileGeneration === profile.stickyGeneration &&
-      mapping.lastMessageAt > now - parts.stickyLifetime;
     advance(pool, now);
     const picked = decide(pool, {
       segments: send.segments.parts,
       from,
-      sticky: holds ? { numberId: mapping.phoneNumberId, generation: mapping.numberGeneration } : undefined,
+      sticky: stickyOf(mappings.get(recipient) ?? facts?.mapping, profile, now - parts.stickyLifetime),
       near: profile.poolSettings?.geomatch ? nearOf(send.to) : undefined,
       except: live.idByPhoneNumber.get(send.to),
     });
@@ -295,12 +291,6 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
   }
   return group;
 }
-
-const OPTED_OUT: Refusal = {
-  reason: ErrorReason.OPTED_OUT,
-  detail: "The recipient opted out of this messaging profile's messages; do not text them until they write START.",
-  pointer: "/to",
-};
 
 const TO_IS_FROM: Refusal = {
   reason: ErrorReason.INVALID_TO,

@@ -15,6 +15,7 @@ import {
   MessageStatus as MessageStatusMessage,
   MessageType,
   RecipientSchema,
+  type Sender,
   SenderSchema,
 } from "../../gen/numberpool/v1/message_pb.ts";
 import { type SendError, SendErrorSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
@@ -32,10 +33,7 @@ export function messageMessage(message: Message): MessageMessage {
   out.type = MessageType.SMS;
   out.messagingProfileId = message.messagingProfileId;
   out.organizationId = message.organizationId;
-  out.from = create(SenderSchema);
-  out.from.phoneNumber = message.from;
-  out.from.carrier = message.carrier;
-  out.from.lineType = lineTypeMessage(message.lineType);
+  out.from = senderMessage(message.from, message);
   const to = create(RecipientSchema);
   to.phoneNumber = message.to;
   to.status = STATUSES[message.status];
@@ -62,10 +60,22 @@ export function messageMessage(message: Message): MessageMessage {
   return out;
 }
 
+/** A sender in the contract's words. */
+export function senderMessage(
+  phoneNumber: string,
+  { carrier, lineType }: Pick<Message, "carrier" | "lineType">,
+): Sender {
+  const out = create(SenderSchema);
+  out.phoneNumber = phoneNumber;
+  out.carrier = carrier;
+  out.lineType = lineTypeMessage(lineType);
+  return out;
+}
+
 /** A decision in the contract's words. */
 export function decisionMessage(decision: DecisionRecord): Decision {
   const out = create(DecisionSchema);
-  out.rule = RULES[decision.rule];
+  out.rule = decision.rule === undefined ? DecisionRule.UNSPECIFIED : RULES[decision.rule];
   out.tier = decision.tier === undefined ? GeomatchTier.UNSPECIFIED : TIERS[decision.tier];
   out.poolSize = decision.poolSize;
   out.eligible = decision.eligible;
@@ -85,6 +95,11 @@ export function sendError({ reason, detail, pointer, retryAfter }: Refusal): Sen
     pointer: pointer ?? "",
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter / 1000 }),
   });
+}
+
+/** A status of the contract in the domain's words; undefined for those that no outbound message has. */
+export function statusFrom(status: MessageStatusMessage): MessageStatus | undefined {
+  return (Object.keys(STATUSES) as MessageStatus[]).find((name) => STATUSES[name] === status);
 }
 
 const STATUSES: Readonly<Record<MessageStatus, MessageStatusMessage>> = {

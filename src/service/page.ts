@@ -1,6 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { type Page, type PageMeta, PageMetaSchema } from "../../gen/numberpool/v1/page_pb.ts";
+import {
+  type Cursor,
+  type CursorMeta,
+  CursorMetaSchema,
+  type Page,
+  type PageMeta,
+  PageMetaSchema,
+} from "../../gen/numberpool/v1/page_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { PageQuery } from "../store/store.ts";
@@ -8,17 +15,34 @@ import type { PageQuery } from "../store/store.ts";
 /** The rows that a page asks for, or a failure that names the parameter. */
 export function rowsOf(page: Page | undefined): PageQuery {
   const number = page?.number ?? 1;
-  const size = page?.size ?? LIMITS.defaultPageSize;
   if (number < 1)
     throw failure(ErrorReason.OUT_OF_RANGE, "page[number] must be a whole number from 1.", "/page/number");
-  if (size < 1 || size > LIMITS.pageSize) {
-    throw failure(
-      ErrorReason.OUT_OF_RANGE,
-      `page[size] must be a whole number from 1 to ${LIMITS.pageSize}.`,
-      "/page/size",
-    );
-  }
-  return { offset: (number - 1) * size, limit: size };
+  const limit = checkSize(page?.size);
+  return { offset: (number - 1) * limit, limit };
+}
+
+/** The row after which a cursor's page begins, and how many it asks for, or a failure that names the parameter. */
+export function rowsAfter(page: Cursor | undefined): { readonly after: string | undefined; readonly limit: number } {
+  const limit = checkSize(page?.size);
+  if (page?.after === undefined) return { after: undefined, limit };
+  const after = Buffer.from(page.after, "base64url").toString("utf8");
+  if (after !== "" && cursorOf(after) === page.after) return { after, limit };
+  throw failure(ErrorReason.INVALID_FILTER, "page[after] must be the meta.next of an earlier page.", "/page/after");
+}
+
+/** How to go on after a page of a list that is not counted. */
+export function cursorMeta(next: string | undefined): CursorMeta {
+  return create(CursorMetaSchema, next === undefined ? {} : { next: cursorOf(next) });
+}
+
+function cursorOf(row: string): string {
+  return Buffer.from(row, "utf8").toString("base64url");
+}
+
+function checkSize(size: number = LIMITS.defaultPageSize): number {
+  if (size >= 1 && size <= LIMITS.pageSize) return size;
+  const detail = `page[size] must be a whole number from 1 to ${LIMITS.pageSize}.`;
+  throw failure(ErrorReason.OUT_OF_RANGE, detail, "/page/size");
 }
 
 /** Where a page stands among so many results. */

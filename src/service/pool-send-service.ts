@@ -20,8 +20,9 @@ import { checkUrl } from "../domain/text.ts";
 import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./acceptance.ts";
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
 import { messageMessage, sendError } from "./message-form.ts";
+import { messageQueries } from "./message-queries.ts";
 import type { ServiceParts } from "./services.ts";
-import { unknownMessage, unknownProfile } from "./unknown.ts";
+import { unknownProfile } from "./unknown.ts";
 
 /** The methods of PoolSendService. */
 export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof PoolSendService>> {
@@ -151,10 +152,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       );
     },
 
-    getMessage: async (request, context) => {
-      const message = await store.getMessage(callOf(context).organizationId, request.id);
-      return { data: messageMessage(message ?? unknownMessage()) };
-    },
+    ...messageQueries(parts),
   };
 }
 

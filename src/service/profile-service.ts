@@ -12,12 +12,16 @@ import { leaveProfile } from "../domain/phone-number-record.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
+import { poolView } from "./pool-view.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownProfile } from "./unknown.ts";
 
 /** The methods of ProfileService. */
-export function profileService({ store, clock, ids }: ServiceParts): Partial<ServiceImpl<typeof ProfileService>> {
+export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof ProfileService>> {
+  const { store, clock, ids } = parts;
   return {
+    ...poolView(parts),
+
     createProfile: async (request, context) => {
       const { organizationId } = callOf(context);
       const at = clock();

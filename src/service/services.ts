@@ -11,8 +11,10 @@ import type { Ids } from "../domain/ids.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import { numberService } from "./number-service.ts";
+import { optOutService } from "./opt-out-service.ts";
 import { poolSendService } from "./pool-send-service.ts";
 import { profileService } from "./profile-service.ts";
+import { stickyMappingService } from "./sticky-mapping-service.ts";
 
 /** What the methods are made from. */
 export type ServiceParts = {
@@ -43,8 +45,8 @@ export function createServices(parts: ServiceParts): Service[] {
     of(ProfileService, profileService(parts)),
     of(PoolSendService, poolSendService(parts)),
     of(NumberService, numberService(parts)),
-    of(StickyMappingService, {}),
-    of(OptOutService, {}),
+    of(StickyMappingService, stickyMappingService(parts)),
+    of(OptOutService, optOutService(parts)),
     of(WebhookDeliveryService, {}),
     of(CarrierReportService, {}),
   ];

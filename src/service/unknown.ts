@@ -22,3 +22,13 @@ export function unknownNumber(): never {
 export function unknownMessage(): never {
   throw failure(ErrorReason.NOT_FOUND, "There is no message with this id in your organization.");
 }
+
+/** Throws that there is no such sticky mapping. */
+export function unknownMapping(): never {
+  throw failure(ErrorReason.NOT_FOUND, "The recipient has no sticky mapping on this messaging profile.");
+}
+
+/** Throws that there is no such opt-out. */
+export function unknownOptOut(): never {
+  throw failure(ErrorReason.NOT_FOUND, "The recipient has not opted out of this messaging profile.");
+}

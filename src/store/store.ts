@@ -1,6 +1,6 @@
 import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
-import type { Message } from "../domain/message.ts";
+import type { Message, MessageStatus } from "../domain/message.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { NumberTraffic, PhoneNumber } from "../domain/phone-number-record.ts";
 
@@ -68,6 +68,29 @@ export type Store = {
    */
   readonly accept: (reads: AcceptReads, decide: (facts: AcceptFacts) => AcceptWrites) => Promise<void>;
   readonly getMessage: (organizationId: string, id: string) => Promise<Message | undefined>;
+  /** Newest first. One call looks at no more than `LIST_SCAN` messages. */
+  readonly listMessages: (organizationId: string, query: MessageQuery) => Promise<Continued<Message>>;
+  /** What a send to this recipient would find. */
+  readonly readRecipient: (key: RecipientKey) => Promise<RecipientFacts>;
+  /** Messages that left from each number of a profile lately (see `HALF_LIFE`), by number; numbers without any are left out. */
+  readonly listTraffic: (
+    organizationId: string,
+    profileId: string,
+    now: number,
+  ) => Promise<ReadonlyMap<string, number>>;
+
+  /** By recipient. Mappings that are void or too old are left out. */
+  readonly listMappings: (key: MappingList, query: MappingQuery) => Promise<Continued<StickyMapping>>;
+  readonly putMapping: (mapping: StickyMapping) => Promise<void>;
+  /** Gives what it was; undefined when there is none. */
+  readonly removeMapping: (key: RecipientKey) => Promise<StickyMapping | undefined>;
+
+  /** Newest first. */
+  readonly listOptOuts: (organizationId: string, query: OptOutQuery) => Promise<Counted<OptOut>>;
+  /** Gives what is noted then: the one that was there already, if there was one. */
+  readonly addOptOut: (optOut: OptOut) => Promise<OptOut>;
+  /** Gives what it was; undefined when there is none. */
+  readonly removeOptOut: (key: RecipientKey) => Promise<OptOut | undefined>;
 
   /** Numbers that have messages queued, with the moment each may next be claimed; at most `most`. */
   readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
@@ -115,6 +138,51 @@ export type ApiKey = {
 /** A page of a counted list; `offset` and `limit` in rows. */
 export type PageQuery = { readonly offset: number; readonly limit: number };
 export type Counted<Row> = { readonly rows: Row[]; readonly total: number };
+
+/** A page of a list that can grow without bound; `next` is the cursor of the next page. */
+export type Continued<Row> = { readonly rows: Row[]; readonly next: string | undefined };
+
+/** How many messages a filtered list looks at in one call, so that a rare match does not hold up the sends. */
+export const LIST_SCAN = 5_000;
+
+export type MessageQuery = {
+  /** The cursor: an id; the list goes on with older ones. */
+  readonly after: string | undefined;
+  readonly limit: number;
+  readonly messagingProfileId?: string | undefined;
+  readonly to?: string | undefined;
+  readonly from?: string | undefined;
+  readonly status?: MessageStatus | undefined;
+};
+
+/** Whose mappings are listed, and which of them hold: the profile's generation, and the oldest last message. */
+export type MappingList = {
+  readonly organizationId: string;
+  readonly messagingProfileId: string;
+  readonly profileGeneration: number;
+  readonly since: number;
+};
+
+export type MappingQuery = {
+  /** The cursor: a recipient. */
+  readonly after: string | undefined;
+  readonly limit: number;
+  readonly phoneNumberId?: string | undefined;
+};
+
+export type OptOut = RecipientKey & {
+  /** The number of ours that was answered, or "". */
+  readonly phoneNumber: string;
+  readonly keyword: string;
+  readonly createdAt: number;
+};
+
+export type OptOutQuery = PageQuery & {
+  readonly messagingProfileId?: string | undefined;
+  readonly to?: string | undefined;
+  readonly createdSince?: number | undefined;
+  readonly createdUntil?: number | undefined;
+};
 
 export type ProfileQuery = PageQuery & {
   readonly nameEquals: string | undefined;

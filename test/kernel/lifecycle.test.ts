@@ -131,7 +131,11 @@ describe("Reports", () => {
   });
 
   it("that put a message off do so only while it is being sent", () => {
-    expect(apply(SENDING, deferred)).toEqual({ progress: { ...SENDING, status: "queued" }, health: undefined, reported: 0 });
+    expect(apply(SENDING, deferred)).toEqual({
+      progress: { ...SENDING, status: "queued" },
+      health: undefined,
+      reported: 0,
+    });
     for (const status of ["queued", "sent", "delivered", "delivery_failed", "cancelled", "expired"] as const) {
       expect(apply({ ...SENDING, status }, deferred).progress).toBeUndefined();
     }

@@ -17,8 +17,10 @@ function drain(queue: readonly number[], rate: number, delays: readonly number[]
     const claimed = queue.slice(sent.length, sent.length + mostReleased(rate) + 1);
     const released = release(claimed, due, now, rate);
     // A number that is due always sends: nothing starves. What a claim leaves is not due at once.
-    if (released.count === 0) throw new Error(`nothing of ${claimed.length} released at ${now - due} ms after it was due`);
-    if (released.count < claimed.length && released.dueAt <= now) throw new Error("due again at once, with messages left");
+    if (released.count === 0)
+      throw new Error(`nothing of ${claimed.length} released at ${now - due} ms after it was due`);
+    if (released.count < claimed.length && released.dueAt <= now)
+      throw new Error("due again at once, with messages left");
     for (const segments of claimed.slice(0, released.count)) sent.push({ at: now, segments });
     due = released.dueAt;
   }

@@ -25,7 +25,11 @@ export type ReferencePool = {
 
 /** What the rules allow as an answer: any of `senders`, which differ in nothing that counts. */
 export type Expected = {
-  readonly standings: { readonly poolSize: number; readonly eligible: number; readonly passedOver: Record<Cause, number> };
+  readonly standings: {
+    readonly poolSize: number;
+    readonly eligible: number;
+    readonly passedOver: Record<Cause, number>;
+  };
 } & (
   | {
       readonly kind: "pick";
@@ -39,6 +43,8 @@ export type Expected = {
 );
 
 const ROOM = 3 * HOUR;
+/** What may be lost in adding up fractions of milliseconds. */
+const ROUNDING = 0.01;
 
 export function createReference(settings: PoolSettings | undefined, now: number): ReferencePool {
   return { settings, now, sequence: 0, entries: new Map(), lag: { longCode: 0, tollFree: 0 } };
@@ -125,8 +131,11 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
   const refuse = (because: string): Expected => ({ kind: "refuse", because, standings });
   const pick = (among: readonly Entry[], rule: Rule, tier: Tier | undefined, standsIn: boolean): Expected => {
     const free = Math.min(...among.map(({ nextFree }) => nextFree));
-    const used = Math.min(...among.map((entry) => (entry.nextFree === free ? entry.lastUsed : Number.POSITIVE_INFINITY)));
-    const first = among.filter((entry) => entry.nextFree === free && entry.lastUsed === used);
+    const firstFree = among.filter(({ nextFree }) => nextFree - free < ROUNDING);
+    const used = Math.min(...firstFree.map(({ lastUsed }) => lastUsed));
+    // Whole milliseconds are exact; among fractions rounding may say which comes first.
+    const isExact = firstFree.every(({ nextFree }) => Number.isInteger(nextFree));
+    const first = isExact ? firstFree.filter(({ lastUsed }) => lastUsed === used) : firstFree;
     const senders = first.map(({ number }) => number.id);
     return { kind: "pick", senders, rule, tier, standsIn, waitTime: Math.max(0, free - pool.now), standings };
   };
@@ -196,7 +205,8 @@ export function isDelicate(pool: ReferencePool): boolean {
       if (missing > 0 && missing < 1) return true;
     }
     const { health } = entry.number;
-    if (judge(health, pool.now).standing !== judge(health, pool.now - 3).standing && health.asOf <= pool.now - 3) return true;
+    if (judge(health, pool.now).standing !== judge(health, pool.now - 3).standing && health.asOf <= pool.now - 3)
+      return true;
   }
   return false;
 }

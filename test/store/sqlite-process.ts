@@ -1,6 +1,5 @@
 import { Failure } from "../../src/domain/failure.ts";
 import { holdExclusively, openConnection } from "../../src/store/sqlite/open.ts";
-import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 
 // Another process on a SQLite file: `hold PATH`, `open PATH` or `probe PATH`. It says when it is ready, works at every line that
 // comes in, tells how that went, and stays until its input ends.
@@ -8,9 +7,11 @@ const [work, path = ""] = process.argv.slice(2);
 
 const tell = (what: object) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
-function prepare(): () => Promise<unknown> {
+async function prepare(): Promise<() => Promise<unknown>> {
   if (work === "hold") return async () => holdExclusively(path);
   if (work === "open") return async () => openConnection(path).close();
+  // Only here, as the others are started by the dozen.
+  const { openSqliteStore } = await import("../../src/store/sqlite/sqlite-store.ts");
   let isLost = false;
   const store = openSqliteStore(path, {
     onLost: () => {
@@ -23,7 +24,7 @@ function prepare(): () => Promise<unknown> {
     });
 }
 
-const perform = prepare();
+const perform = await prepare();
 process.stdin.on("data", async () => {
   const began = performance.now();
   const outcome = await perform().then(

@@ -13,6 +13,7 @@ import type {
   PoolRows,
   ProfileQuery,
 } from "../store.ts";
+import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
 import {
   healthFrom,
@@ -263,30 +264,6 @@ function keyFrom(row: Row): ApiKey {
     createdAt: row.created_at as number,
     revokedAt: optional(row.revoked_at),
   };
-}
-
-type Conditions = { readonly text: string; readonly values: unknown[] };
-
-/** The conditions whose value is given, as SQL. */
-function conditions(all: readonly (readonly [string, unknown])[]): Conditions {
-  const given = all.filter(([, value]) => value !== undefined);
-  return { text: given.map(([text]) => text).join(" AND "), values: given.map(([, value]) => value) };
-}
-
-/** A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters that are given. */
-function counted<Record>(
-  db: Connection,
-  source: string,
-  where: Conditions,
-  order: string,
-  page: { offset: number; limit: number },
-  read: (row: Row) => Record,
-): Counted<Record> {
-  const total = db.prepare(`SELECT count(*) FROM ${source} WHERE ${where.text}`).pluck().get(where.values) as number;
-  const rows = db
-    .prepare(`SELECT * FROM ${source} WHERE ${where.text} ORDER BY ${order} LIMIT ? OFFSET ?`)
-    .all(...where.values, page.limit, page.offset) as Row[];
-  return { rows: rows.map(read), total };
 }
 
 function marks(columns: readonly string[]): string {

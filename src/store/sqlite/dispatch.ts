@@ -1,5 +1,5 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { addOutcome, type HealthChange, type HealthCounts } from "../../domain/health.ts";
+import { addOutcome, HALF_LIFE, type HealthChange, type HealthCounts } from "../../domain/health.ts";
 import { apply, type Progress, type Report } from "../../domain/lifecycle.ts";
 import type { Message } from "../../domain/message.ts";
 import { mostReleased, release } from "../../domain/pace.ts";
@@ -46,7 +46,11 @@ export function prepareDispatch(db: Connection) {
   const markSending = db.prepare(
     "UPDATE messages SET status = 'sending', owner = ?, submits = submits + 1 WHERE organization_id = ? AND id = ?",
   );
-  const setDue = db.prepare("UPDATE phone_numbers SET due_at = ? WHERE id = ?");
+  const setDue = db.prepare(
+    `UPDATE phone_numbers SET due_at = @dueAt, sent_lately_as_of = @now,
+       sent_lately = sent_lately * pow(0.5, max(0, @now - sent_lately_as_of) / ${HALF_LIFE}.0) + @messages
+     WHERE id = @phoneNumberId`,
+  );
 
   const selectOwned = db.prepare("SELECT * FROM messages WHERE status = 'sending' AND owner = ?");
   const selectSending = db.prepare("SELECT * FROM messages WHERE status = 'sending'");
@@ -143,7 +147,7 @@ export function prepareDispatch(db: Connection) {
         );
         const messages = waiting.slice(0, released.count);
         for (const message of messages) markSending.run(owner, message.organizationId, message.id);
-        if (messages.length > 0) setDue.run(released.dueAt, phoneNumberId);
+        if (messages.length > 0) setDue.run({ phoneNumberId, dueAt: released.dueAt, now, messages: messages.length });
         const freeAt = messages.length > 0 ? released.dueAt : dueAt;
         // Behind late messages there may be more than were looked at.
         if (queue.length > messages.length) return { phoneNumberId, messages, expired, dueAt: freeAt, freeAt };

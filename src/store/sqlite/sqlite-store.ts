@@ -4,7 +4,9 @@ import type { ConfigurationChange, Store, StoreOptions } from "../store.ts";
 import { prepareAcceptance } from "./acceptance.ts";
 import { prepareConfiguration } from "./configuration.ts";
 import { prepareDispatch } from "./dispatch.ts";
+import { prepareMessages } from "./messages.ts";
 import { codeOf, openConnection } from "./open.ts";
+import { prepareRecipients } from "./recipients.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
@@ -13,7 +15,9 @@ const WATCH_INTERVAL = 500;
 export function openSqliteStore(path: string, options: StoreOptions): Store {
   const db = openConnection(path);
   const configuration = prepareConfiguration(db);
-  const acceptance = prepareAcceptance(db);
+  const messages = prepareMessages(db);
+  const recipients = prepareRecipients(db);
+  const acceptance = prepareAcceptance(db, messages, recipients);
   const dispatch = prepareDispatch(db);
   const selectProbe = db.prepare("UPDATE schema_compatibility SET minimum_program_version = minimum_program_version");
   const forgetKeys = db.prepare(
@@ -123,7 +127,18 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),
 
     accept: (reads, decide) => transact(() => acceptance.write(decide(acceptance.readFacts(reads)))),
-    getMessage: (organizationId, id) => run(() => acceptance.getMessage(organizationId, id)),
+    getMessage: (organizationId, id) => run(() => messages.get(organizationId, id)),
+    listMessages: (organizationId, query) => run(() => messages.list(organizationId, query)),
+    readRecipient: (key) => run(() => recipients.read(key, true)),
+    listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
+
+    listMappings: (list, query) => run(() => recipients.listMappings(list, query)),
+    putMapping: (mapping) => transact(() => recipients.putMapping(mapping)),
+    removeMapping: (key) => transact(() => recipients.removeMapping(key)),
+
+    listOptOuts: (organizationId, query) => run(() => recipients.listOptOuts(organizationId, query)),
+    addOptOut: (optOut) => transact(() => recipients.addOptOut(optOut)),
+    removeOptOut: (key) => transact(() => recipients.removeOptOut(key)),
 
     listQueues: (most) => run(() => dispatch.listQueues(most)),
     claim: (request) => transact(() => dispatch.claim(request)),

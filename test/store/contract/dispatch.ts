@@ -237,7 +237,11 @@ function claims(subject: Subject): void {
     const [late, timely] = await storeMessages(store, number, { validUntil: NOON }, { validUntil: NOON + 1 });
     const claim = await claimOne(store, number, NOON);
     expect(idsOf(claim.messages)).toEqual([timely?.id]);
+    const { messagingProfileId, phoneNumberId } = late ?? {};
+    const expired = { messageId: late?.id, messagingProfileId, phoneNumberId, health: undefined, reported: 1 };
+    expect(claim.expired).toEqual([expired]);
     expect(claim.freeAt).toBe(NOON + 980);
+    expect((await claimOne(store, number, NOON + SECOND)).expired).toEqual([]);
     expect(await store.getMessage(number.organizationId, late?.id ?? "")).toEqual({
       ...late,
       status: "expired",
@@ -250,16 +254,19 @@ function claims(subject: Subject): void {
   it("late messages, however many, do not keep a number from coming to those that are not", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 3 });
-    await storeMessages(store, number, ...Array.from({ length: 50 }, () => ({ validUntil: NOON })));
+    const late = await storeMessages(store, number, ...Array.from({ length: 50 }, () => ({ validUntil: NOON })));
     const timely = await storeMessage(store, number);
     const got: string[] = [];
+    const expired: (string | undefined)[] = [];
     for (let asked = 0; asked < 60 && got.length === 0; asked += 1) {
       const claim = await claimOne(store, number, NOON);
       got.push(...idsOf(claim.messages));
+      expired.push(...claim.expired.map(({ messageId }) => messageId));
       // Whoever is told that nothing is left does not come back.
       if (got.length === 0) expect(claim.dueAt).toBeLessThanOrEqual(NOON);
     }
     expect(got).toEqual([timely.id]);
+    expect(expired).toEqual(idsOf(late));
   });
 
   it("writes an event for what expires", async ({ skip }) => {

@@ -203,7 +203,7 @@ export async function claimOne(
 ): Promise<Omit<Claim, "phoneNumberId">> {
   const claims = await store.claim({ now, owner, phoneNumberIds: [number.id] });
   const claim = claims.find(({ phoneNumberId }) => phoneNumberId === number.id);
-  return claim ?? { messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+  return claim ?? { messages: [], expired: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
 }
 
 /** Reports about one message, by its own id, in one transaction. */

@@ -51,6 +51,8 @@ CREATE TABLE phone_numbers (
   due_at REAL NOT NULL DEFAULT 0, -- when a dispatcher may claim it again
   used_day INTEGER NOT NULL DEFAULT 0, -- days since 1970
   used_segments INTEGER NOT NULL DEFAULT 0, -- taken on used_day; kept only for numbers with a daily limit
+  sent_lately REAL NOT NULL DEFAULT 0, -- messages claimed, decaying as health does, as they were at sent_lately_as_of
+  sent_lately_as_of REAL NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   UNIQUE (organization_id, id),
@@ -156,6 +158,8 @@ CREATE TABLE opt_outs (
   created_at INTEGER NOT NULL,
   PRIMARY KEY (organization_id, messaging_profile_id, "to")
 ) STRICT, WITHOUT ROWID;
+-- An organization's opt-outs, newest first.
+CREATE INDEX opt_outs_by_time ON opt_outs (organization_id, created_at);
 
 CREATE TABLE idempotency_keys (
   organization_id TEXT NOT NULL,

@@ -1,0 +1,97 @@
+// Measures the kernel in this process: `node bench/kernel.ts SECONDS` prints a KernelResult as one JSON line.
+import { pathToFileURL } from "node:url";
+import { NO_EVIDENCE } from "../src/domain/health.ts";
+import { regionOf } from "../src/domain/phone-number.ts";
+import { advance } from "../src/domain/pool/advance.ts";
+import { charge } from "../src/domain/pool/charge.ts";
+import { decide, type Near } from "../src/domain/pool/decide.ts";
+import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../src/domain/pool/pool.ts";
+import { nearOf } from "../src/domain/send.ts";
+import { AREA_CODES } from "./requests.ts";
+
+/** Decisions a second on one core, charged, at so many numbers; `rules`: with skip_unhealthy and geomatch. */
+export type KernelResult = {
+  readonly plain: { readonly at100: number; readonly at100000: number };
+  readonly rules: { readonly at100: number; readonly at100000: number };
+};
+
+/** Noon of a day, UTC. */
+const START = Date.UTC(2026, 8, 15, 12);
+/** How busy the numbers are: at twice this every queue would grow. */
+const LOAD = 0.5;
+
+/** Measures four pools in turn, for so many seconds each. */
+export function measureKernel(seconds: number): KernelResult {
+  return {
+    plain: { at100: measure(100, false, seconds), at100000: measure(100_000, false, seconds) },
+    rules: { at100: measure(100, true, seconds), at100000: measure(100_000, true, seconds) },
+  };
+}
+
+function measure(size: number, hasRules: boolean, seconds: number): number {
+  const pool = poolOf(size, hasRules);
+  const nears = AREA_CODES.map((areaCode) => nearOf(`+1${areaCode}5550123`));
+  // A virtual clock, so that the load is the same on every machine: each number sends a segment a second.
+  const step = 1000 / (size * LOAD);
+  let moment = START;
+  let count = 0;
+  const some = (decisions: number) => {
+    for (let index = 0; index < decisions; index += 1) {
+      moment += step;
+      one(pool, moment, nears[count % nears.length]);
+      count += 1;
+    }
+  };
+  // Every number has been used, and the code is compiled.
+  some(size + 100_000);
+  count = 0;
+  const start = performance.now();
+  const end = start + seconds * 1000;
+  while (performance.now() < end) some(1000);
+  return (count / (performance.now() - start)) * 1000;
+}
+
+function one(pool: Pool, moment: number, near: Near | undefined): void {
+  advance(pool, moment);
+  const picked = decide(pool, { segments: 1, near });
+  if (picked.kind === "refuse") throw new Error(`The pool refused: ${picked.because}.`);
+  charge(pool, picked, 1);
+}
+
+/** Five long codes for each toll-free number, as the weights are; with rules, one number in 50 has failed a lot. */
+function poolOf(size: number, hasRules: boolean): Pool {
+  const settings: PoolSettings = {
+    longCodeWeight: 5,
+    tollFreeWeight: 1,
+    skipUnhealthy: hasRules,
+    stickySender: false,
+    geomatch: hasRules,
+  };
+  const numbers = Array.from({ length: size }, (_, index): PoolNumber => {
+    const isTollFree = index % 6 === 5;
+    const areaCode = isTollFree ? undefined : AREA_CODES[Math.floor(index / 6) % AREA_CODES.length];
+    const hasFailed = hasRules && index % 50 === 1;
+    return {
+      id: `number ${index}`,
+      phoneNumber: `+1${areaCode ?? "800"}${index}`,
+      lineType: isTollFree ? "toll_free" : "long_code",
+      areaCode,
+      region: areaCode === undefined ? undefined : regionOf(areaCode),
+      state: "active",
+      messagesPerSecond: 1,
+      dailyLimit: undefined,
+      generation: 0,
+      health: hasFailed ? { ...NO_EVIDENCE, failed: 30, asOf: START } : NO_EVIDENCE,
+      nextFree: 0,
+      lastUsed: index,
+      usedToday: 0,
+      day: 0,
+      unreported: 0,
+    };
+  });
+  return createPool(settings, numbers, START);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  console.log(JSON.stringify(measureKernel(Number(process.argv[2] ?? 1))));
+}

@@ -1,0 +1,134 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import Database from "better-sqlite3";
+import {
+  PoolSendService,
+  type SendMessageRequest,
+  SendMessageRequestSchema,
+} from "../gen/numberpool/v1/pool_send_service_pb.ts";
+import { createApiKey } from "../src/doors/api-key.ts";
+import { type Child, startChild } from "./child.ts";
+import { AREA_CODES, grpcItem, jsonItem, type Target } from "./requests.ts";
+
+/** The program under test, serving on a new database, with a profile of 100 numbers. */
+export type Program = Target & {
+  readonly pid: number;
+  readonly httpPort: number;
+  readonly grpcPort: number;
+  /** An answer to a send, as the JSON door gives it, and in base64 as the gRPC door does. */
+  readonly sampleJson: string;
+  readonly sampleGrpc: string;
+  /** Messages on disk. */
+  readonly countStored: () => number;
+  readonly stop: () => Promise<void>;
+};
+
+/**
+ * 84 long codes of all the area codes and 16 toll-free numbers, as 5 to 1 as weights are. Each sends a message a second: their
+ * queues hold more than a million, and the dispatcher has a hundredth of the senders' work.
+ */
+const NUMBERS = Array.from({ length: 100 }, (_, index) => {
+  const areaCode = index < 84 ? AREA_CODES[index % AREA_CODES.length] : "800";
+  return `+1${areaCode}555${2000 + index}`;
+});
+
+/** The rules of the profile, unless the benchmark is told others. */
+const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true };
+
+/**
+ * Starts `numberpool serve` with everything on that is on by default: authentication, checks, metrics, the log, and every commit
+ * synced to a disk. `nodeArgs` are for the runtime, `poolSettings` are laid over the profile's.
+ */
+export async function startProgram(nodeArgs: readonly string[], poolSettings: object): Promise<Program> {
+  const folder = mkdtempSync(join(tmpdir(), "numberpool-bench-"));
+  const { token } = createApiKey();
+  const database = join(folder, "numberpool.db");
+  let child: Child | undefined;
+  const stop = async () => {
+    await child?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    child = startChild(
+      process.execPath,
+      [...nodeArgs, join(import.meta.dirname, "../bin/numberpool.js"), "serve", "--no-sample"],
+      {
+        NUMBERPOOL_DATABASE: database,
+        NUMBERPOOL_HTTP_ADDRESS: "127.0.0.1:0",
+        NUMBERPOOL_GRPC_ADDRESS: "127.0.0.1:0",
+        NUMBERPOOL_METRICS_ADDRESS: "127.0.0.1:0",
+        NUMBERPOOL_API_KEY: token,
+        NUMBERPOOL_LOG_LEVEL: "info",
+      },
+    );
+    const { http, grpc } = JSON.parse(await child.line) as { http: string; grpc: string };
+    const call = async (verb: string, path: string, body?: unknown) => {
+      const answer = await fetch(`http://${http}${path}`, {
+        method: verb,
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(`${verb} ${path}: ${answer.status} ${text}`);
+      return text;
+    };
+    const profile = {
+      name: "Benchmark",
+      whitelisted_destinations: ["US"],
+      number_pool_settings: { ...POOL_SETTINGS, ...poolSettings },
+    };
+    const profileId: string = JSON.parse(await call("POST", "/v2/messaging_profiles", profile)).data.id;
+    for (const number of NUMBERS) {
+      const record = { phone_number: number, messaging_profile_id: profileId, messages_per_second: 1 };
+      await call("POST", "/v2/phone_numbers", record);
+    }
+    const target = { token, profileId };
+    const sampleJson = await call("POST", "/v2/messages/number_pool", jsonItem(target, 0));
+    return {
+      pid: child.pid,
+      ...target,
+      httpPort: portOf(http),
+      grpcPort: portOf(grpc),
+      sampleJson,
+      sampleGrpc: await sampleOf(grpc, token, create(SendMessageRequestSchema, grpcItem(target, 0))),
+      countStored: () => {
+        const db = new Database(database, { readonly: true });
+        const count = db.prepare("SELECT count(*) FROM messages").pluck().get() as number;
+        db.close();
+        return count;
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The bytes that the gRPC door answers a send with, in base64. */
+function sampleOf(address: string, token: string, request: SendMessageRequest): Promise<string> {
+  const client = new Client(address, credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set("authorization", `Bearer ${token}`);
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      `/${PoolSendService.typeName}/SendMessage`,
+      (message: SendMessageRequest) => Buffer.from(toBinary(SendMessageRequestSchema, message)),
+      (bytes: Buffer) => bytes.toString("base64"),
+      request,
+      metadata,
+      (error, answer) => {
+        client.close();
+        if (error === null && answer !== undefined) resolve(answer);
+        else reject(error);
+      },
+    );
+  });
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(":") + 1));
+}

@@ -1,0 +1,80 @@
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { MessageStatus } from "../../gen/numberpool/v1/message_pb.ts";
+import { type PoolSendService, SenderPreviewSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { failure } from "../domain/failure.ts";
+import { advance } from "../domain/pool/advance.ts";
+import { decide } from "../domain/pool/decide.ts";
+import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
+import { stickyOf } from "../domain/sticky.ts";
+import { callOf } from "./call.ts";
+import { decisionMessage, messageMessage, sendError, senderMessage, statusFrom } from "./message-form.ts";
+import { cursorMeta, rowsAfter } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownMessage, unknownProfile } from "./unknown.ts";
+
+type Queries = Pick<ServiceImpl<typeof PoolSendService>, "getMessage" | "listMessages" | "previewSender">;
+
+/** The methods of PoolSendService that change nothing. */
+export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceParts): Queries {
+  return {
+    getMessage: async (request, context) => {
+      const message = await store.getMessage(callOf(context).organizationId, request.id);
+      return { data: messageMessage(message ?? unknownMessage()) };
+    },
+
+    listMessages: async ({ filter, page }, context) => {
+      const status = filter?.status ?? MessageStatus.UNSPECIFIED;
+      const known = statusFrom(status);
+      if (status !== MessageStatus.UNSPECIFIED && known === undefined) {
+        return { data: [], meta: cursorMeta(undefined) };
+      }
+      const { rows, next } = await store.listMessages(callOf(context).organizationId, {
+        ...rowsAfter(page),
+        messagingProfileId: filter?.messagingProfileId,
+        // A plus in a query string that nobody escaped arrives as a space.
+        to: filter?.to?.replace(/^ /, "+"),
+        from: filter?.from?.replace(/^ /, "+"),
+        status: known,
+      });
+      return { data: rows.map(messageMessage), meta: cursorMeta(next) };
+    },
+
+    previewSender: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const profileId = request.messagingProfileId;
+      if (profileId === undefined || profileId === "") {
+        throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
+      }
+      const live = (await pools.load(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
+      const { profile, pool } = live;
+      const content = { to: request.to, text: request.text ?? "preview", encoding: request.encoding, type: 0 as const };
+      const send = checkSend(profile, content);
+      if ("reason" in send) return { data: create(SenderPreviewSchema, { error: sendError(send) }) };
+      const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
+      if (facts.optedOut) return { data: create(SenderPreviewSchema, { error: sendError(OPTED_OUT) }) };
+      const now = clock();
+      advance(pool, now);
+      const picked = decide(pool, {
+        segments: send.segments.parts,
+        sticky: stickyOf(facts.mapping, profile, now - stickyLifetime),
+        near: profile.poolSettings?.geomatch ? nearOf(send.to) : undefined,
+        except: live.idByPhoneNumber.get(send.to),
+      });
+      if (picked.kind === "refuse") {
+        const decision = decisionMessage({ ...picked, rule: undefined, tier: undefined, standsIn: false });
+        return { data: create(SenderPreviewSchema, { decision, error: sendError(poolRefusal(picked)) }) };
+      }
+      const number = live.numbers.get(pool.slots[picked.slot]?.number.id ?? "");
+      if (number === undefined) throw new Error("The pool picked a number that its profile does not have.");
+      return {
+        data: create(SenderPreviewSchema, {
+          from: senderMessage(number.phoneNumber, number),
+          decision: decisionMessage(picked),
+          waitSeconds: Math.round(picked.waitTime) / 1000,
+        }),
+      };
+    },
+  };
+}

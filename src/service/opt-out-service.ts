@@ -1,0 +1,69 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { type OptOut as OptOutMessage, OptOutSchema } from "../../gen/numberpool/v1/opt_out_pb.ts";
+import type { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
+import { failure } from "../domain/failure.ts";
+import { checkE164 } from "../domain/phone-number-record.ts";
+import type { OptOut } from "../store/store.ts";
+import { callOf } from "./call.ts";
+import { pageMeta, rowsOf } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownOptOut, unknownProfile } from "./unknown.ts";
+
+/** The methods of OptOutService. */
+export function optOutService({ store, clock }: ServiceParts): Partial<ServiceImpl<typeof OptOutService>> {
+  return {
+    listOptOuts: async ({ filter, createdAt, page }, context) => {
+      const rows = rowsOf(page);
+      const list = await store.listOptOuts(callOf(context).organizationId, {
+        ...rows,
+        messagingProfileId: filter?.messagingProfileId,
+        // A plus in a query string that nobody escaped arrives as a space.
+        to: filter?.from?.replace(/^ /, "+"),
+        createdSince: createdAt?.gte && timestampMs(createdAt.gte),
+        createdUntil: createdAt?.lte && timestampMs(createdAt.lte),
+      });
+      return { data: list.rows.map(optOutMessage), meta: pageMeta(rows, list.total) };
+    },
+
+    addOptOut: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const profileId = request.messagingProfileId;
+      if (profileId === undefined || profileId === "") {
+        throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
+      }
+      const to = checkE164(request.from, "from");
+      const profile = (await store.getProfile(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
+      const optOut = {
+        organizationId,
+        messagingProfileId: profile.id,
+        to,
+        phoneNumber: "",
+        keyword: "",
+        createdAt: clock(),
+      };
+      return { data: optOutMessage(await store.addOptOut(optOut)) };
+    },
+
+    removeOptOut: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const { messagingProfileId, from: to } = request;
+      const removed = await store.removeOptOut({ organizationId, messagingProfileId, to });
+      return { data: optOutMessage(removed ?? unknownOptOut()) };
+    },
+  };
+}
+
+/** The documentation names the two numbers as the STOP message had them: `from` the recipient, `to` our number. */
+function optOutMessage(optOut: OptOut): OptOutMessage {
+  return create(OptOutSchema, {
+    recordType: "messaging_optout",
+    messagingProfileId: optOut.messagingProfileId,
+    from: optOut.to,
+    to: optOut.phoneNumber,
+    keyword: optOut.keyword,
+    createdAt: timestampFromMs(optOut.createdAt),
+  });
+}

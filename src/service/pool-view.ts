@@ -1,0 +1,69 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { PassedOverSchema } from "../../gen/numberpool/v1/decision_pb.ts";
+import { type PoolNumber, PoolNumberSchema, type ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { advance } from "../domain/pool/advance.ts";
+import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
+import type { NumberFound } from "../store/store.ts";
+import { callOf } from "./call.ts";
+import { numberMessage } from "./number-form.ts";
+import { pageMeta, rowsOf } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownProfile } from "./unknown.ts";
+
+/** The method of ProfileService that shows a pool as the next pick would see it. */
+export function poolView({
+  store,
+  pools,
+  clock,
+}: ServiceParts): Pick<ServiceImpl<typeof ProfileService>, "getNumberPool"> {
+  return {
+    getNumberPool: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const page = rowsOf(request.page);
+      const live = (await pools.load(organizationId, request.id)) ?? unknownProfile();
+      const now = clock();
+      const traffic = await store.listTraffic(organizationId, request.id, now);
+      const total = [...traffic.values()].reduce((sum, messages) => sum + messages, 0);
+      const numbers = await store.listNumbers(organizationId, { ...page, messagingProfileId: request.id });
+      advance(live.pool, now);
+      const data = numbers.rows.map((found) => {
+        const share = total === 0 ? 0 : (traffic.get(found.number.id) ?? 0) / total;
+        return poolNumberMessage(live.pool, found, share, now);
+      });
+      return { data, meta: pageMeta(page, numbers.total) };
+    },
+  };
+}
+
+function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number, now: number): PoolNumber {
+  const slot = pool.byId.get(found.number.id);
+  const known = slot === undefined ? undefined : pool.slots[slot];
+  const out = create(PoolNumberSchema, { number: numberMessage(found, now), trafficShare });
+  // Registered a moment ago: the next look shows it.
+  if (slot === undefined || known === undefined) return out;
+  const wait = waitOf(pool, slot);
+  out.eligible = pool.settings !== undefined && known.cause === undefined;
+  out.notEligibleBecause = known.cause === undefined ? "" : CAUSE_NAMES[known.cause];
+  if (pool.settings === undefined) out.notEligibleBecause = "pool_off";
+  out.queuedSegments = Math.round(wait / known.segmentTime);
+  out.waitSeconds = Math.round(wait) / 1000;
+  out.weightShare = out.eligible ? weightShare(pool, known.type) : 0;
+  out.nextFreeAt = timestampFromMs(Math.max(now, Math.round(pool.nextFree[slot] as number)));
+  return out;
+}
+
+/** The share of one eligible number: its type's share among the types that have any, spread evenly. */
+function weightShare(pool: Pool, type: 0 | 1): number {
+  const weights = pool.wheel.weights;
+  const offered = ([0, 1] as const).map((each) => (pool.candidates[each].items.length > 0 ? weights[each] : 0));
+  const sum = (offered[0] as number) + (offered[1] as number);
+  return (offered[type] as number) / sum / pool.candidates[type].items.length;
+}
+
+/** Causes by the names that the contract's PassedOver has for them. */
+const CAUSE_NAMES = Object.fromEntries(PassedOverSchema.fields.map((field) => [field.localName, field.name])) as Record<
+  Cause,
+  string
+>;

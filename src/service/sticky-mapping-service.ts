@@ -1,0 +1,96 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import {
+  type StickyMapping as StickyMappingMessage,
+  StickyMappingSchema,
+} from "../../gen/numberpool/v1/sticky_mapping_pb.ts";
+import type { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
+import { failure } from "../domain/failure.ts";
+import { checkE164 } from "../domain/phone-number-record.ts";
+import type { StickyMapping } from "../store/store.ts";
+import { callOf } from "./call.ts";
+import { cursorMeta, rowsAfter } from "./page.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownMapping, unknownProfile } from "./unknown.ts";
+
+/** The methods of StickyMappingService. */
+export function stickyMappingService({
+  store,
+  clock,
+  stickyLifetime,
+}: ServiceParts): Partial<ServiceImpl<typeof StickyMappingService>> {
+  const profileOf = async (organizationId: string, id: string) =>
+    (await store.getProfile(organizationId, id)) ?? unknownProfile();
+
+  const message = (mapping: StickyMapping, phoneNumber: string): StickyMappingMessage =>
+    create(StickyMappingSchema, {
+      recordType: "sticky_mapping",
+      messagingProfileId: mapping.messagingProfileId,
+      to: mapping.to,
+      phoneNumber,
+      phoneNumberId: mapping.phoneNumberId,
+      lastMessageAt: timestampFromMs(mapping.lastMessageAt),
+      expiresAt: timestampFromMs(mapping.lastMessageAt + stickyLifetime),
+    });
+
+  const withNumber = async (mapping: StickyMapping): Promise<StickyMappingMessage> => {
+    const found = await store.getNumber(mapping.organizationId, mapping.phoneNumberId);
+    return message(mapping, found?.number.phoneNumber ?? "");
+  };
+
+  return {
+    listStickyMappings: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const page = rowsAfter(request.page);
+      const profile = await profileOf(organizationId, request.messagingProfileId);
+      const wanted = request.phoneNumber?.replace(/^ /, "+");
+      const number = wanted === undefined ? undefined : await store.getNumber(organizationId, wanted);
+      if (wanted !== undefined && number === undefined) return { data: [], meta: cursorMeta(undefined) };
+      const list = {
+        organizationId,
+        messagingProfileId: profile.id,
+        profileGeneration: profile.stickyGeneration,
+        since: clock() - stickyLifetime,
+      };
+      const { rows, next } = await store.listMappings(list, { ...page, phoneNumberId: number?.number.id });
+      return { data: await Promise.all(rows.map(withNumber)), meta: cursorMeta(next) };
+    },
+
+    setStickyMapping: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const profile = await profileOf(organizationId, request.messagingProfileId);
+      const to = checkE164(request.to, "to");
+      if (request.phoneNumber === undefined || request.phoneNumber === "") {
+        throw failure(ErrorReason.MISSING_PARAMETER, "phone_number is required.", "/phone_number");
+      }
+      const number = (await store.getNumber(organizationId, request.phoneNumber))?.number;
+      if (number === undefined || number.messagingProfileId !== profile.id) {
+        throw failure(
+          ErrorReason.INVALID_FROM,
+          "phone_number is not a number of this messaging profile; assign it to the profile first.",
+          "/phone_number",
+        );
+      }
+      const mapping: StickyMapping = {
+        organizationId,
+        messagingProfileId: profile.id,
+        to,
+        phoneNumberId: number.id,
+        profileGeneration: profile.stickyGeneration,
+        numberGeneration: number.generation,
+        lastMessageAt: clock(),
+      };
+      await store.putMapping(mapping);
+      return { data: message(mapping, number.phoneNumber) };
+    },
+
+    clearStickyMapping: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const profile = await profileOf(organizationId, request.messagingProfileId);
+      const removed = await store.removeMapping({ organizationId, messagingProfileId: profile.id, to: request.to });
+      return { data: await withNumber(removed ?? unknownMapping()) };
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import type { Counted } from "../store.ts";
+import type { Connection } from "./open.ts";
+import type { Row } from "./rows.ts";
+
+/** Conditions of a WHERE, and their values. */
+export type Conditions = { readonly text: string; readonly values: unknown[] };
+
+/** The conditions whose value is given. */
+export function conditions(all: readonly (readonly [string, unknown])[]): Conditions {
+  const given = all.filter(([, value]) => value !== undefined);
+  return { text: given.map(([text]) => text).join(" AND "), values: given.map(([, value]) => value) };
+}
+
+/** A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters that are given. */
+export function counted<Record>(
+  db: Connection,
+  source: string,
+  where: Conditions,
+  order: string,
+  page: { offset: number; limit: number },
+  read: (row: Row) => Record,
+): Counted<Record> {
+  const total = db.prepare(`SELECT count(*) FROM ${source} WHERE ${where.text}`).pluck().get(where.values) as number;
+  const rows = db
+    .prepare(`SELECT * FROM ${source} WHERE ${where.text} ORDER BY ${order} LIMIT ? OFFSET ?`)
+    .all(...where.values, page.limit, page.offset) as Row[];
+  return { rows: rows.map(read), total };
+}

@@ -1,0 +1,123 @@
+import type {
+  Continued,
+  Counted,
+  MappingList,
+  MappingQuery,
+  OptOut,
+  OptOutQuery,
+  RecipientFacts,
+  RecipientKey,
+  StickyMapping,
+} from "../store.ts";
+import { conditions, counted } from "./lists.ts";
+import type { Connection } from "./open.ts";
+import type { Row } from "./rows.ts";
+
+/** The statements about recipients: sticky mappings and opt-outs. Each function runs inside a transaction of the caller. */
+export function prepareRecipients(db: Connection) {
+  const selectMapping = db.prepare(
+    'SELECT * FROM sticky_mappings WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ?',
+  );
+  const putMapping = db.prepare(
+    `INSERT INTO sticky_mappings (organization_id, messaging_profile_id, "to", phone_number_id, profile_generation,
+       number_generation, last_message_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET phone_number_id = excluded.phone_number_id, profile_generation = excluded.profile_generation,
+       number_generation = excluded.number_generation, last_message_at = excluded.last_message_at`,
+  );
+  const deleteMapping = db.prepare(
+    'DELETE FROM sticky_mappings WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ? RETURNING *',
+  );
+  const selectOptOut = db.prepare(
+    'SELECT * FROM opt_outs WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ?',
+  );
+  const insertOptOut = db.prepare(
+    `INSERT INTO opt_outs (organization_id, messaging_profile_id, "to", phone_number, keyword, created_at)
+     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  );
+  const deleteOptOut = db.prepare(
+    'DELETE FROM opt_outs WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ? RETURNING *',
+  );
+
+  return {
+    /** With `sticky` the mapping too. */
+    read: ({ organizationId, messagingProfileId, to }: RecipientKey, sticky: boolean): RecipientFacts => {
+      const row = sticky ? (selectMapping.get(organizationId, messagingProfileId, to) as Row | undefined) : undefined;
+      return {
+        optedOut: selectOptOut.get(organizationId, messagingProfileId, to) !== undefined,
+        mapping: row === undefined ? undefined : mappingFrom(row),
+      };
+    },
+
+    putMapping: (m: StickyMapping) => {
+      const { organizationId, messagingProfileId, to, phoneNumberId, profileGeneration, numberGeneration } = m;
+      const key = [organizationId, messagingProfileId, to];
+      putMapping.run(...key, phoneNumberId, profileGeneration, numberGeneration, m.lastMessageAt);
+    },
+    removeMapping: ({ organizationId, messagingProfileId, to }: RecipientKey): StickyMapping | undefined => {
+      const row = deleteMapping.get(organizationId, messagingProfileId, to) as Row | undefined;
+      return row === undefined ? undefined : mappingFrom(row);
+    },
+    listMappings: (list: MappingList, query: MappingQuery): Continued<StickyMapping> => {
+      const where = conditions([
+        ["m.organization_id = ?", list.organizationId],
+        ["m.messaging_profile_id = ?", list.messagingProfileId],
+        ['m."to" > ?', query.after ?? ""],
+        ["m.profile_generation = ?", list.profileGeneration],
+        ["m.last_message_at > ?", list.since],
+        ["m.phone_number_id = ?", query.phoneNumberId],
+      ]);
+      const rows = db
+        .prepare(
+          `SELECT m.* FROM sticky_mappings m JOIN phone_numbers n ON n.id = m.phone_number_id
+             AND n.generation = m.number_generation AND n.messaging_profile_id = m.messaging_profile_id
+           WHERE ${where.text} ORDER BY m."to" LIMIT ?`,
+        )
+        .all(...where.values, query.limit + 1) as Row[];
+      const page = rows.slice(0, query.limit).map(mappingFrom);
+      return { rows: page, next: rows.length > query.limit ? page.at(-1)?.to : undefined };
+    },
+
+    listOptOuts: (organizationId: string, query: OptOutQuery): Counted<OptOut> => {
+      const where = conditions([
+        ["organization_id = ?", organizationId],
+        ["messaging_profile_id = ?", query.messagingProfileId],
+        ['"to" = ?', query.to],
+        ["created_at >= ?", query.createdSince],
+        ["created_at <= ?", query.createdUntil],
+      ]);
+      return counted(db, "opt_outs", where, 'created_at DESC, "to"', query, optOutFrom);
+    },
+    addOptOut: (optOut: OptOut): OptOut => {
+      const { organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt } = optOut;
+      insertOptOut.run(organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt);
+      return optOutFrom(selectOptOut.get(organizationId, messagingProfileId, to) as Row);
+    },
+    removeOptOut: ({ organizationId, messagingProfileId, to }: RecipientKey): OptOut | undefined => {
+      const row = deleteOptOut.get(organizationId, messagingProfileId, to) as Row | undefined;
+      return row === undefined ? undefined : optOutFrom(row);
+    },
+  };
+}
+
+function mappingFrom(row: Row): StickyMapping {
+  return {
+    organizationId: row.organization_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    to: row.to as string,
+    phoneNumberId: row.phone_number_id as string,
+    profileGeneration: row.profile_generation as number,
+    numberGeneration: row.number_generation as number,
+    lastMessageAt: row.last_message_at as number,
+  };
+}
+
+function optOutFrom(row: Row): OptOut {
+  return {
+    organizationId: row.organization_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    to: row.to as string,
+    phoneNumber: row.phone_number as string,
+    keyword: row.keyword as string,
+    createdAt: row.created_at as number,
+  };
+}

@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import type { JsonAnswer, TestServer } from "../server.ts";
+
+export const ROOT = join(import.meta.dirname, "../..");
+export const PROGRAM = join(ROOT, "bin/numberpool.js");
+
+/** What the program says when it is ready. */
+export type ReadyLine = {
+  readonly ready: true;
+  readonly http: string;
+  readonly grpc: string;
+  readonly metrics: string;
+  readonly database: string;
+};
+
+export type Exit = { readonly code: number | null; readonly signal: string | null; readonly milliseconds: number };
+
+/** A run of the program, with everything that it printed. */
+export type Run = {
+  readonly process: ChildProcess;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  readonly exited: Promise<Exit>;
+  /** Rejects with what it printed when it ends before it is ready. */
+  readonly ready: Promise<ReadyLine>;
+};
+
+/** Addresses of loopback that nobody else has. */
+export const FREE_PORTS = {
+  NUMBERPOOL_HTTP_ADDRESS: "127.0.0.1:0",
+  NUMBERPOOL_GRPC_ADDRESS: "127.0.0.1:0",
+  NUMBERPOOL_METRICS_ADDRESS: "127.0.0.1:0",
+};
+
+/** Runs the program with exactly these arguments and settings; `node` and `file` take another runtime or another executable. */
+export function run(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  other: { readonly node?: string; readonly file?: string; readonly cwd?: string } = {},
+): Run {
+  const since = Date.now();
+  const child = spawn(other.node ?? process.execPath, [other.file ?? PROGRAM, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    cwd: other.cwd,
+    env: { PATH: process.env.PATH, ...env },
+  });
+  let stdout = "";
+  let stderr = "";
+  const exited = new Promise<Exit>((resolve) => {
+    child.on("close", (code, signal) => resolve({ code, signal, milliseconds: Date.now() - since }));
+  });
+  const ready = new Promise<ReadyLine>((resolve, reject) => {
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+      if (stdout.includes("\n")) resolve(JSON.parse(stdout.slice(0, stdout.indexOf("\n"))));
+    });
+    exited.then(({ code }) => reject(new Error(`the program ended with ${code}: ${stderr}`)));
+  });
+  ready.catch(() => {});
+  child.stderr.on("data", (chunk) => {
+    stderr += chunk;
+  });
+  return { process: child, stdout: () => stdout, stderr: () => stderr, exited, ready };
+}
+
+/** A profile with its pool on, and numbers assigned to it; gives the profile's id. */
+export async function makePool(
+  server: TestServer,
+  numbers: readonly { readonly phone_number: string; readonly messages_per_second?: number }[],
+): Promise<string> {
+  const { body } = await server.json("POST", "/v2/messaging_profiles", {
+    name: "Test",
+    whitelisted_destinations: ["US"],
+    number_pool_settings: { long_code_weight: 1, toll_free_weight: 1, skip_unhealthy: false, sticky_sender: false },
+  });
+  const id: string = body.data.id;
+  for (const number of numbers) {
+    const made = await server.json("POST", "/v2/phone_numbers", { ...number, messaging_profile_id: id });
+    if (made.status !== 200) throw new Error(`${number.phone_number} was refused: ${JSON.stringify(made.body)}`);
+  }
+  return id;
+}
+
+/** So many numbers of one area code at a rate. */
+export function numbersAt(messagesPerSecond: number, count: number) {
+  return Array.from({ length: count }, (_, index) => ({
+    phone_number: `+1212555${String(5000 + index)}`,
+    messages_per_second: messagesPerSecond,
+  }));
+}
+
+export function sendTo(
+  server: TestServer,
+  messagingProfileId: string,
+  to: string,
+  text = "Hello",
+  headers: Record<string, string> = {},
+): Promise<JsonAnswer> {
+  const body = { messaging_profile_id: messagingProfileId, to, text };
+  return server.json("POST", "/v2/messages/number_pool", body, headers);
+}
+
+export async function statusOf(server: TestServer, id: string): Promise<string> {
+  const { body } = await server.json("GET", `/v2/messages/${id}`);
+  return body.data.to[0].status;
+}
+
+/** All rows of a query over a database file, read without changing it. */
+export function rowsOf<Row>(database: string, sql: string, ...values: readonly unknown[]): Row[] {
+  const db = new Database(database, { readonly: true, fileMustExist: true });
+  try {
+    return db.prepare(sql).all(...values) as Row[];
+  } finally {
+    db.close();
+  }
+}
+
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,121 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
+import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+
+/** A refused call, with what google.rpc.Status says beside its code. */
+export class GrpcRefusal extends Error {
+  readonly code: number;
+  readonly details: string;
+  /** ErrorInfo; undefined when the status has none. */
+  readonly info:
+    | { readonly reason: string; readonly domain: string; readonly metadata: Record<string, string> }
+    | undefined;
+  /** The fields that BadRequest names. */
+  readonly fields: readonly string[];
+  /** RetryInfo, milliseconds. */
+  readonly retryAfter: number | undefined;
+
+  constructor(error: ServiceError) {
+    super(error.message);
+    this.name = "GrpcRefusal";
+    this.code = error.code;
+    this.details = error.details;
+    const bytes = error.metadata.get("grpc-status-details-bin")[0];
+    const details = Buffer.isBuffer(bytes) ? fromBinary(StatusSchema, bytes).details : [];
+    const find = <Desc extends DescMessage>(desc: Desc): MessageShape<Desc> | undefined =>
+      details.map((any) => anyUnpack(any, desc)).find((detail) => detail !== undefined);
+    this.info = find(ErrorInfoSchema);
+    this.fields = find(BadRequestSchema)?.fieldViolations.map(({ field }) => field) ?? [];
+    const delay = find(RetryInfoSchema)?.retryDelay;
+    this.retryAfter = delay === undefined ? undefined : durationMs(delay);
+  }
+}
+
+/** An answered call. */
+export type GrpcAnswer<Answer> = { readonly message: Answer; readonly headers: Metadata };
+
+/** A client of every method of the contract, by its descriptor. Calls reject with a GrpcRefusal. */
+export type GrpcClient = {
+  readonly call: <In extends DescMessage, Out extends DescMessage>(
+    method: DescMethodUnary<In, Out>,
+    request: MessageInitShape<In>,
+    metadata?: Readonly<Record<string, string>>,
+  ) => Promise<GrpcAnswer<MessageShape<Out>>>;
+  /** Calls a path with any bytes and gives what comes back, with no more metadata than is given. */
+  readonly callBytes: (
+    path: string,
+    bytes: Uint8Array,
+    metadata?: Readonly<Record<string, string>>,
+  ) => Promise<GrpcAnswer<Uint8Array>>;
+  /** Calls a streaming path with one message and rejects with how it ended; resolves with the messages if it ended well. */
+  readonly stream: (path: string, bytes: Uint8Array, isFromServerOnly: boolean) => Promise<Uint8Array[]>;
+  readonly close: () => void;
+};
+
+/** A client that shows the key on every call. */
+export function createGrpcClient(address: string, apiKey: string): GrpcClient {
+  const client = new Client(address, credentials.createInsecure(), {
+    "grpc.max_receive_message_length": -1,
+    "grpc.max_send_message_length": -1,
+  });
+  const authorization = { authorization: `Bearer ${apiKey}` };
+  const asIs = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const asBuffer = (bytes: Buffer) => bytes;
+  const sent = (entries: Readonly<Record<string, string>>) => {
+    const metadata = new Metadata();
+    for (const [name, value] of Object.entries(entries)) metadata.set(name, value);
+    return metadata;
+  };
+  const deadline = () => ({ deadline: Date.now() + 20_000 });
+
+  const callBytes: GrpcClient["callBytes"] = (path, bytes, metadata = {}) =>
+    new Promise((resolve, reject) => {
+      let headers = new Metadata();
+      const call = client.makeUnaryRequest(path, asIs, asIs, bytes, sent(metadata), deadline(), (error, message) => {
+        if (error !== null) reject(new GrpcRefusal(error));
+        else resolve({ message: message as Uint8Array, headers });
+      });
+      call.on("metadata", (received: Metadata) => {
+        headers = received;
+      });
+    });
+
+  return {
+    call: async (method, request, metadata = {}) => {
+      const bytes = toBinary(method.input, create(method.input, request));
+      const path = `/${method.parent.typeName}/${method.name}`;
+      const answer = await callBytes(path, bytes, { ...authorization, ...metadata });
+      return { message: fromBinary(method.output, answer.message), headers: answer.headers };
+    },
+    callBytes,
+    stream: (path, bytes, isFromServerOnly) =>
+      new Promise((resolve, reject) => {
+        const messages: Uint8Array[] = [];
+        const metadata = sent(authorization);
+        const listen = (call: ClientReadableStream<Buffer>) => {
+          call.on("data", (message: Uint8Array) => messages.push(message));
+          call.on("error", (error: Error) => reject(new GrpcRefusal(error as ServiceError)));
+          call.on("end", () => resolve(messages));
+        };
+        if (isFromServerOnly) {
+          listen(client.makeServerStreamRequest(path, asIs, asBuffer, bytes, metadata, deadline()));
+          return;
+        }
+        const call = client.makeBidiStreamRequest(path, asIs, asBuffer, metadata, deadline());
+        listen(call);
+        call.write(bytes);
+        call.end();
+      }),
+    close: () => client.close(),
+  };
+}
