@@ -26,6 +26,15 @@ export type Config = {
 /** A configured carrier; `type` says which kind. */
 export type CarrierConfig = { readonly type: "sandbox" } & SandboxOptions;
 
+/** A setting that is in effect, as people read it. */
+export type SettingInEffect = {
+  readonly name: string;
+  /** As the file would hold it, defaults filled in and secrets masked; null: none. */
+  readonly value: unknown;
+  /** Where it came from: a flag, a variable, the path of the file, or "the default". */
+  readonly source: string;
+};
+
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 const address = z
@@ -117,6 +126,9 @@ const schema = z.strictObject({
   carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is no carrier name"), sandbox),
 });
 
+/** Carriers as the file holds them, with the defaults filled in. */
+const givenCarriers = z.record(z.string(), sandbox.in);
+
 /**
  * The configuration from flags, then the environment, then the YAML file that `config` names, then defaults; or every complaint at
  * once, each naming where the value came from. Unknown names are complaints too. Values never show in complaints.
@@ -124,7 +136,7 @@ const schema = z.strictObject({
 export function readConfig(
   flags: Readonly<Record<string, string | boolean>>,
   environment: Readonly<Record<string, string | undefined>>,
-): { readonly config: Config } | { readonly complaints: readonly string[] } {
+): { readonly config: Config; readonly settings: SettingInEffect[] } | { readonly complaints: readonly string[] } {
   const complaints: string[] = [];
   const names = new Set(SETTINGS.map(({ name }) => name));
   const values: Record<string, unknown> = {};
@@ -182,8 +194,27 @@ export function readConfig(
     submitTimeoutSeconds: c.submit_timeout_seconds,
     carriers: new Map(Object.entries(c.carriers)),
   };
-  return { config: Object.freeze(config) };
+  const inEffect = (name: string): SettingInEffect => {
+    const value = name === "carriers" ? givenCarriers.parse(values.carriers) : c[name as keyof typeof c];
+    // An address was taken apart.
+    const told = name.endsWith("_address") ? values[name] : (value ?? null);
+    return { name, value: masked(name, told), source: sources.get(name) ?? "the default" };
+  };
+  return { config: Object.freeze(config), settings: [...names, "carriers"].map(inEffect) };
 }
+
+/** A value without what is secret in it: whole by its name or the names inside it, and the password of a URL. */
+function masked(name: string, value: unknown): unknown {
+  if (value === null) return null;
+  if (SECRET.test(name)) return MASK;
+  if (typeof value === "string") return value.replace(/^(\w+:\/\/[^:/@]*:)[^/]+@/, `$1${MASK}@`);
+  if (typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([inner, each]) => [inner, masked(inner, each)]));
+}
+
+/** What the names of secrets end in. */
+const SECRET = /(^|_)(key|password|secret|token)$/;
+const MASK = "********";
 
 function readFile(path: string | boolean | undefined, complaints: string[]): Record<string, unknown> {
   if (path === undefined) return {};

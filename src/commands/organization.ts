@@ -4,15 +4,37 @@ import { apiKeyId, createApiKey, hashOfToken } from "../doors/api-key.ts";
 import type { ApiKey, Organization, Store } from "../store/store.ts";
 
 /** The organization that a new database starts with. */
-const DEFAULT_ORGANIZATION = "default";
+export const DEFAULT_ORGANIZATION = "default";
+
+/** The organization of a name; undefined when there is none. */
+export async function findOrganization(store: Store, name: string): Promise<Organization | undefined> {
+  return (await store.listOrganizations()).find((organization) => organization.name === name);
+}
+
+/** What to say when there is no organization of a name. */
+export function unknownOrganization(name: string): Error {
+  return new Error(
+    `There is no organization ${JSON.stringify(name)}; \`numberpool key create --organization NAME\` makes one.`,
+  );
+}
+
+/** Every scope that a key can have. */
+export const SCOPES = ["send", "read", "admin"] as const;
 
 /** Finds an organization by name, or makes it. */
 export async function ensureOrganization(store: Store, name: string, at: number, ids: Ids): Promise<Organization> {
-  const known = (await store.listOrganizations()).find((organization) => organization.name === name);
+  const known = await findOrganization(store, name);
   if (known !== undefined) return known;
   const organization = { id: ids(at), name, createdAt: at };
-  await store.insertOrganization(organization);
-  return organization;
+  try {
+    await store.insertOrganization(organization);
+    return organization;
+  } catch (error) {
+    // Another process may have been faster.
+    const made = await findOrganization(store, name);
+    if (made === undefined) throw error;
+    return made;
+  }
 }
 
 /**
@@ -26,24 +48,35 @@ export async function installKey(store: Store, token: string | undefined, at: nu
     throw new Error("NUMBERPOOL_API_KEY has the shape of our keys, but its checksum is wrong.");
   const hash = hashOfToken(token);
   const known = (await store.listApiKeys()).some((key) => hash.equals(key.secretHash));
-  if (!known) await store.insertApiKey(keyOf(token, organization, "installed", at, ids));
+  if (!known) await store.insertApiKey(keyOf(token, organization, { name: "installed", scopes: SCOPES }, at, ids));
   return organization;
 }
 
-/** Makes a key with all scopes, and gives the token that is never shown again. */
-export async function makeKey(store: Store, organization: Organization, name: string, at: number): Promise<string> {
-  const { token } = createApiKey(randomBytes);
-  await store.insertApiKey(keyOf(token, organization, name, at, () => ""));
-  return token;
+/** Makes a key, and gives its id and the token that is never shown again. */
+export async function makeKey(
+  store: Store,
+  organization: Organization,
+  given: Pick<ApiKey, "name" | "scopes">,
+  at: number,
+): Promise<{ readonly id: string; readonly token: string }> {
+  const made = createApiKey(randomBytes);
+  await store.insertApiKey(keyOf(made.token, organization, given, at, () => made.id));
+  return made;
 }
 
-function keyOf(token: string, organization: Organization, name: string, at: number, ids: Ids): ApiKey {
+function keyOf(
+  token: string,
+  organization: Organization,
+  { name, scopes }: Pick<ApiKey, "name" | "scopes">,
+  at: number,
+  ids: Ids,
+): ApiKey {
   return {
     id: apiKeyId(token) ?? ids(at),
     organizationId: organization.id,
     name,
     secretHash: hashOfToken(token),
-    scopes: ["send", "read", "admin"],
+    scopes,
     createdAt: at,
     revokedAt: undefined,
   };

@@ -5,7 +5,7 @@ import type { Ids } from "../domain/ids.ts";
 import { newProfile } from "../domain/messaging-profile.ts";
 import { newNumber } from "../domain/phone-number-record.ts";
 import type { Organization, Store } from "../store/store.ts";
-import { makeKey } from "./organization.ts";
+import { makeKey, SCOPES } from "./organization.ts";
 
 /** What the printed commands need. */
 export type Sample = { readonly apiKey: string; readonly profileId: string };
@@ -35,7 +35,8 @@ export async function makeSample(
     const number = create(PhoneNumberInputSchema, { phoneNumber, messagingProfileId: profile.id, carrier: "sandbox" });
     await store.insertNumber(newNumber(number, made(), ["sandbox"]));
   }
-  return { apiKey: await makeKey(store, organization, "sample", at), profileId: profile.id };
+  const { token } = await makeKey(store, organization, { name: "sample", scopes: SCOPES }, at);
+  return { apiKey: token, profileId: profile.id };
 }
 
 /** The documentation's commands with the real key and id, ready to paste. */

@@ -11,8 +11,9 @@ import { createIds } from "../domain/ids.ts";
 import { IDEMPOTENCY_KEPT, RETRY_REMEMBERED } from "../domain/limits.ts";
 import { openAuthentication } from "../doors/authentication.ts";
 import { createGrpcDoor } from "../doors/grpc/door.ts";
+import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
+import { createHttpPort } from "../doors/http-port.ts";
 import { createInvoke } from "../doors/invoke.ts";
-import { createHttpDoor } from "../doors/json/door.ts";
 import { createServices } from "../service/services.ts";
 import { openPools } from "../store/pools.ts";
 import { holdExclusively } from "../store/sqlite/open.ts";
@@ -103,8 +104,12 @@ export async function serve(config: Config): Promise<void> {
     if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: store.probe() };
     await probed.outcome;
   };
-  const http = createHttpDoor({ invoke, authenticate, checkReady });
+  const http = createHttpPort({ invoke, authenticate, checkReady });
   const grpc = createGrpcDoor({ invoke, authenticate });
+  const descriptors = services.map(({ service }) => service);
+  const health = addHealth(grpc, descriptors);
+  // What it tells is public anyway, but a port that is open to the world should not draw its own map.
+  if (isLoopback(config.grpcAddress)) addReflection(grpc, descriptors);
 
   await dispatcher.start();
   const forgetting = setInterval(() => {
@@ -130,6 +135,7 @@ export async function serve(config: Config): Promise<void> {
 
   await signalled();
   isDraining = true;
+  health.stopServing();
   log.info("draining");
   const deadline = setTimeout(() => {
     log.error("the drain took too long");
@@ -184,6 +190,10 @@ function listenHttp(server: HttpServer, at: Address): Promise<string> {
       resolve(addressText({ host: at.host, port }));
     });
   });
+}
+
+function isLoopback({ host }: Address): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function addressText({ host, port }: Address): string {

@@ -1,4 +1,12 @@
-import { type DescMethod, type DescService, getOption, hasOption, type Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  getOption,
+  hasOption,
+  type Message,
+} from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { accepts_messages, scope as scopeOption } from "../../gen/numberpool/v1/call_options_pb.ts";
@@ -25,13 +33,21 @@ export type Method = {
 
 /** A call as a door hands it over, after it was authenticated on its headers. */
 export type DoorCall = {
-  readonly door: "grpc" | "json";
+  readonly door: "grpc" | "connect" | "json";
   readonly caller: Caller;
   readonly header: (name: string) => string | undefined;
   /** Bytes of the body. */
   readonly bytes: number;
   /** Decodes the body; throws a Failure. */
   readonly decode: () => Message;
+};
+
+/** A streaming call as a door hands it over. */
+export type StreamCall = Omit<DoorCall, "bytes" | "decode"> & {
+  /** The requests as they come; throws a Failure for one that cannot be decoded. */
+  readonly requests: AsyncIterable<Message>;
+  /** Sends an answer, and resolves when there is room for another. */
+  readonly write: (answer: Message) => Promise<void>;
 };
 
 /** How a call ended: an answer with headers, or a refusal of the catalogue. Never an exception. */
@@ -58,11 +74,14 @@ export type InvokeParts = {
 export type Invoke = {
   readonly methods: readonly Method[];
   readonly invoke: (method: Method, call: DoorCall) => Promise<CallOutcome>;
+  /** Carries out a streaming call; gives why it was refused, or undefined when it came to its end. */
+  readonly stream: (method: Method, call: StreamCall) => Promise<Refusal | undefined>;
   /** Notes a call that a door refused before it could be handed over: unauthenticated, too large, no such path. */
   readonly note: (door: DoorCall["door"], method: Method | undefined, refusal: Refusal) => void;
 };
 
 type Handler = (request: Message, context: HandlerContext) => Promise<Message>;
+type StreamHandler = (requests: AsyncIterable<Message>, context: HandlerContext) => AsyncIterable<Message>;
 type Entry = Method & {
   readonly scope: Scope;
   readonly acceptsMessages: boolean;
@@ -90,16 +109,33 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       if (found !== undefined) throw found;
       const context = contextOf(entry, call);
       const answer = await entry.handler(request, context.handler);
-      return { answer, headers: context.headers() };
+      return { answer: whole(entry.desc.output, answer), headers: context.headers() };
     } catch (error) {
-      if (error instanceof Failure) {
-        if (error.cause !== undefined) log.error({ err: error.cause, method: entry.path }, "a call failed");
-        return { refusal: error.refusal };
-      }
-      // The caller is told that it is our fault, and no more; what it was stands in the log.
-      log.error({ err: error, method: entry.path }, "a call failed unexpectedly");
-      return { refusal: INTERNAL };
+      return { refusal: refusalOf(error, entry) };
     }
+  };
+
+  const carryOutStream = async (entry: Entry, call: StreamCall): Promise<Refusal | undefined> => {
+    try {
+      if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
+      if (entry.handler === undefined) throw notSupported(entry);
+      const { handler } = contextOf(entry, call);
+      const answers = (entry.handler as unknown as StreamHandler)(call.requests, handler);
+      for await (const answer of answers) await call.write(whole(entry.desc.output, answer));
+      return undefined;
+    } catch (error) {
+      return refusalOf(error, entry);
+    }
+  };
+
+  /** What a caller is told of an error: a failure's own words, or of anything else that it is our fault, and no more. */
+  const refusalOf = (error: unknown, entry: Entry): Refusal => {
+    if (!(error instanceof Failure)) {
+      log.error({ err: error, method: entry.path }, "a call failed unexpectedly");
+      return INTERNAL;
+    }
+    if (error.cause !== undefined) log.error({ err: error.cause, method: entry.path }, "a call failed");
+    return error.refusal;
   };
 
   const note = (
@@ -130,11 +166,23 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       note(call.door, method, refusal, performance.now() - start, call.caller);
       return outcome;
     },
+    stream: async (method, call) => {
+      const start = performance.now();
+      const refusal = await carryOutStream(entries.get(method.path) as Entry, call);
+      note(call.door, method, refusal, performance.now() - start, call.caller);
+      return refusal;
+    },
     note: (door, method, refusal) => note(door, method, refusal, 0),
   };
 }
 
-const INTERNAL: Refusal = {
+/** Methods may give the fields of an answer alone, as Connect's types allow. */
+function whole(desc: DescMessage, answer: Message): Message {
+  return "$typeName" in answer ? answer : create(desc, answer);
+}
+
+/** What a caller is told of a fault of ours. */
+export const INTERNAL: Refusal = {
   reason: ErrorReason.INTERNAL,
   detail:
     "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",
@@ -170,7 +218,7 @@ function tooLarge(most: number): Failure {
 }
 
 /** What a service method sees of its call. Headers are made only for the few methods that look at them. */
-function contextOf(entry: Entry, call: DoorCall) {
+function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "header">) {
   let responseHeader: Headers | undefined;
   const known: Call = {
     organizationId: call.caller.organizationId,
@@ -178,6 +226,7 @@ function contextOf(entry: Entry, call: DoorCall) {
     idempotencyKey: entry.acceptsMessages ? call.header("idempotency-key") : undefined,
     mayBeRepeated: entry.acceptsMessages && call.door === "json",
     isRepeat: entry.acceptsMessages && Number(call.header("x-stainless-retry-count")) >= 1,
+    check: (request) => entry.check(request, "")?.refusal,
   };
   const values: HandlerContext["values"] = {
     get: (key) => (key.id === callKey.id ? (known as never) : key.defaultValue),

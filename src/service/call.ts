@@ -1,4 +1,6 @@
+import type { Message } from "@bufbuild/protobuf";
 import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Refusal } from "../domain/failure.ts";
 
 /** Who calls, and what the call's headers say that matters to a method. */
 export type Call = {
@@ -10,11 +12,20 @@ export type Call = {
   readonly mayBeRepeated: boolean;
   /** The header `x-stainless-retry-count` says that this is a repeat. */
   readonly isRepeat: boolean;
+  /** What is wrong with a request by the contract alone. Requests of unary methods were checked; those of a stream are not. */
+  readonly check: (request: Message) => Refusal | undefined;
 };
 
 /** Where a door leaves the call for the service methods. */
 export const callKey: ContextKey<Call> = createContextKey<Call>(
-  { organizationId: "", apiKeyId: "", idempotencyKey: undefined, mayBeRepeated: false, isRepeat: false },
+  {
+    organizationId: "",
+    apiKeyId: "",
+    idempotencyKey: undefined,
+    mayBeRepeated: false,
+    isRepeat: false,
+    check: () => undefined,
+  },
   { description: "the authenticated call" },
 );
 

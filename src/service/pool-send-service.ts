@@ -22,6 +22,7 @@ import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
 import { messageMessage, sendError } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
 import type { ServiceParts } from "./services.ts";
+import { streamResults } from "./stream-results.ts";
 import { unknownProfile } from "./unknown.ts";
 
 /** The methods of PoolSendService. */
@@ -93,14 +94,13 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
   };
 
   const send = async <Request extends DescMessage, Response extends DescMessage>(
-    context: HandlerContext,
+    call: Call,
+    method: string,
     forms: { readonly request: Request; readonly response: Response },
     request: MessageShape<Request> & { requestId?: string | undefined },
     texts: readonly (SendMessageRequest | CreateMessageRequest)[],
     answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
-  ): Promise<MessageShape<Response>> => {
-    const call = callOf(context);
-    const method = context.method.name;
+  ): Promise<{ readonly answer: MessageShape<Response>; readonly isReplayed: boolean }> => {
     const key = keyOf(call, request.requestId);
     const items = await Promise.all(texts.map((text) => itemOf(call, text)));
     // The official client, whose repeats carry no key, sends no batches.
@@ -115,8 +115,23 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
       answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
     });
-    if (outcome.kind !== "decided") context.responseHeader.set(REPLAYED_HEADER, "true");
-    return answerTo(outcome, forms.response, answerOf);
+    return { answer: answerTo(outcome, forms.response, answerOf), isReplayed: outcome.kind !== "decided" };
+  };
+
+  const answerCall = async <Answer>(
+    context: HandlerContext,
+    sent: Promise<{ answer: Answer; isReplayed: boolean }>,
+  ) => {
+    const { answer, isReplayed } = await sent;
+    if (isReplayed) context.responseHeader.set(REPLAYED_HEADER, "true");
+    return answer;
+  };
+
+  const sendMessage = (call: Call, request: SendMessageRequest) => {
+    const forms = { request: SendMessageRequestSchema, response: SendMessageResponseSchema };
+    return send(call, "SendMessage", forms, request, [request], (outcomes) =>
+      create(SendMessageResponseSchema, { data: one(outcomes) }),
+    );
   };
 
   const one = (outcomes: readonly Outcome[]) => {
@@ -126,30 +141,33 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
   };
 
   return {
-    sendMessage: (request, context) => {
-      const forms = { request: SendMessageRequestSchema, response: SendMessageResponseSchema };
-      return send(context, forms, request, [request], (outcomes) =>
-        create(SendMessageResponseSchema, { data: one(outcomes) }),
-      );
-    },
+    sendMessage: (request, context) => answerCall(context, sendMessage(callOf(context), request)),
 
     sendMessages: (request, context) => {
       checkBatch(request.messages);
       const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
-      return send(context, forms, request, request.messages, (outcomes) =>
+      const sent = send(callOf(context), "SendMessages", forms, request, request.messages, (outcomes) =>
         create(SendMessagesResponseSchema, {
           data: outcomes.map((outcome) =>
             "message" in outcome ? { message: messageMessage(outcome.message) } : { error: sendError(outcome.refusal) },
           ),
         }),
       );
+      return answerCall(context, sent);
+    },
+
+    streamMessages: (requests, context) => {
+      // A key belongs to one text: the stream's own header can hold none.
+      const call = { ...callOf(context), idempotencyKey: undefined, mayBeRepeated: false, isRepeat: false };
+      return streamResults(requests, call, (request) => sendMessage(call, request));
     },
 
     createMessage: (request, context) => {
       const forms = { request: CreateMessageRequestSchema, response: CreateMessageResponseSchema };
-      return send(context, forms, request, [request], (outcomes) =>
+      const sent = send(callOf(context), "CreateMessage", forms, request, [request], (outcomes) =>
         create(CreateMessageResponseSchema, { data: one(outcomes) }),
       );
+      return answerCall(context, sent);
     },
 
     ...messageQueries(parts),

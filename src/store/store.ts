@@ -41,6 +41,8 @@ export type Store = {
   ) => Promise<MessagingProfile | undefined>;
 
   readonly insertNumber: (number: PhoneNumber) => Promise<NumberWritten>;
+  /** Many at once, of one organization: what became of each, in the same order. Those that can be written are. */
+  readonly insertNumbers: (numbers: readonly PhoneNumber[]) => Promise<NumberWritten["kind"][]>;
   /** Numbers are found by id or by +E.164. */
   readonly getNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
   /** By phone number. */

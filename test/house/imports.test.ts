@@ -13,7 +13,8 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   delivery: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
   doors: {
     rooms: ["gen", "domain", "store", "service", "delivery"],
-    packages: /^(node:|pino$|fastify$|@grpc\/grpc-js$|@bufbuild\/protobuf|@connectrpc\/)/,
+    packages:
+      /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   "config.ts": {
     rooms: ["domain", "store", "carriers", "service", "delivery", "doors"],

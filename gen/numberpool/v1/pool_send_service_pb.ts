@@ -941,7 +941,8 @@ export const PoolSendService: GenService<{
     output: typeof GetMessageResponseSchema;
   },
   /**
-   * Lists messages, newest first.
+   * Lists messages, newest first. With a filter, one call looks at no more than 5,000 messages: a page may hold fewer entries than
+   * asked for, even none, although there are more. Go on as long as `meta.next` is there.
    *
    * @generated from rpc numberpool.v1.PoolSendService.ListMessages
    */

@@ -465,14 +465,15 @@ export type PoolNumber = Message<"numberpool.v1.PoolNumber"> & {
   waitSeconds: number;
 
   /**
-   * The share of traffic that the weights give it, a fraction of the pool's.
+   * The share of new recipients' messages that the weights give it, a fraction: its type's share, spread evenly over the type's
+   * eligible numbers; 0 when it is not eligible.
    *
    * @generated from field: double weight_share = 6;
    */
   weightShare: number;
 
   /**
-   * The share of the pool's messages that it sent in the last 24 hours, a fraction.
+   * The share of the pool's messages that left from it lately, a fraction. Messages count less as they age, half after 24 hours.
    *
    * @generated from field: double traffic_share = 7;
    */

@@ -1,8 +1,10 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { once } from "node:events";
+import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
   type handleUnaryCall,
   Metadata,
   Server,
+  type ServerDuplexStream,
   ServerInterceptingCall,
   type ServerInterceptor,
   ServerListenerBuilder,
@@ -10,10 +12,11 @@ import {
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { failure, type Refusal } from "../../domain/failure.ts";
+import { failure } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
-import type { Invoke, Method } from "../invoke.ts";
+import { INTERNAL, type Invoke, type Method } from "../invoke.ts";
+import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
 /** What the gRPC port is made from. */
@@ -29,6 +32,7 @@ export function createGrpcDoor({ invoke, authenticate }: GrpcDoorParts): Server 
     new ServerInterceptingCall(call, {
       start: (next) => {
         const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, pass) => {
+          if (PUBLIC_PATHS.test(definition.path)) return pass(metadata);
           const caller = authenticate(metadata.get("authorization")[0]?.toString());
           if (caller !== undefined) {
             callers.set(metadata, caller);
@@ -67,7 +71,9 @@ export function createGrpcDoor({ invoke, authenticate }: GrpcDoorParts): Server 
         responseSerialize: (bytes: Buffer) => bytes,
       };
       handlers[method.desc.localName] =
-        method.desc.methodKind === "unary" ? unaryHandler(method, invoke, callers) : refuseStream(method, invoke);
+        method.desc.methodKind === "unary"
+          ? unaryHandler(method, invoke, callers)
+          : streamHandler(method, invoke, callers);
     }
     server.addService(definition as ServiceDefinition, handlers);
   }
@@ -79,46 +85,75 @@ function unaryHandler(
   { invoke }: Invoke,
   callers: WeakMap<Metadata, Caller>,
 ): handleUnaryCall<Buffer, Buffer> {
-  const { input, output } = method.desc;
-  return async (call, callback) => {
+  const { output } = method.desc;
+  const handle: handleUnaryCall<Buffer, Buffer> = async (call, callback) => {
     const outcome = await invoke(method, {
       door: "grpc",
       caller: callers.get(call.metadata) as Caller,
       header: (name) => call.metadata.get(name)[0]?.toString(),
       bytes: call.request.length,
-      decode: () => {
-        try {
-          return fromBinary(input, call.request);
-        } catch {
-          // The library's own words quote the caller's bytes.
-          throw failure(
-            ErrorReason.MALFORMED_MESSAGE,
-            `The bytes are not a ${input.typeName}; rebuild the client from our protos.`,
-          );
-        }
-      },
+      decode: () => decode(method, call.request),
     });
     if ("refusal" in outcome) {
       callback(statusOf(outcome.refusal));
       return;
     }
+    const answer = encode(output, outcome.answer);
     if (outcome.headers !== undefined)
       call.sendMetadata(Metadata.fromHttp2Headers(Object.fromEntries(outcome.headers)));
-    callback(null, toBinary(output, outcome.answer) as Buffer);
+    callback(null, answer);
+  };
+  return guarded(handle, (_call, callback) => callback(statusOf(INTERNAL)));
+}
+
+/** A fault in a handler must end its call, not the process. */
+function guarded<Args extends readonly unknown[]>(
+  handle: (...args: Args) => unknown,
+  onFault: (...args: Args) => void,
+): (...args: Args) => void {
+  return (...args) => {
+    Promise.resolve(handle(...args)).catch(() => onFault(...args));
   };
 }
 
-/** Streams that this release does not have yet. */
-function refuseStream(method: Method, invoke: Invoke): UntypedHandleCall {
-  const refusal: Refusal = {
-    reason: ErrorReason.NOT_SUPPORTED,
-    detail: `${method.desc.name} is not supported by this release.`,
+/** A stream, in whichever direction: requests are read as fast as answers are taken. */
+function streamHandler(method: Method, { stream }: Invoke, callers: WeakMap<Metadata, Caller>): UntypedHandleCall {
+  const { output } = method.desc;
+  const handle = async (call: ServerDuplexStream<Buffer, Buffer>) => {
+    const isOneRequest = method.desc.methodKind === "server_streaming";
+    const received = isOneRequest ? [(call as unknown as { request: Buffer }).request] : call;
+    const refusal = await stream(method, {
+      door: "grpc",
+      caller: callers.get(call.metadata) as Caller,
+      header: (name) => call.metadata.get(name)[0]?.toString(),
+      requests: decodeAll(method, received),
+      write: async (answer) => {
+        if (!call.write(encode(output, answer))) await once(call, "drain");
+      },
+    });
+    if (refusal === undefined) call.end();
+    else call.emit("error", statusOf(refusal));
   };
-  return ((call: {
-    emit: (event: "error", status: unknown) => void;
-    on: (event: "error", ignore: () => void) => void;
-  }) => {
-    invoke.note("grpc", method, refusal);
-    call.emit("error", statusOf(refusal));
-  }) as unknown as UntypedHandleCall;
+  return guarded(handle, (call) => call.emit("error", statusOf(INTERNAL))) as unknown as UntypedHandleCall;
+}
+
+async function* decodeAll(method: Method, received: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncIterable<Message> {
+  for await (const bytes of received) yield decode(method, bytes);
+}
+
+/** grpc-js copies what it sends with a method that only buffers have. */
+function encode(desc: DescMessage, answer: Message): Buffer {
+  const bytes = toBinary(desc, answer);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function decode(method: Method, bytes: Buffer): Message {
+  const { input } = method.desc;
+  try {
+    return fromBinary(input, bytes);
+  } catch {
+    // The library's own words quote the caller's bytes.
+    const detail = `The bytes are not a ${input.typeName}; rebuild the client from our protos.`;
+    throw failure(ErrorReason.MALFORMED_MESSAGE, detail);
+  }
 }

@@ -1,47 +1,22 @@
 import { isUtf8 } from "node:buffer";
-import type { Duplex } from "node:stream";
+import { readFileSync } from "node:fs";
 import { create, type Message } from "@bufbuild/protobuf";
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
 import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
 import { decodeInto, isObject, type JsonObject, maskOf } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
-import { patternOf, type Route, routesOf } from "./routes.ts";
+import { type Route, routesOf } from "./routes.ts";
 
-/** What the HTTP port is made from. */
-export type HttpDoorParts = {
-  readonly invoke: Invoke;
-  readonly authenticate: Authenticate;
-  /** Rejects, with the reason, while the program cannot take traffic. */
-  readonly checkReady: () => Promise<void>;
-};
-
-/** The HTTP port: the JSON routes of the contract, `/healthz` and `/readyz`. */
-export function createHttpDoor({ invoke, authenticate, checkReady }: HttpDoorParts): FastifyInstance {
-  const app = Fastify({
-    bodyLimit: LIMITS.requestBytes,
-    // Slow clients lose their connection: headers within 10 s, the whole request within 30 s.
-    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16_384 },
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
-    forceCloseConnections: "idle",
-    // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
-    return503OnClosing: false,
-    exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: 256, querystringParser: parseQuery },
-    clientErrorHandler: answerClientError,
-    frameworkErrors: (_error, _request, reply) => {
-      refuse(
-        reply as FastifyReply,
-        failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal,
-      );
-    },
-  });
-
+/** Mounts the JSON routes of the contract on the HTTP port, and gives them; and `/openapi.json`, the document that tells them. */
+export function mountJson(
+  app: FastifyInstance,
+  parts: { invoke: Invoke; authenticate: Authenticate },
+): readonly Route[] {
+  const { invoke, authenticate } = parts;
   const routes = routesOf(invoke.methods);
   app.decorateRequest("caller", null);
   app.removeAllContentTypeParsers();
@@ -70,38 +45,9 @@ export function createHttpDoor({ invoke, authenticate, checkReady }: HttpDoorPar
       },
     });
   }
-
-  app.get("/healthz", (_request, reply) => reply.type("application/json").send('{"status":"alive"}'));
-  app.get("/readyz", async (_request, reply) => {
-    reply.type("application/json");
-    try {
-      await checkReady();
-      return reply.send('{"status":"ready"}');
-    } catch (error) {
-      const why = error instanceof Error ? error.message : "not ready";
-      return reply.code(503).send(JSON.stringify({ status: "not ready", why }));
-    }
-  });
-
-  const known = [
-    ...routes.map((route) => ({ verb: route.verb as string, pattern: patternOf(route.template) })),
-    { verb: "GET", pattern: /^\/(healthz|readyz)$/ },
-  ];
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split("?", 1)[0] as string;
-    const verbs = [...new Set(known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb))];
-    const refusal: Refusal =
-      verbs.length === 0
-        ? { reason: ErrorReason.NOT_FOUND, detail: "There is nothing at this path; the README lists the paths." }
-        : {
-            reason: ErrorReason.METHOD_NOT_ALLOWED,
-            detail: `This path takes ${verbs.join(", ")}.`,
-          };
-    if (verbs.length > 0) reply.header("allow", verbs.join(", "));
-    invoke.note("json", undefined, refusal);
-    refuse(reply, refusal);
-  });
-  return app;
+  const document = readFileSync(new URL("../../../gen/openapi.json", import.meta.url));
+  app.get("/openapi.json", (_request, reply) => reply.type("application/json").send(document));
+  return routes;
 }
 
 type Authenticated = { caller: Caller };
@@ -169,29 +115,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. */
-function parseQuery(query: string): JsonObject {
-  const root: Record<string, unknown> = Object.create(null);
-  for (const [name, value] of new URLSearchParams(query)) {
-    const path = name.split("[").map((part, index) => (index === 0 ? part : part.replace(/\]$/, "")));
-    if (path.length > 4) continue;
-    let at = root;
-    for (const part of path.slice(0, -1)) {
-      // `filter[name]=x` may stand beside `filter[name][contains]=y`; the plain one is kept under an empty key.
-      if (at[part] !== undefined && !isObject(at[part]))
-        at[part] = Object.assign(Object.create(null), { "": at[part] });
-      at[part] ??= Object.create(null);
-      at = at[part] as Record<string, unknown>;
-    }
-    const last = path.at(-1) as string;
-    const before = at[last];
-    if (isObject(before)) (before as Record<string, unknown>)[""] = value;
-    else at[last] = before === undefined ? value : [before, value].flat();
-  }
-  return root;
-}
-
-function refuse(reply: FastifyReply, refusal: Refusal, route?: Route): FastifyReply {
+/** Answers a refusal in the documented form; without a route, of the port itself. */
+export function refuse(reply: FastifyReply, refusal: Refusal, route?: Route): FastifyReply {
   const hasBody = route === undefined || route.body !== undefined;
   const { status, headers, body } = errorAnswer(refusal, { hasBody, bodyField: route?.body });
   return reply.code(status).headers(headers).type("application/json").send(body);
@@ -215,20 +140,4 @@ function refusalOf(error: unknown, mostBytes: number): Refusal {
 
 function tooLarge(mostBytes: number): Failure {
   return failure(ErrorReason.REQUEST_TOO_LARGE, `The body is larger than ${mostBytes / 1024} KiB; make it smaller.`);
-}
-
-/** Bytes that are no HTTP request, or come too slowly, are answered once and the connection is closed. */
-function answerClientError(this: FastifyInstance, error: Error & { code?: string }, socket: Duplex): void {
-  if (socket.destroyed || !socket.writable) return;
-  const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  const { body } = errorAnswer(
-    isLate
-      ? { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." }
-      : { reason: ErrorReason.BAD_REQUEST, detail: "The bytes are no HTTP request." },
-    { hasBody: true, bodyField: undefined },
-  );
-  const status = isLate ? "408 Request Timeout" : "400 Bad Request";
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
 }

@@ -99,6 +99,13 @@ export function prepareConfiguration(db: Connection) {
     number.messagingProfileId === undefined ||
     selectProfile.get(number.organizationId, number.messagingProfileId) !== undefined;
 
+  const putNumber = (number: PhoneNumber) => {
+    if (!knowsProfile(number)) return "unknownProfile";
+    if (insertNumber.run(numberValues(number)).changes === 0) return "exists";
+    changed("phone_number", number.organizationId, number.id);
+    return "written";
+  };
+
   const poolRow = (row: Row): PoolRow => {
     const number = numberFrom(row);
     const queue = selectQueues.get(number.id) as { segments: number | null; messages: number };
@@ -185,11 +192,11 @@ export function prepareConfiguration(db: Connection) {
     },
 
     insertNumber: (number: PhoneNumber): NumberWritten => {
-      if (!knowsProfile(number)) return { kind: "unknownProfile" };
-      if (insertNumber.run(numberValues(number)).changes === 0) return { kind: "exists" };
-      changed("phone_number", number.organizationId, number.id);
-      return { kind: "written", ...(findNumber(number.organizationId, number.id) as NumberFound) };
+      const kind = putNumber(number);
+      if (kind !== "written") return { kind };
+      return { kind, ...(findNumber(number.organizationId, number.id) as NumberFound) };
     },
+    insertNumbers: (numbers: readonly PhoneNumber[]): NumberWritten["kind"][] => numbers.map(putNumber),
     getNumber: findNumber,
     listNumbers: (organizationId: string, query: NumberQuery): Counted<NumberFound> => {
       const where = conditions([

@@ -37,6 +37,17 @@ export function openConnection(path: string): Connection {
   }
 }
 
+/** Migrates a SQLite file, made if need be, and gives the schema that it had, 0 for a new one, and the one that it has. */
+export function bringUpToDate(path: string): { readonly from: number; readonly to: number } {
+  const before = new Database(path, { timeout: BUSY_TIMEOUT });
+  const from = before.pragma("user_version", { simple: true }) as number;
+  before.close();
+  const db = openConnection(path);
+  const to = db.pragma("user_version", { simple: true }) as number;
+  db.close();
+  return { from, to };
+}
+
 /**
  * Holds a database for one serving process, by an exclusive transaction on a file beside it that ends with the process, however
  * it ends. Throws one sentence when another process holds it for longer than five seconds. Gives how to let go.

@@ -117,6 +117,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       configure(() => configuration.deleteProfile(organizationId, id, unassign)),
 
     insertNumber: (number) => configure(() => configuration.insertNumber(number)),
+    insertNumbers: (numbers) => configure(() => configuration.insertNumbers(numbers)),
     getNumber: (organizationId, id) => run(() => configuration.getNumber(organizationId, id)),
     listNumbers: (organizationId, query) => run(() => configuration.listNumbers(organizationId, query)),
     updateNumber: (organizationId, id, change) =>

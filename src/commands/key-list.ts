@@ -1,0 +1,52 @@
+import { answer, type Command, JSON_OPTION } from "./command.ts";
+import { unknownOrganization } from "./organization.ts";
+import { requireDatabase, withStore } from "./with-store.ts";
+
+/** `numberpool key list`: every API key, revoked ones too, oldest first, and never a secret. */
+export const keyList: Command = {
+  name: "key list",
+  summary: "Lists the API keys: id, organization, name, scopes, when made and revoked; never a secret.",
+  options: [{ name: "organization", value: "NAME", description: "Only the keys of this one." }, JSON_OPTION],
+  run: async (call) => {
+    requireDatabase(call.config);
+    const { organization: only } = call.values;
+    await withStore(call.config, async (store) => {
+      const names = new Map((await store.listOrganizations()).map(({ id, name }) => [id, name]));
+      if (only !== undefined && ![...names.values()].includes(only)) throw unknownOrganization(only);
+      const keys = (await store.listApiKeys())
+        .map((key) => ({
+          id: key.id,
+          organization_id: key.organizationId,
+          organization: names.get(key.organizationId) ?? "",
+          name: key.name,
+          scopes: key.scopes,
+          created_at: new Date(key.createdAt).toISOString(),
+          revoked_at: key.revokedAt === undefined ? null : new Date(key.revokedAt).toISOString(),
+        }))
+        .filter(({ organization }) => only === undefined || organization === only);
+      const rows = keys.map((key) => [
+        key.id,
+        key.organization,
+        key.name,
+        key.scopes.join(","),
+        key.created_at,
+        key.revoked_at ?? "",
+      ]);
+      answer(call, table(["ID", "ORGANIZATION", "NAME", "SCOPES", "CREATED", "REVOKED"], rows), keys);
+    });
+  },
+};
+
+/** Columns as wide as their widest cell; an empty one shows as a dash. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = [head, ...rows.map((row) => row.map((cell) => cell || "-"))];
+  const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

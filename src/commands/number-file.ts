@@ -1,0 +1,49 @@
+import { readFileSync, statSync } from "node:fs";
+import { type CsvRecord, readCsv } from "./csv.ts";
+
+/** The columns of a file of numbers: the fields of the contract's PhoneNumberInput, by the names that JSON has for them. */
+export const COLUMNS = [
+  "phone_number",
+  "messaging_profile_id",
+  "carrier",
+  "line_type",
+  "messages_per_second",
+  "daily_limit",
+  "state",
+  "tags",
+] as const;
+
+/** A file of numbers: which columns it has, and its rows. */
+export type NumberFile = { readonly columns: readonly string[]; readonly rows: readonly CsvRecord[] };
+
+/** Bytes of a file; what its rows become must fit into memory before the first one is written. */
+const MOST_BYTES = 256 * 1024 * 1024;
+
+/** Reads a file of numbers and checks its header. Throws one sentence when there is none, or a column is unknown. */
+export function readNumberFile(path: string): NumberFile {
+  const [header, ...rows] = readCsv(readText(path));
+  if (header === undefined) throw new Error(`${path} is empty; its first line must name the columns.`);
+  if ("problem" in header) throw new Error(`${path}:${header.line}: the header ${header.problem}.`);
+  const columns = header.fields.map((name) => name.trim());
+  const unknown = columns.filter((name) => !COLUMNS.some((known) => known === name));
+  if (unknown.length > 0) {
+    const names = unknown.map((name) => JSON.stringify(name)).join(", ");
+    throw new Error(`${path}:${header.line}: no column is called ${names}; there are ${COLUMNS.join(", ")}.`);
+  }
+  const twice = columns.find((name, index) => columns.indexOf(name) !== index);
+  if (twice !== undefined) throw new Error(`${path}:${header.line}: the header names ${twice} twice.`);
+  if (!columns.includes("phone_number")) throw new Error(`${path}:${header.line}: the column phone_number is missing.`);
+  return { columns, rows };
+}
+
+function readText(path: string): string {
+  try {
+    if (statSync(path).size > MOST_BYTES) throw new Error(`${path} has more than 256 MiB; divide it.`);
+    // A byte order mark is taken off.
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") throw new Error(`${path} is not UTF-8.`);
+    throw code === undefined ? error : new Error(`${path} cannot be read (${code}).`);
+  }
+}

@@ -1,0 +1,134 @@
+import { randomBytes } from "node:crypto";
+import { createIds } from "../domain/ids.ts";
+import type { Store } from "../store/store.ts";
+import { answer, type Command, type CommandCall, JSON_OPTION } from "./command.ts";
+import { COLUMNS, type NumberFile, readNumberFile } from "./number-file.ts";
+import { type CheckedRow, checkRows } from "./number-rows.ts";
+import { type GoodRow, writeRows } from "./number-writes.ts";
+import { DEFAULT_ORGANIZATION, findOrganization, unknownOrganization } from "./organization.ts";
+import { createProgress, type Progress } from "./progress.ts";
+import { requireDatabase, withStore } from "./with-store.ts";
+
+/** `numberpool number import`: registers the numbers of a CSV file; all of its rows are checked before the first is written. */
+export const numberImport: Command = {
+  name: "number import",
+  summary: "Registers the numbers of a CSV file, checked before the first is written.",
+  details: `Its first line names its columns, of ${COLUMNS.join(", ")}.
+Tags are separated by semicolons; empty cells take the defaults of POST /v2/phone_numbers.`,
+  argument: "FILE.csv",
+  options: [
+    {
+      name: "organization",
+      value: "NAME",
+      description: `Whose numbers they are. Default: ${DEFAULT_ORGANIZATION}.`,
+    },
+    { name: "skip-bad", description: "Imports the good rows. Without it, one bad row keeps all from being imported." },
+    JSON_OPTION,
+  ],
+  run: async (call) => {
+    requireDatabase(call.config);
+    const file = readNumberFile(call.argument);
+    await withStore(call.config, (store) => importNumbers(call, file, store));
+  },
+};
+
+/** Bad rows that are told one by one. */
+const MOST_TOLD = 100;
+
+async function importNumbers(call: CommandCall, file: NumberFile, store: Store): Promise<void> {
+  const name = call.values.organization ?? DEFAULT_ORGANIZATION;
+  const organization = await findOrganization(store, name);
+  if (organization === undefined) throw unknownOrganization(name);
+  const progress = createProgress(process.stderr, () => performance.now());
+  const bad = createComplaints(call.argument, progress);
+  const good: GoodRow[] = [];
+  const parts = {
+    store,
+    organizationId: organization.id,
+    carriers: [...call.config.carriers.keys()],
+    ids: createIds(randomBytes),
+    at: Date.now(),
+  };
+  for await (const rows of checkRows(file, parts)) {
+    for (const row of rows) {
+      if ("number" in row) good.push(row);
+      else bad.tell(row);
+    }
+    progress.show("checking", good.length + bad.count(), file.rows.length);
+  }
+
+  const total = file.rows.length;
+  const mayWrite = bad.count() === 0 || call.switches.has("skip-bad");
+  let imported = 0;
+  if (mayWrite) {
+    const refused = await write(store, good, progress);
+    for (const row of refused) bad.tell(row);
+    imported = good.length - refused.length;
+  }
+  progress.clear();
+  bad.tellRest();
+  const outcome = {
+    file: call.argument,
+    organization: name,
+    rows: total,
+    imported,
+    bad: bad.count(),
+    complaints: bad.told,
+  };
+  const skipped = bad.count() === 0 ? "" : `; ${rowsText(bad.count())} skipped`;
+  const summary = `${call.argument}: ${count(imported)} of ${rowsText(total)} imported into ${name}${skipped}.`;
+  if (mayWrite || call.switches.has(JSON_OPTION.name)) answer(call, summary, outcome);
+  if (!mayWrite) {
+    throw new Error(
+      `${call.argument}: ${count(bad.count())} of ${rowsText(total)} cannot be imported, so none was; correct the file, or give --skip-bad.`,
+    );
+  }
+  if (bad.count() > 0 && !call.switches.has("skip-bad")) {
+    throw new Error(
+      `${call.argument}: ${rowsText(bad.count())} could not be written; somebody else changed something meanwhile.`,
+    );
+  }
+}
+
+/** Writes in commits between which a signal is heeded. */
+async function write(store: Store, rows: readonly GoodRow[], progress: Progress) {
+  const stop = new AbortController();
+  const onSignal = () => stop.abort(new Error("interrupted"));
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  try {
+    return await writeRows(store, rows, stop.signal, (written) => progress.show("importing", written, rows.length));
+  } finally {
+    progress.clear();
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+  }
+}
+
+type Complaint = Extract<CheckedRow, { readonly reason: string }>;
+
+/** Tells bad rows on standard error: the first one by one, the rest as a number. */
+function createComplaints(file: string, progress: Progress) {
+  let all = 0;
+  const told: Complaint[] = [];
+  return {
+    told,
+    count: () => all,
+    tell: ({ line, reason }: Complaint) => {
+      all += 1;
+      if (all > MOST_TOLD) return;
+      told.push({ line, reason });
+      progress.clear();
+      process.stderr.write(`${file}:${line}: ${reason}\n`);
+    },
+    tellRest: () => {
+      if (all > MOST_TOLD) process.stderr.write(`${file}: and ${rowsText(all - MOST_TOLD)} more.\n`);
+    },
+  };
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en-US");
+}
+
+function rowsText(number: number): string {
+  return `${count(number)} ${number === 1 ? "row" : "rows"}`;
+}

@@ -1,0 +1,89 @@
+import { create } from "@bufbuild/protobuf";
+import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.ts";
+import { Failure } from "../domain/failure.ts";
+import type { Ids } from "../domain/ids.ts";
+import { newNumber, type PhoneNumber } from "../domain/phone-number-record.ts";
+import { decodeInto } from "../doors/json/decode.ts";
+import type { Store } from "../store/store.ts";
+import type { CsvRecord } from "./csv.ts";
+import type { NumberFile } from "./number-file.ts";
+
+/** A row of the file: the number that it would become, or why it becomes none. */
+export type CheckedRow = { readonly line: number } & ({ readonly number: PhoneNumber } | { readonly reason: string });
+
+/** What rows are checked against. */
+export type RowParts = {
+  readonly store: Store;
+  readonly organizationId: string;
+  /** The names of the configured ones. */
+  readonly carriers: readonly string[];
+  readonly ids: Ids;
+  /** When the numbers count as made, milliseconds since 1970. */
+  readonly at: number;
+};
+
+/** Rows that are looked up at once. */
+const CHUNK = 1_000;
+
+/**
+ * Checks every row as the API checks a registration, and that its number is neither registered nor in the file before; gives the
+ * rows in order, many at a time.
+ */
+export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts): AsyncGenerator<CheckedRow[]> {
+  const { store, organizationId } = parts;
+  const lineOf = new Map<string, number>();
+  const profiles = new Map<string, boolean>();
+  const knowsProfile = async (id: string) => {
+    const known = profiles.get(id) ?? (await store.getProfile(organizationId, id)) !== undefined;
+    profiles.set(id, known);
+    return known;
+  };
+
+  for (let from = 0; from < rows.length; from += CHUNK) {
+    const chunk = rows.slice(from, from + CHUNK).map((row) => readRow(columns, row, parts));
+    const phoneNumbers = chunk.flatMap((row) => ("number" in row ? [row.number.phoneNumber] : []));
+    const found = await store.listNumbers(organizationId, { offset: 0, limit: CHUNK, phoneNumbers });
+    const registered = new Set(found.rows.map(({ number }) => number.phoneNumber));
+    const checked: CheckedRow[] = [];
+    for (const row of chunk) {
+      let reason: string | undefined;
+      if ("number" in row) {
+        const { phoneNumber, messagingProfileId } = row.number;
+        const before = lineOf.get(phoneNumber);
+        if (registered.has(phoneNumber)) reason = REGISTERED;
+        else if (before !== undefined) reason = `The phone number is on line ${before} already.`;
+        else if (messagingProfileId !== undefined && !(await knowsProfile(messagingProfileId))) reason = NO_PROFILE;
+        else lineOf.set(phoneNumber, row.line);
+      }
+      checked.push(reason === undefined ? row : { line: row.line, reason });
+    }
+    yield checked;
+  }
+}
+
+export const REGISTERED = "The phone number is registered already.";
+export const NO_PROFILE = "The organization has no messaging profile with this id.";
+
+/** Empty cells are absent fields. */
+function readRow(columns: readonly string[], row: CsvRecord, parts: RowParts): CheckedRow {
+  const { line } = row;
+  if ("problem" in row) return { line, reason: `The row ${row.problem}.` };
+  const { fields } = row;
+  if (fields.length !== columns.length) {
+    return { line, reason: `The row has ${fields.length} fields, and the header ${columns.length}.` };
+  }
+  const given: Record<string, unknown> = {};
+  for (const [index, column] of columns.entries()) {
+    const cell = fields[index] as string;
+    if (cell !== "") given[column] = column === "tags" ? cell.split(";").map((tag) => tag.trim()) : cell;
+  }
+  try {
+    const input = create(PhoneNumberInputSchema);
+    decodeInto(PhoneNumberInputSchema, input, given, "text");
+    const { organizationId, ids, at } = parts;
+    return { line, number: newNumber(input, { organizationId, id: ids(at), at }, parts.carriers) };
+  } catch (error) {
+    if (error instanceof Failure) return { line, reason: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,187 @@
+import { type DescMessage, fromBinary, fromJsonString, type Message } from "@bufbuild/protobuf";
+import {
+  ConnectError,
+  type ConnectRouter,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { errorForm } from "../../domain/error-form.ts";
+import { failure, type Refusal } from "../../domain/failure.ts";
+import { LIMITS } from "../../domain/limits.ts";
+import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
+import { errorDetails } from "../error-details.ts";
+import type { Invoke, Method } from "../invoke.ts";
+
+/**
+ * Mounts Connect, gRPC-Web and gRPC over HTTP/1.1 on the HTTP port. Bodies are read by the port itself, with its limits and after
+ * authentication, and handed to connect-es's handlers as they are: its own server adapter reads bodies before it can tell who
+ * calls, reserves what a length field announces, and ends the process on an authority that is no host.
+ */
+export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; authenticate: Authenticate }): void {
+  const { invoke, authenticate } = parts;
+  const methods = new Map(invoke.methods.map((method) => [method.path, method]));
+  const router = createConnectRouter({ maxTimeoutMs: MOST_TIMEOUT, readMaxBytes: LIMITS.requestBytes });
+  for (const method of invoke.methods) addMethod(router, method, invoke);
+
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(CONTENT_TYPES, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    for (const handler of router.handlers) {
+      const method = methods.get(handler.requestPath) as Method;
+      scope.route({
+        method: "POST",
+        url: handler.requestPath,
+        bodyLimit: method.mostBytes + ENVELOPE,
+        onRequest: (request, reply, done) => {
+          const caller = authenticate(request.headers.authorization);
+          (request as unknown as { caller: Caller | undefined }).caller = caller;
+          if (caller !== undefined) return done();
+          invoke.note("connect", method, UNAUTHENTICATED);
+          // Answered by the protocol that was spoken, on an empty body: the one that was sent stays unread.
+          answer(request, reply, handler, method, undefined, Buffer.alloc(0)).catch(() => reply.raw.destroy());
+        },
+        handler: async (request, reply) => {
+          const { caller } = request as unknown as { caller: Caller };
+          await answer(
+            request,
+            reply,
+            handler,
+            method,
+            caller,
+            (request.body as Buffer | undefined) ?? Buffer.alloc(0),
+          );
+        },
+      });
+    }
+  });
+}
+
+/** A deadline that a client may set, milliseconds. */
+const MOST_TIMEOUT = 60_000;
+/** The prefix of an enveloped message: flags and length. */
+const ENVELOPE = 5;
+const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web)?(\+(json|proto))?)(;|$)/;
+
+/** What the port knows of a call, for its handler. */
+type Arrival = { readonly caller: Caller | undefined; readonly bytes: number; readonly isMalformed: boolean };
+
+const arrivalKey = createContextKey<Arrival>({ caller: undefined, bytes: 0, isMalformed: false });
+
+function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
+  const { desc } = method;
+  const carryOut = async (request: Message, context: HandlerContext): Promise<Message> => {
+    const { caller, bytes, isMalformed } = context.values.get(arrivalKey);
+    if (caller === undefined) throw connectError(UNAUTHENTICATED);
+    const outcome = await invoke(method, {
+      door: "connect",
+      caller,
+      header: (name) => context.requestHeader.get(name) ?? undefined,
+      bytes,
+      decode: () => {
+        if (isMalformed) throw failure(ErrorReason.MALFORMED_MESSAGE, `The bytes are not a ${desc.input.typeName}.`);
+        return request;
+      },
+    });
+    if ("refusal" in outcome) throw connectError(outcome.refusal);
+    for (const [name, value] of outcome.headers ?? []) context.responseHeader.set(name, value);
+    return outcome.answer;
+  };
+  // biome-ignore lint/correctness/useYield: what it would stream is refused.
+  const refuseStream = async function* (_requests: unknown, context: HandlerContext): AsyncGenerator<Message> {
+    const isKnown = context.values.get(arrivalKey).caller !== undefined;
+    throw connectError(isKnown ? notOnThisPort(method) : UNAUTHENTICATED);
+  };
+  const implementation = desc.methodKind === "unary" ? carryOut : refuseStream;
+  router.rpc(desc, implementation as never);
+}
+
+function notOnThisPort(method: Method): Refusal {
+  return {
+    reason: ErrorReason.NOT_SUPPORTED,
+    detail: `${method.desc.name} is not supported on the HTTP port; see its description in the contract.`,
+  };
+}
+
+function connectError(refusal: Refusal): ConnectError {
+  const { rpcCode } = errorForm(refusal.reason);
+  return new ConnectError(refusal.detail, rpcCode as number, undefined, errorDetails(refusal) as never);
+}
+
+async function answer(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  handler: UniversalHandler,
+  method: Method,
+  caller: Caller | undefined,
+  body: Buffer,
+): Promise<void> {
+  const type = request.headers["content-type"] ?? "";
+  const isMalformed = caller === undefined || !canBeRead(method, type, body);
+  const header = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
+  // The body is handed on whole, or replaced: its announced length would be held against it.
+  header.delete("content-length");
+  const aborted = new AbortController();
+  reply.raw.once("close", () => aborted.abort());
+  const response = await handler({
+    httpVersion: request.raw.httpVersion,
+    // Only the path matters; the authority that was sent is never made into a URL.
+    url: `http://localhost${handler.requestPath}`,
+    method: "POST",
+    header,
+    body: once(isMalformed ? emptyBody(type) : body),
+    signal: aborted.signal,
+    contextValues: createContextValues().set(arrivalKey, { caller, bytes: body.length, isMalformed }),
+  });
+  reply.hijack();
+  await write(reply, response);
+}
+
+/**
+ * Whether the body holds what it says. connect-es would answer a malformed message with INTERNAL, as if it were our fault; so it is
+ * handed an empty one, and `invoke` refuses the call.
+ */
+function canBeRead(method: Method, type: string, body: Buffer): boolean {
+  const isEnveloped = !/^application\/(json|proto)\b/.test(type);
+  if (isEnveloped && (body.length < ENVELOPE || body.readUInt32BE(1) !== body.length - ENVELOPE)) return false;
+  // Compression is not taken, which the protocols have their own answers for.
+  if (isEnveloped && ((body[0] as number) & 1) === 1) return true;
+  const message = isEnveloped ? body.subarray(ENVELOPE) : body;
+  try {
+    decode(method.desc.input, type, message);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function decode(desc: DescMessage, type: string, message: Buffer): void {
+  if (!/json/.test(type)) fromBinary(desc, message);
+  else if (message.length > 0) fromJsonString(desc, message.toString("utf8"), { ignoreUnknownFields: true });
+}
+
+/** An empty message in the framing of a content type. */
+function emptyBody(type: string): Buffer {
+  const message = Buffer.from(/json/.test(type) ? "{}" : "");
+  if (/^application\/(json|proto)\b/.test(type)) return message;
+  const prefix = Buffer.alloc(ENVELOPE);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+async function* once(body: Buffer): AsyncIterable<Uint8Array> {
+  if (body.length > 0) yield body;
+}
+
+async function write(reply: FastifyReply, response: UniversalServerResponse): Promise<void> {
+  const { raw } = reply;
+  raw.writeHead(response.status, Object.fromEntries(response.header ?? []));
+  for await (const chunk of response.body ?? []) raw.write(chunk);
+  if (response.trailer !== undefined) raw.addTrailers(Object.fromEntries(response.trailer));
+  raw.end();
+}

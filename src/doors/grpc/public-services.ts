@@ -1,0 +1,36 @@
+import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { Server } from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation } from "grpc-health-check";
+
+/** Paths of the services that need no key: health and reflection. */
+export const PUBLIC_PATHS = /^\/grpc\.(health|reflection)\./;
+
+/** Health of the whole program and of each service, on the gRPC port. Gives how to say that it ends. */
+export function addHealth(server: Server, services: readonly DescService[]): { readonly stopServing: () => void } {
+  const names = ["", ...services.map((service) => service.typeName)];
+  const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "SERVING" as const])));
+  health.addToServer(server);
+  return {
+    stopServing: () => {
+      for (const name of names) health.setStatus(name, "NOT_SERVING");
+    },
+  };
+}
+
+/** Reflection of the contract, v1 and v1alpha, on the gRPC port. */
+export function addReflection(server: Server, services: readonly DescService[]): void {
+  const files = new Map<string, Buffer>();
+  const collect = (file: DescFile) => {
+    if (files.has(file.proto.name)) return;
+    files.set(file.proto.name, Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+    file.dependencies.forEach(collect);
+  };
+  for (const service of services) collect(service.file);
+  // Of a loaded package the library looks only at the descriptors of its files.
+  const contract = { format: "Protocol Buffer 3 DescriptorProto", type: {}, fileDescriptorProtos: [...files.values()] };
+  new ReflectionService({ contract } as never, { services: services.map(({ typeName }) => typeName) }).addToServer(
+    server,
+  );
+}

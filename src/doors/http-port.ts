@@ -1,0 +1,95 @@
+import type { Duplex } from "node:stream";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { failure, type Refusal } from "../domain/failure.ts";
+import { LIMITS } from "../domain/limits.ts";
+import type { Authenticate } from "./authentication.ts";
+import { mountConnect } from "./connect/door.ts";
+import type { Invoke } from "./invoke.ts";
+import { mountJson, refuse } from "./json/door.ts";
+import { errorAnswer } from "./json/errors.ts";
+import { parseQuery } from "./json/query.ts";
+import { patternOf } from "./json/routes.ts";
+
+/** What the HTTP port is made from. */
+export type HttpPortParts = {
+  readonly invoke: Invoke;
+  readonly authenticate: Authenticate;
+  /** Rejects, with the reason, while the program cannot take traffic. */
+  readonly checkReady: () => Promise<void>;
+};
+
+/** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
+export function createHttpPort({ invoke, authenticate, checkReady }: HttpPortParts): FastifyInstance {
+  const app = Fastify({
+    bodyLimit: LIMITS.requestBytes,
+    // Slow clients lose their connection: headers within 10 s, the whole request within 30 s.
+    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16_384 },
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    forceCloseConnections: "idle",
+    // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 256, querystringParser: parseQuery },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (_error, _request, reply) => {
+      refuse(
+        reply as FastifyReply,
+        failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal,
+      );
+    },
+  });
+
+  const routes = mountJson(app, { invoke, authenticate });
+  mountConnect(app, { invoke, authenticate });
+
+  app.get("/healthz", (_request, reply) => reply.type("application/json").send('{"status":"alive"}'));
+  app.get("/readyz", async (_request, reply) => {
+    reply.type("application/json");
+    try {
+      await checkReady();
+      return reply.send('{"status":"ready"}');
+    } catch (error) {
+      const why = error instanceof Error ? error.message : "not ready";
+      return reply.code(503).send(JSON.stringify({ status: "not ready", why }));
+    }
+  });
+
+  const known = [
+    ...routes.map((route) => ({ verb: route.verb as string, pattern: patternOf(route.template) })),
+    ...invoke.methods.map(({ path }) => ({ verb: "POST", pattern: patternOf(path) })),
+    { verb: "GET", pattern: /^\/(healthz|readyz|openapi\.json)$/ },
+  ];
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split("?", 1)[0] as string;
+    const verbs = [...new Set(known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb))];
+    const refusal: Refusal =
+      verbs.length === 0
+        ? { reason: ErrorReason.NOT_FOUND, detail: "There is nothing at this path; the README lists the paths." }
+        : {
+            reason: ErrorReason.METHOD_NOT_ALLOWED,
+            detail: `This path takes ${verbs.join(", ")}.`,
+          };
+    if (verbs.length > 0) reply.header("allow", verbs.join(", "));
+    invoke.note("json", undefined, refusal);
+    refuse(reply, refusal);
+  });
+  return app;
+}
+
+/** Bytes that are no HTTP request, or come too slowly, are answered once and the connection is closed. */
+function answerClientError(this: FastifyInstance, error: Error & { code?: string }, socket: Duplex): void {
+  if (socket.destroyed || !socket.writable) return;
+  const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const { body } = errorAnswer(
+    isLate
+      ? { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." }
+      : { reason: ErrorReason.BAD_REQUEST, detail: "The bytes are no HTTP request." },
+    { hasBody: true, bodyField: undefined },
+  );
+  const status = isLate ? "408 Request Timeout" : "400 Bad Request";
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
