@@ -1,37 +1,151 @@
 import type { RequestListener } from "node:http";
-import { Counter, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { CallObserver } from "../doors/invoke.ts";
+import type { Pools } from "../store/pools.ts";
+import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
 
-/** The program's metrics, and the page that Prometheus reads. */
-export type Metrics = { readonly observeCall: CallObserver; readonly handle: RequestListener };
+/** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
+export type Metrics = {
+  readonly observeCall: CallObserver;
+  readonly observeReport: (report: CarrierReport, applied: AppliedReport) => void;
+  /** The store, with the time of its writing transactions measured. */
+  readonly measured: (store: Store) => Store;
+  /** Adds what is read when Prometheus asks. */
+  readonly watch: (store: Store, pools: Pools, clock: () => number) => void;
+  readonly handle: RequestListener;
+};
 
-/** Metrics of calls, by method, door and outcome. Labels come from the contract, never from a caller. */
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+
+/** Metrics in a registry of their own. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
   const calls = new Counter({
     name: "numberpool_calls_total",
     help: "Calls, by method, door and outcome.",
     labelNames: ["method", "door", "code"],
-    registers: [registry],
+    registers,
   });
-  const seconds = new Histogram({
+  const callSeconds = new Histogram({
     name: "numberpool_call_duration_seconds",
     help: "Time from a call's decoding to its outcome.",
     labelNames: ["method", "door"],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
-    registers: [registry],
+    buckets: SECONDS,
+    registers,
   });
+  const commitSeconds = new Histogram({
+    name: "numberpool_commit_duration_seconds",
+    help: "Time of the store's writing transactions, their sync to disk included.",
+    labelNames: ["kind"],
+    buckets: SECONDS,
+    registers,
+  });
+  const messages = new Counter({
+    name: "numberpool_messages_total",
+    help: "Messages that reached a status.",
+    labelNames: ["status"],
+    registers,
+  });
+  const reports = new Counter({
+    name: "numberpool_carrier_reports_total",
+    help: "What carriers answered and reported, by carrier and kind.",
+    labelNames: ["carrier", "kind"],
+    registers,
+  });
+
+  const timed = <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
+    const observe = commitSeconds.labels(kind);
+    return async (...args: Args): Promise<Result> => {
+      const start = performance.now();
+      try {
+        return await write(...args);
+      } finally {
+        observe.observe((performance.now() - start) / 1000);
+      }
+    };
+  };
+
   return {
-    observeCall: ({ method, door, code, seconds: took }) => {
+    observeCall: ({ method, door, code, seconds }) => {
       calls.inc({ method, door, code });
-      seconds.observe({ method, door }, took);
+      callSeconds.observe({ method, door }, seconds);
+    },
+    observeReport: ({ target, report, carrier }, { status }) => {
+      const name = "carrier" in target ? target.carrier : (carrier ?? "");
+      reports.inc({ carrier: name, kind: report.kind });
+      if (status !== undefined) messages.inc({ status });
+    },
+    measured: (store) => {
+      const accept = timed("accept", store.accept);
+      return {
+        ...store,
+        accept: async (reads, decide) => {
+          let accepted = 0;
+          await accept(reads, (facts) => {
+            const writes = decide(facts);
+            accepted = writes.messages.length;
+            return writes;
+          });
+          messages.inc({ status: "queued" }, accepted);
+        },
+        claim: timed("claim", store.claim),
+        applyReports: timed("reports", store.applyReports),
+      };
+    },
+    watch: (store, pools, clock) => {
+      // Both gauges are collected at the same time, and shown from one look at the queues.
+      let look: ReturnType<Store["measureQueue"]> | undefined;
+      const measure = () => {
+        look ??= store.measureQueue().finally(() => {
+          look = undefined;
+        });
+        return look;
+      };
+      new Gauge({
+        name: "numberpool_queued_messages",
+        help: "Messages that wait in queues.",
+        registers,
+        async collect() {
+          this.set((await measure()).messages);
+        },
+      });
+      new Gauge({
+        name: "numberpool_oldest_queued_seconds",
+        help: "How long the oldest of them has waited.",
+        registers,
+        async collect() {
+          const { oldestId } = await measure();
+          this.set(oldestId === undefined ? 0 : Math.max(0, (clock() - timeOf(oldestId)) / 1000));
+        },
+      });
+      new Gauge({
+        name: "numberpool_unhealthy_numbers",
+        help: "Numbers that pools in memory leave out as unhealthy.",
+        registers,
+        collect() {
+          this.set(pools.countUnhealthy());
+        },
+      });
     },
     handle: async (request, response) => {
       if (request.method !== "GET" || request.url?.split("?", 1)[0] !== "/metrics") {
         response.writeHead(404).end();
         return;
       }
-      response.writeHead(200, { "content-type": registry.contentType }).end(await registry.metrics());
+      try {
+        const page = await registry.metrics();
+        response.writeHead(200, { "content-type": registry.contentType }).end(page);
+      } catch {
+        // The store may be gone while the program drains.
+        response.writeHead(503).end();
+      }
     },
   };
+}
+
+/** The moment in an id: a UUID of version 7 begins with its milliseconds since 1970. */
+function timeOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -43,7 +43,8 @@ export async function serve(config: Config): Promise<void> {
   flushLog.unref();
   const ids = createIds((bytes) => randomBytes(bytes));
   const letGo = holdExclusively(config.database);
-  const store = openSqliteStore(config.database, {
+  const metrics = createMetrics();
+  const opened = openSqliteStore(config.database, {
     onLost: (error) => {
       // What is in memory may not be what is on disk; the next start reads the truth.
       log.fatal({ err: error }, "the disk failed");
@@ -52,16 +53,17 @@ export async function serve(config: Config): Promise<void> {
     },
   });
 
+  const store = metrics.measured(opened);
   const organization = await installKey(store, config.apiKey, clock(), ids);
   const sample = config.sample ? await makeSample(store, organization, clock(), ids) : undefined;
   // Nobody else serves this file: whatever was being sent when the last process ended has an unknown outcome.
   const uncertain = await store.settleOwner("all", clock());
   if (uncertain > 0) log.warn({ messages: uncertain }, "the outcome of messages that were being sent is not known");
 
-  const metrics = createMetrics();
   const pools = openPools(store, clock);
+  metrics.watch(store, pools, clock);
   const { authenticate, close: closeAuthentication } = await openAuthentication(store);
-  const reporter = createReporter({ store, pools, log });
+  const reporter = createReporter({ store, pools, log, observe: metrics.observeReport });
   const carriers = new Map<string, Carrier>();
   for (const [name, settings] of config.carriers) {
     const parts: CarrierParts = {

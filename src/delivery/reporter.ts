@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Pools } from "../store/pools.ts";
-import type { CarrierReport, Store } from "../store/store.ts";
+import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {
@@ -8,6 +8,14 @@ export type Reporter = {
   readonly report: (report: CarrierReport) => Promise<void>;
   /** Resolves when everything that was reported is on disk. */
   readonly settle: () => Promise<void>;
+};
+
+export type ReporterParts = {
+  readonly store: Store;
+  readonly pools: Pools;
+  readonly log: Logger;
+  /** Told of every report that was written, with what it did; for metrics. */
+  readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
 };
 
 /** Reports that are written in one transaction at most. */
@@ -18,8 +26,8 @@ const MOST_EARLY = 100_000;
 type Waiting = { readonly report: CarrierReport; readonly resolve: () => void };
 
 /** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
-export function createReporter(parts: { store: Store; pools: Pools; log: Logger }): Reporter {
-  const { store, pools, log } = parts;
+export function createReporter(parts: ReporterParts): Reporter {
+  const { store, pools, log, observe } = parts;
   const waiting: Waiting[] = [];
   const early = new Map<string, CarrierReport[]>();
   let writing: Promise<void> | undefined;
@@ -31,9 +39,10 @@ export function createReporter(parts: { store: Store; pools: Pools; log: Logger 
         const applied = await store.applyReports(group.map(({ report }) => report));
         waiting.splice(0, group.length);
         pools.book(applied);
-        applied.forEach(({ messageId }, index) => {
+        applied.forEach((each, index) => {
           const { report, resolve } = group[index] as Waiting;
-          if (messageId === undefined) hold(report);
+          observe(report, each);
+          if (each.messageId === undefined) hold(report);
           else release(report);
           resolve();
         });

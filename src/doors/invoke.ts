@@ -20,6 +20,7 @@ import type { Service } from "../service/services.ts";
 import type { Caller } from "./authentication.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 import { requestCheckOf } from "./request-checks.ts";
+import { traced, traceIdOf } from "./tracing.ts";
 
 /** A unary method of the contract, as every door sees it. */
 export type Method = {
@@ -143,17 +144,18 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     method: Method | undefined,
     refusal: Refusal | undefined,
     ms: number,
-    caller?: Caller,
+    call?: Pick<DoorCall, "caller" | "header">,
   ) => {
-    const code = refusal === undefined ? "OK" : reasonName(refusal.reason);
+    const code = codeOf(refusal);
     observe({ method: method?.path ?? "", door, code, seconds: ms / 1000 });
     log.info({
       door,
       method: method?.desc.name,
       code,
       ms: Math.round(ms * 1000) / 1000,
-      organization_id: caller?.organizationId,
-      api_key_id: caller?.apiKeyId,
+      organization_id: call?.caller.organizationId,
+      api_key_id: call?.caller.apiKeyId,
+      trace_id: call && traceIdOf(call.header),
     });
   };
 
@@ -161,19 +163,33 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     methods: [...entries.values()],
     invoke: async (method, call) => {
       const start = performance.now();
-      const outcome = await carryOut(entries.get(method.path) as Entry, call);
-      const refusal = "refusal" in outcome ? outcome.refusal : undefined;
-      note(call.door, method, refusal, performance.now() - start, call.caller);
+      const entry = entries.get(method.path) as Entry;
+      const outcome = await traced(
+        method.path,
+        call.header,
+        () => carryOut(entry, call),
+        (ended) => codeOf(refused(ended)),
+      );
+      note(call.door, method, refused(outcome), performance.now() - start, call);
       return outcome;
     },
     stream: async (method, call) => {
       const start = performance.now();
-      const refusal = await carryOutStream(entries.get(method.path) as Entry, call);
-      note(call.door, method, refusal, performance.now() - start, call.caller);
+      const entry = entries.get(method.path) as Entry;
+      const refusal = await traced(method.path, call.header, () => carryOutStream(entry, call), codeOf);
+      note(call.door, method, refusal, performance.now() - start, call);
       return refusal;
     },
     note: (door, method, refusal) => note(door, method, refusal, 0),
   };
+}
+
+function refused(outcome: CallOutcome): Refusal | undefined {
+  return "refusal" in outcome ? outcome.refusal : undefined;
+}
+
+function codeOf(refusal: Refusal | undefined): string {
+  return refusal === undefined ? "OK" : reasonName(refusal.reason);
 }
 
 /** Methods may give the fields of an answer alone, as Connect's types allow. */

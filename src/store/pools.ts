@@ -20,6 +20,8 @@ export type Pools = {
   readonly load: (organizationId: string, profileId: string) => Promise<LivePool | undefined>;
   /** Lets what receipts did count for the very next decision. */
   readonly book: (applied: readonly AppliedReport[]) => void;
+  /** How many numbers the pools in memory leave out as unhealthy. */
+  readonly countUnhealthy: () => number;
   readonly close: () => void;
 };
 
@@ -126,6 +128,7 @@ export function openPools(store: Store, clock: () => number): Pools {
         bookOutcome(pool.pool, phoneNumberId, health, reported);
       }
     },
+    countUnhealthy: () => [...live.values()].reduce((sum, { pool }) => sum + pool.passedOver.unhealthy, 0),
     close: stop,
   };
 }

@@ -94,6 +94,8 @@ export type Store = {
   /** Gives what it was; undefined when there is none. */
   readonly removeOptOut: (key: RecipientKey) => Promise<OptOut | undefined>;
 
+  /** How many messages are queued, and the id of the one that was accepted first. */
+  readonly measureQueue: () => Promise<{ readonly messages: number; readonly oldestId: string | undefined }>;
   /** Numbers that have messages queued, with the moment each may next be claimed; at most `most`. */
   readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
   /**
@@ -307,6 +309,8 @@ export type AppliedReport = {
   readonly messageId: string | undefined;
   readonly messagingProfileId: string | undefined;
   readonly phoneNumberId: string | undefined;
+  /** Where the message stands after the report. */
+  readonly status: MessageStatus | undefined;
   /** The sender's counts after the report; undefined when they did not change. */
   readonly health: HealthCounts | undefined;
   readonly reported: 0 | 1;

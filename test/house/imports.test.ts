@@ -14,7 +14,7 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   doors: {
     rooms: ["gen", "domain", "store", "service", "delivery"],
     packages:
-      /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@bufbuild\/protobuf|@connectrpc\/)/,
+      /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   "config.ts": {
     rooms: ["domain", "store", "carriers", "service", "delivery", "doors"],

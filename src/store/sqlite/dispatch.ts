@@ -11,6 +11,7 @@ const NOTHING: AppliedReport = {
   messageId: undefined,
   messagingProfileId: undefined,
   phoneNumberId: undefined,
+  status: undefined,
   health: undefined,
   reported: 0,
 };
@@ -34,6 +35,9 @@ export function prepareDispatch(db: Connection) {
        FROM queue WHERE queue.phone_number_id IS NOT NULL
      )
      SELECT queue.phone_number_id, n.due_at FROM queue JOIN phone_numbers n ON n.id = queue.phone_number_id LIMIT ?`,
+  );
+  const measureQueue = db.prepare(
+    "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
   );
   const selectPace = db.prepare("SELECT due_at, messages_per_second, state FROM phone_numbers WHERE id = ?");
   const selectQueued = db.prepare(
@@ -106,7 +110,14 @@ export function prepareDispatch(db: Connection) {
     );
     const { messagingProfileId, phoneNumberId } = message;
     const health = effect.health === undefined ? undefined : addHealth(phoneNumberId, effect.health, report.at);
-    return { messageId: id, messagingProfileId, phoneNumberId, health, reported: effect.reported };
+    return {
+      messageId: id,
+      messagingProfileId,
+      phoneNumberId,
+      status: after.status,
+      health,
+      reported: effect.reported,
+    };
   };
 
   const expire = (message: Message, at: number): AppliedReport => {
@@ -115,10 +126,14 @@ export function prepareDispatch(db: Connection) {
     const detail = "The message was still in its queue at valid_until.";
     updateProgress.run("expired", null, at, reason, detail, organizationId, id);
     noteEvent.run(organizationId, id, "expired", "expired", at, null, null, reason, detail);
-    return { messageId: id, messagingProfileId, phoneNumberId, health: undefined, reported: 1 };
+    return { messageId: id, messagingProfileId, phoneNumberId, status: "expired", health: undefined, reported: 1 };
   };
 
   return {
+    measureQueue: () => {
+      const row = measureQueue.get() as { messages: number; oldest_id: string | null };
+      return { messages: row.messages, oldestId: row.oldest_id ?? undefined };
+    },
     listQueues: (most: number): QueuedNumber[] =>
       (selectQueues.all(most) as Row[]).map((row) => ({
         phoneNumberId: row.phone_number_id as string,

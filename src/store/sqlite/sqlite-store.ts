@@ -141,6 +141,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     addOptOut: (optOut) => transact(() => recipients.addOptOut(optOut)),
     removeOptOut: (key) => transact(() => recipients.removeOptOut(key)),
 
+    measureQueue: () => run(dispatch.measureQueue),
     listQueues: (most) => run(() => dispatch.listQueues(most)),
     claim: (request) => transact(() => dispatch.claim(request)),
     applyReports: (reports) => transact(() => dispatch.applyReports(reports)),

@@ -1,0 +1,46 @@
+import { context, propagation, SpanKind, SpanStatusCode, type TextMapGetter, trace } from "@opentelemetry/api";
+
+const TRACER = trace.getTracer("numberpool");
+const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+type HeaderOf = (name: string) => string | undefined;
+
+const GETTER: TextMapGetter<HeaderOf> = {
+  get: (header, name) => header(name.toLowerCase()),
+  keys: () => [],
+};
+
+/**
+ * Carries out a call inside a span that continues the caller's trace (W3C traceparent), so that whatever it calls is part of it. Spans
+ * go wherever the OpenTelemetry SDK that the operator loads sends them; without one this costs next to nothing.
+ */
+export function traced<Result>(
+  method: string,
+  header: HeaderOf,
+  carryOut: () => Promise<Result>,
+  codeOf: (result: Result) => string,
+): Promise<Result> {
+  const parent = propagation.extract(context.active(), header, GETTER);
+  const span = TRACER.startSpan(
+    method.slice(1),
+    { kind: SpanKind.SERVER, attributes: { "rpc.method": method } },
+    parent,
+  );
+  return context.with(trace.setSpan(parent, span), async () => {
+    try {
+      const result = await carryOut();
+      const code = codeOf(result);
+      span.setAttribute("numberpool.code", code);
+      if (code !== "OK") span.setStatus({ code: SpanStatusCode.ERROR });
+      return result;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+/** The trace that a caller says it is in, for the log; undefined when it says none. */
+export function traceIdOf(header: HeaderOf): string | undefined {
+  const traceparent = header("traceparent");
+  return traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1];
+}
