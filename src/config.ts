@@ -20,6 +20,14 @@ export type Config = {
   readonly sample: boolean;
   readonly stickyLifetimeSeconds: number;
   readonly submitTimeoutSeconds: number;
+  /** Calls a second of each API key; 0 for no limit. */
+  readonly callsPerSecond: number;
+  /** Files in PEM; undefined: plaintext. */
+  readonly tlsCertificate: string | undefined;
+  readonly tlsKey: string | undefined;
+  readonly tlsClientAuthority: string | undefined;
+  /** Whether plaintext may be served on other than loopback addresses. */
+  readonly allowPlaintext: boolean;
   readonly carriers: ReadonlyMap<string, CarrierConfig>;
 };
 
@@ -48,6 +56,7 @@ const address = z
   });
 
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
+const path = z.string().min(1, "must not be empty");
 const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
 
 const behaviour = {
@@ -107,6 +116,23 @@ export const SETTINGS: readonly Setting[] = [
     default: "60",
     description: "How long a carrier's answer is waited for before the outcome counts as unknown.",
   },
+  {
+    name: "calls_per_second",
+    default: "0",
+    description: "Calls a second that each API key may make, in bursts of one second's worth; 0 for no limit.",
+  },
+  { name: "tls_certificate", default: undefined, description: "The certificate chain of both doors, a PEM file." },
+  { name: "tls_key", default: undefined, description: "Its private key, a PEM file." },
+  {
+    name: "tls_client_authority",
+    default: undefined,
+    description: "The authority whose certificates clients must show, a PEM file.",
+  },
+  {
+    name: "allow_plaintext",
+    default: "false",
+    description: "Whether to serve without TLS on other than loopback addresses, as behind a proxy.",
+  },
 ];
 
 const schema = z.strictObject({
@@ -123,6 +149,11 @@ const schema = z.strictObject({
   sample: flag,
   sticky_lifetime_seconds: count(1, 10 * 365 * 86_400),
   submit_timeout_seconds: count(1, 3_600),
+  calls_per_second: z.coerce.number().min(0).max(1_000_000),
+  tls_certificate: path.optional(),
+  tls_key: path.optional(),
+  tls_client_authority: path.optional(),
+  allow_plaintext: flag,
   carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is no carrier name"), sandbox),
 });
 
@@ -180,6 +211,7 @@ export function readConfig(
       `${source}: ${[name, ...inside].join(".")} ${issue.message.replace(/^[A-Z]/, (a) => a.toLowerCase())}.`,
     );
   }
+  if (checked.success) complaints.push(...togetherComplaints(checked.data));
   if (complaints.length > 0 || !checked.success) return { complaints };
   const c = checked.data;
   const config: Config = {
@@ -192,6 +224,11 @@ export function readConfig(
     sample: c.sample,
     stickyLifetimeSeconds: c.sticky_lifetime_seconds,
     submitTimeoutSeconds: c.submit_timeout_seconds,
+    callsPerSecond: c.calls_per_second,
+    tlsCertificate: c.tls_certificate,
+    tlsKey: c.tls_key,
+    tlsClientAuthority: c.tls_client_authority,
+    allowPlaintext: c.allow_plaintext,
     carriers: new Map(Object.entries(c.carriers)),
   };
   const inEffect = (name: string): SettingInEffect => {
@@ -215,6 +252,30 @@ function masked(name: string, value: unknown): unknown {
 /** What the names of secrets end in. */
 const SECRET = /(^|_)(key|password|secret|token)$/;
 const MASK = "********";
+
+/** True for addresses that only this machine can reach. */
+export function isLoopback({ host }: Address): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** What is wrong with settings that are right one by one. */
+function togetherComplaints(settings: z.infer<typeof schema>): string[] {
+  const complaints: string[] = [];
+  const { tls_certificate, tls_key, tls_client_authority, allow_plaintext } = settings;
+  if ((tls_certificate === undefined) !== (tls_key === undefined)) {
+    complaints.push("tls_certificate and tls_key belong together; give both or none.");
+  }
+  if (tls_client_authority !== undefined && tls_certificate === undefined) {
+    complaints.push("tls_client_authority needs tls_certificate and tls_key.");
+  }
+  for (const name of ["http_address", "grpc_address"] as const) {
+    if (tls_certificate !== undefined || allow_plaintext || isLoopback(settings[name])) continue;
+    complaints.push(
+      `${name} can be reached from other machines: give tls_certificate and tls_key, or set allow_plaintext if a proxy in front speaks TLS.`,
+    );
+  }
+  return complaints;
+}
 
 function readFile(path: string | boolean | undefined, complaints: string[]): Record<string, unknown> {
   if (path === undefined) return {};

@@ -4,16 +4,18 @@ import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
 import { pino } from "pino";
 import type { Carrier, CarrierParts } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
-import type { Address, Config } from "../config.ts";
+import { type Address, type Config, isLoopback } from "../config.ts";
 import { createDispatcher } from "../delivery/dispatcher.ts";
 import { createReporter } from "../delivery/reporter.ts";
 import { createIds } from "../domain/ids.ts";
 import { IDEMPOTENCY_KEPT, RETRY_REMEMBERED } from "../domain/limits.ts";
+import { createAdmission } from "../doors/admission.ts";
 import { openAuthentication } from "../doors/authentication.ts";
 import { createGrpcDoor } from "../doors/grpc/door.ts";
 import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
 import { createHttpPort } from "../doors/http-port.ts";
 import { createInvoke } from "../doors/invoke.ts";
+import { readTls, type Tls } from "../doors/tls.ts";
 import { createServices } from "../service/services.ts";
 import { openPools } from "../store/pools.ts";
 import { holdExclusively } from "../store/sqlite/open.ts";
@@ -38,6 +40,11 @@ const FORGET_AT_ONCE = 20_000;
  */
 export async function serve(config: Config): Promise<void> {
   const clock = Date.now;
+  const tls = readTls({
+    certificate: config.tlsCertificate,
+    key: config.tlsKey,
+    clientAuthority: config.tlsClientAuthority,
+  });
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: false, minLength: 4096 }));
   const flushLog = setInterval(() => log.flush(), 250);
   flushLog.unref();
@@ -106,8 +113,10 @@ export async function serve(config: Config): Promise<void> {
     if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: store.probe() };
     await probed.outcome;
   };
-  const http = createHttpPort({ invoke, authenticate, checkReady });
-  const grpc = createGrpcDoor({ invoke, authenticate });
+  const { callsPerSecond } = config;
+  const admit = createAdmission({ authenticate, callsPerSecond, inFlight: invoke.inFlight, clock });
+  const http = createHttpPort({ invoke, admit, checkReady, tls });
+  const grpc = createGrpcDoor({ invoke, admit });
   const descriptors = services.map(({ service }) => service);
   const health = addHealth(grpc, descriptors);
   // What it tells is public anyway, but a port that is open to the world should not draw its own map.
@@ -128,7 +137,7 @@ export async function serve(config: Config): Promise<void> {
     const { address, port } = http.server.address() as { address: string; port: number };
     return addressText({ host: address, port });
   });
-  const grpcAt = await listenGrpc(grpc, config.grpcAddress);
+  const grpcAt = await listenGrpc(grpc, config.grpcAddress, tls);
   const metricsServer = createServer(metrics.handle);
   const metricsAt = await listenHttp(metricsServer, config.metricsAddress);
   const ready = { ready: true, http: httpAt, grpc: grpcAt, metrics: metricsAt, database: store.name };
@@ -175,9 +184,17 @@ function signalled(): Promise<void> {
   });
 }
 
-function listenGrpc(server: GrpcServer, at: Address): Promise<string> {
+function listenGrpc(server: GrpcServer, at: Address, tls: Tls | undefined): Promise<string> {
+  const credentials =
+    tls === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(
+          tls.clientAuthority ?? null,
+          [{ private_key: tls.key, cert_chain: tls.certificate }],
+          tls.clientAuthority !== undefined,
+        );
   return new Promise((resolve, reject) => {
-    server.bindAsync(addressText(at), ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(addressText(at), credentials, (error, port) => {
       if (error !== null) reject(error);
       else resolve(addressText({ host: at.host, port }));
     });
@@ -192,10 +209,6 @@ function listenHttp(server: HttpServer, at: Address): Promise<string> {
       resolve(addressText({ host: at.host, port }));
     });
   });
-}
-
-function isLoopback({ host }: Address): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 function addressText({ host, port }: Address): string {

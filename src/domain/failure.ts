@@ -8,6 +8,8 @@ export type Refusal = {
   readonly pointer?: string | undefined;
   /** Milliseconds after which a retry makes sense; undefined when retrying alone does not help. */
   readonly retryAfter?: number | undefined;
+  /** The caller's own limit that was reached: calls a second, and how many are left. */
+  readonly rateLimit?: { readonly limit: number; readonly remaining: number } | undefined;
 };
 
 /** The one thing that is thrown on purpose: a refusal on its way out. Anything else that is thrown is a fault of ours. */

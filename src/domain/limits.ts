@@ -4,6 +4,8 @@ export const LIMITS = {
   requestBytes: 4 * 1024 * 1024,
   /** Bytes of one send: ten times what the longest text needs, so that nobody fills the disk through one call. */
   sendBytes: 64 * 1024,
+  /** Calls under way at once: a quarter of a second's work. Beyond it new calls are refused, so that these are finished in time. */
+  inFlight: 2_000,
   /** Texts in a batch: one transaction, about 30 ms of disk. */
   batchItems: 1_000,
   /** Parts of one text, as documented. */

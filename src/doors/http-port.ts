@@ -3,30 +3,48 @@ import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import type { Authenticate } from "./authentication.ts";
+import type { Admit } from "./admission.ts";
 import { mountConnect } from "./connect/door.ts";
 import type { Invoke } from "./invoke.ts";
 import { mountJson, refuse } from "./json/door.ts";
 import { errorAnswer } from "./json/errors.ts";
 import { parseQuery } from "./json/query.ts";
 import { patternOf } from "./json/routes.ts";
+import type { Tls } from "./tls.ts";
 
 /** What the HTTP port is made from. */
 export type HttpPortParts = {
   readonly invoke: Invoke;
-  readonly authenticate: Authenticate;
+  readonly admit: Admit;
   /** Rejects, with the reason, while the program cannot take traffic. */
   readonly checkReady: () => Promise<void>;
+  /** Certificate, key and the authority of clients' certificates, as PEM; undefined: plaintext. */
+  readonly tls: Tls | undefined;
 };
 
+/** Slow clients lose their connection, and large headers are refused; milliseconds and bytes. */
+const CONNECTION_LIMITS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  // Longer than what balancers usually keep an idle connection, so that they and not we close it.
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 16_384,
+} as const;
+
 /** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
-export function createHttpPort({ invoke, authenticate, checkReady }: HttpPortParts): FastifyInstance {
+export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts): FastifyInstance {
+  const secured = tls && {
+    cert: tls.certificate,
+    key: tls.key,
+    ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
+  };
   const app = Fastify({
+    ...(secured === undefined ? { http: CONNECTION_LIMITS } : { https: { ...CONNECTION_LIMITS, ...secured } }),
     bodyLimit: LIMITS.requestBytes,
-    // Slow clients lose their connection: headers within 10 s, the whole request within 30 s.
-    http: { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16_384 },
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
+    requestTimeout: CONNECTION_LIMITS.requestTimeout,
+    keepAliveTimeout: CONNECTION_LIMITS.keepAliveTimeout,
+    maxRequestsPerSocket: 10_000,
     forceCloseConnections: "idle",
     // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
     return503OnClosing: false,
@@ -41,8 +59,8 @@ export function createHttpPort({ invoke, authenticate, checkReady }: HttpPortPar
     },
   });
 
-  const routes = mountJson(app, { invoke, authenticate });
-  mountConnect(app, { invoke, authenticate });
+  const routes = mountJson(app, { invoke, admit });
+  mountConnect(app, { invoke, admit });
 
   app.get("/healthz", (_request, reply) => reply.type("application/json").send('{"status":"alive"}'));
   app.get("/readyz", async (_request, reply) => {

@@ -77,6 +77,8 @@ export type Invoke = {
   readonly invoke: (method: Method, call: DoorCall) => Promise<CallOutcome>;
   /** Carries out a streaming call; gives why it was refused, or undefined when it came to its end. */
   readonly stream: (method: Method, call: StreamCall) => Promise<Refusal | undefined>;
+  /** Calls under way now. */
+  readonly inFlight: () => number;
   /** Notes a call that a door refused before it could be handed over: unauthenticated, too large, no such path. */
   readonly note: (door: DoorCall["door"], method: Method | undefined, refusal: Refusal) => void;
 };
@@ -93,6 +95,7 @@ type Entry = Method & {
 /** Makes `invoke` over the services. Throws when a method of the contract has no scope. */
 export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   const entries = new Map<string, Entry>();
+  let underWay = 0;
   for (const { service, methods } of services) {
     for (const desc of service.methods) {
       const entry = entryOf(service, desc, (methods as Record<string, Handler | undefined>)[desc.localName]);
@@ -164,12 +167,14 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     invoke: async (method, call) => {
       const start = performance.now();
       const entry = entries.get(method.path) as Entry;
+      underWay += 1;
       const outcome = await traced(
         method.path,
         call.header,
         () => carryOut(entry, call),
         (ended) => codeOf(refused(ended)),
       );
+      underWay -= 1;
       note(call.door, method, refused(outcome), performance.now() - start, call);
       return outcome;
     },
@@ -180,6 +185,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       note(call.door, method, refusal, performance.now() - start, call);
       return refusal;
     },
+    inFlight: () => underWay,
     note: (door, method, refusal) => note(door, method, refusal, 0),
   };
 }

@@ -13,7 +13,8 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { errorForm } from "../../domain/error-form.ts";
 import { failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
-import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
+import type { Admit } from "../admission.ts";
+import { type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { errorDetails } from "../error-details.ts";
 import type { Invoke, Method } from "../invoke.ts";
 
@@ -22,8 +23,8 @@ import type { Invoke, Method } from "../invoke.ts";
  * authentication, and handed to connect-es's handlers as they are: its own server adapter reads bodies before it can tell who
  * calls, reserves what a length field announces, and ends the process on an authority that is no host.
  */
-export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; authenticate: Authenticate }): void {
-  const { invoke, authenticate } = parts;
+export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): void {
+  const { invoke, admit } = parts;
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
   const router = createConnectRouter({ maxTimeoutMs: MOST_TIMEOUT, readMaxBytes: LIMITS.requestBytes });
   for (const method of invoke.methods) addMethod(router, method, invoke);
@@ -38,12 +39,14 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; auth
         url: handler.requestPath,
         bodyLimit: method.mostBytes + ENVELOPE,
         onRequest: (request, reply, done) => {
-          const caller = authenticate(request.headers.authorization);
-          (request as unknown as { caller: Caller | undefined }).caller = caller;
-          if (caller !== undefined) return done();
-          invoke.note("connect", method, UNAUTHENTICATED);
+          const admitted = admit(request.headers.authorization);
+          if ("caller" in admitted) {
+            (request as unknown as { caller: Caller }).caller = admitted.caller;
+            return done();
+          }
+          invoke.note("connect", method, admitted.refusal);
           // Answered by the protocol that was spoken, on an empty body: the one that was sent stays unread.
-          answer(request, reply, handler, method, undefined, Buffer.alloc(0)).catch(() => reply.raw.destroy());
+          answer(request, reply, handler, method, admitted, Buffer.alloc(0)).catch(() => reply.raw.destroy());
         },
         handler: async (request, reply) => {
           const { caller } = request as unknown as { caller: Caller };
@@ -52,7 +55,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; auth
             reply,
             handler,
             method,
-            caller,
+            { caller },
             (request.body as Buffer | undefined) ?? Buffer.alloc(0),
           );
         },
@@ -68,18 +71,18 @@ const ENVELOPE = 5;
 const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web)?(\+(json|proto))?)(;|$)/;
 
 /** What the port knows of a call, for its handler. */
-type Arrival = { readonly caller: Caller | undefined; readonly bytes: number; readonly isMalformed: boolean };
+type Arrival = { readonly admitted: ReturnType<Admit>; readonly bytes: number; readonly isMalformed: boolean };
 
-const arrivalKey = createContextKey<Arrival>({ caller: undefined, bytes: 0, isMalformed: false });
+const arrivalKey = createContextKey<Arrival>({ admitted: { refusal: UNAUTHENTICATED }, bytes: 0, isMalformed: false });
 
 function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
   const { desc } = method;
   const carryOut = async (request: Message, context: HandlerContext): Promise<Message> => {
-    const { caller, bytes, isMalformed } = context.values.get(arrivalKey);
-    if (caller === undefined) throw connectError(UNAUTHENTICATED);
+    const { admitted, bytes, isMalformed } = context.values.get(arrivalKey);
+    if ("refusal" in admitted) throw connectError(admitted.refusal);
     const outcome = await invoke(method, {
       door: "connect",
-      caller,
+      caller: admitted.caller,
       header: (name) => context.requestHeader.get(name) ?? undefined,
       bytes,
       decode: () => {
@@ -93,8 +96,8 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
   };
   // biome-ignore lint/correctness/useYield: what it would stream is refused.
   const refuseStream = async function* (_requests: unknown, context: HandlerContext): AsyncGenerator<Message> {
-    const isKnown = context.values.get(arrivalKey).caller !== undefined;
-    throw connectError(isKnown ? notOnThisPort(method) : UNAUTHENTICATED);
+    const { admitted } = context.values.get(arrivalKey);
+    throw connectError("refusal" in admitted ? admitted.refusal : notOnThisPort(method));
   };
   const implementation = desc.methodKind === "unary" ? carryOut : refuseStream;
   router.rpc(desc, implementation as never);
@@ -117,11 +120,11 @@ async function answer(
   reply: FastifyReply,
   handler: UniversalHandler,
   method: Method,
-  caller: Caller | undefined,
+  admitted: ReturnType<Admit>,
   body: Buffer,
 ): Promise<void> {
   const type = request.headers["content-type"] ?? "";
-  const isMalformed = caller === undefined || !canBeRead(method, type, body);
+  const isMalformed = "refusal" in admitted || !canBeRead(method, type, body);
   const header = new Headers();
   for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
   // The body is handed on whole, or replaced: its announced length would be held against it.
@@ -136,7 +139,7 @@ async function answer(
     header,
     body: once(isMalformed ? emptyBody(type) : body),
     signal: aborted.signal,
-    contextValues: createContextValues().set(arrivalKey, { caller, bytes: body.length, isMalformed }),
+    contextValues: createContextValues().set(arrivalKey, { admitted, bytes: body.length, isMalformed }),
   });
   reply.hijack();
   await write(reply, response);

@@ -14,40 +14,41 @@ import {
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
-import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
+import type { Admit } from "../admission.ts";
+import type { Caller } from "../authentication.ts";
 import { INTERNAL, type Invoke, type Method } from "../invoke.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
 /** What the gRPC port is made from. */
-export type GrpcDoorParts = { readonly invoke: Invoke; readonly authenticate: Authenticate };
+export type GrpcDoorParts = { readonly invoke: Invoke; readonly admit: Admit };
 
 /** The gRPC port: every method of the contract. Not yet bound to an address. */
-export function createGrpcDoor({ invoke, authenticate }: GrpcDoorParts): Server {
+export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
   const callers = new WeakMap<Metadata, Caller>();
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
 
   /** Tells who calls as soon as the headers are there; the body of others is not read. */
-  const authenticateCall: ServerInterceptor = (definition, call) =>
+  const admitCall: ServerInterceptor = (definition, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
         const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, pass) => {
           if (PUBLIC_PATHS.test(definition.path)) return pass(metadata);
-          const caller = authenticate(metadata.get("authorization")[0]?.toString());
-          if (caller !== undefined) {
-            callers.set(metadata, caller);
+          const admitted = admit(metadata.get("authorization")[0]?.toString());
+          if ("caller" in admitted) {
+            callers.set(metadata, admitted.caller);
             pass(metadata);
             return;
           }
-          invoke.note("grpc", methods.get(definition.path), UNAUTHENTICATED);
-          call.sendStatus(statusOf(UNAUTHENTICATED));
+          invoke.note("grpc", methods.get(definition.path), admitted.refusal);
+          call.sendStatus(statusOf(admitted.refusal));
         });
         next(listener.build());
       },
     });
 
   const server = new Server({
-    interceptors: [authenticateCall],
+    interceptors: [admitCall],
     "grpc.max_receive_message_length": LIMITS.requestBytes,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": 100,

@@ -4,19 +4,17 @@ import { create, type Message } from "@bufbuild/protobuf";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
-import { type Authenticate, type Caller, UNAUTHENTICATED } from "../authentication.ts";
+import type { Admit } from "../admission.ts";
+import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
 import { decodeInto, isObject, type JsonObject, maskOf } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
 import { type Route, routesOf } from "./routes.ts";
 
-/** Mounts the JSON routes of the contract on the HTTP port, and gives them; and `/openapi.json`, the document that tells them. */
-export function mountJson(
-  app: FastifyInstance,
-  parts: { invoke: Invoke; authenticate: Authenticate },
-): readonly Route[] {
-  const { invoke, authenticate } = parts;
+/** Mounts the JSON routes of the contract on the HTTP port, with the document that tells them, and gives them. */
+export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): readonly Route[] {
+  const { invoke, admit } = parts;
   const routes = routesOf(invoke.methods);
   app.decorateRequest("caller", null);
   app.removeAllContentTypeParsers();
@@ -28,14 +26,14 @@ export function mountJson(
       url: route.template.replaceAll(/\{(\w+)\}/g, ":$1"),
       bodyLimit: route.method.mostBytes,
       onRequest: (request, reply, done) => {
-        const caller = authenticate(request.headers.authorization);
-        if (caller !== undefined) {
-          (request as unknown as Authenticated).caller = caller;
+        const admitted = admit(request.headers.authorization);
+        if ("caller" in admitted) {
+          (request as unknown as Authenticated).caller = admitted.caller;
           done();
           return;
         }
-        invoke.note("json", route.method, UNAUTHENTICATED);
-        refuse(reply, UNAUTHENTICATED);
+        invoke.note("json", route.method, admitted.refusal);
+        refuse(reply, admitted.refusal);
       },
       handler: handlerOf(route, invoke),
       errorHandler: (error, _request, reply) => {

@@ -18,6 +18,11 @@ export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField:
   const { httpStatus, code, title } = errorForm(reason);
   const headers: Record<string, string> = {};
   if (retryAfter !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfter / 1000)));
+  if (refusal.rateLimit !== undefined) {
+    headers["x-ratelimit-limit"] = String(refusal.rateLimit.limit);
+    headers["x-ratelimit-remaining"] = String(refusal.rateLimit.remaining);
+    headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
+  }
   // The official client repeats every 409; none of ours is worth it.
   if (httpStatus === 409) headers["x-should-retry"] = "false";
   if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
