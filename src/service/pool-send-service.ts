@@ -190,7 +190,10 @@ function answerTo<Response extends DescMessage>(
 }
 
 function checkBatch(messages: readonly SendMessageRequest[]): void {
-  if (messages.length === 0 || messages.length > LIMITS.batchItems) {
+  if (messages.length === 0) {
+    throw failure(ErrorReason.MISSING_PARAMETER, "messages is required: the texts to send.", "/messages");
+  }
+  if (messages.length > LIMITS.batchItems) {
     throw failure(
       ErrorReason.INVALID_LENGTH,
       `messages must hold 1 to ${LIMITS.batchItems} texts; split a longer list.`,

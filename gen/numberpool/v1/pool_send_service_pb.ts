@@ -166,7 +166,7 @@ export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__P
  */
 export type SendMessagesRequest = Message<"numberpool.v1.SendMessagesRequest"> & {
   /**
-   * 1 to 1,000 texts. An item has no request_id of its own: the batch has one.
+   * Required. 1 to 1,000 texts. An item has no request_id of its own: the batch has one.
    *
    * @generated from field: repeated numberpool.v1.SendMessageRequest messages = 1;
    */

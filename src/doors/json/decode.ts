@@ -22,8 +22,8 @@ export type JsonObject = { readonly [key: string]: unknown };
 
 /**
  * Puts the fields of a JSON object into a message. Unknown keys are passed over, null is absent, and a known key with a wrong value
- * is a failure that names it. Text becomes what the descriptor says; a plain text for a message goes to its first field, so that
- * `filter[name]=x` is `filter[name][eq]=x`.
+ * is a failure that names it. Text becomes what the descriptor says; a plain text for a message inside another goes to its first
+ * field, so that `filter[name]=x` is `filter[name][eq]=x`.
  */
 export function decodeInto(
   desc: DescMessage,
@@ -36,6 +36,14 @@ export function decodeInto(
   for (const key of Object.keys(json)) {
     const field = fields.get(key);
     const value = json[key];
+    // A misspelled filter would give everything, and look like an answer.
+    if (field === undefined && source === "text" && pointer !== "") {
+      throw failure(
+        ErrorReason.INVALID_FILTER,
+        `${[...fields.keys()].join(", ")} are known here.`,
+        `${pointer}/${key}`,
+      );
+    }
     if (field === undefined || value === null || value === undefined) continue;
     const decoded = decodeField(field, value, source, `${pointer}/${key}`);
     (target as unknown as Record<string, unknown>)[field.localName] = decoded;
@@ -114,7 +122,7 @@ function decodeMessage(
   pointer: string,
 ): unknown {
   if (desc.typeName === "google.protobuf.Timestamp") return decodeTimestamp(field, value, pointer);
-  const json = source === "text" ? withFirstField(desc, value) : value;
+  const json = source === "text" && pointer.lastIndexOf("/") > 0 ? withFirstField(desc, value) : value;
   if (!isObject(json)) throw wrongType(field, "an object", pointer);
   const message = create(desc);
   decodeInto(desc, message, json, source, pointer);
