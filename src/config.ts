@@ -240,16 +240,17 @@ export function readConfig(
   return { config: Object.freeze(config), settings: [...names, "carriers"].map(inEffect) };
 }
 
-/** A value without what is secret in it: whole by its name or the names inside it, and the password of a URL. */
+/** A value without what is secret in it: by the name it has or the names inside it, and the password of a URL. */
 function masked(name: string, value: unknown): unknown {
   if (value === null) return null;
-  if (SECRET.test(name)) return MASK;
+  const setting = SETTINGS.find((known) => known.name === name);
+  if (setting === undefined ? SECRET.test(name) : setting.isSecret) return MASK;
   if (typeof value === "string") return value.replace(/^(\w+:\/\/[^:/@]*:)[^/]+@/, `$1${MASK}@`);
   if (typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([inner, each]) => [inner, masked(inner, each)]));
 }
 
-/** What the names of secrets end in. */
+/** What the names of secrets end in, inside a carrier. */
 const SECRET = /(^|_)(key|password|secret|token)$/;
 const MASK = "********";
 

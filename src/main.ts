@@ -33,9 +33,10 @@ export async function main(args: readonly string[]): Promise<void> {
     console.log(line.text);
     return;
   }
-  if (line.kind === "refused") fail(line.complaints);
+  if (line.kind === "refused") fail([line.complaint]);
   const read = readConfig(line.flags, process.env);
-  if ("complaints" in read) fail(read.complaints);
+  if ("complaints" in read) fail([...line.complaints, ...read.complaints]);
+  if (line.complaints.length > 0) fail(line.complaints);
   try {
     await line.command.run({ ...line.given, config: read.config, settings: read.settings });
   } catch (error) {

@@ -1,6 +1,6 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { unknownOrganization } from "./organization.ts";
-import { requireDatabase, withStore } from "./with-store.ts";
+import { knownSqliteFile, withStore } from "./with-store.ts";
 
 /** `numberpool key list`: every API key, revoked ones too, oldest first, and never a secret. */
 export const keyList: Command = {
@@ -8,7 +8,7 @@ export const keyList: Command = {
   summary: "Lists the API keys: id, organization, name, scopes, when made and revoked; never a secret.",
   options: [{ name: "organization", value: "NAME", description: "Only the keys of this one." }, JSON_OPTION],
   run: async (call) => {
-    requireDatabase(call.config);
+    knownSqliteFile(call.config);
     const { organization: only } = call.values;
     await withStore(call.config, async (store) => {
       const names = new Map((await store.listOrganizations()).map(({ id, name }) => [id, name]));

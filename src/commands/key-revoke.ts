@@ -1,5 +1,5 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { requireDatabase, withStore } from "./with-store.ts";
+import { knownSqliteFile, withStore } from "./with-store.ts";
 
 /** `numberpool key revoke`: from now on the key is refused; by a running server within a second. */
 export const keyRevoke: Command = {
@@ -8,7 +8,7 @@ export const keyRevoke: Command = {
   argument: "ID",
   options: [JSON_OPTION],
   run: async (call) => {
-    requireDatabase(call.config);
+    knownSqliteFile(call.config);
     const id = call.argument;
     await withStore(call.config, async (store) => {
       // The id is not repeated: it may be a token, by mistake.

@@ -9,7 +9,9 @@ import type { Store } from "../store/store.ts";
  * notices what is changed within a second. Throws one sentence when the database cannot be used.
  */
 export async function withStore<Result>(config: Config, work: (store: Store) => Promise<Result>): Promise<Result> {
-  const store = openStore(config.database);
+  const path = sqliteFile(config);
+  // After a failed disk there is nothing to save here: the work's own error ends the process.
+  const store = naming(path, () => openSqliteStore(path, { onLost: () => {} }));
   try {
     return await work(store);
   } finally {
@@ -17,22 +19,26 @@ export async function withStore<Result>(config: Config, work: (store: Store) => 
   }
 }
 
-/** Throws one sentence when there is no database yet: only some commands may make one. */
-export function requireDatabase({ database }: Config): void {
-  if (!existsSync(database)) throw new Error(`There is no database ${database}; name another one with --database.`);
+/** The configured database as the path of a SQLite file. Throws one sentence, without secrets, when it is another kind. */
+export function sqliteFile({ database }: Config): string {
+  if (/^\w+:\/\//.test(database)) throw new Error("The database must be the path of a SQLite file, not a URL.");
+  return database;
 }
 
-/** What an error of the database says, as one sentence that names the file. */
-export function aboutDatabase(path: string, error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error);
-  return codeOf(error) === "" && !(error instanceof TypeError) ? new Error(text) : new Error(`${path}: ${text}.`);
+/** The same of a file that must be there: only some commands may make one. */
+export function knownSqliteFile(config: Config): string {
+  const path = sqliteFile(config);
+  if (!existsSync(path)) throw new Error(`There is no database ${path}; name another one with --database.`);
+  return path;
 }
 
-function openStore(path: string): Store {
+/** Does work on a database file. What SQLite throws names no file, and gets its name here. */
+export function naming<Result>(path: string, work: () => Result): Result {
   try {
-    // After a failed disk there is nothing to save here: the work's own error ends the process.
-    return openSqliteStore(path, { onLost: () => {} });
+    return work();
   } catch (error) {
-    throw aboutDatabase(path, error);
+    // The driver throws a TypeError when the folder is missing.
+    if (codeOf(error) === "" && !(error instanceof TypeError)) throw error;
+    throw new Error(`${path}: ${(error as Error).message}.`);
   }
 }

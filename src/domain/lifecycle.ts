@@ -53,13 +53,15 @@ const SENDERS_FAULT = new Map<ErrorReason, { readonly spam: 0 | 1 }>([
 export function apply(progress: Progress, report: Report): Effect {
   if (report.kind === "deferred") return defer(progress);
   const status = statusOf(report);
-  const sentAt = progress.sentAt ?? (SENT_BY.has(report.kind) ? report.at : undefined);
+  // The first moment that proves it: an answer may be booked after the receipt that it precedes, and the other way round.
+  const proof = SENT_BY.has(report.kind) ? report.at : Number.POSITIVE_INFINITY;
+  const earliest = Math.min(progress.sentAt ?? Number.POSITIVE_INFINITY, proof);
+  const sentAt = earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   if (STRENGTH[status] <= STRENGTH[progress.status]) {
-    // An answer that comes after its receipt still tells when the carrier took the message.
-    const late = report.kind === "accepted" && sentAt !== progress.sentAt;
-    return { progress: late ? { ...progress, sentAt } : undefined, health: undefined, reported: 0 };
+    const isNews = report.kind === "accepted" && sentAt !== progress.sentAt;
+    return { progress: isNews ? { ...progress, sentAt } : undefined, health: undefined, reported: 0 };
   }
-  const error = "error" in report ? report.error : undefined;
+  const error = report.kind === "unanswered" ? UNANSWERED : "error" in report ? report.error : undefined;
   const completedAt = status === "sent" ? undefined : report.at;
   const before = evidence(progress.status, progress.error);
   const after = evidence(status, error);
@@ -69,6 +71,11 @@ export function apply(progress: Progress, report: Report): Effect {
     reported: STRENGTH[progress.status] < 2 && STRENGTH[status] >= 2 ? 1 : 0,
   };
 }
+
+const UNANSWERED: MessageError = {
+  reason: ErrorReason.RECEIPT_MISSING,
+  detail: "The carrier never answered, so it is not known whether the message left. It is not sent again.",
+};
 
 /** Reports that prove that the carrier took the message. */
 const SENT_BY: ReadonlySet<Report["kind"]> = new Set(["accepted", "delivered", "failed"]);

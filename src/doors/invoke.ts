@@ -77,6 +77,8 @@ export type Invoke = {
   readonly invoke: (method: Method, call: DoorCall) => Promise<CallOutcome>;
   /** Carries out a streaming call; gives why it was refused, or undefined when it came to its end. */
   readonly stream: (method: Method, call: StreamCall) => Promise<Refusal | undefined>;
+  /** Logs a fault of ours, and gives what the caller is told of it. */
+  readonly fault: (method: Method, error: unknown) => Refusal;
   /** Calls under way now. */
   readonly inFlight: () => number;
   /** Notes a call that a door refused before it could be handed over: unauthenticated, too large, no such path. */
@@ -133,7 +135,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   };
 
   /** What a caller is told of an error: a failure's own words, or of anything else that it is our fault, and no more. */
-  const refusalOf = (error: unknown, entry: Entry): Refusal => {
+  const refusalOf = (error: unknown, entry: Method): Refusal => {
     if (!(error instanceof Failure)) {
       log.error({ err: error, method: entry.path }, "a call failed unexpectedly");
       return INTERNAL;
@@ -185,6 +187,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       note(call.door, method, refusal, performance.now() - start, call);
       return refusal;
     },
+    fault: (method, error) => refusalOf(error, method),
     inFlight: () => underWay,
     note: (door, method, refusal) => note(door, method, refusal, 0),
   };
@@ -204,7 +207,7 @@ function whole(desc: DescMessage, answer: Message): Message {
 }
 
 /** What a caller is told of a fault of ours. */
-export const INTERNAL: Refusal = {
+const INTERNAL: Refusal = {
   reason: ErrorReason.INTERNAL,
   detail:
     "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",

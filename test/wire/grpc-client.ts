@@ -1,6 +1,8 @@
 import {
   create,
   type DescMessage,
+  type DescMethodBiDiStreaming,
+  type DescMethodServerStreaming,
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
@@ -57,8 +59,11 @@ export type GrpcClient = {
     bytes: Uint8Array,
     metadata?: Readonly<Record<string, string>>,
   ) => Promise<GrpcAnswer<Uint8Array>>;
-  /** Calls a streaming path with one message and rejects with how it ended; resolves with the messages if it ended well. */
-  readonly stream: (path: string, bytes: Uint8Array, isFromServerOnly: boolean) => Promise<Uint8Array[]>;
+  /** Calls a streaming method with all requests at once; resolves with the answers when it ended well. */
+  readonly stream: <In extends DescMessage, Out extends DescMessage>(
+    method: DescMethodBiDiStreaming<In, Out> | DescMethodServerStreaming<In, Out>,
+    requests: readonly MessageInitShape<In>[],
+  ) => Promise<MessageShape<Out>[]>;
   readonly close: () => void;
 };
 
@@ -98,22 +103,24 @@ export function createGrpcClient(address: string, apiKey: string): GrpcClient {
       return { message: fromBinary(method.output, answer.message), headers: answer.headers };
     },
     callBytes,
-    stream: (path, bytes, isFromServerOnly) =>
+    stream: (method, requests) =>
       new Promise((resolve, reject) => {
-        const messages: Uint8Array[] = [];
+        const path = `/${method.parent.typeName}/${method.name}`;
+        const [first, ...rest] = requests.map((request) => toBinary(method.input, create(method.input, request)));
+        const answers: MessageShape<typeof method.output>[] = [];
         const metadata = sent(authorization);
         const listen = (call: ClientReadableStream<Buffer>) => {
-          call.on("data", (message: Uint8Array) => messages.push(message));
+          call.on("data", (bytes: Uint8Array) => answers.push(fromBinary(method.output, bytes)));
           call.on("error", (error: Error) => reject(new GrpcRefusal(error as ServiceError)));
-          call.on("end", () => resolve(messages));
+          call.on("end", () => resolve(answers));
         };
-        if (isFromServerOnly) {
-          listen(client.makeServerStreamRequest(path, asIs, asBuffer, bytes, metadata, deadline()));
+        if (method.methodKind === "server_streaming") {
+          listen(client.makeServerStreamRequest(path, asIs, asBuffer, first as Uint8Array, metadata, deadline()));
           return;
         }
         const call = client.makeBidiStreamRequest(path, asIs, asBuffer, metadata, deadline());
         listen(call);
-        call.write(bytes);
+        for (const bytes of [first as Uint8Array, ...rest]) call.write(bytes);
         call.end();
       }),
     close: () => client.close(),

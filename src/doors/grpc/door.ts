@@ -16,7 +16,7 @@ import { failure } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
-import { INTERNAL, type Invoke, type Method } from "../invoke.ts";
+import type { Invoke, Method } from "../invoke.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
@@ -83,7 +83,7 @@ export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
 
 function unaryHandler(
   method: Method,
-  { invoke }: Invoke,
+  { invoke, fault }: Invoke,
   callers: WeakMap<Metadata, Caller>,
 ): handleUnaryCall<Buffer, Buffer> {
   const { output } = method.desc;
@@ -104,21 +104,25 @@ function unaryHandler(
       call.sendMetadata(Metadata.fromHttp2Headers(Object.fromEntries(outcome.headers)));
     callback(null, answer);
   };
-  return guarded(handle, (_call, callback) => callback(statusOf(INTERNAL)));
+  return guarded(handle, (error, _call, callback) => callback(statusOf(fault(method, error))));
 }
 
 /** A fault in a handler must end its call, not the process. */
 function guarded<Args extends readonly unknown[]>(
   handle: (...args: Args) => unknown,
-  onFault: (...args: Args) => void,
+  onFault: (error: unknown, ...args: Args) => void,
 ): (...args: Args) => void {
   return (...args) => {
-    Promise.resolve(handle(...args)).catch(() => onFault(...args));
+    Promise.resolve(handle(...args)).catch((error) => onFault(error, ...args));
   };
 }
 
 /** A stream, in whichever direction: requests are read as fast as answers are taken. */
-function streamHandler(method: Method, { stream }: Invoke, callers: WeakMap<Metadata, Caller>): UntypedHandleCall {
+function streamHandler(
+  method: Method,
+  { stream, fault }: Invoke,
+  callers: WeakMap<Metadata, Caller>,
+): UntypedHandleCall {
   const { output } = method.desc;
   const handle = async (call: ServerDuplexStream<Buffer, Buffer>) => {
     const isOneRequest = method.desc.methodKind === "server_streaming";
@@ -135,7 +139,9 @@ function streamHandler(method: Method, { stream }: Invoke, callers: WeakMap<Meta
     if (refusal === undefined) call.end();
     else call.emit("error", statusOf(refusal));
   };
-  return guarded(handle, (call) => call.emit("error", statusOf(INTERNAL))) as unknown as UntypedHandleCall;
+  const onFault = (error: unknown, call: ServerDuplexStream<Buffer, Buffer>) =>
+    call.emit("error", statusOf(fault(method, error)));
+  return guarded(handle, onFault) as unknown as UntypedHandleCall;
 }
 
 async function* decodeAll(method: Method, received: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncIterable<Message> {

@@ -133,7 +133,9 @@ function decodeMessage(
 function withFirstField(desc: DescMessage, value: unknown): unknown {
   const first = desc.fields[0]?.name ?? "";
   if (!isObject(value)) return { [first]: value };
-  return "" in value ? { [first]: value[""], ...value } : value;
+  if (!("" in value)) return value;
+  const { "": plain, ...named } = value;
+  return { [first]: plain, ...named };
 }
 
 function decodeScalar(

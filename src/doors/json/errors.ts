@@ -9,6 +9,9 @@ export type ErrorAnswer = {
   readonly body: string;
 };
 
+/** A caller that waits longer than this, milliseconds, should come back by itself. */
+const LONGEST_SLEEP = 60_000;
+
 /**
  * A refusal in the documented form. A field of the body is told as a JSON pointer, one of the path or query as a parameter
  * (`page[size]`); `bodyField` is the field of the request that the body stands for.
@@ -23,8 +26,9 @@ export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField:
     headers["x-ratelimit-remaining"] = String(refusal.rateLimit.remaining);
     headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
   }
-  // The official client repeats every 409; none of ours is worth it.
-  if (httpStatus === 409) headers["x-should-retry"] = "false";
+  // The official client repeats every 409 and 5xx, and sleeps however long it is told; none of these is worth it.
+  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfter ?? 0) > LONGEST_SLEEP;
+  if (isHopeless) headers["x-should-retry"] = "false";
   if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
   const error = {
     code,

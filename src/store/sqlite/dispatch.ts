@@ -40,12 +40,13 @@ export function prepareDispatch(db: Connection) {
     "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
   );
   const selectPace = db.prepare("SELECT due_at, messages_per_second, state FROM phone_numbers WHERE id = ?");
+  // +?, because with bare parameters the statement is planned anew whenever one has another value.
   const selectQueued = db.prepare(
-    `SELECT * FROM messages WHERE phone_number_id = ? AND status = 'queued' AND coalesce(next_submit_at, 0) <= ?
-     ORDER BY id LIMIT ?`,
+    `SELECT * FROM messages WHERE phone_number_id = +? AND status = 'queued' AND coalesce(next_submit_at, 0) <= +?
+     ORDER BY id LIMIT +?`,
   );
   const selectNextDeferred = db
-    .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = ? AND status = 'queued'")
+    .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = +? AND status = 'queued'")
     .pluck();
   const markSending = db.prepare(
     "UPDATE messages SET status = 'sending', owner = ?, submits = submits + 1 WHERE organization_id = ? AND id = ?",

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
 import type { ConfigurationChange, Store, StoreOptions } from "../store.ts";
@@ -10,6 +11,8 @@ import { prepareRecipients } from "./recipients.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
+/** Changes of configuration that are told before other work gets a turn: a few milliseconds. */
+const TOLD_AT_ONCE = 50;
 
 /** The store on one SQLite file, made and migrated if need be. Throws one sentence when it cannot be used. */
 export function openSqliteStore(path: string, options: StoreOptions): Store {
@@ -76,14 +79,22 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     return result;
   };
 
-  const tellChanges = async () => {
+  const tellNews = async () => {
     const news = await run(() => configuration.changesAfter(seen));
-    for (const { sequence, change } of news) {
-      // Told once: a change that arrives twice would still be harmless, as listeners read the rows anew.
-      if (sequence <= seen) continue;
+    for (const [index, { sequence, change }] of news.entries()) {
+      // An import leaves thousands: sends must not wait for all of them.
+      if (index % TOLD_AT_ONCE === TOLD_AT_ONCE - 1) await setImmediate();
       seen = sequence;
       for (const listener of listeners) await listener(change);
     }
+  };
+
+  let telling = Promise.resolve();
+
+  /** Tells what is new after what is being told already, so that changes are told one by one and each caller waits for its own. */
+  const tellChanges = (): Promise<void> => {
+    telling = telling.then(tellNews, tellNews);
+    return telling;
   };
 
   const watch = setInterval(() => {
@@ -164,7 +175,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     },
     close: async () => {
       clearInterval(watch);
-      if (!lost) db.pragma("wal_checkpoint(TRUNCATE)");
+      // The last one to close brings the log into the file. Asked for it by name, SQLite would keep others from writing meanwhile.
       db.close();
     },
   };

@@ -1,0 +1,75 @@
+import { closeSync, fsyncSync, openSync, statSync } from "node:fs";
+import Database from "better-sqlite3";
+import type { Connection } from "./open.ts";
+
+/** What a verified copy holds: rows, and bytes of the file. */
+export type Copy = { readonly messages: number; readonly numbers: number; readonly bytes: number };
+
+/**
+ * Copies a SQLite file as it is at one moment into another file, which must be empty or not there, syncs it to disk and verifies it:
+ * by SQLite's own check, and by what the source holds. Others may write to the source all the while. Throws one sentence when
+ * anything is wrong, and leaves what it wrote. `onCopied` is called before the verification.
+ */
+export function copyVerified(from: string, to: string, onCopied: () => void): Copy {
+  const source = new Database(from, { fileMustExist: true });
+  let copy: Connection | undefined;
+  try {
+    source.pragma("query_only = ON");
+    const messagesBefore = count(source, "messages");
+    source.prepare("VACUUM INTO ?").run(to);
+    sync(to);
+    onCopied();
+    copy = new Database(to, { readonly: true, fileMustExist: true });
+    const found = copy.pragma("integrity_check(1)", { simple: true });
+    if (found !== "ok") throw new Error(`The copy is damaged (${found}).`);
+
+    const messages = count(copy, "messages");
+    const messagesAfter = count(source, "messages");
+    if (messages < messagesBefore || messages > messagesAfter) {
+      throw new Error(
+        `The copy has ${messages} messages, and the source ${messagesBefore} before and ${messagesAfter} after.`,
+      );
+    }
+    const changed = numbersChangedSince(source, copy);
+    const [inCopy, inSource] = [countOthers(copy, changed), countOthers(source, changed)];
+    if (inCopy !== inSource) {
+      throw new Error(`The copy has ${inCopy} of the ${inSource} numbers that did not change meanwhile.`);
+    }
+    return { messages, numbers: count(copy, "phone_numbers"), bytes: statSync(to).size };
+  } finally {
+    copy?.close();
+    source.close();
+  }
+}
+
+/** VACUUM INTO leaves it to the system when its pages reach the disk. */
+function sync(path: string): void {
+  const file = openSync(path, "r+");
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Ids of the numbers that came, went or changed after the copy was taken, as a JSON list. */
+function numbersChangedSince(source: Connection, copy: Connection): string {
+  const last = copy.prepare("SELECT coalesce(max(change_sequence), 0) FROM configuration_changes").pluck().get();
+  return source
+    .prepare(
+      "SELECT json_group_array(DISTINCT id) FROM configuration_changes WHERE kind = 'phone_number' AND change_sequence > ?",
+    )
+    .pluck()
+    .get(last) as string;
+}
+
+function countOthers(db: Connection, ids: string): number {
+  return db
+    .prepare("SELECT count(*) FROM phone_numbers WHERE id NOT IN (SELECT value FROM json_each(?))")
+    .pluck()
+    .get(ids) as number;
+}
+
+function count(db: Connection, table: "messages" | "phone_numbers"): number {
+  return db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+}
