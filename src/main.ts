@@ -7,7 +7,6 @@ import { keyList } from "./commands/key-list.ts";
 import { keyRevoke } from "./commands/key-revoke.ts";
 import { migrate } from "./commands/migrate.ts";
 import { numberImport } from "./commands/number-import.ts";
-import { serve } from "./commands/serve.ts";
 import { readConfig } from "./config.ts";
 
 const COMMANDS: readonly Command[] = [
@@ -15,7 +14,8 @@ const COMMANDS: readonly Command[] = [
     name: "serve",
     summary: "Serves the JSON and gRPC doors until it is told to stop.",
     options: [],
-    run: ({ config }) => serve(config),
+    // The server is most of the program; the other commands start without it.
+    run: async ({ config }) => (await import("./commands/serve.ts")).serve(config),
   },
   keyCreate,
   keyList,

@@ -14,7 +14,6 @@ export function copyVerified(from: string, to: string, onCopied: () => void): Co
   const source = new Database(from, { fileMustExist: true });
   let copy: Connection | undefined;
   try {
-    source.pragma("query_only = ON");
     const messagesBefore = count(source, "messages");
     source.prepare("VACUUM INTO ?").run(to);
     sync(to);
@@ -30,10 +29,10 @@ export function copyVerified(from: string, to: string, onCopied: () => void): Co
         `The copy has ${messages} messages, and the source ${messagesBefore} before and ${messagesAfter} after.`,
       );
     }
-    const changed = numbersChangedSince(source, copy);
-    const [inCopy, inSource] = [countOthers(copy, changed), countOthers(source, changed)];
-    if (inCopy !== inSource) {
-      throw new Error(`The copy has ${inCopy} of the ${inSource} numbers that did not change meanwhile.`);
+    const { changed, others } = numbersUnchangedSince(source, lastChange(copy));
+    const inCopy = countOthers(copy, changed);
+    if (inCopy !== others) {
+      throw new Error(`The copy has ${inCopy} of the ${others} numbers that did not change meanwhile.`);
     }
     return { messages, numbers: count(copy, "phone_numbers"), bytes: statSync(to).size };
   } finally {
@@ -52,15 +51,24 @@ function sync(path: string): void {
   }
 }
 
-/** Ids of the numbers that came, went or changed after the copy was taken, as a JSON list. */
-function numbersChangedSince(source: Connection, copy: Connection): string {
-  const last = copy.prepare("SELECT coalesce(max(change_sequence), 0) FROM configuration_changes").pluck().get();
-  return source
+/**
+ * After a change of the configuration: the ids of the numbers that came, went or changed, as a JSON list, and how many others there
+ * are. Read at one moment, as numbers may be changing now.
+ */
+function numbersUnchangedSince(source: Connection, change: number): { changed: string; others: number } {
+  const select = source
     .prepare(
       "SELECT json_group_array(DISTINCT id) FROM configuration_changes WHERE kind = 'phone_number' AND change_sequence > ?",
     )
-    .pluck()
-    .get(last) as string;
+    .pluck();
+  return source.transaction(() => {
+    const changed = select.get(change) as string;
+    return { changed, others: countOthers(source, changed) };
+  })();
+}
+
+function lastChange(db: Connection): number {
+  return db.prepare("SELECT coalesce(max(change_sequence), 0) FROM configuration_changes").pluck().get() as number;
 }
 
 function countOthers(db: Connection, ids: string): number {

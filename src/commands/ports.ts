@@ -1,0 +1,113 @@
+import { createServer, type Server as HttpServer } from "node:http";
+import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { type Address, type Config, isLoopback } from "../config.ts";
+import { createAdmission } from "../doors/admission.ts";
+import type { Authenticate } from "../doors/authentication.ts";
+import { createGrpcDoor } from "../doors/grpc/door.ts";
+import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
+import { createHttpPort } from "../doors/http-port.ts";
+import { createInvoke } from "../doors/invoke.ts";
+import { readTls, type Tls } from "../doors/tls.ts";
+import type { Service } from "../service/services.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** The three ports: JSON and Connect, gRPC, and metrics. */
+export type Ports = {
+  /** Listens, and gives the real addresses, "host:port". */
+  readonly listen: () => Promise<{ readonly http: string; readonly grpc: string; readonly metrics: string }>;
+  /** Takes nothing new, and resolves when the last call was answered. The metrics stay. */
+  readonly drain: () => Promise<void>;
+  readonly close: () => void;
+};
+
+export type PortsParts = {
+  readonly config: Config;
+  readonly services: readonly Service[];
+  readonly authenticate: Authenticate;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: () => number;
+  /** Rejects while the store cannot be written. */
+  readonly probe: () => Promise<void>;
+};
+
+/** A store that was found writable counts as writable for so long, milliseconds: a probe syncs the disk, and anybody may ask. */
+const PROBE_INTERVAL = 1_000;
+
+/** Puts the ports together. Throws one sentence when a certificate cannot be read. */
+export function createPorts({ config, services, authenticate, metrics, log, clock, probe }: PortsParts): Ports {
+  const tls = readTls({
+    certificate: config.tlsCertificate,
+    key: config.tlsKey,
+    clientAuthority: config.tlsClientAuthority,
+  });
+  const invoke = createInvoke({ services, log, observe: metrics.observeCall });
+  const { callsPerSecond } = config;
+  const admit = createAdmission({ authenticate, callsPerSecond, inFlight: invoke.inFlight, clock });
+
+  let isDraining = false;
+  let probed = { at: 0, outcome: Promise.resolve() };
+  const checkReady = async () => {
+    if (isDraining) throw new Error("draining");
+    if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: probe() };
+    await probed.outcome;
+  };
+
+  const http = createHttpPort({ invoke, admit, checkReady, tls });
+  const grpc = createGrpcDoor({ invoke, admit });
+  const descriptors = services.map(({ service }) => service);
+  const health = addHealth(grpc, descriptors);
+  // What it tells is public anyway, but a port that is open to the world should not draw its own map.
+  if (isLoopback(config.grpcAddress)) addReflection(grpc, descriptors);
+  const metricsServer = createServer(metrics.handle);
+
+  return {
+    listen: async () => ({
+      http: await listenHttp(http.server, config.httpAddress, () => http.listen(config.httpAddress)),
+      grpc: await listenGrpc(grpc, config.grpcAddress, tls),
+      metrics: await listenHttp(metricsServer, config.metricsAddress),
+    }),
+    drain: async () => {
+      isDraining = true;
+      health.stopServing();
+      await Promise.all([http.close(), new Promise<void>((resolve) => grpc.tryShutdown(() => resolve()))]);
+    },
+    close: () => {
+      metricsServer.close();
+    },
+  };
+}
+
+function listenGrpc(server: GrpcServer, at: Address, tls: Tls | undefined): Promise<string> {
+  const pair = tls && { private_key: tls.key, cert_chain: tls.certificate };
+  const wantsClients = tls?.clientAuthority !== undefined;
+  const credentials =
+    pair === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(tls?.clientAuthority ?? null, [pair], wantsClients);
+  return new Promise((resolve, reject) => {
+    server.bindAsync(addressText(at), credentials, (error, port) => {
+      if (error !== null) reject(error);
+      else resolve(addressText({ host: at.host, port }));
+    });
+  });
+}
+
+async function listenHttp(
+  server: Pick<HttpServer, "address" | "once" | "listen">,
+  at: Address,
+  listen: () => Promise<unknown> = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(at.port, at.host, () => resolve());
+    }),
+): Promise<string> {
+  await listen();
+  const { port } = server.address() as { port: number };
+  return addressText({ host: at.host, port });
+}
+
+function addressText({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
