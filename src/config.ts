@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
-import { parse as parseYaml } from "yaml";
+import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { SANDBOX, type SandboxOptions } from "./carriers/sandbox.ts";
 import { STICKY_LIFETIME } from "./domain/limits.ts";
+import { apiKeyId } from "./doors/api-key.ts";
 
 /** Where a server listens. Port 0 takes a free one. */
 export type Address = { readonly host: string; readonly port: number };
@@ -47,7 +48,7 @@ const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"
 
 const address = z
   .string()
-  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$/, "must be host:port")
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, "must be host:port")
   .transform((text, context): Address => {
     const at = text.lastIndexOf(":");
     const port = Number(text.slice(at + 1));
@@ -57,12 +58,15 @@ const address = z
 
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
 const path = z.string().min(1, "must not be empty");
-const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+/** Numbers come as text from flags and the environment; anything else, an empty value too, is no number. */
+const number = z.union([z.number(), z.string().trim().min(1).transform(Number).pipe(z.number())], "must be a number");
+const between = (least: number, most: number) => z.number().min(least).max(most);
+const count = (least: number, most: number) => number.pipe(between(least, most).int());
 
 const behaviour = {
   latency_milliseconds: count(0, 600_000),
   receipt_after_milliseconds: count(0, 86_400_000),
-  success_ratio: z.coerce.number().min(0).max(1),
+  success_ratio: number.pipe(between(0, 1)),
 };
 const sandbox = z
   .strictObject({
@@ -144,12 +148,13 @@ const schema = z.strictObject({
     .string()
     .min(24, "must have 24 characters or more")
     .regex(/^[\x21-\x7e]+$/, "must be visible ASCII")
+    .refine((token) => apiKeyId(token) !== "", "has the shape of our keys, but its checksum is wrong")
     .optional(),
   log_level: z.enum(LOG_LEVELS),
   sample: flag,
   sticky_lifetime_seconds: count(1, 10 * 365 * 86_400),
   submit_timeout_seconds: count(1, 3_600),
-  calls_per_second: z.coerce.number().min(0).max(1_000_000),
+  calls_per_second: number.pipe(between(0, 1_000_000)),
   tls_certificate: path.optional(),
   tls_key: path.optional(),
   tls_client_authority: path.optional(),
@@ -289,8 +294,9 @@ function readFile(path: string | boolean | undefined, complaints: string[]): Rec
     if (typeof content === "object" && !Array.isArray(content)) return content;
     complaints.push(`${path}: must hold a mapping of settings.`);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    complaints.push(code === undefined ? `${path}: is not YAML.` : `${path}: cannot be read (${code}).`);
+    const why =
+      error instanceof YAMLParseError ? "is not YAML" : `cannot be read (${(error as NodeJS.ErrnoException).code})`;
+    complaints.push(`${path}: ${why}.`);
   }
   return {};
 }

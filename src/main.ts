@@ -9,7 +9,8 @@ import { migrate } from "./commands/migrate.ts";
 import { numberImport } from "./commands/number-import.ts";
 import { readConfig } from "./config.ts";
 
-const COMMANDS: readonly Command[] = [
+/** Every command, in the order of the help. */
+export const COMMANDS: readonly Command[] = [
   {
     name: "serve",
     summary: "Serves the JSON and gRPC doors until it is told to stop.",

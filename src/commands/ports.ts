@@ -1,5 +1,7 @@
 import { createServer, type Server as HttpServer } from "node:http";
-import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import { Server as NetServer } from "node:net";
+import { setTimeout } from "node:timers/promises";
+import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Address, type Config, isLoopback } from "../config.ts";
 import { createAdmission } from "../doors/admission.ts";
@@ -32,6 +34,9 @@ export type PortsParts = {
   readonly probe: () => Promise<void>;
 };
 
+/** How long a drain leaves idle connections alone, and how long busy ones, milliseconds. */
+const DRAIN_GRACE = 500;
+const DRAIN_BUSY = 15_000;
 /** A store that was found writable counts as writable for so long, milliseconds: a probe syncs the disk, and anybody may ask. */
 const PROBE_INTERVAL = 1_000;
 
@@ -54,7 +59,9 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
     await probed.outcome;
   };
 
-  const http = createHttpPort({ invoke, admit, checkReady, tls });
+  const http = createHttpPort({ invoke, admit, checkReady, isDraining: () => isDraining, tls });
+  // What cannot be listened on is told once, by us.
+  setLogVerbosity(logVerbosity.NONE);
   const grpc = createGrpcDoor({ invoke, admit });
   const descriptors = services.map(({ service }) => service);
   const health = addHealth(grpc, descriptors);
@@ -71,12 +78,33 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
     drain: async () => {
       isDraining = true;
       health.stopServing();
-      await Promise.all([http.close(), new Promise<void>((resolve) => grpc.tryShutdown(() => resolve()))]);
+      await Promise.all([drainHttp(http.server), new Promise<void>((resolve) => grpc.tryShutdown(() => resolve()))]);
+      await http.close();
     },
     close: () => {
       metricsServer.close();
     },
   };
+}
+
+/**
+ * Closes an HTTP server without cutting a call off. Node's own close ends connections that are idle at that moment, a request that
+ * has arrived but was not read yet included; so first nothing new is let in, and what is there gets time to be read, answered and
+ * closed by its answer. Connections that say nothing are closed then, and whatever is still busy at half of the drain.
+ */
+async function drainHttp(server: HttpServer): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    NetServer.prototype.close.call(server, () => resolve());
+  });
+  const sweep = async () => {
+    await setTimeout(DRAIN_GRACE);
+    for (const until = performance.now() + DRAIN_BUSY; performance.now() < until; await setTimeout(100)) {
+      server.closeIdleConnections();
+    }
+    server.closeAllConnections();
+  };
+  void sweep();
+  await closed;
 }
 
 function listenGrpc(server: GrpcServer, at: Address, tls: Tls | undefined): Promise<string> {

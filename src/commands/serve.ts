@@ -23,6 +23,7 @@ const SAME_KEYPRESS = 2_000;
  * cannot start.
  */
 export async function serve(config: Config): Promise<void> {
+  const stop = signalled();
   const clock = Date.now;
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: false, minLength: 4096 }));
   setInterval(() => log.flush(), 250).unref();
@@ -38,7 +39,6 @@ export async function serve(config: Config): Promise<void> {
   };
   const store = metrics.measured(openSqliteStore(config.database, { onLost }));
   const organization = await installKey(store, config.apiKey, clock(), ids);
-  const sample = config.sample ? await makeSample(store, organization, clock(), ids) : undefined;
   // Nobody else serves this file: whatever was being sent when the last process ended has an unknown outcome.
   const uncertain = await store.settleOwner("all", clock());
   if (uncertain > 0) log.warn({ messages: uncertain }, "the outcome of messages that were being sent is not known");
@@ -60,10 +60,12 @@ export async function serve(config: Config): Promise<void> {
 
   await delivery.start();
   const addresses = await ports.listen();
+  // Its key is shown once, so it is made when nothing can keep the program from showing it.
+  const sample = config.sample ? await makeSample(store, organization, clock(), ids) : undefined;
   process.stdout.write(`${JSON.stringify({ ready: true, ...addresses, database: store.name })}\n`);
   if (sample !== undefined) process.stderr.write(sampleCommands(sample, addresses.http));
 
-  await signalled();
+  await stop;
   log.info("draining");
   setTimeout(() => {
     log.error("the drain took too long");

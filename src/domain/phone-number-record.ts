@@ -145,10 +145,11 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     dailyLimit: number.dailyLimit,
     generation: number.generation,
     health: traffic.health,
-    nextFree: Math.max(
-      traffic.dueAt,
-      traffic.queuedSegments === 0 ? 0 : now + (1000 * traffic.queuedSegments) / number.messagesPerSecond,
-    ),
+    // What is queued begins to leave when the number is due again, not now.
+    nextFree:
+      traffic.queuedSegments === 0
+        ? traffic.dueAt
+        : Math.max(traffic.dueAt, now) + (1000 * traffic.queuedSegments) / number.messagesPerSecond,
     lastUsed: traffic.sequence,
     usedToday: traffic.usedDay === dayOf(now) ? traffic.usedToday : 0,
     day: dayOf(now),

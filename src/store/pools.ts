@@ -74,7 +74,7 @@ export function openPools(store: Store, clock: () => number): Pools {
   };
 
   const refreshProfile = async ({ organizationId, id }: ConfigurationChange) => {
-    await loading.get(id);
+    await Promise.allSettled(loading.values());
     const pool = live.get(id);
     if (pool === undefined) return;
     const profile = await store.getProfile(organizationId, id);
@@ -91,7 +91,7 @@ export function openPools(store: Store, clock: () => number): Pools {
   };
 
   const refreshNumber = async ({ id }: ConfigurationChange) => {
-    await Promise.all(loading.values());
+    await Promise.allSettled(loading.values());
     const row = await store.loadPoolNumber(id);
     const profileId = row?.number.messagingProfileId;
     if (profileOf.get(id) !== profileId) drop(id);
@@ -111,14 +111,13 @@ export function openPools(store: Store, clock: () => number): Pools {
     load: async (organizationId, profileId) => {
       const known = peek(organizationId, profileId);
       if (known !== undefined) return known;
-      let pending = loading.get(profileId);
+      const key = `${organizationId} ${profileId}`;
+      let pending = loading.get(key);
       if (pending === undefined) {
-        pending = read(organizationId, profileId).finally(() => loading.delete(profileId));
-        loading.set(profileId, pending);
+        pending = read(organizationId, profileId).finally(() => loading.delete(key));
+        loading.set(key, pending);
       }
-      const pool = await pending;
-      // The one who loaded it may have been of another organization.
-      return pool?.profile.organizationId === organizationId ? pool : undefined;
+      return pending;
     },
     book: (applied) => {
       for (const { messagingProfileId, phoneNumberId, health, reported } of applied) {

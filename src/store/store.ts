@@ -100,7 +100,7 @@ export type Store = {
   readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
   /**
    * Claims numbers that are due: takes from each queue, oldest first, what `pace` allows, marks it `sending` with `owner`, and sets
-   * when the number is due again. Paused numbers and those not due give no messages.
+   * when the number is due again. Paused numbers and those not due give no messages; what waited until its valid_until expires.
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /** Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. */
@@ -115,7 +115,10 @@ export type Store = {
   ) => Promise<number>;
   /** Writes and reads back; rejects when the store cannot be written. */
   readonly probe: () => Promise<void>;
-  /** Tells of every configuration change, made here or by another process (within a second), in order. Returns how to stop. */
+  /**
+   * Tells of every configuration change, made here or by another process (within a second), in order; a change made here before its
+   * promise resolves. A listener that rejects is told again later, and must not wait for a change of its own. Returns how to stop.
+   */
   readonly watchConfiguration: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
   readonly close: () => Promise<void>;
 };
@@ -288,7 +291,7 @@ export type Claim = {
   readonly messages: readonly Message[];
   /** What the claim did to messages whose time had run out. */
   readonly expired: readonly AppliedReport[];
-  /** When to claim the number again; undefined: its queue is empty, or it is paused or gone. */
+  /** When to claim the number again; undefined: its queue is empty, or it is gone. A paused one is claimed for what expires. */
   readonly dueAt: number | undefined;
   /** When its pace lets it send again, should something be queued meanwhile. Infinity: not before its configuration changes. */
   readonly freeAt: number;

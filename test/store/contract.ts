@@ -4,10 +4,12 @@ import { acceptance } from "./contract/acceptance.ts";
 import { dispatch } from "./contract/dispatch.ts";
 import { isolation } from "./contract/isolation.ts";
 import { keeping } from "./contract/keeping.ts";
+import { messages } from "./contract/messages.ts";
 import { numbers } from "./contract/numbers.ts";
 import { organizations } from "./contract/organizations.ts";
 import { poolRows } from "./contract/pool-rows.ts";
 import { profiles } from "./contract/profiles.ts";
+import { recipients } from "./contract/recipients.ts";
 import { watching } from "./contract/watching.ts";
 
 /** An empty database, opened for one test. */
@@ -52,6 +54,8 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     describe("keeps organizations apart:", () => isolation(subject));
     describe("gives the rows of a pool:", () => poolRows(subject));
     describe("accepts messages:", () => acceptance(subject));
+    describe("lists messages:", () => messages(subject));
+    describe("keeps sticky mappings and opt-outs:", () => recipients(subject));
     describe("hands messages out and takes reports in:", () => dispatch(subject));
     describe("tells of configuration changes:", () => watching(subject));
     describe("keeps and forgets:", () => keeping(subject));

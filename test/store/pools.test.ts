@@ -164,19 +164,19 @@ describe("Loading a pool", () => {
     expect(senderOf(live)).toBe(idle.id);
   });
 
-  it("a number that is paced beyond its queue is next free when it is due", async () => {
+  it("a number that is due later is next free when its queue has left after that", async () => {
     const number = await storeNumber(store, profile);
     await storeMessages(store, number, { parts: 9 }, {});
     await claimOne(store, number, NOON);
-    // 9 segments left at noon: due again 9 s later, less the slack; one segment waits.
-    expect(nextFree(await livePool(), number)).toBe(NOON - 20 + 9 * SECOND);
+    // 9 segments left at noon: due again 9 s later, less the slack; then one segment waits.
+    expect(nextFree(await livePool(), number)).toBe(NOON - 20 + 10 * SECOND);
   });
 
-  it("a number whose pace is spent but whose queue is longer is next free when the queue has left", async () => {
+  it("a number whose queue is longer than its pause is next free when the queue has left after it", async () => {
     const number = await storeNumber(store, profile);
     await storeMessages(store, number, {}, { parts: 7 });
     await claimOne(store, number, NOON);
-    expect(nextFree(await livePool(), number)).toBe(NOON + 7 * SECOND);
+    expect(nextFree(await livePool(), number)).toBe(NOON - 20 + 8 * SECOND);
   });
 
   it("remembers what a number used today, and forgets what it used before", async () => {
@@ -467,6 +467,7 @@ describe("Booking what receipts did", () => {
     pools.book(applied);
     expect(senderOf(live)).toBe(sound.id);
     expect(decideNow(live)).toMatchObject({ passedOver: { unhealthy: 1 }, eligible: 1 });
+    expect(pools.countUnhealthy()).toBe(1);
     const health = (await store.getNumber(profile.organizationId, failing.id))?.health;
     expect(live.pool.slots[live.pool.byId.get(failing.id) ?? -1]?.number.health).toEqual(health);
   });
@@ -493,7 +494,7 @@ describe("Booking what receipts did", () => {
     if (decision.kind === "pick") charge(live.pool, decision, 1);
     expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { onTrial: 1 } });
     const booked = { messageId: newId(), messagingProfileId: profile.id, phoneNumberId: number.id, health: undefined };
-    pools.book([{ ...booked, reported: 1 }]);
+    pools.book([{ ...booked, status: "delivered", reported: 1 }]);
     expect(senderOf(live)).toBe(number.id);
   });
 
@@ -501,11 +502,17 @@ describe("Booking what receipts did", () => {
     const number = await storeNumber(store, profile);
     const live = await livePool();
     const health = { delivered: 0, failed: 50, spam: 50, inbound: 0, asOf: NOON };
-    const nothing = { messageId: undefined, messagingProfileId: undefined, phoneNumberId: undefined };
+    const nothing = {
+      messageId: undefined,
+      messagingProfileId: undefined,
+      phoneNumberId: undefined,
+      status: undefined,
+    };
+    const failed = { messageId: newId(), status: "delivery_failed", health, reported: 1 } as const;
     pools.book([
       { ...nothing, health: undefined, reported: 0 },
-      { messageId: newId(), messagingProfileId: newId(), phoneNumberId: number.id, health, reported: 1 },
-      { messageId: newId(), messagingProfileId: profile.id, phoneNumberId: newId(), health, reported: 1 },
+      { ...failed, messagingProfileId: newId(), phoneNumberId: number.id },
+      { ...failed, messagingProfileId: profile.id, phoneNumberId: newId() },
     ]);
     expect(live.pool.slots[live.pool.byId.get(number.id) ?? -1]?.number.health.failed).toBe(0);
     expect(senderOf(live)).toBe(number.id);

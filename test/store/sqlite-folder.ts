@@ -1,16 +1,27 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect } from "vitest";
+import { dirname, join } from "node:path";
+import { afterAll, expect } from "vitest";
 import { codeOf, openConnection } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Opened, StoredEvent } from "./contract.ts";
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** A database file that is not there yet, in a temporary folder that goes when the tests of the file are done. */
+export function freshPath(): string {
+  const folder = mkdtempSync(join(tmpdir(), "numberpool-store-"));
+  folders.push(folder);
+  return join(folder, "numberpool.db");
+}
+
 /** An empty SQLite database in a temporary folder of its own. */
 export function openInFolder(): Required<Opened> & { readonly path: string } {
-  const folder = mkdtempSync(join(tmpdir(), "numberpool-store-"));
-  const path = join(folder, "numberpool.db");
+  const path = freshPath();
   const open: Store[] = [];
   const lost: unknown[] = [];
   const openOne = () => {
@@ -47,7 +58,7 @@ export function openInFolder(): Required<Opened> & { readonly path: string } {
     },
     dispose: async () => {
       for (const each of open.splice(0)) await each.close();
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(dirname(path), { recursive: true, force: true });
       expect(lost.map(codeOf)).toEqual([]);
     },
   };

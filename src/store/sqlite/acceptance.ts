@@ -13,7 +13,7 @@ export function prepareAcceptance(
 ) {
   const selectKey = db.prepare("SELECT * FROM idempotency_keys WHERE organization_id = ? AND method = ? AND key = ?");
   const selectRecent = db.prepare(
-    "SELECT organization_id, max(message_id) AS message_id FROM recent_sends WHERE second = ? AND request_hash = ?",
+    `SELECT organization_id, message_id FROM recent_sends WHERE second = ? AND request_hash = ? ORDER BY message_id DESC`,
   );
   const insertKey = db.prepare(
     "INSERT INTO idempotency_keys (organization_id, method, key, request_hash, response, created_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -41,13 +41,10 @@ export function prepareAcceptance(
 
   const retryFacts = ({ requestHash, since, until }: RetryKey): Message | undefined => {
     for (let second = secondOf(until); second >= secondOf(since); second -= 1) {
-      const row = selectRecent.get(second, requestHash) as {
-        organization_id: string | null;
-        message_id: string | null;
-      };
-      if (row.organization_id === null || row.message_id === null) continue;
-      const message = messages.get(row.organization_id, row.message_id);
-      if (message !== undefined && message.receivedAt >= since) return message;
+      for (const row of selectRecent.all(second, requestHash) as Row[]) {
+        const message = messages.get(row.organization_id as string, row.message_id as string);
+        if (message !== undefined && message.receivedAt >= since && message.receivedAt <= until) return message;
+      }
     }
     return undefined;
   };

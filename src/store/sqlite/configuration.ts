@@ -269,7 +269,7 @@ function keyFrom(row: Row): ApiKey {
     organizationId: row.organization_id as string,
     name: row.name as string,
     secretHash: row.secret_hash as Uint8Array,
-    scopes: (row.scopes as string).split(" ") as unknown as ApiKey["scopes"],
+    scopes: (row.scopes as string).split(" ").filter((scope) => scope !== "") as unknown as ApiKey["scopes"],
     createdAt: row.created_at as number,
     revokedAt: optional(row.revoked_at),
   };

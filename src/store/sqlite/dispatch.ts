@@ -24,6 +24,12 @@ const EVENT_OF = {
   failed: "receipt",
 } as const;
 
+const REMOVED = {
+  kind: "refused",
+  error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was being sent." },
+  carrierCode: "",
+} as const;
+
 /** The statements of sending and of what carriers report. Each function runs inside a transaction of the caller. */
 export function prepareDispatch(db: Connection) {
   // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages.
@@ -87,7 +93,10 @@ export function prepareDispatch(db: Connection) {
     return health;
   };
 
-  const applyTo = (message: Message, report: Report, carrierMessageId: string | undefined): AppliedReport => {
+  const applyTo = (message: Message, given: Report, carrierMessageId: string | undefined): AppliedReport => {
+    // Its queue is gone with its number: there is nothing to come back to.
+    const isStranded = given.kind === "deferred" && knowsNumber.get(message.phoneNumberId) === undefined;
+    const report = isStranded ? { ...REMOVED, at: given.at } : given;
     const { organizationId, id } = message;
     const progress: Progress = message;
     const effect = apply(progress, report);
@@ -130,6 +139,34 @@ export function prepareDispatch(db: Connection) {
     return { messageId: id, messagingProfileId, phoneNumberId, status: "expired", health: undefined, reported: 1 };
   };
 
+  const claimOne = (phoneNumberId: string, now: number, owner: string): Omit<Claim, "phoneNumberId"> => {
+    const row = selectPace.get(phoneNumberId) as Row | undefined;
+    if (row === undefined) return { messages: [], expired: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+    const isPaused = row.state === "paused";
+    const dueAt = row.due_at as number;
+    const rate = row.messages_per_second as number;
+    if (!isPaused && dueAt > now) return { messages: [], expired: [], dueAt, freeAt: dueAt };
+    // One more than can be released, to know whether anything is left.
+    const queue = (selectQueued.all(phoneNumberId, now, mostReleased(rate) + 1) as Row[]).map(messageFrom);
+    const expired = queue.filter((message) => message.validUntil <= now).map((message) => expire(message, now));
+    const waiting = expired.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
+    if (isPaused) {
+      // It sends nothing, but what waits for too long expires.
+      const next = expired.length > 0 ? now : waiting[0]?.validUntil;
+      return { messages: [], expired, dueAt: next, freeAt: Number.POSITIVE_INFINITY };
+    }
+    const segments = waiting.map((message) => message.parts);
+    const released = release(segments, dueAt, now, rate);
+    const messages = waiting.slice(0, released.count);
+    for (const message of messages) markSending.run(owner, message.organizationId, message.id);
+    if (messages.length > 0) setDue.run({ phoneNumberId, dueAt: released.dueAt, now, messages: messages.length });
+    const freeAt = messages.length > 0 ? released.dueAt : dueAt;
+    // Behind late messages there may be more than were looked at.
+    if (queue.length > messages.length) return { messages, expired, dueAt: freeAt, freeAt };
+    const deferred = selectNextDeferred.get(phoneNumberId) as number | null;
+    return { messages, expired, dueAt: deferred === null ? undefined : Math.max(deferred, freeAt), freeAt };
+  };
+
   return {
     measureQueue: () => {
       const row = measureQueue.get() as { messages: number; oldest_id: string | null };
@@ -142,40 +179,7 @@ export function prepareDispatch(db: Connection) {
       })),
 
     claim: ({ now, owner, phoneNumberIds }: ClaimRequest): Claim[] =>
-      phoneNumberIds.map((phoneNumberId) => {
-        const row = selectPace.get(phoneNumberId) as Row | undefined;
-        if (row === undefined || row.state === "paused") {
-          return { phoneNumberId, messages: [], expired: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
-        }
-        const dueAt = row.due_at as number;
-        const rate = row.messages_per_second as number;
-        if (dueAt > now) return { phoneNumberId, messages: [], expired: [], dueAt, freeAt: dueAt };
-        // One more than can be released, to know whether anything is left.
-        const queue = (selectQueued.all(phoneNumberId, now, mostReleased(rate) + 1) as Row[]).map(messageFrom);
-        const late = queue.filter((message) => message.validUntil <= now);
-        const expired = late.map((message) => expire(message, now));
-        const waiting = late.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
-        const released = release(
-          waiting.map((message) => message.parts),
-          dueAt,
-          now,
-          rate,
-        );
-        const messages = waiting.slice(0, released.count);
-        for (const message of messages) markSending.run(owner, message.organizationId, message.id);
-        if (messages.length > 0) setDue.run({ phoneNumberId, dueAt: released.dueAt, now, messages: messages.length });
-        const freeAt = messages.length > 0 ? released.dueAt : dueAt;
-        // Behind late messages there may be more than were looked at.
-        if (queue.length > messages.length) return { phoneNumberId, messages, expired, dueAt: freeAt, freeAt };
-        const deferred = selectNextDeferred.get(phoneNumberId) as number | null;
-        return {
-          phoneNumberId,
-          messages,
-          expired,
-          dueAt: deferred === null ? undefined : Math.max(deferred, freeAt),
-          freeAt,
-        };
-      }),
+      phoneNumberIds.map((phoneNumberId) => ({ phoneNumberId, ...claimOne(phoneNumberId, now, owner) })),
 
     applyReports: (reports: readonly CarrierReport[]): AppliedReport[] =>
       reports.map(({ target, report }) => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 
@@ -18,7 +18,7 @@ export function openConnection(path: string): Connection {
   const db = new Database(path, { timeout: BUSY_TIMEOUT });
   try {
     checkVersion(db);
-    db.pragma("journal_mode = WAL");
+    switchToWal(db);
     // The library is compiled for NORMAL, under which the newest commits may vanish with the power. It holds per connection.
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
@@ -53,7 +53,8 @@ export function bringUpToDate(path: string): { readonly from: number; readonly t
  * it ends. Throws one sentence when another process holds it for longer than five seconds. Gives how to let go.
  */
 export function holdExclusively(path: string): () => void {
-  const file = join(realpathSync(dirname(path)), basename(path));
+  // Two names of one file must lead to one lock.
+  const file = existsSync(path) ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT });
   try {
     lock.exec("BEGIN EXCLUSIVE");
@@ -70,6 +71,20 @@ export function holdExclusively(path: string): () => void {
 /** The extended result code of an SQLite error, or "" for anything else. */
 export function codeOf(error: unknown): string {
   return error instanceof Database.SqliteError ? error.code : "";
+}
+
+/** The switch takes the whole file and, unlike everything else, does not wait for whoever else is in it. */
+function switchToWal(db: Connection): void {
+  const until = performance.now() + BUSY_TIMEOUT;
+  for (;;) {
+    try {
+      db.pragma("journal_mode = WAL");
+      return;
+    } catch (error) {
+      if (!codeOf(error).startsWith("SQLITE_BUSY") || performance.now() > until) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }
+  }
 }
 
 function checkVersion(db: Connection): void {

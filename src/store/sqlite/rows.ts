@@ -215,8 +215,8 @@ export function messageFrom(row: Row): Message {
     useProfileWebhooks: row.use_profile_webhooks === 1,
     status: row.status as MessageStatus,
     decision: {
-      rule: row.decision_rule as Rule,
-      tier: optional(row.decision_tier) as Tier | undefined,
+      rule: optional<Rule>(row.decision_rule),
+      tier: optional<Tier>(row.decision_tier),
       poolSize: row.decision_pool_size as number,
       eligible: row.decision_eligible as number,
       passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },

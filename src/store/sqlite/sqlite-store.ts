@@ -22,7 +22,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   const recipients = prepareRecipients(db);
   const acceptance = prepareAcceptance(db, messages, recipients);
   const dispatch = prepareDispatch(db);
-  const selectProbe = db.prepare("UPDATE schema_compatibility SET minimum_program_version = minimum_program_version");
+  const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
   const forgetKeys = db.prepare(
     `DELETE FROM idempotency_keys WHERE (organization_id, method, key) IN
        (SELECT organization_id, method, key FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)`,
@@ -75,7 +75,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   /** A transaction that changes configuration: its changes are told before it resolves. */
   const configure = async <Result>(work: () => Result): Promise<Result> => {
     const result = await transact(work);
-    await tellChanges();
+    // It is on disk: that somebody could not be told yet does not undo it.
+    await tellChanges().catch(() => {});
     return result;
   };
 
@@ -84,15 +85,18 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     for (const [index, { sequence, change }] of news.entries()) {
       // An import leaves thousands: sends must not wait for all of them.
       if (index % TOLD_AT_ONCE === TOLD_AT_ONCE - 1) await setImmediate();
-      seen = sequence;
       for (const listener of listeners) await listener(change);
+      seen = sequence;
     }
+    isAllTold = true;
   };
 
   let telling = Promise.resolve();
+  let isAllTold = true;
 
   /** Tells what is new after what is being told already, so that changes are told one by one and each caller waits for its own. */
   const tellChanges = (): Promise<void> => {
+    isAllTold = false;
     telling = telling.then(tellNews, tellNews);
     return telling;
   };
@@ -101,9 +105,10 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     if (lost || listeners.size === 0) return;
     try {
       const version = db.pragma("data_version", { simple: true });
-      if (version === dataVersion) return;
+      if (version === dataVersion && isAllTold) return;
       dataVersion = version;
-      tellChanges().catch(lose);
+      // What a listener could not take in is told again the next time.
+      tellChanges().catch(() => {});
     } catch (error) {
       translate(error);
     }
@@ -167,7 +172,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       ),
     probe: () =>
       transact(() => {
-        selectProbe.run();
+        writeProbe.run();
       }),
     watchConfiguration: (listener) => {
       listeners.add(listener);

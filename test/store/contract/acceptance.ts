@@ -167,6 +167,15 @@ export function acceptance(subject: Subject): void {
     );
   });
 
+  it("gives back a message that no rule picked a sender for as such", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const message = aMessage(number);
+    const unpicked = { ...message, decision: { ...message.decision, rule: undefined } };
+    await write(store, { messages: [unpicked] });
+    expect(await store.getMessage(message.organizationId, message.id)).toEqual(unpicked);
+  });
+
   it("does not find a message that it does not have", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);

@@ -1,13 +1,14 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { addOutcome, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
+import { addOutcome, HALF_LIFE, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
 import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import { release } from "../../../src/domain/pace.ts";
 import type { AppliedReport } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
 import {
+  aProfile,
   BLOCKED_AS_SPAM,
   claimOne,
   expectHealth,
@@ -28,6 +29,7 @@ const UNKNOWN: AppliedReport = {
   messageId: undefined,
   messagingProfileId: undefined,
   phoneNumberId: undefined,
+  status: undefined,
   health: undefined,
   reported: 0,
 };
@@ -36,6 +38,7 @@ const UNKNOWN: AppliedReport = {
 export function dispatch(subject: Subject): void {
   queues(subject);
   claims(subject);
+  traffic(subject);
   reports(subject);
   settling(subject);
 }
@@ -79,6 +82,23 @@ function queues(subject: Subject): void {
     const all = await store.listQueues(100);
     expect(all).toHaveLength(5);
     expect(new Set(all.map(({ phoneNumberId }) => phoneNumberId))).toEqual(ids);
+  });
+
+  it("measures what is queued over all numbers, and names what was accepted first", async () => {
+    const { store } = subject();
+    expect(await store.measureQueue()).toEqual({ messages: 0, oldestId: undefined });
+    const [one, two] = [
+      await storeNumber(store, await storeProfile(store)),
+      await storeNumber(store, await storeProfile(store)),
+    ];
+    await storeMessage(store, one, { status: "delivered", completedAt: NOON });
+    const [first] = await storeMessages(store, two, { parts: 3 }, {});
+    const second = await storeMessage(store, one);
+    expect(await store.measureQueue()).toEqual({ messages: 3, oldestId: first?.id });
+    await claimOne(store, two, NOON);
+    expect(await store.measureQueue()).toMatchObject({ messages: 2 });
+    await claimOne(store, two, NOON + 3 * SECOND);
+    expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: second.id });
   });
 
   it("a new store has none, and a queue that was emptied is none", async () => {
@@ -157,7 +177,14 @@ function claims(subject: Subject): void {
           queue.reduce((sum, message) => sum + message.parts, 0),
         );
       }),
-      { numRuns: 40 },
+      // Rates at which a claim takes all that it may, and more is left.
+      {
+        numRuns: 40,
+        examples: [
+          [50, [1, 1, 1], [40]],
+          [1_000, Array(30).fill(1), [5, 30]],
+        ],
+      },
     );
   });
 
@@ -194,12 +221,22 @@ function claims(subject: Subject): void {
     const draining = await storeNumber(store, profile, { state: "draining" });
     const message = await storeMessage(store, number);
     const other = await storeMessage(store, draining);
-    const nothing = { messages: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+    const nothing = { messages: [], expired: [], dueAt: message.validUntil, freeAt: Number.POSITIVE_INFINITY };
     expect(await claimOne(store, number, NOON)).toMatchObject(nothing);
     expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
     expect(idsOf((await claimOne(store, draining, NOON)).messages)).toEqual([other.id]);
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "active" }));
     expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([message.id]);
+  });
+
+  it("a paused number's messages expire like any others", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { state: "paused" });
+    const message = await storeMessage(store, number);
+    const late = await claimOne(store, number, message.validUntil);
+    expect(late).toMatchObject({ messages: [], expired: [{ messageId: message.id, status: "expired" }] });
+    expect((await store.getMessage(message.organizationId, message.id))?.status).toBe("expired");
+    expect((await claimOne(store, number, message.validUntil)).dueAt).toBeUndefined();
   });
 
   it("a message that its carrier deferred waits until it may be tried again, and others go before it", async () => {
@@ -224,11 +261,14 @@ function claims(subject: Subject): void {
   it("a message that was deferred is not tried before the pace allows it", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.1 });
-    const message = await storeMessage(store, number);
+    const [first, second] = await storeMessages(store, number, {}, {});
     await claimOne(store, number, NOON);
-    await report(store, message, { kind: "deferred", at: NOON, carrierCode: "088", retryAt: NOON + SECOND });
-    expect(await claimOne(store, number, NOON + SECOND)).toMatchObject({ messages: [], dueAt: NOON + 9_980 });
-    expect(idsOf((await claimOne(store, number, NOON + 9_980)).messages)).toEqual([message.id]);
+    const retryAt = NOON + 10 * SECOND;
+    if (first !== undefined) await report(store, first, { kind: "deferred", at: NOON, carrierCode: "088", retryAt });
+    const next = await claimOne(store, number, NOON + 9_980);
+    expect([idsOf(next.messages), next.dueAt]).toEqual([[second?.id], NOON + 19_980]);
+    expect(await claimOne(store, number, retryAt)).toMatchObject({ messages: [], dueAt: NOON + 19_980 });
+    expect(idsOf((await claimOne(store, number, NOON + 19_980)).messages)).toEqual([first?.id]);
   });
 
   it("a message that is late expires at the claim instead of leaving, and costs no pace", async () => {
@@ -238,8 +278,10 @@ function claims(subject: Subject): void {
     const claim = await claimOne(store, number, NOON);
     expect(idsOf(claim.messages)).toEqual([timely?.id]);
     const { messagingProfileId, phoneNumberId } = late ?? {};
-    const expired = { messageId: late?.id, messagingProfileId, phoneNumberId, health: undefined, reported: 1 };
-    expect(claim.expired).toEqual([expired]);
+    const sender = { messagingProfileId, phoneNumberId };
+    expect(claim.expired).toEqual([
+      { messageId: late?.id, ...sender, status: "expired", health: undefined, reported: 1 },
+    ]);
     expect(claim.freeAt).toBe(NOON + 980);
     expect((await claimOne(store, number, NOON + SECOND)).expired).toEqual([]);
     expect(await store.getMessage(number.organizationId, late?.id ?? "")).toEqual({
@@ -318,6 +360,35 @@ function claims(subject: Subject): void {
   });
 }
 
+function traffic(subject: Subject): void {
+  it("counts what left from each number of a profile lately, half of it a day later", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const other = aProfile(organizationId);
+    await store.insertProfile(other);
+    const number = await storeNumber(store, profile, { messagesPerSecond: 100 });
+    const idle = await storeNumber(store, profile);
+    const elsewhere = await storeNumber(store, other);
+    await storeMessage(store, idle);
+    await storeMessage(store, elsewhere);
+    await claimOne(store, elsewhere, NOON);
+    await storeMessages(store, number, {}, { parts: 2 }, {}, {});
+    expect(await store.listTraffic(organizationId, profile.id, NOON)).toEqual(new Map());
+
+    expect((await claimOne(store, number, NOON)).messages).toHaveLength(2);
+    const count = async (now: number) => [...(await store.listTraffic(organizationId, profile.id, now))];
+    expect(await count(NOON)).toEqual([[number.id, expect.closeTo(2, 9)]]);
+    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(1, 9)]]);
+    expect((await claimOne(store, number, NOON + HALF_LIFE)).messages).toEqual([]);
+    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(1, 9)]]);
+    await storeMessages(store, number, { validUntil: NOON + 2 * HALF_LIFE }, { validUntil: NOON + 2 * HALF_LIFE });
+    expect((await claimOne(store, number, NOON + HALF_LIFE)).messages).toHaveLength(2);
+    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(3, 9)]]);
+    expect(await count(NOON + 2 * HALF_LIFE)).toEqual([[number.id, expect.closeTo(1.5, 9)]]);
+  });
+}
+
 function reports(subject: Subject): void {
   const accepted = (carrierMessageId: string, at = NOON): Report => ({ kind: "accepted", at, carrierMessageId });
   const delivered = (at = NOON + SECOND): Report => ({ kind: "delivered", at });
@@ -337,8 +408,8 @@ function reports(subject: Subject): void {
     const { messagingProfileId, phoneNumberId } = message;
     const [took, arrived] = await report(subject().store, message, accepted("c-1"), delivered());
     const named = { messageId: message.id, messagingProfileId, phoneNumberId };
-    expect(took).toEqual({ ...named, health: undefined, reported: 0 });
-    expect(arrived).toMatchObject({ ...named, reported: 1 });
+    expect(took).toEqual({ ...named, status: "sent", health: undefined, reported: 0 });
+    expect(arrived).toMatchObject({ ...named, status: "delivered", reported: 1 });
     const health = { ...NO_EVIDENCE, delivered: 1, asOf: NOON + SECOND };
     expectHealth(arrived?.health, health);
     expectHealth(await healthOf(message), health);
@@ -473,7 +544,11 @@ function reports(subject: Subject): void {
             const effect = apply(progress[index] as Progress, each);
             progress[index] = effect.progress ?? (progress[index] as Progress);
             const done = applied[position];
-            expect([done?.messageId, done?.reported]).toEqual([messages[index]?.id, effect.reported]);
+            expect([done?.messageId, done?.status, done?.reported]).toEqual([
+              messages[index]?.id,
+              progress[index]?.status,
+              effect.reported,
+            ]);
             if (effect.health === undefined) expect(done?.health).toBeUndefined();
             else {
               health = addOutcome(health, effect.health, each.at);
@@ -502,6 +577,7 @@ function reports(subject: Subject): void {
       messageId: message.id,
       messagingProfileId,
       phoneNumberId,
+      status: "delivery_failed",
       health: undefined,
       reported: 1,
     });
@@ -560,8 +636,11 @@ function settling(subject: Subject): void {
 
     const statusOf = async (message: Message | undefined) =>
       (await store.getMessage(profile.organizationId, message?.id ?? ""))?.status;
-    const unconfirmed = { status: "delivery_unconfirmed", completedAt: NOON + HOUR };
-    expect(await store.getMessage(profile.organizationId, lost?.id ?? "")).toEqual({ ...lost, ...unconfirmed });
+    const unanswered = apply({ ...(lost as Message), status: "sending" }, { kind: "unanswered", at: NOON + HOUR });
+    expect(unanswered.progress).toMatchObject({ status: "delivery_unconfirmed", completedAt: NOON + HOUR });
+    const { status, sentAt, completedAt, error } = unanswered.progress as Progress;
+    const unconfirmed = { ...lost, status, sentAt, completedAt, error };
+    expect(await store.getMessage(profile.organizationId, lost?.id ?? "")).toEqual(unconfirmed);
     expect(await statusOf(lostToo)).toBe("delivery_unconfirmed");
     expect(await statusOf(other)).toBe("sending");
     expect(await statusOf(queued)).toBe("queued");

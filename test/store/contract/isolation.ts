@@ -2,7 +2,7 @@ import { beforeEach, expect, it } from "vitest";
 import type { Message } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { IdempotencyRecord, StickyMapping, Store } from "../../../src/store/store.ts";
+import type { IdempotencyRecord, OptOut, StickyMapping, Store } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
 import {
   ALL,
@@ -23,10 +23,12 @@ type Victim = {
   readonly message: Message;
   readonly mapping: StickyMapping;
   readonly key: IdempotencyRecord;
+  readonly optOut: OptOut;
 };
 type Attempt = (store: Store, intruder: string, victim: Victim) => Promise<unknown>;
 
 const FAIL = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+const FREE = { optedOut: false, mapping: undefined };
 const NONE = { rows: [], total: 0 };
 
 /** What another organization's ids get, by method: what unknown ones would. */
@@ -74,14 +76,47 @@ const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
     undefined,
   ],
   ["loadPool", (store, intruder, { profile }) => store.loadPool(intruder, profile.id), undefined],
+  [
+    "listTraffic",
+    async (store, intruder, { profile }) => (await store.listTraffic(intruder, profile.id, NOON)).size,
+    0,
+  ],
+  [
+    "listMessages",
+    (store, intruder, { number }) =>
+      store.listMessages(intruder, { after: undefined, limit: 10, from: number.phoneNumber }),
+    { rows: [] },
+  ],
+  [
+    "readRecipient",
+    (store, intruder, { mapping }) => store.readRecipient({ ...mapping, organizationId: intruder }),
+    FREE,
+  ],
+  [
+    "listMappings",
+    (store, intruder, { mapping }) =>
+      store.listMappings({ ...mapping, organizationId: intruder, since: 0 }, { after: undefined, limit: 10 }),
+    { rows: [] },
+  ],
+  [
+    "removeMapping",
+    (store, intruder, { mapping }) => store.removeMapping({ ...mapping, organizationId: intruder }),
+    undefined,
+  ],
+  ["listOptOuts", (store, intruder) => store.listOptOuts(intruder, ALL), NONE],
+  [
+    "removeOptOut",
+    (store, intruder, { optOut }) => store.removeOptOut({ ...optOut, organizationId: intruder }),
+    undefined,
+  ],
   ["getMessage", (store, intruder, { message }) => store.getMessage(intruder, message.id), undefined],
   [
-    "accept reading a mapping",
-    async (store, intruder, { mapping }) => {
-      const { recipients } = await read(store, { recipients: [{ ...mapping, organizationId: intruder }] });
-      return recipients[0]?.mapping;
+    "accept reading a recipient",
+    async (store, intruder, { mapping, optOut }) => {
+      const asked = [mapping, optOut].map((recipient) => ({ ...recipient, organizationId: intruder }));
+      return (await read(store, { recipients: asked })).recipients;
     },
-    undefined,
+    [FREE, FREE],
   ],
   [
     "accept reading a key",
@@ -121,7 +156,9 @@ export function isolation(subject: Subject): void {
     const bytes = { requestHash: new Uint8Array(32), response: new Uint8Array([1]) };
     const key = { organizationId, method: "SendMessage", key: "order-1", ...bytes, createdAt: NOON };
     await write(store, { mappings: [mapping], keys: [key] });
-    victim = { profile, number, message, mapping, key };
+    const noted = { phoneNumber: "", keyword: "STOP", createdAt: NOON };
+    const optOut = await store.addOptOut({ ...recipient, to: "+12125550101", ...noted });
+    victim = { profile, number, message, mapping, key, optOut };
     const organization = anOrganization();
     await store.insertOrganization(organization);
     intruder = organization.id;
@@ -131,7 +168,7 @@ export function isolation(subject: Subject): void {
     const { store } = subject();
     expect(await attempt(store, intruder, victim)).toEqual(expected);
 
-    const { profile, number, message, mapping, key } = victim;
+    const { profile, number, message, mapping, key, optOut } = victim;
     const { organizationId } = profile;
     expect(await store.getProfile(organizationId, profile.id)).toEqual(profile);
     expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
@@ -139,6 +176,7 @@ export function isolation(subject: Subject): void {
     const facts = await read(store, { recipients: [mapping], keys: [key] });
     expect(facts.recipients[0]?.mapping).toEqual(mapping);
     expect(facts.keys[0]?.key).toBe(key.key);
+    expect((await store.readRecipient(optOut)).optedOut).toBe(true);
   });
 
   it("writing one organization's mapping or key leaves another's alone", async () => {
@@ -152,5 +190,13 @@ export function isolation(subject: Subject): void {
     });
     expect(facts.recipients.map((fact) => fact.mapping)).toEqual([mapping, theirs]);
     expect(facts.keys.map((record) => record?.createdAt)).toEqual([NOON, NOON + 9]);
+  });
+
+  it("one organization's opt-out is not another's", async () => {
+    const { store } = subject();
+    const { mapping, optOut } = victim;
+    await store.addOptOut({ ...optOut, organizationId: intruder, to: mapping.to });
+    const facts = await read(store, { recipients: [mapping] });
+    expect(facts.recipients).toEqual([{ optedOut: false, mapping }]);
   });
 }

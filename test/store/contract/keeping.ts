@@ -161,6 +161,8 @@ export function keeping(subject: Subject): void {
       recentSends: [{ organizationId, requestHash: bytes.requestHash, messageId: waiting[0]?.id ?? "", at: NOON }],
       usage: [{ phoneNumberId: number.id, day: TODAY, segments: 6 }],
     });
+    const optOut = { ...mapping, to: "+12125550101", phoneNumber: "", keyword: "STOP", createdAt: NOON };
+    await store.addOptOut(optOut);
     await store.removeNumber(organizationId, gone.id, {
       status: "sending_failed",
       completedAt: NOON,
@@ -179,9 +181,13 @@ export function keeping(subject: Subject): void {
       messages: await Promise.all(
         [lost, settled, ...waiting].map((each) => from.getMessage(organizationId, each?.id ?? "")),
       ),
+      listed: await from.listMessages(organizationId, { after: undefined, limit: 10 }),
+      optOuts: await from.listOptOuts(organizationId, ALL),
+      mappings: await from.listMappings({ ...mapping, since: 0 }, { after: undefined, limit: 10 }),
+      traffic: [...(await from.listTraffic(organizationId, profile.id, NOON + HOUR))],
       queues: await from.listQueues(10),
       facts: await read(from, {
-        recipients: [mapping],
+        recipients: [mapping, optOut],
         keys: [key],
         retries: [{ requestHash: bytes.requestHash, since: NOON, until: NOON }],
       }),
@@ -194,6 +200,8 @@ export function keeping(subject: Subject): void {
     expect(before.facts.keys[0]?.key).toBe("order-1");
     expect(before.facts.retries[0]?.text).toBe("👋");
     expect(before.pool?.numbers).toHaveLength(2);
+    expect(before.facts.recipients.map(({ optedOut }) => optedOut)).toEqual([false, true]);
+    expect([before.listed.rows.length, before.mappings.rows.length, before.traffic.length]).toEqual([6, 1, 2]);
     // What the records do not show: whose it was, and under which of the carrier's ids.
     const target = { carrier: "sandbox", carrierMessageId: "c-1" };
     const [applied] = await again.applyReports([{ target, report: { kind: "delivered", at: NOON + HOUR } }]);

@@ -85,6 +85,25 @@ export function numbers(subject: Subject): void {
     expect(await store.getNumber(profile.organizationId, again.id)).toBeUndefined();
   });
 
+  it("takes many at once: tells of each what became of it, and has those that it can have", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const there = await storeNumber(store, profile);
+    const [first, last] = [aNumber(profile), aNumber(profile, { messagingProfileId: undefined, tags: ["last"] })];
+    const many = [
+      first,
+      aNumber(profile, { phoneNumber: there.phoneNumber }),
+      aNumber(profile, { messagingProfileId: newId() }),
+      aNumber(profile, { phoneNumber: first.phoneNumber }),
+      last,
+    ];
+    expect(await store.insertNumbers(many)).toEqual(["written", "exists", "unknownProfile", "exists", "written"]);
+    const { rows } = await store.listNumbers(organizationId, ALL);
+    expect(rows.map(({ number }) => number)).toEqual([there, first, last]);
+    expect(await store.insertNumbers([])).toEqual([]);
+  });
+
   it("lets two organizations have the same phone number, each its own", async () => {
     const { store } = subject();
     const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];

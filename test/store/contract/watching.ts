@@ -3,7 +3,7 @@ import { expect, it, vi } from "vitest";
 import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { ConfigurationChange } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
-import { aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
+import { aNumber, aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
 
 const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
 
@@ -51,6 +51,13 @@ export function watching(subject: Subject): void {
     told.splice(0);
     await store.removeNumber(organizationId, second.phoneNumber, REMOVED);
     expect(told.splice(0)).toEqual([change("phone_number", second.id)]);
+
+    const many = [aNumber(other), { ...number, id: newId() }, aNumber(other)];
+    await store.insertNumbers(many);
+    expect(told.splice(0)).toEqual([
+      change("phone_number", many[0]?.id ?? ""),
+      change("phone_number", many[2]?.id ?? ""),
+    ]);
 
     await store.deleteProfile(organizationId, profile.id, unassign);
     const deleted = told.splice(0);
@@ -137,6 +144,17 @@ export function watching(subject: Subject): void {
       numbers.map(({ organizationId, id }) => store.updateNumber(organizationId, id, (current) => ({ ...current }))),
     );
     expect(order).toEqual(numbers.flatMap(({ id }) => [`${id} begins`, `${id} ends`]));
+  });
+
+  it("tells of each of many changes once and in order", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { told } = listen();
+    const many = Array.from({ length: 300 }, () => aNumber(profile));
+    const more = aNumber(profile);
+    const pending = [store.insertNumbers(many), store.insertNumber(more)];
+    await Promise.all(pending);
+    expect(told.map(({ id }) => id)).toEqual([...many, more].map(({ id }) => id));
   });
 
   it("a change's promise waits for its own telling, though another change's call does the telling", async () => {

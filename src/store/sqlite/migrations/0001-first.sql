@@ -191,6 +191,12 @@ CREATE TABLE configuration_changes (
   id TEXT NOT NULL
 ) STRICT;
 
+-- Written to see whether the disk takes anything: a value that did not change would not get there.
+CREATE TABLE write_probes (
+  count INTEGER NOT NULL
+) STRICT;
+INSERT INTO write_probes VALUES (0);
+
 -- The oldest program that may use this file: `minimum_program_version` is the newest schema number that a program must know.
 -- A migration that older programs cannot live with raises it.
 CREATE TABLE schema_compatibility (

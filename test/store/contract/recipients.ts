@@ -1,0 +1,207 @@
+import fc from "fast-check";
+import { beforeEach, expect, it } from "vitest";
+import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
+import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { MappingQuery, OptOut, StickyMapping } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import { ALL, aProfile, HOUR, NOON, newId, read, SECOND, storeNumber, storeProfile, write } from "./records.ts";
+
+/** Sticky mappings and opt-outs. */
+export function recipients(subject: Subject): void {
+  let profile: MessagingProfile;
+  let number: PhoneNumber;
+  const nth = (index: number) => `+121255501${String(index).padStart(2, "0")}`;
+  const aMapping = (to: string, given: Partial<StickyMapping> = {}): StickyMapping => ({
+    organizationId: profile.organizationId,
+    messagingProfileId: profile.id,
+    to,
+    phoneNumberId: number.id,
+    profileGeneration: profile.stickyGeneration,
+    numberGeneration: number.generation,
+    lastMessageAt: NOON,
+    ...given,
+  });
+  const anOptOut = (to: string, given: Partial<OptOut> = {}): OptOut => ({
+    organizationId: profile.organizationId,
+    messagingProfileId: profile.id,
+    to,
+    phoneNumber: "",
+    keyword: "STOP",
+    createdAt: NOON,
+    ...given,
+  });
+
+  beforeEach(async () => {
+    profile = await storeProfile(subject().store);
+    number = await storeNumber(subject().store, profile, { generation: 2 });
+  });
+
+  mappings();
+  optOuts();
+
+  function mappings() {
+    const list = (query: Partial<MappingQuery> = {}, since = 0) =>
+      subject().store.listMappings(
+        {
+          organizationId: profile.organizationId,
+          messagingProfileId: profile.id,
+          profileGeneration: profile.stickyGeneration,
+          since,
+        },
+        { after: undefined, limit: 100, ...query },
+      );
+
+    it("a mapping that was put is what a send to the recipient finds", async () => {
+      const { store } = subject();
+      const mapping = aMapping(nth(1));
+      expect(await store.readRecipient(mapping)).toEqual({ optedOut: false, mapping: undefined });
+      await store.putMapping(mapping);
+      expect(await store.readRecipient(mapping)).toEqual({ optedOut: false, mapping });
+      expect((await read(store, { recipients: [mapping] })).recipients).toEqual([{ optedOut: false, mapping }]);
+      const next = aMapping(nth(1), { phoneNumberId: newId(), lastMessageAt: NOON + HOUR });
+      await store.putMapping(next);
+      expect((await store.readRecipient(mapping)).mapping).toEqual(next);
+    });
+
+    it("a mapping is removed once, and given as it was", async () => {
+      const { store } = subject();
+      const [mapping, other] = [aMapping(nth(1)), aMapping(nth(2))];
+      for (const each of [mapping, other]) await store.putMapping(each);
+      expect(await store.removeMapping(mapping)).toEqual(mapping);
+      expect(await store.removeMapping(mapping)).toBeUndefined();
+      expect((await store.readRecipient(mapping)).mapping).toBeUndefined();
+      expect((await store.readRecipient(other)).mapping).toEqual(other);
+    });
+
+    it("mappings are listed by recipient, page by page, those of sends too", async () => {
+      const { store } = subject();
+      const all = [5, 1, 4, 2, 3].map((index) => aMapping(nth(index)));
+      for (const mapping of all.slice(0, 3)) await store.putMapping(mapping);
+      await write(store, { mappings: all.slice(3) });
+      const sorted = all.toSorted((a, b) => (a.to < b.to ? -1 : 1));
+      expect(await list()).toEqual({ rows: sorted });
+      const first = await list({ limit: 2 });
+      expect(first.rows).toEqual(sorted.slice(0, 2));
+      const second = await list({ limit: 2, after: first.next });
+      expect(second.rows).toEqual(sorted.slice(2, 4));
+      expect(await list({ limit: 2, after: second.next })).toEqual({ rows: sorted.slice(4) });
+      expect(await list({ limit: 5 })).toEqual({ rows: sorted });
+    });
+
+    it("mappings are listed of one number when it is named", async () => {
+      const { store } = subject();
+      const other = await storeNumber(store, profile);
+      const mine = aMapping(nth(1));
+      const theirs = aMapping(nth(2), { phoneNumberId: other.id, numberGeneration: other.generation });
+      for (const mapping of [mine, theirs]) await store.putMapping(mapping);
+      expect((await list({ phoneNumberId: number.id })).rows).toEqual([mine]);
+      expect((await list({ phoneNumberId: other.id })).rows).toEqual([theirs]);
+      expect((await list({ phoneNumberId: newId() })).rows).toEqual([]);
+    });
+
+    it("mappings that are void or too old are left out of the list", async () => {
+      const { store } = subject();
+      const other = aProfile(profile.organizationId);
+      await store.insertProfile(other);
+      const elsewhere = await storeNumber(store, other);
+      const left = await storeNumber(store, profile);
+      const gone = await storeNumber(store, profile);
+      const holds = aMapping(nth(1), { lastMessageAt: NOON + 1 });
+      const others = [
+        aMapping(nth(2), { lastMessageAt: NOON }),
+        aMapping(nth(3), { lastMessageAt: NOON - HOUR }),
+        aMapping(nth(4), { lastMessageAt: NOON + 1, profileGeneration: profile.stickyGeneration + 1 }),
+        aMapping(nth(5), { lastMessageAt: NOON + 1, numberGeneration: number.generation - 1 }),
+        aMapping(nth(6), { lastMessageAt: NOON + 1, messagingProfileId: other.id }),
+        aMapping(nth(7), { lastMessageAt: NOON + 1, phoneNumberId: elsewhere.id, numberGeneration: 0 }),
+        aMapping(nth(8), { lastMessageAt: NOON + 1, phoneNumberId: left.id, numberGeneration: 0 }),
+        aMapping(nth(9), { lastMessageAt: NOON + 1, phoneNumberId: gone.id, numberGeneration: 0 }),
+      ];
+      for (const mapping of [...others, holds]) await store.putMapping(mapping);
+      expect((await list({}, NOON)).rows).toHaveLength(3);
+      await store.updateNumber(profile.organizationId, left.id, (current) =>
+        leaveProfile(current, { ...current, messagingProfileId: undefined }),
+      );
+      const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
+      await store.removeNumber(profile.organizationId, gone.id, fail);
+      expect((await list({}, NOON)).rows).toEqual([holds]);
+      // What is left out does not take the place of what is not.
+      expect(await list({ limit: 1 }, NOON)).toEqual({ rows: [holds] });
+    });
+  }
+
+  function optOuts() {
+    it("a recipient that opted out is found so by sends of that profile, and by no others", async () => {
+      const { store } = subject();
+      const other = aProfile(profile.organizationId);
+      await store.insertProfile(other);
+      const optOut = anOptOut(nth(1));
+      await store.addOptOut(optOut);
+      const asked = [
+        optOut,
+        anOptOut(nth(2)),
+        { ...optOut, messagingProfileId: other.id },
+        { ...optOut, sticky: false },
+      ];
+      const facts = await read(store, { recipients: asked });
+      expect(facts.recipients.map(({ optedOut }) => optedOut)).toEqual([true, false, false, true]);
+      expect(await store.readRecipient(optOut)).toEqual({ optedOut: true, mapping: undefined });
+      expect(await store.readRecipient(anOptOut(nth(2)))).toEqual({ optedOut: false, mapping: undefined });
+    });
+
+    it("the first of two opt-outs stays as it was noted", async () => {
+      const { store } = subject();
+      const first = anOptOut(nth(1), { phoneNumber: number.phoneNumber, keyword: "ARRÊT" });
+      expect(await store.addOptOut(first)).toEqual(first);
+      expect(await store.addOptOut(anOptOut(nth(1), { createdAt: NOON + HOUR }))).toEqual(first);
+      expect(await store.listOptOuts(profile.organizationId, ALL)).toEqual({ rows: [first], total: 1 });
+    });
+
+    it("an opt-out is removed once, given as it was, and the recipient can be texted", async () => {
+      const { store } = subject();
+      const optOut = anOptOut(nth(1));
+      await store.addOptOut(optOut);
+      expect(await store.removeOptOut(anOptOut(nth(2)))).toBeUndefined();
+      expect(await store.removeOptOut(optOut)).toEqual(optOut);
+      expect(await store.removeOptOut(optOut)).toBeUndefined();
+      expect((await store.readRecipient(optOut)).optedOut).toBe(false);
+      const again = { ...optOut, createdAt: NOON + HOUR };
+      expect(await store.addOptOut(again)).toEqual(again);
+    });
+
+    it("opt-outs are listed newest first, by every filter alone and together", async () => {
+      const { store } = subject();
+      const other = aProfile(profile.organizationId);
+      await store.insertProfile(other);
+      const all: OptOut[] = [];
+      for (let made = 0; made < 12; made += 1) {
+        const messagingProfileId = made % 3 === 0 ? other.id : profile.id;
+        const optOut = anOptOut(nth(made >> 1), { messagingProfileId, createdAt: NOON + made * SECOND });
+        const noted = await store.addOptOut(optOut);
+        if (noted.createdAt === optOut.createdAt) all.unshift(optOut);
+      }
+      const maybe = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
+      const moment = fc.integer({ min: -1, max: 12 }).map((second) => NOON + second * SECOND);
+      const query = fc.record({
+        offset: fc.nat(4),
+        limit: fc.nat(12),
+        messagingProfileId: maybe(fc.constantFrom(profile.id, other.id, newId())),
+        to: maybe(fc.constantFrom(nth(0), nth(3), nth(99), "%")),
+        createdSince: maybe(moment),
+        createdUntil: maybe(moment),
+      });
+      await fc.assert(
+        fc.asyncProperty(query, async (asked) => {
+          const left = all
+            .filter((o) => asked.messagingProfileId === undefined || o.messagingProfileId === asked.messagingProfileId)
+            .filter((o) => asked.to === undefined || o.to === asked.to)
+            .filter((o) => o.createdAt >= (asked.createdSince ?? 0))
+            .filter((o) => o.createdAt <= (asked.createdUntil ?? Number.POSITIVE_INFINITY));
+          const { rows, total } = await store.listOptOuts(profile.organizationId, asked);
+          expect([rows, total]).toEqual([left.slice(asked.offset, asked.offset + asked.limit), left.length]);
+        }),
+        { numRuns: 100 },
+      );
+    });
+  }
+}
