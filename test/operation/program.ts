@@ -54,7 +54,7 @@ export function run(
   const ready = new Promise<ReadyLine>((resolve, reject) => {
     child.stdout.on("data", (chunk) => {
       stdout += chunk;
-      if (stdout.includes("\n")) resolve(JSON.parse(stdout.slice(0, stdout.indexOf("\n"))));
+      if (/^\{.*\n/.test(stdout)) resolve(JSON.parse(stdout.slice(0, stdout.indexOf("\n"))));
     });
     exited.then(({ code }) => reject(new Error(`the program ended with ${code}: ${stderr}`)));
   });
