@@ -18,8 +18,14 @@ export const backup: Command = {
     refuseExisting(file);
     // As an absolute path, because SQLite would take `file:…` for a URI.
     const partial = `${resolve(file)}.partial`;
-    reserve(partial, statSync(database).mode);
+    // Before the file is there: a signal that comes in between is heeded afterwards.
     const unguard = removeWhenSignalled(partial);
+    try {
+      reserve(partial, statSync(database).mode);
+    } catch (error) {
+      unguard();
+      throw error;
+    }
     try {
       const copy = await copyWithProgress(database, partial);
       refuseExisting(file);

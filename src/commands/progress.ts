@@ -28,8 +28,8 @@ export function createProgress(terminal: Terminal, clock: () => number): Progres
       const full = Math.round(share * WIDTH);
       const bar = `[${"=".repeat(full)}${" ".repeat(WIDTH - full)}]`;
       const line = `${doing} ${bar} ${Math.floor(share * 100)} %`;
-      // A line that wraps could not be drawn over.
-      terminal.write(`\r${line.slice(0, (terminal.columns ?? 80) - 1)}\x1b[K`);
+      // A line that wraps could not be drawn over. Some terminals say that they have 0 columns.
+      terminal.write(`\r${line.slice(0, (terminal.columns || 80) - 1)}\x1b[K`);
     },
     clear: () => {
       if (drawnAt === Number.NEGATIVE_INFINITY) return;

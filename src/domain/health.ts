@@ -67,11 +67,12 @@ export function judge(counts: HealthCounts, at: number): Standing {
   if (outcomes === 0) return HEALTHY;
   const now = outcomes * decay(at - counts.asOf);
   const spam = enough(SPAM_LIMIT, counts.spam / outcomes - SPAM_LIMIT);
-  if (now > spam) return { standing: "unhealthy", reason: "spam", until: at + timeTo(now, spam) };
   const delivery = enough(DELIVERY_LIMIT, DELIVERY_LIMIT - counts.delivered / outcomes);
-  if (now > delivery) return { standing: "unhealthy", reason: "delivery", until: at + timeTo(now, delivery) };
+  const limit = Math.min(spam, delivery);
+  if (now > limit)
+    return { standing: "unhealthy", reason: now > spam ? "spam" : "delivery", until: at + timeTo(now, limit) };
   // One more failure adds one to n: within that distance of a limit the number is on trial.
-  const trial = Math.min(spam, delivery) - 1;
+  const trial = limit - 1;
   return now > trial ? { standing: "trial", until: at + timeTo(now, trial) } : HEALTHY;
 }
 

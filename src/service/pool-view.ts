@@ -57,9 +57,9 @@ function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number,
 /** The share of one eligible number: its type's share among the types that have any, spread evenly. */
 function weightShare(pool: Pool, type: 0 | 1): number {
   const weights = pool.wheel.weights;
-  const offered = ([0, 1] as const).map((each) => (pool.candidates[each].items.length > 0 ? weights[each] : 0));
+  const offered = ([0, 1] as const).map((each) => (pool.candidates[each].size > 0 ? weights[each] : 0));
   const sum = (offered[0] as number) + (offered[1] as number);
-  return (offered[type] as number) / sum / pool.candidates[type].items.length;
+  return (offered[type] as number) / sum / pool.candidates[type].size;
 }
 
 /** Causes by the names that the contract's PassedOver has for them. */

@@ -20,8 +20,7 @@ describe("Ids", () => {
     const give = createIds(randomBytes);
     for (let now = NOON; now < NOON + 5000; now += 1) {
       const id = give(now);
-      expect(id).toMatch(SHAPE);
-      expect(timeOf(id)).toBe(now);
+      if (!SHAPE.test(id) || timeOf(id) !== now) expect.fail(`${id} at ${now}`);
     }
     expect(createIds(randomBytes)(1)).toMatch(/^00000000-0001-7000-/);
   });
@@ -56,7 +55,7 @@ describe("Ids", () => {
   it("grow when the clock stands, steps back or jumps ahead", () => {
     const step = fc.oneof(fc.constant(0), fc.integer({ min: -5, max: 5 }), fc.integer({ min: -100_000, max: 100_000 }));
     fc.assert(
-      fc.property(fc.array(fc.tuple(step, fc.integer({ min: 1, max: 6000 })), { maxLength: 12 }), (steps) => {
+      fc.property(fc.array(fc.tuple(step, fc.integer({ min: 1, max: 5000 })), { maxLength: 8 }), (steps) => {
         const give = createIds(randomBytes);
         let now = NOON;
         const ids: string[] = [];
@@ -66,7 +65,7 @@ describe("Ids", () => {
         }
         expectGrowing(ids);
       }),
-      { numRuns: 25 },
+      { numRuns: 20 },
     );
   });
 });

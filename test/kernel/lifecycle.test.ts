@@ -79,13 +79,13 @@ describe("Reports", () => {
   it.each(CASES)(
     "that say %s come to one end, whatever their order and however often each comes",
     (_, reports, status, health) => {
+      const reported = status === "sent" || status === "queued" ? 0 : 1;
       for (const one of reports) {
         for (const other of reports) {
           for (const order of orders([...reports, one, other])) {
             const end = story(order);
-            expect(end.progress.status).toBe(status);
-            expect(end.health).toEqual(learned(health));
-            expect(end.reported).toBe(["sent", "queued"].includes(status) ? 0 : 1);
+            expect([end.progress.status, end.health, end.reported]).toEqual([status, learned(health), reported]);
+            if (reports.includes(accepted)) expect(end.progress.sentAt).toBe(accepted.at);
           }
         }
       }
@@ -94,6 +94,9 @@ describe("Reports", () => {
 
   it("leave the error of the status that stands, and only of that", () => {
     expect(story([accepted, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
+    expect(story([unanswered]).progress.error?.reason).toBe(ErrorReason.RECEIPT_MISSING);
+    expect(story([unanswered, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
+    expect(story([unanswered, delivered]).progress.error).toBeUndefined();
     for (const order of orders([accepted, failed(SENDER), delivered])) {
       expect(story(order).progress).toMatchObject({ error: undefined, completedAt: delivered.at });
     }

@@ -11,6 +11,8 @@ export type Entry = {
   usedToday: number;
   day: number;
   unreported: number;
+  /** Its `nextFree` was divided by its rates, and may be a fraction that is known only roughly. */
+  isRounded: boolean;
 };
 
 /** A pool as the rules tell it: a list that every question walks through. */
@@ -43,8 +45,8 @@ export type Expected = {
 );
 
 const ROOM = 3 * HOUR;
-/** What may be lost in adding up fractions of milliseconds. */
-const ROUNDING = 0.01;
+/** What may be lost in multiplying and adding up fractions of milliseconds. */
+const ROUNDING = 0.1;
 
 export function createReference(settings: PoolSettings | undefined, now: number): ReferencePool {
   return { settings, now, sequence: 0, entries: new Map(), lag: { longCode: 0, tollFree: 0 } };
@@ -54,14 +56,14 @@ export function put(pool: ReferencePool, number: PoolNumber): void {
   const known = pool.entries.get(number.id);
   if (known === undefined) {
     const { nextFree, lastUsed, usedToday, day, unreported } = number;
-    pool.entries.set(number.id, { number, nextFree, lastUsed, usedToday, day, unreported });
+    pool.entries.set(number.id, { number, nextFree, lastUsed, usedToday, day, unreported, isRounded: false });
     pool.sequence = Math.max(pool.sequence, lastUsed);
     return;
   }
   const segments = ((known.nextFree - pool.now) * known.number.messagesPerSecond) / 1000;
   const nextFree = segments > 0 ? pool.now + (segments * 1000) / number.messagesPerSecond : known.nextFree;
   // A copy: charges that were made before cannot be taken back any more.
-  pool.entries.set(number.id, { ...known, number, nextFree });
+  pool.entries.set(number.id, { ...known, number, nextFree, isRounded: known.isRounded || segments > 0 });
 }
 
 export function changeRules(pool: ReferencePool, settings: PoolSettings | undefined): void {
@@ -133,8 +135,7 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
     const free = Math.min(...among.map(({ nextFree }) => nextFree));
     const firstFree = among.filter(({ nextFree }) => nextFree - free < ROUNDING);
     const used = Math.min(...firstFree.map(({ lastUsed }) => lastUsed));
-    // Whole milliseconds are exact; among fractions rounding may say which comes first.
-    const isExact = firstFree.every(({ nextFree }) => Number.isInteger(nextFree));
+    const isExact = firstFree.every(({ isRounded }) => !isRounded);
     const first = isExact ? firstFree.filter(({ lastUsed }) => lastUsed === used) : firstFree;
     const senders = first.map(({ number }) => number.id);
     return { kind: "pick", senders, rule, tier, standsIn, waitTime: Math.max(0, free - pool.now), standings };

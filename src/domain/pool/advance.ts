@@ -1,12 +1,14 @@
 import { smallest } from "./heap.ts";
-import { type Pool, reclassify } from "./pool.ts";
+import { dayOf, type Pool, reclassify } from "./pool.ts";
 
 /**
  * Brings a pool to a moment (milliseconds since 1970): full queues that have room again, numbers whose health returned, and daily
  * caps that ended at 00:00 UTC. A moment before the pool's own is taken as the pool's own.
  */
 export function advance(pool: Pool, moment: number): void {
+  const isNewDay = dayOf(moment) > dayOf(pool.now);
   if (moment > pool.now) pool.now = moment;
+  if (isNewDay) for (const slot of [...pool.shortOfDay]) reclassify(pool, slot);
   for (const heap of [pool.full, pool.changing]) {
     for (let slot = smallest(heap); slot !== undefined; slot = smallest(heap)) {
       if ((pool.wakeAt[slot] as number) > pool.now) break;

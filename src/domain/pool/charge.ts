@@ -1,5 +1,6 @@
 import type { Pick } from "./decide.ts";
-import { dayOf, hasRoom, type Pool, reclassify, reorder, type Slot } from "./pool.ts";
+import { MOST_SEGMENTS } from "./group.ts";
+import { dayOf, hasRoom, leftToday, type Pool, reclassify, reorder, type Slot } from "./pool.ts";
 import { turn, type Wheel } from "./wheel.ts";
 
 /** What a charge did, to be undone when its commit fails. */
@@ -8,6 +9,8 @@ export type Charge = {
   /** The slot as it was charged: a number that was reloaded since has another, and nothing is undone then. */
   readonly known: Slot;
   readonly segments: number;
+  /** The UTC day that it counted on. */
+  readonly day: number;
   readonly before: { readonly nextFree: number; readonly lastUsed: number };
   readonly after: { readonly nextFree: number; readonly lastUsed: number };
   /** The wheel that was turned; undefined when it was not. */
@@ -32,7 +35,7 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   settle(pool, slot, known);
   const wheel = pick.rule === "weights" ? pool.wheel : undefined;
   if (wheel !== undefined) turn(wheel, known.type);
-  return { slot, known, segments, before, after, wheel };
+  return { slot, known, segments, day: today, before, after, wheel };
 }
 
 /** Takes a charge back. Charges that were made since stay. */
@@ -43,7 +46,7 @@ export function undo(pool: Pool, charged: Charge): void {
   const isLast = pool.nextFree[slot] === after.nextFree;
   pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
-  known.usedToday = Math.max(0, known.usedToday - segments);
+  if (known.day === charged.day) known.usedToday = Math.max(0, known.usedToday - segments);
   known.unreported = Math.max(0, known.unreported - 1);
   reclassify(pool, slot);
 }
@@ -52,6 +55,7 @@ function settle(pool: Pool, slot: number, known: Slot): void {
   const stays =
     known.cause === undefined &&
     hasRoom(pool, slot, 1) &&
+    leftToday(pool, known) >= MOST_SEGMENTS &&
     (known.standing.standing === "healthy" || !pool.settings?.skipUnhealthy);
   if (stays) reorder(pool, slot);
   else reclassify(pool, slot);

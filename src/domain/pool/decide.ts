@@ -1,5 +1,6 @@
-import { before, type Heap, smallest, smallestThat } from "./heap.ts";
-import { type Cause, dayOf, hasRoom, nextMidnight, type Pool, QUEUE_TIME, type Slot, waitOf } from "./pool.ts";
+import { firstThat, type Group, heapsOf } from "./group.ts";
+import { before, smallest, smallestThat } from "./heap.ts";
+import { type Cause, hasRoom, type Pool, QUEUE_TIME, type Slot, untilRoom, waitOf } from "./pool.ts";
 import { LONG_CODE, nextType, TOLL_FREE } from "./wheel.ts";
 
 /** What a pool is asked: a sender for one message. */
@@ -82,7 +83,7 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   }
   const only = longCode ?? tollFree;
   if (only !== undefined) return pick(pool, only, "leastLoaded", tier, standsIn);
-  const wait = timeToRoom(pool, request.segments);
+  const wait = timeToRoom(pool, request.segments, except);
   return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
@@ -93,7 +94,8 @@ function decideFrom(pool: Pool, id: string, segments: number): Pick | PickRefusa
   if (number.state === "paused") return refuse(pool, "fromPaused");
   if (pool.settings?.skipUnhealthy && standing.standing === "unhealthy") return refuse(pool, "fromUnhealthy");
   if (hasRoom(pool, slot, segments)) return pick(pool, slot, "from", undefined, false);
-  return refuse(pool, "full", untilRoom(pool, slot, segments));
+  const wait = untilRoom(pool, slot, segments);
+  return wait === Number.POSITIVE_INFINITY ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
 /** The mapped number's slot, unless the mapping is void or its number may not send at all. */
@@ -124,7 +126,7 @@ function nearest(
   for (const areaCode of near.overlays) {
     const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, except);
     if (slot === undefined) continue;
-    if (overlay === undefined || before(pool.candidates[LONG_CODE].order, slot, overlay)) overlay = slot;
+    if (overlay === undefined || before(pool.candidates[LONG_CODE].whole.order, slot, overlay)) overlay = slot;
   }
   if (overlay !== undefined) return { slot: overlay, tier: "overlay" };
   if (near.region === undefined) return undefined;
@@ -135,37 +137,46 @@ function nearest(
 /** Candidates have room for one segment; for a longer message the first of them may still be too full or too slow. */
 function firstWithRoom(
   pool: Pool,
-  heap: Heap | undefined,
+  group: Group | undefined,
   segments: number,
   except: number | undefined,
 ): number | undefined {
-  if (heap === undefined) return undefined;
-  const root = smallest(heap);
-  if (root === undefined || (root !== except && (segments === 1 || hasRoom(pool, root, segments)))) return root;
-  return smallestThat(heap, (slot) => slot !== except && hasRoom(pool, slot, segments), pool.now + QUEUE_TIME);
+  if (group === undefined) return undefined;
+  const root = smallest(group.whole);
+  if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments))))
+    return root;
+  // Whoever is next free later than this has no room, however fast it is.
+  const bound = pool.now + QUEUE_TIME - segments * pool.shortestSegment;
+  return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments), bound);
 }
 
-/** Milliseconds until a candidate has room for so many segments; undefined when none will have by waiting for its queue or day. */
-function timeToRoom(pool: Pool, segments: number): number | undefined {
-  let least: number | undefined;
-  for (const heap of [pool.full, pool.candidates[LONG_CODE], pool.candidates[TOLL_FREE]]) {
-    const slot = smallest(heap);
-    if (slot !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, untilRoom(pool, slot, segments));
+/** Milliseconds until a number has room that is merely full or whose day is used up; undefined when waiting does not help. */
+function timeToRoom(pool: Pool, segments: number, except: number | undefined): number | undefined {
+  const heaps = [pool.full, pool.dayUsed];
+  const others = heaps.map((heap) => smallestThat(heap, (slot) => slot !== except, Number.POSITIVE_INFINITY));
+  const first = [...others, ...pool.candidates.flatMap(heapsOf).map(smallest)];
+  const least = leastTime(pool, segments, first, except);
+  if (least !== undefined) return least;
+  // Those that come first may be the ones whose daily limit is too small for such a message; the others have to be asked then.
+  const all = [...heaps, ...pool.candidates.flatMap(heapsOf)].flatMap((heap) => heap.items);
+  return leastTime(pool, segments, all, except);
+}
+
+function leastTime(
+  pool: Pool,
+  segments: number,
+  slots: readonly (number | undefined)[],
+  except: number | undefined,
+): number | undefined {
+  let least = Number.POSITIVE_INFINITY;
+  for (const slot of slots) {
+    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments));
   }
-  if (least !== undefined || pool.passedOver.dailyLimit === 0) return least;
-  return nextMidnight(pool.now) - pool.now;
-}
-
-function untilRoom(pool: Pool, slot: number, segments: number): number {
-  const { segmentTime, number, usedToday, day } = pool.slots[slot] as Slot;
-  const queue = (pool.nextFree[slot] as number) + segments * segmentTime - QUEUE_TIME - pool.now;
-  if (number.dailyLimit === undefined || (day === dayOf(pool.now) ? usedToday : 0) + segments <= number.dailyLimit)
-    return Math.max(0, queue);
-  return Math.max(queue, nextMidnight(pool.now) - pool.now);
+  return least === Number.POSITIVE_INFINITY ? undefined : least;
 }
 
 function eligible(pool: Pool): number {
-  return pool.candidates[LONG_CODE].items.length + pool.candidates[TOLL_FREE].items.length;
+  return pool.candidates[LONG_CODE].size + pool.candidates[TOLL_FREE].size;
 }
 
 function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, standsIn: boolean): Pick {

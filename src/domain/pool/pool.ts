@@ -1,4 +1,5 @@
 import { type HealthCounts, judge, type Standing } from "../health.ts";
+import { createGroup, type Group, join, leave, MOST_SEGMENTS } from "./group.ts";
 import { createHeap, type Heap, place, take } from "./heap.ts";
 import { createWheel, LONG_CODE, type PoolType, TOLL_FREE, type Wheel } from "./wheel.ts";
 
@@ -49,7 +50,11 @@ export type Slot = {
   type: PoolType;
   cause: Cause | undefined;
   standing: Standing;
-  /** Milliseconds that one segment takes. */
+  /** The groups that it is picked from: of its type, of its area code, of its state or province. */
+  readonly groups: readonly Group[];
+  /** Its heap in them while it can be picked: segments that its day has left, at most MOST_SEGMENTS. */
+  left: number;
+  /** Milliseconds that one segment takes, in whole quanta. */
   segmentTime: number;
   usedToday: number;
   day: number;
@@ -68,19 +73,26 @@ export type Pool = {
   now: number;
   /** The last use that was given out. */
   sequence: number;
-  readonly slots: Slot[];
+  /** Undefined: vacant. */
+  readonly slots: (Slot | undefined)[];
   readonly vacant: number[];
   readonly byId: Map<string, number>;
   readonly nextFree: number[];
   readonly lastUsed: number[];
   readonly wakeAt: number[];
-  readonly candidates: readonly [Heap, Heap];
-  readonly byAreaCode: Map<string, Heap>;
-  readonly byRegion: Map<string, Heap>;
-  /** Numbers that are merely full, by when they have room again. */
+  readonly candidates: readonly [Group, Group];
+  readonly byAreaCode: Map<string, Group>;
+  readonly byRegion: Map<string, Group>;
+  /** Numbers that are merely full, by when they have room for a segment again. */
   readonly full: Heap;
-  /** Numbers whose standing or day changes by itself, by when. */
+  /** Numbers whose day is used up, by when they have room for a segment again: at midnight, or later when they are full too. */
+  readonly dayUsed: Heap;
+  /** Numbers whose day has little left or nothing, to be looked at anew at midnight. */
+  readonly shortOfDay: Set<number>;
+  /** Numbers whose standing changes by itself, by when. */
   readonly changing: Heap;
+  /** The least that a segment takes at any number: nothing that is next free later than this allows has room. */
+  shortestSegment: number;
   readonly positions: { readonly area: number[]; readonly region: number[] };
   /** Numbers by cause. */
   readonly passedOver: Record<Cause, number>;
@@ -89,10 +101,10 @@ export type Pool = {
 /** A queue holds this many milliseconds of its number's pace, counted in segments. */
 export const QUEUE_TIME = 3 * 3_600_000;
 /**
- * What a sum of segment times may be off by, milliseconds: doubles near 2^41 resolve a quarter of a microsecond, and a queue
- * adds up thousands of them. Without it a queue could lack its last segment.
+ * Times are kept in quanta of a 4,096th of a millisecond: whole quanta below 2^53 are added without rounding, so that a queue holds
+ * exactly its segments however long it has been in use.
  */
-const ROUNDING = 0.5;
+const QUANTA = 4096;
 const DAY = 24 * 3_600_000;
 
 /** A pool of the given numbers. Their order does not matter. */
@@ -115,11 +127,14 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
     nextFree,
     lastUsed,
     wakeAt,
-    candidates: [createHeap(order, type), createHeap(order, type)],
+    candidates: [createGroup(order, type), createGroup(order, type)],
     byAreaCode: new Map(),
     byRegion: new Map(),
     full: createHeap(wakeOrder, wake),
+    dayUsed: createHeap(wakeOrder, wake),
+    shortOfDay: new Set(),
     changing: createHeap(wakeOrder, wake),
+    shortestSegment: Number.POSITIVE_INFINITY,
     positions: { area: [], region: [] },
     passedOver: { weightZero: 0, paused: 0, draining: 0, unhealthy: 0, onTrial: 0, dailyLimit: 0, full: 0 },
   };
@@ -132,31 +147,29 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   const known = pool.byId.get(number.id);
   const before = known === undefined ? undefined : pool.slots[known];
   const slot = known ?? pool.vacant.pop() ?? pool.slots.length;
-  const segmentTime = 1000 / number.messagesPerSecond;
+  // Rounded down: a queue of three hours must hold its last segment.
+  const segmentTime = quantized(1000 / number.messagesPerSecond);
+  pool.shortestSegment = Math.min(pool.shortestSegment, segmentTime);
   if (before === undefined) {
-    for (const positions of [
-      pool.candidates[0].positions,
-      pool.positions.area,
-      pool.positions.region,
-      pool.full.positions,
-    ]) {
-      positions[slot] = -1;
-    }
+    for (const positions of positionsOf(pool)) positions[slot] = -1;
     pool.byId.set(number.id, slot);
-    pool.nextFree[slot] = number.nextFree;
+    pool.nextFree[slot] = quantized(number.nextFree);
     pool.lastUsed[slot] = number.lastUsed;
     pool.wakeAt[slot] = 0;
     pool.sequence = Math.max(pool.sequence, number.lastUsed);
   } else {
     withdraw(pool, slot, before);
-    const backlog = Math.max(0, (pool.nextFree[slot] as number) - pool.now);
-    pool.nextFree[slot] = pool.now + (backlog / before.segmentTime) * segmentTime;
+    const backlog = (pool.nextFree[slot] as number) - pool.now;
+    // While it is idle, when it was last free tells how long ago it was used.
+    if (backlog > 0) pool.nextFree[slot] = pool.now + quantized((backlog / before.segmentTime) * segmentTime);
   }
   const next: Slot = {
     number,
     type: number.lineType === "toll_free" ? TOLL_FREE : LONG_CODE,
     cause: undefined,
     standing: judge(number.health, pool.now),
+    groups: groupsOf(pool, number),
+    left: MOST_SEGMENTS,
     segmentTime,
     usedToday: before?.usedToday ?? number.usedToday,
     day: before?.day ?? number.day,
@@ -171,6 +184,7 @@ export function dropNumber(pool: Pool, id: string): void {
   const slot = pool.byId.get(id);
   if (slot === undefined) return;
   withdraw(pool, slot, pool.slots[slot] as Slot);
+  pool.slots[slot] = undefined;
   pool.byId.delete(id);
   pool.vacant.push(slot);
 }
@@ -197,10 +211,17 @@ export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undef
 
 /** True when a number of this slot can take so many more segments by its queue and its day. */
 export function hasRoom(pool: Pool, slot: number, segments: number): boolean {
-  const { segmentTime, number, usedToday, day } = pool.slots[slot] as Slot;
-  const backlog = Math.max(0, (pool.nextFree[slot] as number) - pool.now);
-  if (backlog + segments * segmentTime > QUEUE_TIME + ROUNDING) return false;
-  return number.dailyLimit === undefined || segments + (day === dayOf(pool.now) ? usedToday : 0) <= number.dailyLimit;
+  const known = pool.slots[slot] as Slot;
+  return hasQueue(pool, slot, known, segments) && segments <= leftToday(pool, known);
+}
+
+/** Milliseconds until a number has room for so many segments by its queue and its day; Infinity when its day never has. */
+export function untilRoom(pool: Pool, slot: number, segments: number): number {
+  const known = pool.slots[slot] as Slot;
+  const queue = Math.max(0, (pool.nextFree[slot] as number) + segments * known.segmentTime - QUEUE_TIME - pool.now);
+  if (segments <= leftToday(pool, known)) return queue;
+  if (segments > (known.number.dailyLimit as number)) return Number.POSITIVE_INFINITY;
+  return Math.max(queue, nextMidnight(pool.now) - pool.now);
 }
 
 /** How long a message given to this slot now would wait, milliseconds. */
@@ -220,19 +241,32 @@ export function nextMidnight(moment: number): number {
 
 /** Looks at a slot anew after anything about it changed. */
 export function reclassify(pool: Pool, slot: number): void {
-  const known = pool.slots[slot] as Slot;
+  const known = pool.slots[slot];
+  if (known === undefined) return;
   withdraw(pool, slot, known);
   known.standing = judge(known.number.health, pool.now);
   classify(pool, slot, known);
 }
 
-/** Moves a slot to where its changed load belongs. Only for slots that can still be picked. */
+/** Moves a slot to where its changed load belongs. Only for slots that can still be picked and whose day has as much left as before. */
 export function reorder(pool: Pool, slot: number): void {
   const known = pool.slots[slot] as Slot;
-  place(pool.candidates[known.type], slot);
-  const { areaCode, region } = known.number;
-  if (areaCode !== undefined) place(pool.byAreaCode.get(areaCode) as Heap, slot);
-  if (region !== undefined) place(pool.byRegion.get(region) as Heap, slot);
+  for (const group of known.groups) join(group, slot, known.left);
+}
+
+/** Segments that a number may still take today; Infinity without a daily limit. */
+export function leftToday(pool: Pool, { number, usedToday, day }: Slot): number {
+  if (number.dailyLimit === undefined) return Number.POSITIVE_INFINITY;
+  return number.dailyLimit - (day === dayOf(pool.now) ? usedToday : 0);
+}
+
+function hasQueue(pool: Pool, slot: number, known: Slot, segments: number): boolean {
+  const backlog = Math.max(0, (pool.nextFree[slot] as number) - pool.now);
+  return backlog + segments * known.segmentTime <= QUEUE_TIME;
+}
+
+function quantized(milliseconds: number): number {
+  return Math.floor(milliseconds * QUANTA) / QUANTA;
 }
 
 function wheelOf(settings: PoolSettings | undefined): Wheel {
@@ -253,56 +287,49 @@ function causeOf(pool: Pool, slot: number, known: Slot): Cause | undefined {
     if (standing.standing === "unhealthy") return "unhealthy";
     if (standing.standing === "trial" && known.unreported > 0) return "onTrial";
   }
-  if (hasRoom(pool, slot, 1)) return undefined;
-  const usedToday = known.day === dayOf(pool.now) ? known.usedToday : 0;
-  return number.dailyLimit !== undefined && usedToday + 1 > number.dailyLimit ? "dailyLimit" : "full";
+  if (leftToday(pool, known) < 1) return "dailyLimit";
+  return hasQueue(pool, slot, known, 1) ? undefined : "full";
 }
 
 function classify(pool: Pool, slot: number, known: Slot): void {
   known.cause = causeOf(pool, slot, known);
-  if (known.cause === undefined) {
-    enter(pool, slot, known);
-  } else {
-    pool.passedOver[known.cause] += 1;
-  }
-  if (known.cause === "full") {
-    pool.wakeAt[slot] = (pool.nextFree[slot] as number) + known.segmentTime - QUEUE_TIME - ROUNDING / 2;
-    place(pool.full, slot);
-    return;
-  }
-  const wakeAt = Math.min(
-    known.standing.standing === "healthy" ? Number.POSITIVE_INFINITY : known.standing.until,
-    known.cause === "dailyLimit" ? nextMidnight(pool.now) : Number.POSITIVE_INFINITY,
-  );
-  if (wakeAt === Number.POSITIVE_INFINITY) return;
-  pool.wakeAt[slot] = wakeAt;
-  place(pool.changing, slot);
-}
+  known.left = Math.min(MOST_SEGMENTS, Math.max(0, leftToday(pool, known)));
+  if (known.left < MOST_SEGMENTS) pool.shortOfDay.add(slot);
+  if (known.cause === undefined) for (const group of known.groups) join(group, slot, known.left);
+  else pool.passedOver[known.cause] += 1;
 
-function enter(pool: Pool, slot: number, known: Slot): void {
-  place(pool.candidates[known.type], slot);
-  const { areaCode, region } = known.number;
-  if (areaCode !== undefined) place(heapOf(pool, pool.byAreaCode, pool.positions.area, areaCode), slot);
-  if (region !== undefined) place(heapOf(pool, pool.byRegion, pool.positions.region, region), slot);
+  if (known.cause === "full" || known.cause === "dailyLimit") {
+    pool.wakeAt[slot] = pool.now + untilRoom(pool, slot, 1);
+    place(known.cause === "full" ? pool.full : pool.dayUsed, slot);
+  } else if (known.standing.standing !== "healthy") {
+    pool.wakeAt[slot] = known.standing.until;
+    place(pool.changing, slot);
+  }
 }
 
 function withdraw(pool: Pool, slot: number, known: Slot): void {
-  if (known.cause === undefined) {
-    take(pool.candidates[known.type], slot);
-    const { areaCode, region } = known.number;
-    if (areaCode !== undefined) take(pool.byAreaCode.get(areaCode) as Heap, slot);
-    if (region !== undefined) take(pool.byRegion.get(region) as Heap, slot);
-  } else {
-    pool.passedOver[known.cause] -= 1;
-  }
-  take(known.cause === "full" ? pool.full : pool.changing, slot);
+  if (known.cause === undefined) for (const group of known.groups) leave(group, slot, known.left);
+  else pool.passedOver[known.cause] -= 1;
+  take(known.cause === "full" ? pool.full : known.cause === "dailyLimit" ? pool.dayUsed : pool.changing, slot);
+  pool.shortOfDay.delete(slot);
 }
 
-function heapOf(pool: Pool, heaps: Map<string, Heap>, positions: number[], key: string): Heap {
-  let heap = heaps.get(key);
-  if (heap === undefined) {
-    heap = createHeap(pool.candidates[0].order, positions);
-    heaps.set(key, heap);
+function groupsOf(pool: Pool, { lineType, areaCode, region }: PoolNumber): Group[] {
+  const groups: Group[] = [pool.candidates[lineType === "toll_free" ? TOLL_FREE : LONG_CODE]];
+  if (areaCode !== undefined) groups.push(groupOf(pool, pool.byAreaCode, pool.positions.area, areaCode));
+  if (region !== undefined) groups.push(groupOf(pool, pool.byRegion, pool.positions.region, region));
+  return groups;
+}
+
+function groupOf(pool: Pool, groups: Map<string, Group>, positions: number[], key: string): Group {
+  let group = groups.get(key);
+  if (group === undefined) {
+    group = createGroup(pool.candidates[0].whole.order, positions);
+    groups.set(key, group);
   }
-  return heap;
+  return group;
+}
+
+function positionsOf(pool: Pool): number[][] {
+  return [pool.candidates[0].whole.positions, pool.positions.area, pool.positions.region, pool.full.positions];
 }

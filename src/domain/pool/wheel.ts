@@ -33,5 +33,6 @@ export function turn(wheel: Wheel, type: PoolType, times: 1 | -1 = 1): void {
 }
 
 function isNearlyWhole(value: number): boolean {
-  return Math.abs(value - Math.round(value)) <= 1e-9 * Math.max(1, value);
+  // What rounds to 0 is not nearly whole, or a tiny weight would pass for a whole one.
+  return value === 0 || (value >= 0.5 && Math.abs(value - Math.round(value)) <= 1e-9 * value);
 }

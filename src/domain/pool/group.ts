@@ -1,0 +1,55 @@
+import { before, createHeap, type Heap, type HeapOrder, place, smallestThat, take } from "./heap.ts";
+
+/** A message has this many segments at most. */
+export const MOST_SEGMENTS = 10;
+
+/**
+ * Numbers that are picked among, ordered by when each is next free. Those whose day has room for every message stand in `whole`;
+ * each of the others in the heap for the segments that its day has left, so that a long message never has to look through numbers
+ * whose day is too short for it.
+ */
+export type Group = { readonly whole: Heap; readonly short: Heap[]; size: number };
+
+/** An empty group. `positions` must be -1 for every slot that is to be added; groups that share it never share a slot. */
+export function createGroup(order: HeapOrder, positions: number[]): Group {
+  return { whole: createHeap(order, positions), short: [], size: 0 };
+}
+
+/** Adds a slot whose day has so many segments left, or moves it to where its changed load belongs. */
+export function join(group: Group, slot: number, left: number): void {
+  if ((group.whole.positions[slot] as number) < 0) group.size += 1;
+  place(heapOf(group, left), slot);
+}
+
+/** Takes a slot out of the heap that it joined. */
+export function leave(group: Group, slot: number, left: number): void {
+  if ((group.whole.positions[slot] as number) < 0) return;
+  take(heapOf(group, left), slot);
+  group.size -= 1;
+}
+
+/** The first slot in order for which `fits` holds, among those whose day has room and who are next free no later than `bound`. */
+export function firstThat(
+  group: Group,
+  segments: number,
+  fits: (slot: number) => boolean,
+  bound: number,
+): number | undefined {
+  let best = smallestThat(group.whole, fits, bound);
+  for (let left = segments; left < group.short.length; left += 1) {
+    const slot = smallestThat(group.short[left] as Heap, fits, bound);
+    if (slot !== undefined && (best === undefined || before(group.whole.order, slot, best))) best = slot;
+  }
+  return best;
+}
+
+/** Every heap of a group. */
+export function heapsOf(group: Group): Heap[] {
+  return [group.whole, ...group.short];
+}
+
+function heapOf(group: Group, left: number): Heap {
+  if (left >= MOST_SEGMENTS) return group.whole;
+  while (group.short.length < MOST_SEGMENTS) group.short.push(createHeap(group.whole.order, group.whole.positions));
+  return group.short[left] as Heap;
+}
