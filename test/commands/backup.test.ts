@@ -1,0 +1,216 @@
+import { chmodSync, closeSync, openSync, readdirSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { copyVerified } from "../../src/store/sqlite/copy.ts";
+import { openConnection } from "../../src/store/sqlite/open.ts";
+import { makePool, numbersAt, rowsOf, run, sendTo } from "../operation/program.ts";
+import { startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const filesLike = (name: string) => readdirSync(folder.path).filter((file) => file.startsWith(name));
+
+afterAll(() => folder.remove());
+
+/** A database with so many stored messages. */
+function databaseOf(name: string, messages: number): string {
+  const path = at(name);
+  const db = openConnection(path);
+  db.prepare(
+    `WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT ?)
+     INSERT INTO messages (organization_id, id, direction, messaging_profile_id, "to", text, encoding, parts, num_chars,
+       use_profile_webhooks, status, decision_pool_size, decision_eligible, decision_stands_in, received_at, valid_until,
+       wait_seconds)
+     SELECT 'o', 'm' || n, 'outbound', 'p', '+13125550100', hex(randomblob(100)), 'gsm7', 1, 200, 0, 'delivered', 1, 1, 0, n, n, 0
+     FROM number`,
+  ).run(messages);
+  db.close();
+  return path;
+}
+
+/** Overwrites pages in the middle of a file. */
+function spoil(path: string): void {
+  const file = openSync(path, "r+");
+  const size = 4096;
+  const pages = Math.floor(statSync(path).size / size);
+  for (let page = Math.floor(pages / 2); page < pages; page += 1)
+    writeSync(file, Buffer.alloc(size, 0xff), 0, size, page * size);
+  closeSync(file);
+}
+
+describe("A backup beside a running server", () => {
+  let server: TestServer;
+  let profile: string;
+
+  beforeAll(async () => {
+    server = await startServer({ database: at("served.db") });
+    profile = await makePool(server, numbersAt(1_000, 5));
+  });
+
+  afterAll(() => server?.stop());
+
+  it("under load holds all that was acknowledged before it began, and a server starts on it", async () => {
+    const acknowledged: string[] = [];
+    let isOver = false;
+    let numbers = 0;
+    const sending = Promise.all(
+      Array.from({ length: 4 }, async () => {
+        while (!isOver) {
+          const { status, body } = await sendTo(server, profile, "+13125550100");
+          if (status === 200) acknowledged.push(body.data.id);
+        }
+      }),
+    );
+    const changing = (async () => {
+      // Numbers that come and go must not be taken for a damage of the copy.
+      for (; !isOver; numbers += 1) {
+        const phone_number = `+1212556${1000 + numbers}`;
+        await server.json("POST", "/v2/phone_numbers", { phone_number });
+        if (numbers % 2 === 0) await server.json("DELETE", `/v2/phone_numbers/${phone_number}`);
+      }
+    })();
+    await vi.waitFor(() => expect(acknowledged.length).toBeGreaterThan(50), { timeout: 10_000 });
+    const before = [...acknowledged];
+    const outcome = await jsonOf(server.database, "backup", at("copy.db"));
+    const after = acknowledged.length;
+    isOver = true;
+    await Promise.all([sending, changing]);
+    expect(after).toBeGreaterThan(before.length);
+    expect(server.stderr()).toBe("");
+
+    const stored = new Set(rowsOf<{ id: string }>(at("copy.db"), "SELECT id FROM messages").map(({ id }) => id));
+    expect(before.filter((id) => !stored.has(id))).toEqual([]);
+    const count = (table: string) => rowsOf<{ n: number }>(at("copy.db"), `SELECT count(*) AS n FROM ${table}`)[0]?.n;
+    expect(outcome).toEqual({
+      file: at("copy.db"),
+      database: server.database,
+      messages: count("messages"),
+      numbers: count("phone_numbers"),
+      bytes: statSync(at("copy.db")).size,
+    });
+    expect(filesLike("copy.db")).toEqual(["copy.db"]);
+
+    const restored = await startServer({ database: at("copy.db") });
+    expect((await restored.json("GET", `/v2/messages/${before[0]}`)).status).toBe(200);
+    expect((await sendTo(restored, profile, "+13125550100")).status).toBe(200);
+    expect(await restored.stop()).toBe(0);
+  });
+});
+
+describe("A backup", () => {
+  it("says one line, is readable to nobody else than the database, and refuses to overwrite", async () => {
+    const database = databaseOf("private.db", 1_234);
+    chmodSync(database, 0o600);
+    const first = await numberpool(database, "backup", at("private.copy"));
+    expect([first.code, first.stderr]).toEqual([0, ""]);
+    expect(first.stdout).toBe(
+      `${at("private.copy")}: 1,234 messages and 0 numbers, ${(statSync(at("private.copy")).size / 1e6).toFixed(1)} MB, verified.\n`,
+    );
+    expect(statSync(at("private.copy")).mode & 0o777).toBe(0o600);
+    const version = (path: string) => new Database(path, { readonly: true }).pragma("user_version", { simple: true });
+    expect(version(at("private.copy"))).toBe(version(database));
+
+    const { mtimeMs } = statSync(at("private.copy"));
+    const second = await numberpool(database, "backup", at("private.copy"));
+    expect([second.code, second.stdout]).toEqual([1, ""]);
+    expect(second.stderr).toBe(`numberpool: ${at("private.copy")} exists; name a new file.\n`);
+    expect(statSync(at("private.copy")).mtimeMs).toBe(mtimeMs);
+  });
+
+  it.each<[string, () => string, (file: string) => void, RegExp]>([
+    [
+      "of no database",
+      () => at("none.db"),
+      () => {},
+      /There is no database .*none\.db; name another one with --database\.$/,
+    ],
+    [
+      "of a file that is none",
+      () => {
+        writeFileSync(at("text.db"), "phone_number\n".repeat(1_000));
+        return at("text.db");
+      },
+      () => {},
+      /was not backed up: file is not a database\.$/,
+    ],
+    [
+      "of another program's database",
+      () => {
+        new Database(at("other.db")).exec("CREATE TABLE t (x)").close();
+        return at("other.db");
+      },
+      () => {},
+      /was not backed up: no such table: messages\.$/,
+    ],
+    [
+      "of a damaged database",
+      () => {
+        spoil(databaseOf("damaged.db", 2_000));
+        return at("damaged.db");
+      },
+      () => {},
+      /was not backed up: .*(malformed|damaged).*\.$/,
+    ],
+    [
+      "beside one that is going on",
+      () => databaseOf("twice.db", 1),
+      (file) => writeFileSync(`${file}.partial`, "theirs"),
+      /\.partial exists: another backup is writing it, or one was cut off; remove it in that case\.$/,
+    ],
+  ])("%s is refused in one sentence and leaves nothing", async (_what, make, prepare, told) => {
+    const database = make();
+    const file = `${database}.copy`;
+    prepare(file);
+    const before = filesLike(file.slice(folder.path.length + 1));
+    const { code, stdout, stderr } = await numberpool(database, "backup", file);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(ONE_SENTENCE);
+    expect(stderr.trimEnd()).toMatch(told);
+    expect(filesLike(file.slice(folder.path.length + 1))).toEqual(before);
+  });
+
+  it("into a folder that is not there is refused in one sentence", async () => {
+    const { code, stderr } = await numberpool(databaseOf("away.db", 1), "backup", at("missing/copy.db"));
+    expect([code, stderr]).toEqual([1, `numberpool: ${at("missing/copy.db")}.partial cannot be written (ENOENT).\n`]);
+  });
+
+  it.each([
+    ["as soon as its file is there", 0],
+    ["while it copies", 1],
+  ])("that is interrupted %s takes its file with it, and ends as by the signal", async (_when, bytes) => {
+    const database = databaseOf(`long-${bytes}.db`, 50_000);
+    const copy = `long-${bytes}.copy`;
+    const started = run(["backup", at(copy)], { NUMBERPOOL_DATABASE: database });
+    const written = () => statSync(at(`${copy}.partial`), { throwIfNoEntry: false })?.size ?? -1;
+    await vi.waitFor(() => expect(written()).toBeGreaterThanOrEqual(bytes), { timeout: 10_000, interval: 1 });
+    started.process.kill("SIGTERM");
+    expect(await started.exited).toMatchObject({ code: null, signal: "SIGTERM" });
+    expect(started.stdout() + started.stderr()).toBe("");
+    expect(filesLike(copy)).toEqual([]);
+  });
+
+  it("that lost rows is told from a good one", () => {
+    const database = databaseOf("counted.db", 100);
+    const db = openConnection(database);
+    db.exec("INSERT INTO organizations VALUES ('o', 'o', 0)");
+    for (const id of ["a", "b"]) {
+      db.prepare(
+        `INSERT INTO phone_numbers (organization_id, id, phone_number, carrier, line_type, messages_per_second, state, country_code,
+           tags, generation, created_at, updated_at) VALUES ('o', ?, ?, 'sandbox', 'long_code', 1, 'active', 'US', '[]', 0, 0, 0)`,
+      ).run(id, `+${id}`);
+    }
+    db.close();
+    const lose = (table: string) => () => {
+      new Database(at(`${table}.copy`)).exec(`DELETE FROM ${table} WHERE rowid = 1`).close();
+    };
+    expect(() => copyVerified(database, at("messages.copy"), lose("messages"))).toThrow(
+      "The copy has 99 messages, and the source 100 before and 100 after.",
+    );
+    expect(() => copyVerified(database, at("phone_numbers.copy"), lose("phone_numbers"))).toThrow(
+      "The copy has 1 of the 2 numbers that did not change meanwhile.",
+    );
+    expect(copyVerified(database, at("good.copy"), () => {})).toMatchObject({ messages: 100, numbers: 2 });
+  });
+});
