@@ -13,7 +13,7 @@ export function prepareAcceptance(
 ) {
   const selectKey = db.prepare("SELECT * FROM idempotency_keys WHERE organization_id = ? AND method = ? AND key = ?");
   const selectRecent = db.prepare(
-    `SELECT organization_id, message_id FROM recent_sends WHERE second = ? AND request_hash = ? ORDER BY message_id DESC`,
+    `SELECT organization_id, message_id FROM recent_sends WHERE second = +? AND request_hash = +? ORDER BY message_id DESC`,
   );
   const insertKey = db.prepare(
     "INSERT INTO idempotency_keys (organization_id, method, key, request_hash, response, created_at) VALUES (?, ?, ?, ?, ?, ?)",
