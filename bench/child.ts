@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import type { GrpcLoad } from "./load-grpc.ts";
 import type { HttpLoad } from "./load-http.ts";
-import type { LoadResult } from "./tally.ts";
+import type { LoadResult, Timing } from "./tally.ts";
 
 /** A process that the benchmark started. */
 export type Child = {
@@ -42,7 +42,9 @@ export function startChild(
   const lines = createInterface(child.stdout);
   const line = new Promise<string>((resolve, reject) => {
     lines.once("line", resolve);
-    exited.then(() => reject(new Error(`${command} ${args[0]} ended before it was ready.`)));
+    exited.then(() =>
+      reject(new Error(`${command} ${args[0]} ended before it was ready; started by hand it says why.`)),
+    );
   });
   line.catch(() => {});
   const stop = async () => {
@@ -54,8 +56,11 @@ export function startChild(
   return { pid: child.pid ?? -1, line, exited, stop };
 }
 
+/** What a load generator is told, but for how long. */
+export type Load = Omit<{ kind: "http" } & HttpLoad, keyof Timing> | Omit<{ kind: "grpc" } & GrpcLoad, keyof Timing>;
+
 /** Runs a load generator in a process of its own. */
-export async function runLoad(load: ({ kind: "http" } & HttpLoad) | ({ kind: "grpc" } & GrpcLoad)): Promise<LoadResult> {
+export async function runLoad(load: Load & Timing): Promise<LoadResult> {
   const child = spawn(process.execPath, [join(import.meta.dirname, `load-${load.kind}.ts`)], {
     stdio: ["pipe", "pipe", "inherit"],
   });

@@ -6,13 +6,13 @@ import type { AddressInfo } from "node:net";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type Metadata,
-  type sendUnaryData,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
   type ServerInterceptor,
   ServerListenerBuilder,
   type ServerUnaryCall,
+  type sendUnaryData,
 } from "@grpc/grpc-js";
 import Fastify from "fastify";
 import {
@@ -57,6 +57,8 @@ function serveGrpc(): Promise<number> {
     });
   const server = new Server({ interceptors: [intercept], "grpc.max_concurrent_streams": 100 });
   const bytes = (content: Buffer) => content;
+  // grpc-js copies by a method that only a Buffer has.
+  const buffer = ({ buffer, byteOffset, byteLength }: Uint8Array) => Buffer.from(buffer, byteOffset, byteLength);
   const sendMessage = {
     path: `/${PoolSendService.typeName}/SendMessage`,
     requestStream: false,
@@ -71,7 +73,7 @@ function serveGrpc(): Promise<number> {
     {
       sendMessage: async (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
         const request = fromBinary(SendMessageRequestSchema, call.request);
-        callback(null, toBinary(SendMessageResponseSchema, echo(answer, request)) as Buffer);
+        callback(null, buffer(toBinary(SendMessageResponseSchema, echo(answer, request))));
       },
     },
   );

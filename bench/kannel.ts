@@ -12,6 +12,8 @@ const FAKESMSC = "/usr/lib/kannel/test/fakesmsc";
 
 /** Kannel, ready for `sendsms` on a port of the loopback address. */
 export type Kannel = {
+  /** Its processes. */
+  readonly pids: readonly number[];
   readonly port: number;
   readonly username: string;
   readonly password: string;
@@ -74,7 +76,7 @@ export async function startKannel(): Promise<Kannel> {
       }
       return counts.sent;
     };
-    return { port, username, password, drained, stop };
+    return { pids: boxes.map(({ pid }) => pid), port, username, password, drained, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -2,7 +2,16 @@
 // LoadResult. It writes HTTP/2 frames itself: a client library would cost more than the server under test.
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
-import { ACK, clientPreface, END_STREAM, FRAME, FRAME_HEAD, FRAME_MOST, frameHead, windowUpdate } from "./http2-frames.ts";
+import {
+  ACK,
+  clientPreface,
+  END_STREAM,
+  FRAME,
+  FRAME_HEAD,
+  FRAME_MOST,
+  frameHead,
+  windowUpdate,
+} from "./http2-frames.ts";
 import { createTally, type Timing } from "./tally.ts";
 import { createCounter, type Template } from "./template.ts";
 
@@ -136,7 +145,7 @@ function open(connection: number): void {
       if (stream === 0) window += bytes;
       else if (slot !== undefined) slot.window += bytes;
     } else if (type === FRAME.resetStream) ended(stream, `the stream was reset: ${content.readUInt32BE(0)}`);
-    else if (type === FRAME.goAway) tally.bad(`the server goes away: ${content.latin1Slice(8)}`);
+    else if (type === FRAME.goAway) tally.bad(`the server goes away: ${content.toString("latin1", 8)}`);
   };
 
   const takeHead = (type: number, flags: number, stream: number, length: number) => {

@@ -52,10 +52,10 @@ function open(template: Template): void {
       return;
     }
     held = undefined;
-    const head = bytes.latin1Slice(0, end);
+    const head = bytes.toString("latin1", 0, end);
     const length = /\ncontent-length: *(\d+)/i.exec(head)?.[1];
     isGood = Number(head.slice(9, 12)) === load.okStatus && length !== undefined;
-    if (!isGood) tally.bad(bytes.latin1Slice(0, 300));
+    if (!isGood) tally.bad(bytes.toString("latin1", 0, 300));
     rest = end + HEAD_END.length + Number(length ?? 0) - bytes.length;
     if (rest <= 0) answered();
   };

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,14 +27,14 @@ export type Program = Target & {
   readonly stop: () => Promise<void>;
 };
 
-/**
- * 84 long codes of all the area codes and 16 toll-free numbers, as 5 to 1 as weights are. Each sends a message a second: their
- * queues hold more than a million, and the dispatcher has a hundredth of the senders' work.
- */
+/** 84 long codes of all the area codes and 16 toll-free numbers: as 5 to 1, as the weights are. */
 const NUMBERS = Array.from({ length: 100 }, (_, index) => {
   const areaCode = index < 84 ? AREA_CODES[index % AREA_CODES.length] : "800";
   return `+1${areaCode}555${2000 + index}`;
 });
+
+/** The pace of a number: their queues hold 540,000 messages together, and the dispatcher has 50 a second to send. */
+const MESSAGES_PER_SECOND = 0.5;
 
 /** The rules of the profile, unless the benchmark is told others. */
 const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true };
@@ -44,7 +45,7 @@ const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy
  */
 export async function startProgram(nodeArgs: readonly string[], poolSettings: object): Promise<Program> {
   const folder = mkdtempSync(join(tmpdir(), "numberpool-bench-"));
-  const { token } = createApiKey();
+  const { token } = createApiKey(randomBytes);
   const database = join(folder, "numberpool.db");
   let child: Child | undefined;
   const stop = async () => {
@@ -82,7 +83,11 @@ export async function startProgram(nodeArgs: readonly string[], poolSettings: ob
     };
     const profileId: string = JSON.parse(await call("POST", "/v2/messaging_profiles", profile)).data.id;
     for (const number of NUMBERS) {
-      const record = { phone_number: number, messaging_profile_id: profileId, messages_per_second: 1 };
+      const record = {
+        phone_number: number,
+        messaging_profile_id: profileId,
+        messages_per_second: MESSAGES_PER_SECOND,
+      };
       await call("POST", "/v2/phone_numbers", record);
     }
     const target = { token, profileId };

@@ -30,7 +30,8 @@ export type Tally = {
 
 /** A tally that prints its result and ends the process when the time is over. */
 export function createTally({ warmup, seconds }: Timing): Tally {
-  const from = performance.now() + warmup * 1000;
+  const start = performance.now();
+  const from = start + warmup * 1000;
   const until = from + seconds * 1000;
   const times: number[] = [];
   let total = 0;
@@ -38,33 +39,27 @@ export function createTally({ warmup, seconds }: Timing): Tally {
   let firstError: string | undefined;
   let cpu = process.cpuUsage();
 
-  setTimeout(
-    () => {
-      cpu = process.cpuUsage();
-    },
-    from - performance.now(),
-  );
-  setTimeout(
-    () => {
-      const { user, system } = process.cpuUsage(cpu);
-      times.sort((a, b) => a - b);
-      const at = (share: number) => Math.round((times[Math.floor(times.length * share)] ?? 0) * 100) / 100;
-      const cores = Math.round((user + system) / seconds / 1e4) / 100;
-      const result: LoadResult = {
-        ok: times.length,
-        errors,
-        seconds,
-        p50: at(0.5),
-        p99: at(0.99),
-        total,
-        firstError,
-        cores,
-      };
-      writeSync(1, `${JSON.stringify(result)}\n`);
-      process.exit(0);
-    },
-    until - performance.now(),
-  );
+  setTimeout(() => {
+    cpu = process.cpuUsage();
+  }, warmup * 1000);
+  setTimeout(() => {
+    const { user, system } = process.cpuUsage(cpu);
+    times.sort((a, b) => a - b);
+    const at = (share: number) => Math.round((times[Math.floor(times.length * share)] ?? 0) * 100) / 100;
+    const cores = Math.round((user + system) / seconds / 1e4) / 100;
+    const result: LoadResult = {
+      ok: times.length,
+      errors,
+      seconds,
+      p50: at(0.5),
+      p99: at(0.99),
+      total,
+      firstError,
+      cores,
+    };
+    writeSync(1, `${JSON.stringify(result)}\n`);
+    process.exit(0);
+  }, (warmup + seconds) * 1000);
 
   return {
     good: (since) => {

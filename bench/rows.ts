@@ -1,0 +1,114 @@
+/** What is measured by load, each a rate per second. */
+export const MEASURES = {
+  jsonEcho: "bare JSON echo, Fastify",
+  jsonSend: "JSON durable send",
+  grpcEcho: "gRPC echo, same door",
+  grpcSend: "gRPC durable send",
+  connectEcho: "gRPC echo, connect-node",
+  grpcBatch: "gRPC batches of 500, messages",
+  jsonBatch: "JSON batches of 500, messages",
+  kannel: "Kannel sendsms",
+  decideAt100: "decide and charge, 100 numbers",
+  decideAt100000: "decide and charge, 100,000 numbers",
+  decideRulesAt100: "the same with rules, 100 numbers",
+  decideRulesAt100000: "the same with rules, 100,000 numbers",
+} as const;
+
+export type Measure = keyof typeof MEASURES;
+
+/** The median of each measure that there is. */
+export type Medians = Readonly<Partial<Record<Measure, number>>>;
+
+/** A promise of speed: a value made of medians, and its bar. */
+export type Row = {
+  /** What `--only` calls it. */
+  readonly name: string;
+  readonly title: string;
+  readonly needs: readonly Measure[];
+  readonly value: (of: (measure: Measure) => number) => number;
+  readonly bar: { readonly atLeast: number } | { readonly atMost: number };
+  /** Digits after the point when it is shown. */
+  readonly digits: number;
+};
+
+/** Every row, in the order of the table. */
+export const ROWS: readonly Row[] = [
+  {
+    name: "grpc-send",
+    title: "gRPC durable send ÷ gRPC echo through the same door",
+    needs: ["grpcSend", "grpcEcho"],
+    value: (of) => of("grpcSend") / of("grpcEcho"),
+    bar: { atLeast: 0.55 },
+    digits: 2,
+  },
+  {
+    name: "json-send",
+    title: "JSON durable send ÷ bare JSON echo on the same HTTP stack",
+    needs: ["jsonSend", "jsonEcho"],
+    value: (of) => of("jsonSend") / of("jsonEcho"),
+    bar: { atLeast: 0.6 },
+    digits: 2,
+  },
+  {
+    name: "json-connect",
+    title: "JSON durable send ÷ connect-node's bare echo over gRPC",
+    needs: ["jsonSend", "connectEcho"],
+    value: (of) => of("jsonSend") / of("connectEcho"),
+    bar: { atLeast: 3 },
+    digits: 2,
+  },
+  {
+    name: "batches",
+    title: "batches of 500, messages per second ÷ single gRPC sends",
+    needs: ["grpcBatch", "jsonBatch", "grpcSend"],
+    value: (of) => Math.max(of("grpcBatch"), of("jsonBatch")) / of("grpcSend"),
+    bar: { atLeast: 3 },
+    digits: 2,
+  },
+  {
+    name: "kannel-send",
+    title: "JSON durable send ÷ Kannel's sendsms",
+    needs: ["jsonSend", "kannel"],
+    value: (of) => of("jsonSend") / of("kannel"),
+    bar: { atLeast: 1 },
+    digits: 2,
+  },
+  {
+    name: "kannel-batches",
+    title: "batches of 500, messages per second ÷ Kannel's sendsms",
+    needs: ["grpcBatch", "jsonBatch", "kannel"],
+    value: (of) => Math.max(of("grpcBatch"), of("jsonBatch")) / of("kannel"),
+    bar: { atLeast: 2.5 },
+    digits: 2,
+  },
+  {
+    name: "decide",
+    title: "decide and charge at 100 numbers, per second and core; the slower of without and with rules",
+    needs: ["decideAt100", "decideRulesAt100"],
+    value: (of) => Math.min(of("decideAt100"), of("decideRulesAt100")),
+    bar: { atLeast: 1_000_000 },
+    digits: 0,
+  },
+  {
+    name: "decide-size",
+    title: "cost of decide and charge at 100,000 numbers ÷ at 100; the dearer of without and with rules",
+    needs: ["decideAt100", "decideAt100000", "decideRulesAt100", "decideRulesAt100000"],
+    value: (of) =>
+      Math.max(of("decideAt100") / of("decideAt100000"), of("decideRulesAt100") / of("decideRulesAt100000")),
+    bar: { atMost: 4 },
+    digits: 2,
+  },
+];
+
+/** True when a value is on the right side of its bar. */
+export function isMet(value: number, bar: Row["bar"]): boolean {
+  return "atLeast" in bar ? value >= bar.atLeast : value <= bar.atMost;
+}
+
+/** The middle of some figures; of an even number of them the mean of the middle two. */
+export function median(figures: readonly number[]): number {
+  const sorted = figures.toSorted((a, b) => a - b);
+  const half = sorted.length / 2;
+  const upper = sorted[Math.floor(half)] ?? Number.NaN;
+  return Number.isInteger(half) ? ((sorted[half - 1] ?? Number.NaN) + upper) / 2 : upper;
+}

@@ -1,0 +1,14 @@
+// `npm run bench`: the version is looked at before anything else is loaded, because an older Node cannot load it.
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+if (major > 22 || (major === 22 && minor >= 19)) {
+  const { bench } = await import("./bench.ts");
+  await bench(process.argv.slice(2)).catch((error) => {
+    console.error(`The benchmark ended early. ${error instanceof Error ? error.message : error}`);
+    process.exit(1);
+  });
+} else {
+  console.error(
+    `The benchmark needs Node 22.19 or later, and this is ${process.versions.node}; use \`npm run bench\`.`,
+  );
+  process.exitCode = 1;
+}

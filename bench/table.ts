@@ -1,0 +1,80 @@
+import { cpus } from "node:os";
+import type { Figure, Measured } from "./rounds.ts";
+import { isMet, MEASURES, type Measure, type Medians, median, type Row } from "./rows.ts";
+
+export type RowReport = {
+  readonly name: string;
+  readonly title: string;
+  readonly value: number | undefined;
+  readonly bar: Row["bar"];
+  readonly verdict: "met" | "missed" | `skipped: ${string}`;
+};
+
+/** Everything that was measured, for machines. */
+export type Report = {
+  readonly node: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly rows: readonly RowReport[];
+  readonly medians: Medians;
+  readonly runs: Readonly<Record<string, readonly Figure[]>>;
+  readonly faults: readonly string[];
+};
+
+/** The rows with their values and verdicts, and every figure behind them. */
+export function report(rows: readonly Row[], measured: Measured, medians: Medians): Report {
+  return {
+    node: process.versions.node,
+    cpu: cpus()[0]?.model ?? "",
+    cores: cpus().length,
+    rows: rows.map((row) => rowReport(row, measured, medians)),
+    medians,
+    runs: Object.fromEntries(measured.runs),
+    faults: measured.faults,
+  };
+}
+
+/** The medians as lines of a table: rate, the lowest and highest run, and the times of a call. */
+export function figureLines({ runs }: Measured, medians: Medians): string[] {
+  const lines = [
+    `${"median of the runs".padEnd(40)}${"/s".padStart(11)}   ${"lowest – highest".padEnd(23)}${"p50, p99 ms".padEnd(15)}CPU µs each`,
+  ];
+  for (const [measure, figures] of runs) {
+    const rates = figures.map(({ rate }) => rate);
+    const range = `${count(Math.min(...rates))} – ${count(Math.max(...rates))}`;
+    const middle = figures.toSorted((a, b) => a.rate - b.rate)[Math.floor(figures.length / 2)];
+    const times = middle?.p50 === undefined ? "" : `${middle.p50.toFixed(1)}, ${middle.p99?.toFixed(1)}`;
+    const cpus = figures.flatMap(({ cpu }) => (cpu === undefined ? [] : [cpu]));
+    const cpu = cpus.length === 0 ? "" : median(cpus).toFixed(0);
+    lines.push(
+      `${MEASURES[measure].padEnd(40)}${count(medians[measure] ?? 0).padStart(11)}   ${range.padEnd(23)}${times.padEnd(15)}${cpu.padStart(11)}`,
+    );
+  }
+  return lines;
+}
+
+/** The rows as lines of a table: value, bar and verdict; and what was wrong. */
+export function rowLines(rows: readonly Row[], measured: Measured, medians: Medians): string[] {
+  const lines = [`${"value".padStart(10)}  ${"bar".padEnd(12)} ${"".padEnd(8)} row`];
+  for (const row of rows) {
+    const { value, verdict } = rowReport(row, measured, medians);
+    const digits = { minimumFractionDigits: row.digits, maximumFractionDigits: row.digits };
+    const shown = value === undefined ? "" : value.toLocaleString("en", digits);
+    const bar = "atLeast" in row.bar ? `≥ ${row.bar.atLeast.toLocaleString("en")}` : `≤ ${row.bar.atMost}`;
+    lines.push(`${shown.padStart(10)}  ${bar.padEnd(12)} ${verdict.padEnd(8)} ${row.title}`);
+  }
+  return measured.faults.length === 0 ? lines : [...lines, "", "These figures cannot be trusted:", ...measured.faults];
+}
+
+function rowReport({ name, title, needs, value, bar }: Row, { skipped }: Measured, medians: Medians): RowReport {
+  const missing = needs.find((measure) => medians[measure] === undefined);
+  if (missing !== undefined) {
+    return { name, title, value: undefined, bar, verdict: `skipped: ${skipped.get(missing) ?? "not measured"}` };
+  }
+  const result = value((measure: Measure) => medians[measure] ?? Number.NaN);
+  return { name, title, value: result, bar, verdict: isMet(result, bar) ? "met" : "missed" };
+}
+
+function count(rate: number): string {
+  return Math.round(rate).toLocaleString("en");
+}
