@@ -40,7 +40,7 @@ export type RoundsOptions = {
 };
 
 /** JSON and Kannel: connections with a call each. gRPC: connections with some calls each. Batches: that many at a time. */
-const HTTP_CONNECTIONS = 64;
+const HTTP_CONNECTIONS = 128;
 const GRPC = { connections: 8, streams: 16 };
 const BATCHES_AT_A_TIME = 4;
 

@@ -42,24 +42,27 @@ export function createTally({ warmup, seconds }: Timing): Tally {
   setTimeout(() => {
     cpu = process.cpuUsage();
   }, warmup * 1000);
-  setTimeout(() => {
-    const { user, system } = process.cpuUsage(cpu);
-    times.sort((a, b) => a - b);
-    const at = (share: number) => Math.round((times[Math.floor(times.length * share)] ?? 0) * 100) / 100;
-    const cores = Math.round((user + system) / seconds / 1e4) / 100;
-    const result: LoadResult = {
-      ok: times.length,
-      errors,
-      seconds,
-      p50: at(0.5),
-      p99: at(0.99),
-      total,
-      firstError,
-      cores,
-    };
-    writeSync(1, `${JSON.stringify(result)}\n`);
-    process.exit(0);
-  }, (warmup + seconds) * 1000);
+  setTimeout(
+    () => {
+      const { user, system } = process.cpuUsage(cpu);
+      times.sort((a, b) => a - b);
+      const at = (share: number) => Math.round((times[Math.floor(times.length * share)] ?? 0) * 100) / 100;
+      const cores = Math.round((user + system) / seconds / 1e4) / 100;
+      const result: LoadResult = {
+        ok: times.length,
+        errors,
+        seconds,
+        p50: at(0.5),
+        p99: at(0.99),
+        total,
+        firstError,
+        cores,
+      };
+      writeSync(1, `${JSON.stringify(result)}\n`);
+      process.exit(0);
+    },
+    (warmup + seconds) * 1000,
+  );
 
   return {
     good: (since) => {

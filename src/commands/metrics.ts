@@ -35,6 +35,11 @@ export function createMetrics(): Metrics {
     buckets: SECONDS,
     registers,
   });
+  // The library looks a series up by hashing its labels; a call has few, and comes often.
+  const callSeries = new Map<
+    string,
+    { readonly count: Counter.Internal; readonly seconds: Histogram.Internal<string> }
+  >();
   const commitSeconds = new Histogram({
     name: "numberpool_commit_duration_seconds",
     help: "Time of the store's writing transactions, their sync to disk included.",
@@ -69,8 +74,14 @@ export function createMetrics(): Metrics {
 
   return {
     observeCall: ({ method, door, code, seconds }) => {
-      calls.inc({ method, door, code });
-      callSeconds.observe({ method, door }, seconds);
+      const key = `${method} ${door} ${code}`;
+      let series = callSeries.get(key);
+      if (series === undefined) {
+        series = { count: calls.labels(method, door, code), seconds: callSeconds.labels(method, door) };
+        callSeries.set(key, series);
+      }
+      series.count.inc();
+      series.seconds.observe(seconds);
     },
     observeReport: ({ target, report, carrier }, { status }) => {
       const name = "carrier" in target ? target.carrier : (carrier ?? "");

@@ -34,6 +34,8 @@ export type Dispatcher = {
 const CLAIM = 200;
 /** Submits under way at most, over all carriers; beyond it the queues in the database wait. */
 const WINDOW = 2_000;
+/** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
+const TURN = 20;
 /** How often queues that nobody told us of are looked for, milliseconds. */
 const POLL = 5_000;
 const MOST_QUEUES = 1_000_000;
@@ -56,7 +58,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const next = due.nextAt();
     clearTimeout(timer);
     if (next === undefined || underWay.size >= WINDOW) return;
-    timer = setTimeout(turn, Math.max(0, Math.min(next - clock(), POLL)));
+    timer = setTimeout(turn, Math.max(TURN, Math.min(next - clock(), POLL)));
   };
 
   const turn = () => {

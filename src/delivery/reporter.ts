@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Pools } from "../store/pools.ts";
 import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
@@ -18,6 +19,8 @@ export type ReporterParts = {
   readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
 };
 
+/** Reports are collected for this long, milliseconds: each transaction is a sync to disk, which sends would wait for. */
+const COLLECT = 20;
 /** Reports that are written in one transaction at most. */
 const GROUP = 500;
 /** Receipts that came before the answer to their submit are held for it, so many at most. */
@@ -48,7 +51,7 @@ export function createReporter(parts: ReporterParts): Reporter {
         });
       } catch (error) {
         log.error({ err: error }, "reports could not be written; trying again");
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await setTimeout(1000);
       }
     }
     writing = undefined;
@@ -74,7 +77,7 @@ export function createReporter(parts: ReporterParts): Reporter {
     report: (report) =>
       new Promise((resolve) => {
         waiting.push({ report, resolve });
-        writing ??= new Promise((start) => setImmediate(start)).then(write);
+        writing ??= setTimeout(COLLECT).then(write);
       }),
     settle: async () => {
       while (writing !== undefined) await writing;

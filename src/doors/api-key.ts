@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 const PREFIX = "np_live_";
@@ -25,7 +25,7 @@ export function apiKeyId(token: string): string | undefined {
 
 /** What is kept of a token. A fast hash is enough: tokens are random, not chosen by people. */
 export function hashOfToken(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
+  return hash("sha256", token, "buffer");
 }
 
 function checksum(text: string): string {

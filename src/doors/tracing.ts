@@ -20,6 +20,8 @@ export function traced<Result>(
   carryOut: () => Promise<Result>,
   codeOf: (result: Result) => string,
 ): Promise<Result> {
+  // Without a loaded SDK there is no propagator, and nothing that a span could reach.
+  if (propagation.fields().length === 0) return carryOut();
   const parent = propagation.extract(context.active(), header, GETTER);
   const span = TRACER.startSpan(
     method.slice(1),

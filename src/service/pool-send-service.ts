@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
@@ -237,7 +237,7 @@ function hashOf<Request extends DescMessage>(
   key: string | undefined,
 ): Uint8Array {
   const { requestId: _key, ...content } = request;
-  const hash = createHash("sha256");
-  if (key === undefined) hash.update(`${call.apiKeyId} ${method} `);
-  return hash.update(toBinary(schema, content as unknown as MessageShape<Request>)).digest();
+  const bytes = toBinary(schema, content as unknown as MessageShape<Request>);
+  const owner = key === undefined ? `${call.apiKeyId} ${method} ` : "";
+  return hash("sha256", Buffer.concat([Buffer.from(owner), bytes]), "buffer");
 }
