@@ -4,6 +4,29 @@ export const LIMITS = {
   requestBytes: 4 * 1024 * 1024,
   /** Bytes of one send: ten times what the longest text needs, so that nobody fills the disk through one call. */
   sendBytes: 64 * 1024,
+  /** Bytes of a request's headers on the HTTP port; Node's own default, beyond which proxies refuse too. */
+  headerBytes: 16_384,
+  /** Milliseconds in which headers must have come, a whole request on the HTTP port, and a body on the gRPC port. */
+  headersTime: 10_000,
+  requestTime: 30_000,
+  bodyTime: 10_000,
+  /** Milliseconds that an idle connection is kept on the HTTP port: longer than balancers usually do, so that they close it. */
+  keepAlive: 65_000,
+  /** Milliseconds between looks at slow connections on the HTTP port. */
+  connectionsCheck: 5_000,
+  /** Requests on one connection of the HTTP port, so that a balancer spreads them anew now and then. */
+  requestsPerConnection: 10_000,
+  /** Calls at once on one connection of the gRPC port: what RFC 9113 advises at least. */
+  streams: 100,
+  /** Milliseconds that a connection of the gRPC port may be idle, and live, and then finish its calls. */
+  connectionIdle: 5 * 60_000,
+  connectionAge: 30 * 60_000,
+  connectionAgeGrace: 30_000,
+  /** The longest deadline that a Connect client may set, milliseconds. */
+  deadline: 60_000,
+  // What grpc-js does not let us set, with the defaults of Node's http2 that hold instead: header list 64 KiB and 128 pairs, 1,000
+  // invalid frames, 100 rejected streams, 32 settings, 10 outstanding pings, 10 MB a session, 1,000 stream resets at once and 33 a
+  // second. Attacks on each of them are among the tests.
   /** Calls under way at once: a quarter of a second's work. Beyond it new calls are refused, so that these are finished in time. */
   inFlight: 2_000,
   /** Texts in a batch: one transaction, about 30 ms of disk. */

@@ -24,14 +24,13 @@ export type HttpPortParts = {
   readonly tls: Tls | undefined;
 };
 
-/** Slow clients lose their connection, and large headers are refused; milliseconds and bytes. */
+/** Slow clients lose their connection, and large headers are refused. */
 const CONNECTION_LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  // Longer than what balancers usually keep an idle connection, so that they and not we close it.
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 16_384,
+  headersTimeout: LIMITS.headersTime,
+  requestTimeout: LIMITS.requestTime,
+  keepAliveTimeout: LIMITS.keepAlive,
+  connectionsCheckingInterval: LIMITS.connectionsCheck,
+  maxHeaderSize: LIMITS.headerBytes,
 } as const;
 
 /** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
@@ -46,7 +45,7 @@ export function createHttpPort({ invoke, admit, checkReady, isDraining, tls }: H
     bodyLimit: LIMITS.requestBytes,
     requestTimeout: CONNECTION_LIMITS.requestTimeout,
     keepAliveTimeout: CONNECTION_LIMITS.keepAliveTimeout,
-    maxRequestsPerSocket: 10_000,
+    maxRequestsPerSocket: LIMITS.requestsPerConnection,
     forceCloseConnections: "idle",
     // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
     return503OnClosing: false,

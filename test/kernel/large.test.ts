@@ -4,7 +4,6 @@ import { undo } from "../../src/domain/pool/charge.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../src/domain/pool/pool.ts";
 import {
   ask,
-  DAY,
   HOUR,
   NOON,
   near,
@@ -94,6 +93,18 @@ describe("A pool of 100,000 numbers", () => {
   });
 });
 
+describe("A pool whose numbers come and go", () => {
+  it("stays as small as what it holds", () => {
+    const pool = createPool(settings(), poolNumbers(10, "n"), NOON);
+    for (let index = 0; index < 1_000; index += 1) {
+      putNumber(pool, poolNumber(`other${index}`));
+      dropNumber(pool, `other${index}`);
+    }
+    expect(pool.slots.length).toBeLessThanOrEqual(11);
+    expect(ask(pool)).toMatchObject({ poolSize: 10, eligible: 10 });
+  });
+});
+
 describe("A saturated pool of 100,000 numbers", () => {
   it("refuses and comes back as fast as it picks", () => {
     const pool = createPool(settings(), poolNumbers(COUNT, "n", { nextFree: NOON + 3 * HOUR }), NOON);
@@ -122,8 +133,8 @@ describe("A saturated pool of 100,000 numbers", () => {
   });
 
   it("refuses messages of many parts as fast, while the day of each number has room for some of them", () => {
-    const numbers = poolNumbers(COUNT, "n", { dailyLimit: 15, usedToday: 10, day: Math.floor(NOON / DAY) });
-    const pool = createPool(settings(), numbers, NOON);
+    const pool = createPool(settings(), poolNumbers(COUNT, "n", { dailyLimit: 15 }), NOON);
+    for (let message = 0; message < COUNT; message += 1) send(pool, { segments: 10 });
     const took = cost(() => {
       for (let message = 0; message < 200; message += 1) {
         expect(refusalOf(pool, { segments: 10 })).toMatchObject({ because: "full", retryAfter: 12 * HOUR });

@@ -70,7 +70,7 @@ describe("Pacing", () => {
         const bound = Math.max(message, (SLACK * rate) / 1000) + message;
         expect(mostBeyond(drain(queue, rate, delays), rate)).toBeLessThanOrEqual(bound * (1 + 1e-9));
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     );
   });
 
@@ -80,7 +80,7 @@ describe("Pacing", () => {
         const bound = (SLACK * rate) / 1000 + Math.max(...queue);
         expect(mostBeyond(drain(queue, rate, delays), rate)).toBeLessThanOrEqual(bound * (1 + 1e-9));
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     );
   });
 

@@ -260,7 +260,7 @@ describe("The pool", () => {
         for (const number of numbers) run({ do: "put", number });
         for (const action of actions) run(action);
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     );
   });
 
@@ -297,7 +297,7 @@ describe("The pool", () => {
           if (poolSize !== inside.size || counted !== poolSize) expect.fail(`${counted} counted of ${inside.size}`);
         }
       }),
-      { numRuns: 400 },
+      { numRuns: 300 },
     );
   });
 

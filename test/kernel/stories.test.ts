@@ -154,6 +154,15 @@ describe("The least loaded number", () => {
     expect(sendMany(pool, 3)).toEqual(["b", "c", "a"]);
   });
 
+  it("is among equally loaded ones the one used longest ago, even before the pool was made", () => {
+    const pool = poolOf(
+      {},
+      poolNumber("busy", { nextFree: NOON + SECOND, lastUsed: 100 }),
+      poolNumber("idle", { lastUsed: 101 }),
+    );
+    expect(sendMany(pool, 4)).toEqual(["idle", "busy", "idle", "busy"]);
+  });
+
   it("is the one that is free first while all are busy, and its wait is told", () => {
     const pool = poolOf(
       {},

@@ -17,6 +17,7 @@ import type { Admit } from "../admission.ts";
 import { type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { errorDetails } from "../error-details.ts";
 import type { Invoke, Method } from "../invoke.ts";
+import { transportRefusal } from "../transport-refusal.ts";
 
 /**
  * Mounts Connect, gRPC-Web and gRPC over HTTP/1.1 on the HTTP port. Bodies are read by the port itself, with its limits and after
@@ -26,7 +27,7 @@ import type { Invoke, Method } from "../invoke.ts";
 export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): void {
   const { invoke, admit } = parts;
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
-  const router = createConnectRouter({ maxTimeoutMs: MOST_TIMEOUT, readMaxBytes: LIMITS.requestBytes });
+  const router = createConnectRouter({ maxTimeoutMs: LIMITS.deadline, readMaxBytes: LIMITS.requestBytes });
   for (const method of invoke.methods) addMethod(router, method, invoke);
 
   app.register(async (scope) => {
@@ -48,6 +49,13 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
           // Answered by the protocol that was spoken, on an empty body: the one that was sent stays unread.
           answer(request, reply, handler, method, admitted, Buffer.alloc(0)).catch(() => reply.raw.destroy());
         },
+        errorHandler: async (error, request, reply) => {
+          const refusal = transportRefusal(error, method.mostBytes);
+          invoke.note("connect", method, refusal);
+          // What is left of the body stays unread.
+          reply.raw.setHeader("connection", "close");
+          await answer(request, reply, handler, method, { refusal }, Buffer.alloc(0));
+        },
         handler: async (request, reply) => {
           const { caller } = request as unknown as { caller: Caller };
           await answer(
@@ -64,8 +72,6 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
   });
 }
 
-/** A deadline that a client may set, milliseconds. */
-const MOST_TIMEOUT = 60_000;
 /** The prefix of an enveloped message: flags and length. */
 const ENVELOPE = 5;
 const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web)?(\+(json|proto))?)(;|$)/;

@@ -12,13 +12,15 @@ import {
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { failure } from "../../domain/failure.ts";
+import { failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import type { Invoke, Method } from "../invoke.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
+
+const TOO_SLOW: Refusal = { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." };
 
 /** What the gRPC port is made from. */
 export type GrpcDoorParts = { readonly invoke: Invoke; readonly admit: Admit };
@@ -32,11 +34,22 @@ export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
   const admitCall: ServerInterceptor = (definition, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
-        const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, pass) => {
+        let late: NodeJS.Timeout | undefined;
+        const listener = new ServerListenerBuilder();
+        listener.withOnReceiveHalfClose((pass) => {
+          clearTimeout(late);
+          pass();
+        });
+        listener.withOnCancel(() => clearTimeout(late));
+        listener.withOnReceiveMetadata((metadata, pass) => {
           if (PUBLIC_PATHS.test(definition.path)) return pass(metadata);
           const admitted = admit(metadata.get("authorization")[0]?.toString());
           if ("caller" in admitted) {
             callers.set(metadata, admitted.caller);
+            if (!definition.requestStream) {
+              late = setTimeout(() => call.sendStatus(statusOf(TOO_SLOW)), LIMITS.bodyTime);
+              late.unref();
+            }
             pass(metadata);
             return;
           }
@@ -51,11 +64,10 @@ export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
     interceptors: [admitCall],
     "grpc.max_receive_message_length": LIMITS.requestBytes,
     "grpc.max_send_message_length": -1,
-    "grpc.max_concurrent_streams": 100,
-    // Clients that come and go leave sessions behind; a balancer spreads long-lived ones anew.
-    "grpc.max_connection_idle_ms": 5 * 60_000,
-    "grpc.max_connection_age_ms": 30 * 60_000,
-    "grpc.max_connection_age_grace_ms": 30_000,
+    "grpc.max_concurrent_streams": LIMITS.streams,
+    "grpc.max_connection_idle_ms": LIMITS.connectionIdle,
+    "grpc.max_connection_age_ms": LIMITS.connectionAge,
+    "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGrace,
   });
   for (const service of new Set(invoke.methods.map((method) => method.service))) {
     const definition: Record<string, unknown> = {};
@@ -126,7 +138,10 @@ function streamHandler(
   const { output } = method.desc;
   const handle = async (call: ServerDuplexStream<Buffer, Buffer>) => {
     const isOneRequest = method.desc.methodKind === "server_streaming";
-    const received = isOneRequest ? [(call as unknown as { request: Buffer }).request] : call;
+    const received = isOneRequest
+      ? [(call as unknown as { request: Buffer }).request]
+      : // A request that cannot be decoded ends the reading; the call must live on to be told so.
+        call.iterator({ destroyOnReturn: false });
     const refusal = await stream(method, {
       door: "grpc",
       caller: callers.get(call.metadata) as Caller,

@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { create, type Message } from "@bufbuild/protobuf";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
+import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
+import { transportRefusal } from "../transport-refusal.ts";
 import { decodeInto, isObject, type JsonObject, maskOf } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
@@ -37,7 +38,7 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
       },
       handler: handlerOf(route, invoke),
       errorHandler: (error, _request, reply) => {
-        const refusal = refusalOf(error, route.method.mostBytes);
+        const refusal = transportRefusal(error, route.method.mostBytes);
         invoke.note("json", route.method, refusal);
         refuse(reply, refusal, route);
       },
@@ -118,24 +119,4 @@ export function refuse(reply: FastifyReply, refusal: Refusal, route?: Route): Fa
   const hasBody = route === undefined || route.body !== undefined;
   const { status, headers, body } = errorAnswer(refusal, { hasBody, bodyField: route?.body });
   return reply.code(status).headers(headers).type("application/json").send(body);
-}
-
-/** What Fastify refuses by itself, in our words. */
-function refusalOf(error: unknown, mostBytes: number): Refusal {
-  const { code, statusCode } = error as { code?: string; statusCode?: number };
-  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return tooLarge(mostBytes).refusal;
-  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
-    return {
-      reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE,
-      detail: "The body must be JSON, with the header `Content-Type: application/json`.",
-    };
-  }
-  if (statusCode !== undefined && statusCode < 500) {
-    return { reason: ErrorReason.BAD_REQUEST, detail: "The request could not be read; check its length and encoding." };
-  }
-  return { reason: ErrorReason.INTERNAL, detail: "Something went wrong here; try again." };
-}
-
-function tooLarge(mostBytes: number): Failure {
-  return failure(ErrorReason.REQUEST_TOO_LARGE, `The body is larger than ${mostBytes / 1024} KiB; make it smaller.`);
 }

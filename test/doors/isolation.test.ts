@@ -1,0 +1,448 @@
+import { getOption } from "@bufbuild/protobuf";
+import Database from "better-sqlite3";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { scope as scopeOption } from "../../gen/numberpool/v1/call_options_pb.ts";
+import { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
+import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { freshNumber, makePool, makeProfile, until } from "../wire/pools.ts";
+import { type JsonObject, METHODS, methodOf } from "./contract.ts";
+import { type Door, type Outcome, openDoors } from "./doors.ts";
+import { commandLine, type MadeKey, makeKey } from "./program.ts";
+
+/** What an organization has, or what nobody has. */
+type Ids = {
+  readonly profile: string;
+  readonly profileName: string;
+  readonly number: string;
+  readonly phoneNumber: string;
+  readonly message: string;
+  readonly carrierMessage: string;
+  /** A recipient with a message, a sticky mapping and an opt-out. */
+  readonly recipient: string;
+  readonly delivery: string;
+  /** Where a list goes on. */
+  readonly cursor: string;
+};
+
+/** The caller's own things, beside which somebody else's may be named. */
+type Own = { readonly profile: string; readonly number: string };
+
+/** A request that names things by their ids. */
+type Case = (ids: Ids, own: Own) => JsonObject;
+
+/** Every RPC, with each way to name something that may be somebody else's. An empty row: its request names nothing. */
+const ROWS: Readonly<Record<string, readonly Case[]>> = {
+  CreateProfile: [],
+  GetProfile: [({ profile }) => ({ id: profile })],
+  ListProfiles: [
+    ({ profileName }) => ({ filter: { name: { eq: profileName } } }),
+    ({ profileName }) => ({ filter: { name: { contains: profileName } } }),
+  ],
+  UpdateProfile: [({ profile }) => ({ id: profile, profile: { name: "Taken over" } })],
+  DeleteProfile: [({ profile }) => ({ id: profile })],
+  ListProfileNumbers: [({ profile }) => ({ id: profile })],
+  GetNumberPool: [({ profile }) => ({ id: profile })],
+  SendMessage: [({ profile }) => ({ messaging_profile_id: profile, to: "+13125550100", text: "Mine" })],
+  SendMessages: [
+    ({ profile }, own) => ({
+      messages: [
+        { messaging_profile_id: profile, to: "+13125550100", text: "Mine" },
+        { messaging_profile_id: own.profile, to: "+13125550100", text: "" },
+      ],
+    }),
+  ],
+  StreamMessages: [({ profile }) => ({ message: { messaging_profile_id: profile, to: "+13125550100", text: "Mine" } })],
+  PreviewSender: [({ profile }) => ({ messaging_profile_id: profile, to: "+13125550100", text: "Mine" })],
+  CreateMessage: [
+    ({ profile }) => ({ messaging_profile_id: profile, to: "+13125550100", text: "Mine" }),
+    ({ phoneNumber }) => ({ from: phoneNumber, to: "+13125550100", text: "Mine" }),
+    ({ phoneNumber, profile }) => ({
+      from: phoneNumber,
+      messaging_profile_id: profile,
+      to: "+13125550100",
+      text: "Mine",
+    }),
+    ({ phoneNumber }, own) => ({
+      from: phoneNumber,
+      messaging_profile_id: own.profile,
+      to: "+13125550100",
+      text: "Mine",
+    }),
+  ],
+  GetMessage: [({ message }) => ({ id: message })],
+  ListMessages: [
+    ({ profile }) => ({ filter: { messaging_profile_id: profile } }),
+    ({ recipient }) => ({ filter: { to: recipient } }),
+    ({ phoneNumber }) => ({ filter: { from: phoneNumber } }),
+    ({ cursor }) => ({ page: { after: cursor } }),
+  ],
+  CancelMessage: [({ message }) => ({ id: message })],
+  ListMessageEvents: [
+    ({ message }) => ({ id: message }),
+    ({ message, cursor }) => ({ id: message, page: { after: cursor } }),
+  ],
+  WatchMessages: [({ profile }) => ({ messaging_profile_id: profile, after_sequence: "0" })],
+  RegisterNumber: [({ profile }) => ({ number: { phone_number: "+12125559999", messaging_profile_id: profile } })],
+  GetNumber: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
+  ListNumbers: [
+    ({ profile }) => ({ filter: { messaging_profile_id: profile } }),
+    ({ phoneNumber }) => ({ filter: { phone_number: { eq: [phoneNumber] } } }),
+    ({ phoneNumber }) => ({ filter: { phone_number: { contains: phoneNumber } } }),
+  ],
+  UpdateNumber: [
+    ({ number }) => ({ id: number, number: { messages_per_second: 5 } }),
+    ({ phoneNumber }) => ({ id: phoneNumber, number: { messaging_profile_id: "" } }),
+    ({ profile }, own) => ({ id: own.number, number: { messaging_profile_id: profile } }),
+  ],
+  RemoveNumber: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
+  GetNumberMessagingSettings: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
+  ListNumberMessagingSettings: [
+    ({ profile }) => ({ filter: { messaging_profile_id: profile } }),
+    ({ phoneNumber }) => ({ filter: { phone_number: { eq: [phoneNumber] } } }),
+  ],
+  UpdateNumberMessagingSettings: [
+    ({ number }) => ({ id: number, settings: { messaging_profile_id: "" } }),
+    ({ phoneNumber }, own) => ({ id: phoneNumber, settings: { messaging_profile_id: own.profile } }),
+    ({ profile }, own) => ({ id: own.number, settings: { messaging_profile_id: profile } }),
+  ],
+  ListStickyMappings: [
+    ({ profile }) => ({ messaging_profile_id: profile }),
+    ({ phoneNumber }, own) => ({ messaging_profile_id: own.profile, phone_number: phoneNumber }),
+  ],
+  SetStickyMapping: [
+    ({ profile, recipient, phoneNumber }) => ({
+      messaging_profile_id: profile,
+      to: recipient,
+      phone_number: phoneNumber,
+    }),
+    ({ recipient, phoneNumber }, own) => ({
+      messaging_profile_id: own.profile,
+      to: recipient,
+      phone_number: phoneNumber,
+    }),
+    ({ recipient, number }, own) => ({ messaging_profile_id: own.profile, to: recipient, phone_number: number }),
+  ],
+  ClearStickyMapping: [
+    ({ profile, recipient }) => ({ messaging_profile_id: profile, to: recipient }),
+    ({ recipient }, own) => ({ messaging_profile_id: own.profile, to: recipient }),
+  ],
+  ListOptOuts: [
+    ({ profile }) => ({ filter: { messaging_profile_id: profile } }),
+    ({ recipient }) => ({ filter: { from: recipient } }),
+  ],
+  AddOptOut: [({ profile, recipient }) => ({ messaging_profile_id: profile, from: recipient })],
+  RemoveOptOut: [
+    ({ profile, recipient }) => ({ messaging_profile_id: profile, from: recipient }),
+    ({ recipient }, own) => ({ messaging_profile_id: own.profile, from: recipient }),
+  ],
+  ListWebhookDeliveries: [({ message }) => ({ filter: { message_id: message } })],
+  RedeliverWebhook: [({ delivery }) => ({ id: delivery })],
+  ReportReceipt: [
+    ({ carrierMessage }) => ({
+      carrier: "sandbox",
+      carrier_message_id: carrierMessage,
+      status: "RECEIPT_STATUS_FAILED",
+    }),
+  ],
+  ReportInboundMessage: [
+    ({ phoneNumber }) => ({ carrier: "sandbox", from: "+13125550100", to: phoneNumber, text: "STOP" }),
+  ],
+};
+
+const UNKNOWN: Ids = {
+  profile: "01900000-0000-7000-8000-000000000001",
+  profileName: "Nobody's profile",
+  number: "01900000-0000-7000-8000-000000000002",
+  phoneNumber: "+12125580001",
+  message: "01900000-0000-7000-8000-000000000003",
+  carrierMessage: "01900000-0000-7000-8000-000000000004",
+  recipient: "+13125580002",
+  delivery: "01900000-0000-7000-8000-000000000005",
+  cursor: Buffer.from("01900000-0000-7000-8000-000000000006").toString("base64url"),
+};
+
+const folder = temporaryFolder();
+let server: TestServer;
+let doors: readonly Door[];
+let other: MadeKey;
+let foreign: Ids;
+let own: Own;
+
+const ours = (verb: string, path: string, body?: object) => server.json(verb, path, body);
+const theirs = (verb: string, path: string, body?: object) =>
+  server.json(verb, path, body, { authorization: `Bearer ${other.token}` });
+
+beforeAll(async () => {
+  server = await startServer({ database: `${folder.path}/numberpool.db` });
+  doors = openDoors(server);
+  other = await makeKey(server, "other");
+  foreign = await makeThings();
+  own = await makeOwn();
+});
+
+afterAll(async () => {
+  for (const door of doors) door.close();
+  expect(await server.stop()).toBe(0);
+  folder.remove();
+});
+
+/** The first organization's things, one of each kind. */
+async function makeThings(): Promise<Ids> {
+  const profileName = "A profile that must not be seen";
+  const recipient = "+13125560171";
+  const settings = { long_code_weight: 1, toll_free_weight: 1, sticky_sender: true };
+  const { profileId: profile, numbers } = await makePool(server, {
+    profile: { name: profileName, number_pool_settings: settings },
+  });
+  const send = { messaging_profile_id: profile, text: "A text that must not be seen" };
+  const { body } = await ours("POST", "/v2/messages/number_pool", { ...send, to: recipient });
+  const message = body.data.id as string;
+  for (const to of ["+13125560172", "+13125560173"]) await ours("POST", "/v2/messages/number_pool", { ...send, to });
+  const page = await ours("GET", "/v2/messages?page[size]=2");
+  await ours("POST", "/v2/messaging_optouts", { messaging_profile_id: profile, from: recipient });
+  const list = () => ours("GET", "/v2/messages");
+  await until(list, (answer) => answer.body.data.every((each: Sent) => each.to[0]?.status === "delivered"));
+  const number = await ours("GET", `/v2/phone_numbers/${numbers[0]}`);
+  return {
+    profile,
+    profileName,
+    number: number.body.data.id,
+    phoneNumber: numbers[0] as string,
+    message,
+    carrierMessage: carrierMessageOf(message),
+    recipient,
+    delivery: UNKNOWN.delivery,
+    cursor: page.body.meta.next,
+  };
+}
+
+type Sent = { readonly to: readonly { readonly status: string }[] };
+
+/** The second organization's own pool. */
+async function makeOwn(): Promise<Own> {
+  const settings = { long_code_weight: 1, toll_free_weight: 1, sticky_sender: true };
+  const profile = await theirs("POST", "/v2/messaging_profiles", {
+    name: "Own",
+    whitelisted_destinations: ["US"],
+    number_pool_settings: settings,
+  });
+  const number = await theirs("POST", "/v2/phone_numbers", {
+    phone_number: freshNumber("415"),
+    messaging_profile_id: profile.body.data.id,
+  });
+  return { profile: profile.body.data.id, number: number.body.data.id };
+}
+
+function carrierMessageOf(message: string): string {
+  const database = new Database(server.database, { readonly: true });
+  try {
+    const id = database.prepare("SELECT carrier_message_id FROM messages WHERE id = ?").pluck().get(message);
+    return typeof id === "string" ? id : UNKNOWN.carrierMessage;
+  } finally {
+    database.close();
+  }
+}
+
+/** Everything that the first organization can see of its own. */
+async function everythingOfOurs(): Promise<string> {
+  const paths = [
+    "/v2/messaging_profiles",
+    `/v2/messaging_profiles/${foreign.profile}/phone_numbers`,
+    `/v2/messaging_profiles/${foreign.profile}/sticky_mappings`,
+    "/v2/messages",
+    "/v2/phone_numbers",
+    "/v2/phone_numbers/messaging",
+    "/v2/messaging_optouts",
+  ];
+  const answers = [];
+  for (const path of paths) answers.push((await ours("GET", path)).body);
+  return JSON.stringify(answers);
+}
+
+/** What may be compared of how a call ended. */
+function told(outcome: Outcome): string {
+  return outcome.kind === "answered" ? JSON.stringify(outcome.answer) : outcome.all;
+}
+
+/** What stands in an answer to the second organization only if the first one's secrets leaked. */
+function secrets(): readonly string[] {
+  return [
+    foreign.profile,
+    foreign.profileName,
+    foreign.number,
+    foreign.phoneNumber,
+    foreign.message,
+    "must not be seen",
+  ];
+}
+
+describe("another organization's things", () => {
+  it("have a row for every RPC of the contract, and no row for anything else", () => {
+    expect(Object.keys(ROWS).sort()).toEqual(METHODS.map(({ name }) => name).sort());
+  });
+
+  const cases = Object.entries(ROWS).flatMap(([name, row]) =>
+    row.map((each, index) => [`${name}${row.length > 1 ? ` (${index + 1})` : ""}`, name, each] as const),
+  );
+
+  it.each(cases)("are answered like nobody's, byte for byte, at every door: %s", async (_title, name, each) => {
+    const method = methodOf(name);
+    for (const door of doors) {
+      if (method.methodKind !== "unary" && !door.hasStreams) continue;
+      const ofForeign = await door.call(method, each(foreign, own), other.token);
+      const ofUnknown = await door.call(method, each(UNKNOWN, own), other.token);
+      expect(`${door.name}: ${told(ofForeign)}`).toBe(`${door.name}: ${told(ofUnknown)}`);
+      for (const secret of secrets()) expect(told(ofForeign)).not.toContain(secret);
+      if (ofForeign.kind === "refused") expect(ofForeign.reason).toMatch(/^[A-Z_]+$/);
+    }
+  });
+
+  it("are told to their owner by the same calls, so that the rows bite", async () => {
+    const [grpc] = doors as [Door];
+    for (const [name, row] of Object.entries(ROWS)) {
+      const method = methodOf(name);
+      if (getOption(method, scopeOption) !== Scope.READ) continue;
+      for (const each of row) {
+        const ofForeign = await grpc.call(method, each(foreign, own), API_KEY);
+        if (ofForeign.kind === "refused" && ofForeign.reason === "NOT_SUPPORTED") continue;
+        if (JSON.stringify(each(foreign, own)).includes(own.profile)) continue;
+        const ofUnknown = await grpc.call(method, each(UNKNOWN, own), API_KEY);
+        expect(`${name}: ${told(ofForeign)}`).not.toBe(`${name}: ${told(ofUnknown)}`);
+      }
+    }
+  });
+
+  it("are in none of its lists, and none of its calls changed them", async () => {
+    const lists = METHODS.filter(({ name }) => name.startsWith("List") || name === "GetNumberPool");
+    expect(lists.length).toBeGreaterThan(8);
+    for (const method of lists) {
+      const isOfProfile = method.input.fields.some(({ name }) => name === "messaging_profile_id");
+      const request: JsonObject = /^(ListProfileNumbers|GetNumberPool)$/.test(method.name)
+        ? { id: own.profile }
+        : isOfProfile
+          ? { messaging_profile_id: own.profile }
+          : {};
+      for (const door of doors) {
+        const text = told(await door.call(method, request, other.token));
+        for (const secret of secrets()) expect(text).not.toContain(secret);
+      }
+    }
+    const { body } = await theirs("GET", "/v2/messaging_profiles");
+    for (const { organization_id } of body.data) expect(organization_id).toBe(other.organizationId);
+  });
+
+  it("stay as they are, whatever others call", async () => {
+    const before = await everythingOfOurs();
+    for (const [name, row] of Object.entries(ROWS)) {
+      for (const each of row) {
+        const [grpc] = doors as [Door];
+        await grpc.call(methodOf(name), each(foreign, own), other.token);
+      }
+    }
+    expect(await everythingOfOurs()).toBe(before);
+  });
+
+  it("do not stand in the way of registering the same number", async () => {
+    const { status, body } = await theirs("POST", "/v2/phone_numbers", { phone_number: foreign.phoneNumber });
+    expect(status).toBe(200);
+    expect(body.data.id).not.toBe(foreign.number);
+    expect(body.data.messaging_profile_id).toBeNull();
+    const { body: found } = await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`);
+    expect(found.data.id).toBe(foreign.number);
+    expect((await theirs("DELETE", `/v2/phone_numbers/${foreign.phoneNumber}`)).body.data.id).toBe(body.data.id);
+    expect((await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).status).toBe(200);
+  });
+
+  it("are no matter to idempotency keys: the same key of two organizations is two keys", async () => {
+    const headers = { "idempotency-key": "the-same-everywhere" };
+    const send = (messaging_profile_id: string, key: string) =>
+      server.json(
+        "POST",
+        "/v2/messages/number_pool",
+        { messaging_profile_id, to: "+13125550100", text: "Once" },
+        { ...headers, authorization: `Bearer ${key}` },
+      );
+    const first = await send(foreign.profile, API_KEY);
+    const second = await send(own.profile, other.token);
+    expect([first.status, second.status]).toEqual([200, 200]);
+    expect(second.headers.get("idempotent-replayed")).toBeNull();
+    expect(second.body.data.organization_id).toBe(other.organizationId);
+    const crossed = await send(foreign.profile, other.token);
+    expect([crossed.status, crossed.body.errors?.[0]?.code]).toEqual([422, "10027"]);
+  });
+});
+
+describe("a key of one scope", () => {
+  const NAMES = { send: Scope.SEND, read: Scope.READ, admin: Scope.ADMIN } as const;
+  const keys = new Map<string, MadeKey>();
+
+  beforeAll(async () => {
+    for (const name of Object.keys(NAMES)) keys.set(name, await makeKey(server, "scopes", name));
+  });
+
+  const table = Object.entries(NAMES).flatMap(([name, value]) =>
+    METHODS.map((method) => [method.name, name, getOption(method, scopeOption) === value, method] as const),
+  );
+
+  it.each(table)("%s with only `%s`: allowed is %s, at every door", async (_n, name, isAllowed, method) => {
+    const key = keys.get(name) as MadeKey;
+    for (const door of doors) {
+      if (method.methodKind !== "unary" && !door.hasStreams) continue;
+      const outcome = await door.call(method, {}, key.token);
+      const reason = outcome.kind === "refused" ? outcome.reason : "";
+      expect(reason).not.toBe("UNAUTHENTICATED");
+      expect([door.name, reason === "PERMISSION_DENIED"]).toEqual([door.name, !isAllowed]);
+      if (!isAllowed && outcome.kind === "refused") {
+        expect(outcome.status).toBe(door.name === "JSON" || door.name === "Connect" ? 403 : 7);
+        const needed = Object.entries(NAMES).find(([, value]) => value === getOption(method, scopeOption))?.[0];
+        expect(Buffer.from(outcome.all).toString()).toContain(needed);
+      }
+    }
+  });
+});
+
+describe("a revoked key", () => {
+  it("is refused at every door within a second", async () => {
+    const key = await makeKey(server, "scopes");
+    const method = methodOf("ListProfiles");
+    const calls: { readonly door: string; readonly since: number; readonly isRefused: boolean }[] = [];
+    let isOver = false;
+    const polling = doors.map(async (door) => {
+      while (!isOver) {
+        const since = Date.now();
+        const outcome = await door.call(method, {}, key.token);
+        calls.push({
+          door: door.name,
+          since,
+          isRefused: outcome.kind === "refused" && outcome.reason === "UNAUTHENTICATED",
+        });
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    });
+    const { revoked_at } = await commandLine(server, ["key", "revoke", key.id]);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    isOver = true;
+    await Promise.all(polling);
+    const revokedAt = Date.parse(revoked_at);
+    for (const { name } of doors) {
+      const ofDoor = calls.filter(({ door }) => door === name);
+      expect(ofDoor.filter(({ since, isRefused }) => since < revokedAt && isRefused)).toEqual([]);
+      expect(ofDoor.filter(({ since, isRefused }) => since > revokedAt + 1_000 && !isRefused)).toEqual([]);
+      expect(ofDoor.filter(({ isRefused }) => isRefused).length).toBeGreaterThan(1);
+    }
+  });
+
+  it("leaves the organization's other keys alone", async () => {
+    const [first, second] = [await makeKey(server, "scopes"), await makeKey(server, "scopes")];
+    await commandLine(server, ["key", "revoke", first.id]);
+    const ask = (key: MadeKey) =>
+      server.json("GET", "/v2/messaging_profiles", undefined, { authorization: `Bearer ${key.token}` });
+    await until(
+      () => ask(first),
+      ({ status }) => status === 401,
+    );
+    expect((await ask(second)).status).toBe(200);
+    expect((await server.json("POST", "/v2/messages/number_pool", {})).status).toBe(400);
+    expect(await makeProfile(server)).toMatch(/^[0-9a-f-]{36}$/);
+  });
+});
