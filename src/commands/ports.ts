@@ -59,7 +59,7 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
     await probed.outcome;
   };
 
-  const http = createHttpPort({ invoke, admit, checkReady, isDraining: () => isDraining, tls });
+  const http = createHttpPort({ invoke, admit, checkReady, tls });
   // What cannot be listened on is told once, by us.
   setLogVerbosity(logVerbosity.NONE);
   const grpc = createGrpcDoor({ invoke, admit });
@@ -93,6 +93,8 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
  * closed by its answer. Connections that say nothing are closed then, and whatever is still busy at half of the drain.
  */
 async function drainHttp(server: HttpServer): Promise<void> {
+  // Every answer from now on ends its connection.
+  server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => resolve());
   });

@@ -18,8 +18,6 @@ export type HttpPortParts = {
   readonly admit: Admit;
   /** Rejects, with the reason, while the program cannot take traffic. */
   readonly checkReady: () => Promise<void>;
-  /** True once the program ends: every answer then ends its connection. */
-  readonly isDraining: () => boolean;
   /** Certificate, key and the authority of clients' certificates, as PEM; undefined: plaintext. */
   readonly tls: Tls | undefined;
 };
@@ -34,7 +32,7 @@ const CONNECTION_LIMITS = {
 } as const;
 
 /** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
-export function createHttpPort({ invoke, admit, checkReady, isDraining, tls }: HttpPortParts): FastifyInstance {
+export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts): FastifyInstance {
   const secured = tls && {
     cert: tls.certificate,
     key: tls.key,
@@ -58,11 +56,6 @@ export function createHttpPort({ invoke, admit, checkReady, isDraining, tls }: H
         failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal,
       );
     },
-  });
-
-  app.addHook("onSend", (_request, reply, _payload, done) => {
-    if (isDraining()) reply.header("connection", "close");
-    done();
   });
 
   const routes = mountJson(app, { invoke, admit });

@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
@@ -21,6 +20,7 @@ import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./a
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
 import { messageMessage, sendError } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
+import { hashOfRequest } from "./request-hash.ts";
 import type { ServiceParts } from "./services.ts";
 import { streamResults } from "./stream-results.ts";
 import { unknownProfile } from "./unknown.ts";
@@ -111,7 +111,9 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       method,
       items,
       key,
-      requestHash: isKept ? hashOf(call, method, forms.request, request, key) : undefined,
+      requestHash: isKept
+        ? hashOfRequest(forms.request, request, key === undefined ? `${call.apiKeyId} ${method} ` : "")
+        : undefined,
       isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
       answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
     });
@@ -226,18 +228,4 @@ function keyOf(call: Call, requestId: string | undefined): string | undefined {
     `An idempotency key must have 1 to ${LIMITS.idempotencyKey} visible ASCII characters.`,
     header === undefined ? "/request_id" : undefined,
   );
-}
-
-/** SHA-256 of a request's content, whatever the order of its fields and wherever its key stood; of its caller too without a key. */
-function hashOf<Request extends DescMessage>(
-  call: Call,
-  method: string,
-  schema: Request,
-  request: MessageShape<Request> & { requestId?: string | undefined },
-  key: string | undefined,
-): Uint8Array {
-  const { requestId: _key, ...content } = request;
-  const bytes = toBinary(schema, content as unknown as MessageShape<Request>);
-  const owner = key === undefined ? `${call.apiKeyId} ${method} ` : "";
-  return hash("sha256", Buffer.concat([Buffer.from(owner), bytes]), "buffer");
 }
