@@ -36,7 +36,8 @@ export function startChild(
       running.delete(child);
       resolve();
     };
-    child.on("exit", gone);
+    // Not "exit", which may come before the last line is read.
+    child.on("close", gone);
     child.on("error", gone);
   });
   const lines = createInterface(child.stdout);
