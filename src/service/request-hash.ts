@@ -9,10 +9,12 @@ export function hashOfRequest(schema: DescMessage, request: Message, owner: stri
 /** The values of a message in the order of its fields; where the idempotency key stood is no content. */
 function contentOf(schema: DescMessage, message: Message): unknown[] {
   const values = message as unknown as Record<string, unknown>;
-  return schema.fields.map((field) => (field.name === "request_id" ? null : valueOf(field, values[field.localName])));
+  return schema.fields.map((field) =>
+    field.name === "request_id" ? null : fieldContent(field, values[field.localName]),
+  );
 }
 
-function valueOf(field: DescField, value: unknown): unknown {
+function fieldContent(field: DescField, value: unknown): unknown {
   if (value === undefined) return null;
   if (field.fieldKind === "message") return contentOf(field.message, value as Message);
   if (field.fieldKind === "list" && field.listKind === "message") {
