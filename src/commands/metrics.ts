@@ -22,6 +22,8 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  // Gauges of that library which are named as only counters should be.
+  for (const kind of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const calls = new Counter({
     name: "numberpool_calls_total",
     help: "Calls, by method, door and outcome.",

@@ -119,7 +119,10 @@ function countsOf(refused: PickRefusal): string {
     .map(([cause, words]) => [refused.passedOver[cause as keyof typeof CAUSE_WORDS], words] as const)
     .filter(([count]) => count > 0)
     .map(([count, words]) => `${count} ${words}`);
-  const rest = refused.eligible > 0 ? [`${refused.eligible} that cannot take this message, for its length or because it is to them`] : [];
+  const rest =
+    refused.eligible > 0
+      ? [`${refused.eligible} that cannot take this message, for its length or because it is to them`]
+      : [];
   return `of ${refused.poolSize} numbers, ${[...counts, ...rest].join(", ")}`;
 }
 

@@ -65,12 +65,8 @@ describe("The metrics page", () => {
 
   it.skipIf(!hasPromtool)("gives promtool nothing to complain of", async () => {
     const checked = spawnSync("promtool", ["check", "metrics"], { input: await metrics(), encoding: "utf8" });
-    // The default metrics of prom-client are named by that library.
-    const complaints = checked.stderr.split("\n").filter((line) => line.includes("numberpool"));
-    expect({ complaints, broken: checked.stderr.includes("error while linting") }).toEqual({
-      complaints: [],
-      broken: false,
-    });
+    expect({ status: checked.status, complaints: checked.stderr }).toEqual({ status: 0, complaints: "" });
+  });
   });
 
   it("is nowhere else", async () => {
