@@ -67,7 +67,6 @@ describe("The metrics page", () => {
     const checked = spawnSync("promtool", ["check", "metrics"], { input: await metrics(), encoding: "utf8" });
     expect({ status: checked.status, complaints: checked.stderr }).toEqual({ status: 0, complaints: "" });
   });
-  });
 
   it("is nowhere else", async () => {
     expect((await fetch(`${server.metrics}/`)).status).toBe(404);
