@@ -258,6 +258,14 @@ describe("A number on trial", () => {
     expect(ask(pool).kind).toBe("pick");
   });
 
+  it("owes nothing for reports of messages that were not known to be unreported", () => {
+    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: evidence }));
+    advance(pool, back);
+    bookOutcome(pool, "a", undefined, 5);
+    send(pool);
+    expect(refusalOf(pool).passedOver.onTrial).toBe(1);
+  });
+
   it("has as many as wanted where they are not", () => {
     const pool = poolOf({}, poolNumber("a", { health: evidence }));
     advance(pool, back);
