@@ -8,7 +8,7 @@ import { makePool, register } from "../wire/pools.ts";
 import { CATALOGUE, httpRequestOf, type JsonObject, METHODS, methodOf, pathOf } from "./contract.ts";
 import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "./doors.ts";
 import { jsonOf, type Known, wireOf } from "./generate.ts";
-import { residentMegabytes } from "./program.ts";
+import { BOUNDED_HEAP, residentMegabytes } from "./program.ts";
 
 /** Requests at each door; connections at each port are a tenth of it. */
 const COUNT = Number(process.env.NUMBERPOOL_TEST_FUZZ ?? 2_000);
@@ -66,7 +66,7 @@ let profileId: string;
 let grpc: Client;
 
 beforeAll(async () => {
-  server = await startServer({ database: `${folder.path}/numberpool.db` });
+  server = await startServer({ database: `${folder.path}/numberpool.db`, env: { NODE_OPTIONS: BOUNDED_HEAP } });
   grpc = new Client(server.grpc, credentials.createInsecure());
   ({ profileId } = await makePool(server, { long: 2 }));
   known = await makeKnown();

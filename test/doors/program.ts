@@ -37,6 +37,9 @@ export async function makeKey(server: TestServer, organization: string, scopes?:
   throw new Error("the server did not notice a new key within five seconds");
 }
 
+/** Options of Node: with a heap this small what is held on to ends the program. V8 alone would rather grow than collect. */
+export const BOUNDED_HEAP = "--max-old-space-size=192";
+
 /** Memory that the server's process has resident, megabytes; undefined where the system does not tell. */
 export function residentMegabytes(server: TestServer): number | undefined {
   try {

@@ -52,8 +52,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
         errorHandler: async (error, request, reply) => {
           const refusal = transportRefusal(error, method.mostBytes);
           invoke.note("connect", method, refusal);
-          // What is left of the body stays unread.
-          reply.raw.setHeader("connection", "close");
+          // The connection stays: closed now, it would be reset under a client that still writes, and the answer lost.
           await answer(request, reply, handler, method, { refusal }, Buffer.alloc(0));
         },
         handler: async (request, reply) => {
