@@ -87,6 +87,7 @@ function poolOf(size: number, hasRules: boolean): Pool {
       usedToday: 0,
       day: 0,
       unreported: 0,
+      queuedSegments: 0,
     };
   });
   return createPool(settings, numbers, START);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
-import { SANDBOX, type SandboxOptions } from "./carriers/sandbox.ts";
-import { STICKY_LIFETIME } from "./domain/limits.ts";
+import { SANDBOX, type SandboxBehaviour, type SandboxOptions } from "./carriers/sandbox.ts";
+import { MESSAGE_RETENTION, RECEIPT_WINDOW, STICKY_LIFETIME } from "./domain/limits.ts";
 import { apiKeyId } from "./doors/api-key.ts";
 
 /** Where a server listens. Port 0 takes a free one. */
@@ -21,6 +21,9 @@ export type Config = {
   readonly sample: boolean;
   readonly stickyLifetimeSeconds: number;
   readonly submitTimeoutSeconds: number;
+  readonly receiptWindowSeconds: number;
+  /** How long messages that ended are kept; 0: for ever. */
+  readonly messageRetentionSeconds: number;
   /** Calls a second of each API key; 0 for no limit. */
   readonly callsPerSecond: number;
   /** Files in PEM; undefined: plaintext. */
@@ -74,12 +77,16 @@ const sandbox = z
     latency_milliseconds: behaviour.latency_milliseconds.default(SANDBOX.latency),
     receipt_after_milliseconds: behaviour.receipt_after_milliseconds.default(SANDBOX.receiptAfter),
     success_ratio: behaviour.success_ratio.default(SANDBOX.successRatio),
+    messages_per_second: number.pipe(between(0, 1_000_000)).default(SANDBOX.messagesPerSecond),
+    ledger: path.optional(),
     numbers: z.record(z.string().regex(/^\+\d+$/, "must be +E.164"), z.strictObject(behaviour).partial()).default({}),
   })
   .transform(
     (given): CarrierConfig => ({
       type: given.type,
       ...sandboxBehaviour(given),
+      messagesPerSecond: given.messages_per_second,
+      ledger: given.ledger,
       numbers: Object.fromEntries(
         Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)]),
       ),
@@ -121,6 +128,16 @@ export const SETTINGS: readonly Setting[] = [
     description: "How long a carrier's answer is waited for before the outcome counts as unknown.",
   },
   {
+    name: "receipt_window_seconds",
+    default: String(RECEIPT_WINDOW / 1000),
+    description: "How long a receipt is waited for before a sent message becomes `delivery_unconfirmed`.",
+  },
+  {
+    name: "message_retention_seconds",
+    default: String(MESSAGE_RETENTION / 1000),
+    description: "How long messages that ended are kept, counted from their acceptance; 0 for ever.",
+  },
+  {
     name: "calls_per_second",
     default: "0",
     description: "Calls a second that each API key may make, in bursts of one second's worth; 0 for no limit.",
@@ -154,6 +171,8 @@ const schema = z.strictObject({
   sample: flag,
   sticky_lifetime_seconds: count(1, 10 * 365 * 86_400),
   submit_timeout_seconds: count(1, 3_600),
+  receipt_window_seconds: count(1, 30 * 86_400),
+  message_retention_seconds: count(0, 100 * 365 * 86_400),
   calls_per_second: number.pipe(between(0, 1_000_000)),
   tls_certificate: path.optional(),
   tls_key: path.optional(),
@@ -229,6 +248,8 @@ export function readConfig(
     sample: c.sample,
     stickyLifetimeSeconds: c.sticky_lifetime_seconds,
     submitTimeoutSeconds: c.submit_timeout_seconds,
+    receiptWindowSeconds: c.receipt_window_seconds,
+    messageRetentionSeconds: c.message_retention_seconds,
     callsPerSecond: c.calls_per_second,
     tlsCertificate: c.tls_certificate,
     tlsKey: c.tls_key,
@@ -307,7 +328,7 @@ type GivenBehaviour = {
   success_ratio?: number | undefined;
 };
 
-function sandboxBehaviour(given: GivenBehaviour): Omit<SandboxOptions, "numbers">;
+function sandboxBehaviour(given: GivenBehaviour): SandboxBehaviour;
 function sandboxBehaviour(given: GivenBehaviour): SandboxOptions["numbers"][string] {
   return {
     ...(given.latency_milliseconds !== undefined && { latency: given.latency_milliseconds }),

@@ -9,5 +9,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Two cores: more workers only make servers under test compete with each other.
     maxWorkers: 2,
+    // Costs nothing until a test asks for a database.
+    globalSetup: ["test/store/shared-postgres.ts"],
   },
 });

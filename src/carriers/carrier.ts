@@ -12,20 +12,23 @@ export type Submission = {
 };
 
 /**
- * A carrier's answer to a submit. `refused` is for good; `deferred` may be tried again, after `retryAfter` milliseconds if it says so;
- * `unanswered` is for submits whose outcome nobody knows: they are never sent again.
+ * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message, `throttled` of all that the carrier is
+ * given: both may be tried again, after `retryAfter` milliseconds if it says so. `unavailable`: there is no connection, and nothing
+ * left. `unanswered` is for submits whose outcome nobody knows: they are never sent again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }
   | { readonly kind: "refused"; readonly error: MessageError; readonly carrierCode: string }
   | { readonly kind: "deferred"; readonly carrierCode: string; readonly retryAfter: number | undefined }
+  | { readonly kind: "throttled"; readonly carrierCode: string; readonly retryAfter: number | undefined }
+  | { readonly kind: "unavailable"; readonly carrierCode: string }
   | { readonly kind: "unanswered" };
 
 /** What a carrier tells by itself: a receipt, named by the carrier's own id of the message. */
 export type CarrierEvent = {
   readonly kind: "receipt";
   readonly carrierMessageId: string;
-  readonly report: Extract<Report, { kind: "delivered" | "failed" }>;
+  readonly report: Extract<Report, { kind: "buffered" | "delivered" | "failed" }>;
 };
 
 /**

@@ -1,3 +1,4 @@
+import { closeSync, openSync, writeSync } from "node:fs";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { MessageError } from "../domain/message.ts";
 import type { Carrier, CarrierParts, Submission, SubmitAnswer } from "./carrier.ts";
@@ -13,12 +14,26 @@ export type SandboxBehaviour = {
 };
 
 export type SandboxOptions = SandboxBehaviour & {
+  /** Submits a second beyond which it throttles; 0 for no limit. */
+  readonly messagesPerSecond: number;
+  /** A file that gets one line of JSON for each submit, written before it is answered: what the sandbox was given, by ids alone. */
+  readonly ledger: string | undefined;
   /** By the sender's +E.164. */
   readonly numbers: Readonly<Record<string, Partial<SandboxBehaviour>>>;
 };
 
 /** The defaults. */
-export const SANDBOX: SandboxOptions = { latency: 20, receiptAfter: 200, successRatio: 1, numbers: {} };
+export const SANDBOX: SandboxOptions = {
+  latency: 20,
+  receiptAfter: 200,
+  successRatio: 1,
+  messagesPerSecond: 0,
+  ledger: undefined,
+  numbers: {},
+};
+
+/** What is taken at once under a limit, milliseconds of its rate. */
+const BURST = 100;
 
 /** What happens to a message; recipients +1 NPA 555 01xx choose it by their last two digits. */
 type Script = {
@@ -55,7 +70,19 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
   const timers = new Set<NodeJS.Timeout>();
   const deferred = new Set<string>();
   const open = new Set<(answer: SubmitAnswer) => void>();
+  const ledger = options.ledger === undefined ? undefined : openSync(options.ledger, "a", 0o600);
   let count = 0;
+  // When the sandbox would be free again if it took messages one after the other.
+  let freeAt = 0;
+
+  /** Whether it was given more than it takes; what it takes at once is a tenth of a second's worth. */
+  const isTooMuch = (): boolean => {
+    if (options.messagesPerSecond === 0) return false;
+    const now = parts.clock();
+    if (freeAt > now + BURST) return true;
+    freeAt = Math.max(freeAt, now) + 1000 / options.messagesPerSecond;
+    return false;
+  };
 
   const after = (milliseconds: number, act: () => void) => {
     const timer = setTimeout(() => {
@@ -98,11 +125,22 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
     submit: (submission) =>
       new Promise((resolve) => {
         const behaviour = { ...options, ...options.numbers[submission.from] };
-        const script = scriptOf(submission, behaviour);
         open.add(resolve);
-        if (script.submit === "silence") return;
         count += 1;
         const carrierMessageId = `${submission.messageId}-${count}`;
+        if (isTooMuch()) {
+          after(behaviour.latency, () => {
+            open.delete(resolve);
+            resolve({ kind: "throttled", carrierCode: "throttled", retryAfter: undefined });
+          });
+          return;
+        }
+        if (ledger !== undefined) {
+          const line = { at: parts.clock(), message_id: submission.messageId, carrier_message_id: carrierMessageId };
+          writeSync(ledger, `${JSON.stringify(line)}\n`);
+        }
+        const script = scriptOf(submission, behaviour);
+        if (script.submit === "silence") return;
         const tell = () => {
           for (const receipt of script.receipts) report(carrierMessageId, receipt);
         };
@@ -117,6 +155,7 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
     close: async () => {
       for (const timer of timers) clearTimeout(timer);
       for (const resolve of open) resolve({ kind: "unanswered" });
+      if (ledger !== undefined) closeSync(ledger);
     },
   };
 }

@@ -4,18 +4,23 @@ import type { Carrier } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
 import type { Config } from "../config.ts";
 import { createDispatcher } from "../delivery/dispatcher.ts";
-import { createReporter, type ReporterParts } from "../delivery/reporter.ts";
-import { IDEMPOTENCY_KEPT, RETRY_REMEMBERED } from "../domain/limits.ts";
+import { createHousekeeping } from "../delivery/housekeeping.ts";
+import { createReporter, type Reporter, type ReporterParts } from "../delivery/reporter.ts";
+import { createScheduler } from "../delivery/scheduler.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
+import { chores } from "./chores.ts";
 
-/** What runs on its own: the carriers, the dispatcher that feeds them, and the sweep of what is outdated. */
+/** What runs on its own: the carriers, the dispatcher that feeds them, the schedule, and what keeps the store tidy. */
 export type Delivery = {
   /** The names of the configured carriers. */
   readonly carriers: readonly string[];
-  /** Tells of numbers that have new messages. */
-  readonly wake: (phoneNumberIds: Iterable<string>) => void;
-  readonly start: () => Promise<void>;
+  /** Takes what carriers report. */
+  readonly report: Reporter["report"];
+  /** Tells of segments that came into numbers' queues. */
+  readonly accepted: (segments: ReadonlyMap<string, number>) => void;
+  /** `release` decides scheduled messages that are due. */
+  readonly start: (release: () => Promise<number | undefined>) => Promise<void>;
   /** Resolves when what was handed over is answered and written, or after so many milliseconds. */
   readonly stop: (within: number) => Promise<void>;
 };
@@ -29,13 +34,10 @@ export type DeliveryParts = {
   readonly observe: ReporterParts["observe"];
 };
 
-/** How often what is outdated is forgotten, milliseconds, and how much at a time. */
-const FORGET_INTERVAL = 10_000;
-const FORGET_AT_ONCE = 20_000;
-
 /** Puts delivery together. Nothing runs before `start`. */
 export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
   const reporter = createReporter({ store, pools, log, observe });
+  const owner = randomUUID();
   const carriers = new Map<string, Carrier>();
   for (const [name, settings] of config.carriers) {
     const onEvent: Parameters<typeof createSandbox>[0]["onEvent"] = (carrier, { carrierMessageId, report }) => {
@@ -51,33 +53,36 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     clock,
     random: Math.random,
     log,
-    owner: randomUUID(),
+    owner,
     submitTimeout: config.submitTimeoutSeconds * 1000,
   });
-
-  let forgetting: NodeJS.Timeout | undefined;
-  const forget = () => {
-    const now = clock();
-    const before = {
-      keys: now - IDEMPOTENCY_KEPT,
-      recentSends: now - RETRY_REMEMBERED,
-      stickyMappings: now - config.stickyLifetimeSeconds * 1000,
-    };
-    store.forget(before, FORGET_AT_ONCE).catch((error) => log.error({ err: error }, "outdated rows stay for now"));
-  };
+  const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
+  const housekeeping = createHousekeeping(chores({ config, store, pools, clock, synchronize }), log);
+  let scheduler: ReturnType<typeof createScheduler> | undefined;
 
   return {
     carriers: [...carriers.keys()],
-    wake: dispatcher.wake,
-    start: async () => {
+    report: reporter.report,
+    accepted: (segments) => {
+      pools.bookAccepted(segments);
+      dispatcher.wake(segments.keys());
+    },
+    start: async (release) => {
+      const { settled } = await synchronize();
+      if (settled.length > 0) {
+        log.warn({ messages: settled.length }, "the outcome of messages that were being sent is not known");
+      }
       await dispatcher.start();
-      forgetting = setInterval(forget, FORGET_INTERVAL);
+      housekeeping.start();
+      scheduler = createScheduler({ release, clock, log });
+      scheduler.start();
     },
     stop: async (within) => {
-      clearInterval(forgetting);
+      await scheduler?.stop();
       await dispatcher.stop(within);
       for (const carrier of carriers.values()) await carrier.close();
       await reporter.settle();
+      await housekeeping.stop();
     },
   };
 }

@@ -1,8 +1,9 @@
 import type { RequestListener } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Message } from "../domain/message.ts";
 import type { CallObserver } from "../doors/invoke.ts";
 import type { Pools } from "../store/pools.ts";
-import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
+import type { AppliedReport, CarrierReport, ScheduledWrites, Store } from "../store/store.ts";
 
 /** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
 export type Metrics = {
@@ -85,26 +86,62 @@ export function createMetrics(): Metrics {
       series.count.inc();
       series.seconds.observe(seconds);
     },
-    observeReport: ({ target, report, carrier }, { status }) => {
+    observeReport: ({ target, report, carrier }, { status, followed }) => {
       const name = "carrier" in target ? target.carrier : (carrier ?? "");
       reports.inc({ carrier: name, kind: report.kind });
       if (status !== undefined) messages.inc({ status });
+      for (const each of followed) messages.inc({ status: each.status ?? "" });
     },
     measured: (store) => {
       const accept = timed("accept", store.accept);
+      const claim = timed("claim", store.claim);
+      const count = (applied: readonly AppliedReport[]) => {
+        for (const { status } of applied) if (status !== undefined) messages.inc({ status });
+      };
       return {
         ...store,
         accept: async (reads, decide) => {
-          let accepted = 0;
+          let accepted: readonly Message[] = [];
           await accept(reads, (facts) => {
             const writes = decide(facts);
-            accepted = writes.messages.length;
+            accepted = writes.messages;
             return writes;
           });
-          messages.inc({ status: "queued" }, accepted);
+          const scheduled = accepted.filter(({ status }) => status === "scheduled").length;
+          messages.inc({ status: "queued" }, accepted.length - scheduled);
+          if (scheduled > 0) messages.inc({ status: "scheduled" }, scheduled);
         },
-        claim: timed("claim", store.claim),
+        claim: async (request) => {
+          const claims = await claim(request);
+          for (const { expired } of claims) count(expired);
+          return claims;
+        },
         applyReports: timed("reports", store.applyReports),
+        releaseScheduled: async (reads, decide) => {
+          let written: ScheduledWrites["messages"] = [];
+          await store.releaseScheduled(reads, (facts) => {
+            const writes = decide(facts);
+            written = writes.messages;
+            return writes;
+          });
+          for (const { message } of written)
+            if (message.status !== "scheduled") messages.inc({ status: message.status });
+        },
+        cancelMessage: async (organizationId, id, at) => {
+          const cancelled = await store.cancelMessage(organizationId, id, at);
+          if (cancelled.kind === "cancelled") count([cancelled.applied]);
+          return cancelled;
+        },
+        settleUnreceipted: async (request) => {
+          const swept = await store.settleUnreceipted(request);
+          count(swept.applied);
+          return swept;
+        },
+        synchronize: async (beat) => {
+          const news = await store.synchronize(beat);
+          count(news.settled);
+          return news;
+        },
       };
     },
     watch: (store, pools, clock) => {

@@ -3,7 +3,8 @@ import { pino } from "pino";
 import type { Config } from "../config.ts";
 import { createIds } from "../domain/ids.ts";
 import { openAuthentication } from "../doors/authentication.ts";
-import { createServices } from "../service/services.ts";
+import { createScheduledRelease } from "../service/scheduled-release.ts";
+import { createServices, type ServiceParts } from "../service/services.ts";
 import { openPools } from "../store/pools.ts";
 import { holdExclusively } from "../store/sqlite/open.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
@@ -39,26 +40,25 @@ export async function serve(config: Config): Promise<void> {
   };
   const store = metrics.measured(openSqliteStore(config.database, { onLost }));
   const organization = await installKey(store, config.apiKey, clock(), ids);
-  // Nobody else serves this file: whatever was being sent when the last process ended has an unknown outcome.
-  const uncertain = await store.settleOwner("all", clock());
-  if (uncertain > 0) log.warn({ messages: uncertain }, "the outcome of messages that were being sent is not known");
 
   const pools = openPools(store, clock);
   metrics.watch(store, pools, clock);
   const { authenticate, close: closeAuthentication } = await openAuthentication(store);
   const delivery = createDelivery({ config, store, pools, log, clock, observe: metrics.observeReport });
-  const services = createServices({
+  const serviceParts: ServiceParts = {
     store,
     pools,
     clock,
     ids,
     carriers: delivery.carriers,
     stickyLifetime: config.stickyLifetimeSeconds * 1000,
-    onAccepted: delivery.wake,
-  });
+    report: delivery.report,
+    onAccepted: delivery.accepted,
+  };
+  const services = createServices(serviceParts);
   const ports = createPorts({ config, services, authenticate, metrics, log, clock, probe: store.probe });
 
-  await delivery.start();
+  await delivery.start(createScheduledRelease(serviceParts));
   const addresses = await ports.listen();
   // Its key is shown once, so it is made when nothing can keep the program from showing it.
   const sample = config.sample ? await makeSample(store, organization, clock(), ids) : undefined;

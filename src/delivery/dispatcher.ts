@@ -1,10 +1,12 @@
 import type { Logger } from "pino";
 import type { Carrier, SubmitAnswer } from "../carriers/carrier.ts";
 import type { Report } from "../domain/lifecycle.ts";
-import type { Message } from "../domain/message.ts";
+import type { QueuedMessage } from "../domain/message.ts";
 import type { Pools } from "../store/pools.ts";
-import type { Store } from "../store/store.ts";
+import type { Claim, Store } from "../store/store.ts";
+import { type CarrierGate, createCarrierGate } from "./carrier-gate.ts";
 import { createDueQueue } from "./due-queue.ts";
+import { createHeldNumbers } from "./held-numbers.ts";
 import type { Reporter } from "./reporter.ts";
 
 export type DispatcherParts = {
@@ -32,33 +34,50 @@ export type Dispatcher = {
 
 /** Numbers in one claim: a transaction of a few milliseconds. */
 const CLAIM = 200;
-/** Submits under way at most, over all carriers; beyond it the queues in the database wait. */
-const WINDOW = 2_000;
 /** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
 const TURN = 20;
 /** How often queues that nobody told us of are looked for, milliseconds. */
 const POLL = 5_000;
+/** How often numbers whose carrier takes nothing are looked at, milliseconds: what waits for too long expires all the same. */
+const HELD_POLL = 60_000;
 const MOST_QUEUES = 1_000_000;
+/** The first pause after a temporary refusal, and the longest, milliseconds. They double in between. */
+const FIRST_RETRY = 1_000;
+const LONGEST_RETRY = 600_000;
+/** A carrier that is no longer configured may come back: its messages wait for it until their valid_until. */
+const NOT_CONFIGURED: SubmitAnswer = { kind: "unavailable", carrierCode: "carrier not configured" };
 
 /** A dispatcher over the store's queues. Nothing is claimed before `start`. */
 export function createDispatcher(parts: DispatcherParts): Dispatcher {
-  const { store, carriers, reporter, clock, log } = parts;
+  const { store, pools, carriers, reporter, clock, log } = parts;
   const due = createDueQueue();
+  const held = createHeldNumbers();
+  const gates = new Map<string, CarrierGate>();
   // What claims told: waking a number before its pace lets it send would be a claim for nothing.
   const freeAt = new Map<string, number>();
+  const underWay = new Set<Promise<void>>();
   let timer: NodeJS.Timeout | undefined;
-  let poll: NodeJS.Timeout | undefined;
+  const polls: NodeJS.Timeout[] = [];
   let unwatch = () => {};
   let isRunning = false;
   let turning: Promise<void> | undefined;
-  const underWay = new Set<Promise<void>>();
+  let lastTurn = 0;
+
+  const gateOf = (carrier: string): CarrierGate => {
+    const gate = gates.get(carrier) ?? createCarrierGate(parts.random);
+    gates.set(carrier, gate);
+    return gate;
+  };
 
   const schedule = () => {
     if (!isRunning || turning !== undefined) return;
-    const next = due.nextAt();
+    const now = clock();
+    let next = due.nextAt() ?? Number.POSITIVE_INFINITY;
+    for (const carrier of held.carriers()) next = Math.min(next, gateOf(carrier).opensAt(now));
     clearTimeout(timer);
-    if (next === undefined || underWay.size >= WINDOW) return;
-    timer = setTimeout(turn, Math.max(TURN, Math.min(next - clock(), POLL)));
+    if (next === Number.POSITIVE_INFINITY) return;
+    // A clock that was set back must not keep anybody waiting for longer than a poll.
+    timer = setTimeout(turn, Math.min(Math.max(next - now, lastTurn + TURN - now, 0), POLL));
   };
 
   const turn = () => {
@@ -75,42 +94,46 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
 
   const claimDue = async () => {
     const now = clock();
-    const phoneNumberIds = due.takeDue(now, Math.min(CLAIM, WINDOW - underWay.size));
+    lastTurn = now;
+    for (const carrier of held.carriers()) {
+      for (const id of held.take(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)))) due.put(id, now);
+    }
+    const phoneNumberIds = due.takeDue(now, CLAIM);
     if (phoneNumberIds.length === 0) return;
+    const budgets = new Map([...gates].map(([carrier, gate]) => [carrier, gate.budget(now)]));
     try {
-      for (const claim of await store.claim({ now, owner: parts.owner, phoneNumberIds })) {
-        freeAt.set(claim.phoneNumberId, claim.freeAt);
-        if (claim.dueAt !== undefined) due.put(claim.phoneNumberId, claim.dueAt);
-        for (const message of claim.messages) track(handOver(message));
-        parts.pools.book(claim.expired);
-      }
+      const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
+      pools.bookClaims(claims);
+      for (const claim of claims) take(claim, now);
     } catch (error) {
       for (const id of phoneNumberIds) due.put(id, now);
       throw error;
     }
   };
 
-  const track = (work: Promise<void>) => {
-    underWay.add(work);
-    work.finally(() => {
-      underWay.delete(work);
-      if (underWay.size === WINDOW - 1) schedule();
-    });
+  const take = ({ phoneNumberId, carrier, messages, isHeld, dueAt, freeAt: free }: Claim, now: number) => {
+    freeAt.set(phoneNumberId, free);
+    if (isHeld && carrier !== undefined) held.put(carrier, phoneNumberId);
+    else if (dueAt !== undefined) due.put(phoneNumberId, dueAt);
+    if (carrier !== undefined) gateOf(carrier).gave(messages.length, now);
+    for (const message of messages) {
+      const work = handOver(message).finally(() => underWay.delete(work));
+      underWay.add(work);
+    }
   };
 
-  const handOver = async (message: Message): Promise<void> => {
-    const { organizationId, id: messageId, carrier: name } = message;
-    const answer = await submit(carriers.get(name), message);
+  const handOver = async (message: QueuedMessage): Promise<void> => {
+    const { organizationId, id: messageId, carrier } = message;
+    const answer = await submit(carriers.get(carrier), message);
+    gateOf(carrier).answered(answer, clock());
     const report = reportOf(answer, message);
-    await reporter.report({ target: { organizationId, messageId }, carrier: name, report });
-    if (report.kind !== "deferred") return;
-    due.put(message.phoneNumberId, report.retryAt);
+    await reporter.report({ target: { organizationId, messageId }, carrier, report });
+    if (report.kind === "deferred") due.put(message.phoneNumberId, report.retryAt);
     schedule();
   };
 
-  const submit = async (carrier: Carrier | undefined, message: Message): Promise<SubmitAnswer> => {
-    // A carrier that is no longer configured may come back: the message waits for it until valid_until.
-    if (carrier === undefined) return { kind: "deferred", carrierCode: "carrier not configured", retryAfter: 60_000 };
+  const submit = async (carrier: Carrier | undefined, message: QueuedMessage): Promise<SubmitAnswer> => {
+    if (carrier === undefined) return NOT_CONFIGURED;
     const { id: messageId, from, to, text, encoding, parts: segments } = message;
     let late: NodeJS.Timeout | undefined;
     const timeout = new Promise<SubmitAnswer>((resolve) => {
@@ -120,17 +143,29 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     return Promise.race([answer, timeout]).finally(() => clearTimeout(late));
   };
 
-  const reportOf = (answer: SubmitAnswer, message: Message): Report => {
+  const reportOf = (answer: SubmitAnswer, message: QueuedMessage): Report => {
     const at = clock();
-    if (answer.kind !== "deferred") return { ...answer, at };
-    // 1 s at first, then doubling with the message's age, with jitter so that retries do not come in step.
-    const wait =
-      answer.retryAfter ?? Math.max(1000, Math.min(at - message.receivedAt, 600_000)) * (1 + 0.25 * parts.random());
-    return { kind: "deferred", at, carrierCode: answer.carrierCode, retryAt: at + Math.ceil(wait) };
+    if (answer.kind === "accepted" || answer.kind === "refused" || answer.kind === "unanswered")
+      return { ...answer, at };
+    const { carrierCode } = answer;
+    const told = "retryAfter" in answer ? answer.retryAfter : undefined;
+    // A carrier that takes nothing is waited for by its gate, and not by each message longer and longer.
+    const times = answer.kind === "deferred" ? message.submits - 1 : 0;
+    const jitter = 1 + 0.25 * parts.random();
+    const wait = told ?? Math.min(FIRST_RETRY * 2 ** times, LONGEST_RETRY) * jitter;
+    return { kind: "deferred", at, carrierCode, retryAt: at + Math.ceil(wait) };
   };
 
   const findQueues = async () => {
     for (const { phoneNumberId, dueAt } of await store.listQueues(MOST_QUEUES)) due.put(phoneNumberId, dueAt);
+    schedule();
+  };
+
+  const lookAtHeld = () => {
+    const now = clock();
+    for (const carrier of held.carriers()) {
+      for (const id of held.take(carrier, Number.POSITIVE_INFINITY)) due.put(id, now);
+    }
     schedule();
   };
 
@@ -151,14 +186,15 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
         wake([id]);
       });
       await findQueues();
-      poll = setInterval(() => {
+      const look = () => {
         findQueues().catch((error) => log.error({ err: error }, "queues could not be looked for"));
-      }, POLL);
+      };
+      polls.push(setInterval(look, POLL), setInterval(lookAtHeld, HELD_POLL));
     },
     stop: async (within) => {
       isRunning = false;
       clearTimeout(timer);
-      clearInterval(poll);
+      for (const poll of polls) clearInterval(poll);
       unwatch();
       await turning;
       let hurry: NodeJS.Timeout | undefined;

@@ -5,8 +5,8 @@ import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {
-  /** Resolves when the report is on disk. */
-  readonly report: (report: CarrierReport) => Promise<void>;
+  /** Resolves with what the report did when that is on disk. */
+  readonly report: (report: CarrierReport) => Promise<AppliedReport>;
   /** Resolves when everything that was reported is on disk. */
   readonly settle: () => Promise<void>;
 };
@@ -23,16 +23,12 @@ export type ReporterParts = {
 const COLLECT = 20;
 /** Reports that are written in one transaction at most. */
 const GROUP = 500;
-/** Receipts that came before the answer to their submit are held for it, so many at most. */
-const MOST_EARLY = 100_000;
 
-type Waiting = { readonly report: CarrierReport; readonly resolve: () => void };
+type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
 /** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
-export function createReporter(parts: ReporterParts): Reporter {
-  const { store, pools, log, observe } = parts;
-  const waiting: Waiting[] = [];
-  const early = new Map<string, CarrierReport[]>();
+export function createReporter({ store, pools, log, observe }: ReporterParts): Reporter {
+  let waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
   const write = async () => {
@@ -40,14 +36,12 @@ export function createReporter(parts: ReporterParts): Reporter {
       const group = waiting.slice(0, GROUP);
       try {
         const applied = await store.applyReports(group.map(({ report }) => report));
-        waiting.splice(0, group.length);
+        waiting = waiting.slice(group.length);
         pools.book(applied);
         applied.forEach((each, index) => {
           const { report, resolve } = group[index] as Waiting;
           observe(report, each);
-          if (each.messageId === undefined) hold(report);
-          else release(report);
-          resolve();
+          resolve(each);
         });
       } catch (error) {
         log.error({ err: error }, "reports could not be written; trying again");
@@ -55,22 +49,6 @@ export function createReporter(parts: ReporterParts): Reporter {
       }
     }
     writing = undefined;
-  };
-
-  /** A receipt that fits no message yet is held until the carrier's answer tells whose it is. */
-  const hold = (report: CarrierReport) => {
-    if (!("carrierMessageId" in report.target)) return;
-    const key = keyOf(report.target.carrier, report.target.carrierMessageId);
-    early.set(key, [...(early.get(key) ?? []), report]);
-    if (early.size > MOST_EARLY) early.delete(early.keys().next().value as string);
-  };
-
-  /** Once an answer is written, the receipts that came before it find their message. */
-  const release = ({ report, carrier }: CarrierReport) => {
-    if (report.kind !== "accepted" || carrier === undefined) return;
-    const key = keyOf(carrier, report.carrierMessageId);
-    for (const held of early.get(key) ?? []) waiting.push({ report: held, resolve: () => {} });
-    early.delete(key);
   };
 
   return {
@@ -83,8 +61,4 @@ export function createReporter(parts: ReporterParts): Reporter {
       while (writing !== undefined) await writing;
     },
   };
-}
-
-function keyOf(carrier: string, carrierMessageId: string): string {
-  return `${carrier} ${carrierMessageId}`;
 }

@@ -38,4 +38,10 @@ export function createIds(random: (bytes: number) => Uint8Array): Ids {
   };
 }
 
+/** Sorts before every id that was given at `moment` or later, and behind those given before. */
+export function earliestId(moment: number): string {
+  const head = Math.max(0, Math.floor(moment)).toString(16).padStart(12, "0");
+  return `${head.slice(0, 8)}-${head.slice(8)}`;
+}
+
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -8,7 +8,11 @@ export type Report =
   | { readonly kind: "refused"; readonly at: number; readonly error: MessageError; readonly carrierCode: string }
   | { readonly kind: "deferred"; readonly at: number; readonly carrierCode: string; readonly retryAt: number }
   | { readonly kind: "unanswered"; readonly at: number }
-  | { readonly kind: "delivered"; readonly at: number }
+  /** The receipt window passed. */
+  | { readonly kind: "unreceipted"; readonly at: number }
+  /** The carrier has it and says no more yet. */
+  | { readonly kind: "buffered"; readonly at: number; readonly carrierCode?: string | undefined }
+  | { readonly kind: "delivered"; readonly at: number; readonly carrierCode?: string | undefined }
   | { readonly kind: "failed"; readonly at: number; readonly error: MessageError; readonly carrierCode: string };
 
 /** The part of a message that reports change. */
@@ -61,7 +65,7 @@ export function apply(progress: Progress, report: Report): Effect {
     const isNews = report.kind === "accepted" && sentAt !== progress.sentAt;
     return { progress: isNews ? { ...progress, sentAt } : undefined, health: undefined, reported: 0 };
   }
-  const error = report.kind === "unanswered" ? UNANSWERED : "error" in report ? report.error : undefined;
+  const error = "error" in report ? report.error : SILENCE[report.kind];
   const completedAt = status === "sent" ? undefined : report.at;
   const before = evidence(progress.status, progress.error);
   const after = evidence(status, error);
@@ -72,13 +76,20 @@ export function apply(progress: Progress, report: Report): Effect {
   };
 }
 
-const UNANSWERED: MessageError = {
-  reason: ErrorReason.RECEIPT_MISSING,
-  detail: "The carrier never answered, so it is not known whether the message left. It is not sent again.",
+/** What a message's error says when a carrier said nothing. */
+const SILENCE: Partial<Record<Report["kind"], MessageError>> = {
+  unanswered: {
+    reason: ErrorReason.RECEIPT_MISSING,
+    detail: "The carrier never answered, so it is not known whether the message left. It is not sent again.",
+  },
+  unreceipted: {
+    reason: ErrorReason.RECEIPT_MISSING,
+    detail: "The carrier took the message, and no receipt came in time. It is not sent again.",
+  },
 };
 
 /** Reports that prove that the carrier took the message. */
-const SENT_BY: ReadonlySet<Report["kind"]> = new Set(["accepted", "delivered", "failed"]);
+const SENT_BY: ReadonlySet<Report["kind"]> = new Set(["accepted", "buffered", "delivered", "failed"]);
 
 /** A temporary refusal puts the message back into its queue, unless something stronger is known of it. */
 function defer(progress: Progress): Effect {
@@ -89,10 +100,12 @@ function defer(progress: Progress): Effect {
 function statusOf(report: Exclude<Report, { kind: "deferred" }>): MessageStatus {
   switch (report.kind) {
     case "accepted":
+    case "buffered":
       return "sent";
     case "refused":
       return "sending_failed";
     case "unanswered":
+    case "unreceipted":
       return "delivery_unconfirmed";
     case "delivered":
       return "delivered";

@@ -57,6 +57,12 @@ export const LIMITS = {
   /** Seconds that an accepted message may wait. The default leaves an hour of grace beyond the 3 hours that a queue holds. */
   validityPeriod: 36_000,
   defaultValidityPeriod: 14_400,
+  /** Milliseconds that `send_at` may lie ahead, as documented. */
+  leastSchedule: 5 * 60_000,
+  mostSchedule: 5 * 24 * 3_600_000,
+  /** Characters of a carrier's id of a message, four times what SMPP has, and of its code of a failure. */
+  carrierMessageId: 256,
+  carrierCode: 64,
   /** Characters of an idempotency key, as documented. */
   idempotencyKey: 255,
 } as const;
@@ -65,5 +71,9 @@ export const LIMITS = {
 export const IDEMPOTENCY_KEPT = 72 * 3_600_000;
 /** How long a send without a key is remembered for the official client's own retries, milliseconds. */
 export const RETRY_REMEMBERED = 5 * 60_000;
+/** How long a receipt is waited for, milliseconds, unless configured. Those that fit no message are kept as long. */
+export const RECEIPT_WINDOW = 72 * 3_600_000;
+/** How long messages that ended are kept, milliseconds, unless configured. */
+export const MESSAGE_RETENTION = 90 * 24 * 3_600_000;
 /** How long a sticky mapping lives after the last message, milliseconds, unless configured. */
 export const STICKY_LIFETIME = 8 * 24 * 3_600_000;

@@ -25,16 +25,25 @@ export type DecisionRecord = Standings & {
 /** Why a message failed: a reason of the catalogue and a sentence for a person. */
 export type MessageError = { readonly reason: ErrorReason; readonly detail: string };
 
-/** An outbound message as it is kept. Times are milliseconds since 1970. */
-export type Message = {
-  readonly organizationId: string;
-  readonly id: string;
-  readonly messagingProfileId: string;
+/** The number that a message leaves from, as it was when it was picked; +E.164 in `from`. */
+export type MessageSender = {
   readonly phoneNumberId: string;
-  /** The sender, +E.164. */
   readonly from: string;
   readonly carrier: string;
   readonly lineType: "long_code" | "toll_free";
+};
+
+/** An outbound message that has its sender. */
+export type QueuedMessage = Message & MessageSender;
+
+/**
+ * An outbound message as it is kept. Times are milliseconds since 1970. Until it is due, a scheduled message has a sender only if the
+ * caller named one.
+ */
+export type Message = { readonly [Field in keyof MessageSender]: MessageSender[Field] | undefined } & {
+  readonly organizationId: string;
+  readonly id: string;
+  readonly messagingProfileId: string;
   /** The recipient, +E.164. */
   readonly to: string;
   readonly text: string;
@@ -45,11 +54,19 @@ export type Message = {
   readonly webhookFailoverUrl: string | undefined;
   readonly useProfileWebhooks: boolean;
   readonly status: MessageStatus;
-  readonly decision: DecisionRecord;
+  /** Undefined until there was one: a scheduled message is decided upon when it is due. */
+  readonly decision: DecisionRecord | undefined;
   readonly receivedAt: number;
+  /** When it is to be sent; undefined: at once. */
+  readonly sendAt: number | undefined;
   readonly sentAt: number | undefined;
   readonly completedAt: number | undefined;
   readonly validUntil: number;
   readonly waitSeconds: number;
+  /** How often it was handed to a carrier. */
+  readonly submits: number;
   readonly error: MessageError | undefined;
 };
+
+/** Where a message can still be cancelled: nothing of it has left. */
+export const CANCELLABLE: ReadonlySet<MessageStatus> = new Set(["scheduled", "queued"]);

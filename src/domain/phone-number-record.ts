@@ -154,6 +154,7 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     usedToday: traffic.usedDay === dayOf(now) ? traffic.usedToday : 0,
     day: dayOf(now),
     unreported: traffic.unreported,
+    queuedSegments: traffic.queuedSegments,
   };
 }
 

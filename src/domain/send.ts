@@ -44,10 +44,36 @@ export function checkSend(profile: MessagingProfile, content: SendContent): Chec
   return refusal ?? { to, text: content.text as string, segments };
 }
 
+/** Refuses a moment to send at (milliseconds since 1970) that is too near or too far; undefined: it is right, or there is none. */
+export function checkSendAt(sendAt: number | undefined, now: number): Refusal | undefined {
+  if (sendAt === undefined) return undefined;
+  if (sendAt >= now + LIMITS.leastSchedule && sendAt <= now + LIMITS.mostSchedule) return undefined;
+  return {
+    reason: ErrorReason.OUT_OF_RANGE,
+    detail: "send_at must be 5 minutes to 5 days ahead; leave it out to send at once.",
+    pointer: "/send_at",
+  };
+}
+
 /** The recipient must not be texted by the profile. */
 export const OPTED_OUT: Refusal = {
   reason: ErrorReason.OPTED_OUT,
   detail: "The recipient opted out of this messaging profile's messages; do not text them until they write START.",
+  pointer: "/to",
+};
+
+/** The sender that was named does not belong to the profile. */
+export const FROM_UNKNOWN: Refusal = {
+  reason: ErrorReason.INVALID_FROM,
+  detail:
+    "`from` is not a number of this messaging profile; assign it to the profile, or leave `from` out to use the pool.",
+  pointer: "/from",
+};
+
+/** The sender that was named is the recipient. */
+export const TO_IS_FROM: Refusal = {
+  reason: ErrorReason.INVALID_TO,
+  detail: "to is the sender itself; name another recipient.",
   pointer: "/to",
 };
 
@@ -62,12 +88,7 @@ export function poolRefusal(refused: PickRefusal): Refusal {
   const { because, retryAfter } = refused;
   switch (because) {
     case "fromUnknown":
-      return {
-        reason: ErrorReason.INVALID_FROM,
-        detail:
-          "`from` is not a number of this messaging profile; assign it to the profile, or leave `from` out to use the pool.",
-        pointer: "/from",
-      };
+      return FROM_UNKNOWN;
     case "fromPaused":
       return {
         reason: ErrorReason.FROM_TEMPORARILY_UNUSABLE,

@@ -3,14 +3,11 @@ import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
 import { RETRY_REMEMBERED } from "../domain/limits.ts";
 import type { Message } from "../domain/message.ts";
-import { advance } from "../domain/pool/advance.ts";
-import { type Charge, charge, undo } from "../domain/pool/charge.ts";
-import { decide } from "../domain/pool/decide.ts";
-import { dayOf, type Pool } from "../domain/pool/pool.ts";
-import { type CheckedSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
-import { stickyOf } from "../domain/sticky.ts";
+import { undo } from "../domain/pool/charge.ts";
+import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
+import { type Booked, decideSend } from "./decide-send.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;
@@ -20,6 +17,8 @@ export type ReadyItem = {
   readonly send: CheckedSend;
   /** The number that the caller named, by id; "" when the profile has no such number. */
   readonly from: string | undefined;
+  /** When to send it, milliseconds since 1970; undefined: now. */
+  readonly sendAt: number | undefined;
   readonly webhookUrl: string | undefined;
   readonly webhookFailoverUrl: string | undefined;
   readonly useProfileWebhooks: boolean;
@@ -55,8 +54,8 @@ export type AcceptanceParts = {
   readonly ids: Ids;
   /** How long a sticky mapping lives, milliseconds. */
   readonly stickyLifetime: number;
-  /** Told which numbers have new messages, once they are on disk. */
-  readonly onAccepted: (phoneNumberIds: ReadonlySet<string>) => void;
+  /** Told how many segments came into which numbers' queues, once they are on disk. */
+  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };
 
 /** Sends that arrive together share one transaction, up to so many texts; a larger batch has one of its own. */
@@ -116,20 +115,20 @@ export function createAcceptance(parts: AcceptanceParts) {
         return decided.writes;
       });
     } catch (error) {
-      for (const { pool, charged } of decided?.charges.toReversed() ?? []) undo(pool, charged);
+      for (const { pool, charged } of decided?.booked.toReversed() ?? []) undo(pool, charged);
       // One bad unit must not take the others down; but a store that cannot be written is no better for one.
       const isOurs = error instanceof Failure;
       if (isOurs || group.length === 1) for (const { reject } of group) reject(error);
       else for (const one of group) await commit([one]);
       return;
     }
-    const { results, touched } = decided as DecidedGroup;
+    const { results, queued } = decided as DecidedGroup;
     group.forEach(({ resolve, reject }, index) => {
       const result = results[index] as UnitOutcome | Failure;
       if (result instanceof Failure) reject(result);
       else resolve(result);
     });
-    if (touched.size > 0) parts.onAccepted(touched);
+    if (queued.size > 0) parts.onAccepted(queued);
   };
 
   return {
@@ -148,8 +147,8 @@ export function createAcceptance(parts: AcceptanceParts) {
 type DecidedGroup = {
   readonly results: (UnitOutcome | Failure)[];
   readonly writes: AcceptWrites;
-  readonly charges: { readonly pool: Pool; readonly charged: Charge }[];
-  readonly touched: Set<string>;
+  readonly booked: Booked[];
+  readonly queued: Map<string, number>;
 };
 
 /** What the group must know, in the order in which `decideGroup` asks for it. */
@@ -178,7 +177,7 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
   const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] } as {
     [Kind in keyof AcceptWrites]: AcceptWrites[Kind][number][];
   };
-  const group: DecidedGroup = { results: [], writes, charges: [], touched: new Set() };
+  const group: DecidedGroup = { results: [], writes, booked: [], queued: new Map() };
   const keys = new Map<string, AcceptWrites["keys"][number]>();
   const repeats = new Map<string, Message>();
   const mappings = new Map<string, AcceptWrites["mappings"][number]>();
@@ -188,66 +187,50 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
 
   const decideItem = (item: Item, facts: RecipientFacts | undefined): Outcome => {
     if ("refusal" in item) return item;
+    if (item.sendAt !== undefined) return scheduleItem(item, facts, item.sendAt);
     const { live, send, from } = item;
-    const { profile, pool } = live;
-    if (facts?.optedOut) return { refusal: OPTED_OUT };
-    if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
-    const recipient = `${profile.id} ${send.to}`;
-    advance(pool, now);
-    const picked = decide(pool, {
-      segments: send.segments.parts,
-      from,
-      sticky: stickyOf(mappings.get(recipient) ?? facts?.mapping, profile, now - parts.stickyLifetime),
-      near: profile.poolSettings?.geomatch ? nearOf(send.to) : undefined,
-      except: live.idByPhoneNumber.get(send.to),
-    });
-    if (picked.kind === "refuse") return { refusal: poolRefusal(picked) };
-    const { number } = pool.slots[picked.slot] ?? unreachable();
-    group.charges.push({ pool, charged: charge(pool, picked, send.segments.parts) });
-    const record = live.numbers.get(number.id) ?? unreachable();
+    const recipient = `${live.profile.id} ${send.to}`;
+    const known = facts && { ...facts, mapping: mappings.get(recipient) ?? facts.mapping };
+    const request = { to: send.to, parts: send.segments.parts, from };
+    const decided = decideSend(live, request, known, now, parts.stickyLifetime);
+    if ("refusal" in decided) return decided;
+    group.booked.push(decided.booked);
     const message: Message = {
-      organizationId: profile.organizationId,
-      id: parts.ids(now),
-      messagingProfileId: profile.id,
-      phoneNumberId: record.id,
-      from: record.phoneNumber,
-      carrier: record.carrier,
-      lineType: record.lineType,
-      to: send.to,
-      text: send.text,
-      encoding: send.segments.encoding,
-      parts: send.segments.parts,
-      numChars: send.segments.numChars,
-      webhookUrl: item.webhookUrl,
-      webhookFailoverUrl: item.webhookFailoverUrl,
-      useProfileWebhooks: item.useProfileWebhooks,
+      ...newMessage(item, parts.ids(now), now),
+      ...decided.sender,
       status: "queued",
-      decision: picked,
-      receivedAt: now,
-      sentAt: undefined,
-      completedAt: undefined,
-      validUntil: now + profile.validityPeriodSeconds * 1000,
-      waitSeconds: Math.round(picked.waitTime) / 1000,
-      error: undefined,
+      decision: decided.decision,
+      waitSeconds: Math.round(decided.waitTime) / 1000,
     };
     writes.messages.push(message);
-    group.touched.add(record.id);
-    if (profile.poolSettings?.stickySender && from === undefined && !picked.standsIn) {
-      const written = {
-        organizationId: profile.organizationId,
-        messagingProfileId: profile.id,
-        to: send.to,
-        phoneNumberId: record.id,
-        profileGeneration: profile.stickyGeneration,
-        numberGeneration: record.generation,
-        lastMessageAt: now,
-      };
-      mappings.set(recipient, written);
-      writes.mappings.push(written);
+    writes.usage.push(...decided.usage);
+    const { phoneNumberId } = decided.sender;
+    group.queued.set(phoneNumberId, (group.queued.get(phoneNumberId) ?? 0) + message.parts);
+    if (decided.mapping !== undefined) {
+      mappings.set(recipient, decided.mapping);
+      writes.mappings.push(decided.mapping);
     }
-    if (record.dailyLimit !== undefined) {
-      writes.usage.push({ phoneNumberId: record.id, day: dayOf(now), segments: send.segments.parts });
-    }
+    return { message };
+  };
+
+  /** A scheduled text is decided upon when it is due; what is wrong with it by then already is told now. */
+  const scheduleItem = (item: ReadyItem, facts: RecipientFacts | undefined, sendAt: number): Outcome => {
+    const { live, send, from } = item;
+    if (facts?.optedOut) return { refusal: OPTED_OUT };
+    if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
+    const record = from === undefined ? undefined : live.numbers.get(from);
+    if (from !== undefined && record === undefined) return { refusal: FROM_UNKNOWN };
+    const message: Message = {
+      ...newMessage(item, parts.ids(now), now),
+      phoneNumberId: record?.id,
+      from: record?.phoneNumber,
+      carrier: record?.carrier,
+      lineType: record?.lineType,
+      status: "scheduled",
+      sendAt,
+      validUntil: sendAt + live.profile.validityPeriodSeconds * 1000,
+    };
+    writes.messages.push(message);
     return { message };
   };
 
@@ -292,20 +275,41 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
   return group;
 }
 
-const TO_IS_FROM: Refusal = {
-  reason: ErrorReason.INVALID_TO,
-  detail: "to is the sender itself; name another recipient.",
-  pointer: "/to",
-};
+/** What a message is before anything is decided. */
+function newMessage({ live, send, ...item }: ReadyItem, id: string, now: number): Message {
+  const { organizationId, id: messagingProfileId, validityPeriodSeconds } = live.profile;
+  return {
+    organizationId,
+    id,
+    messagingProfileId,
+    phoneNumberId: undefined,
+    from: undefined,
+    carrier: undefined,
+    lineType: undefined,
+    to: send.to,
+    text: send.text,
+    encoding: send.segments.encoding,
+    parts: send.segments.parts,
+    numChars: send.segments.numChars,
+    webhookUrl: item.webhookUrl,
+    webhookFailoverUrl: item.webhookFailoverUrl,
+    useProfileWebhooks: item.useProfileWebhooks,
+    status: "queued",
+    decision: undefined,
+    receivedAt: now,
+    sendAt: undefined,
+    sentAt: undefined,
+    completedAt: undefined,
+    validUntil: now + validityPeriodSeconds * 1000,
+    waitSeconds: 0,
+    submits: 0,
+    error: undefined,
+  };
+}
 
 function keyReused(): Failure {
   return failure(
     ErrorReason.IDEMPOTENCY_KEY_REUSED,
     "The idempotency key belongs to an earlier send with other content; use a new key for a new send.",
   );
-}
-
-/** The pool and the numbers of a live profile are changed together. */
-function unreachable(): never {
-  throw new Error("The pool picked a number that its profile does not have.");
 }

@@ -21,7 +21,7 @@ import {
 import { type SendError, SendErrorSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { errorForm } from "../domain/error-form.ts";
 import type { Refusal } from "../domain/failure.ts";
-import type { DecisionRecord, Message, MessageStatus } from "../domain/message.ts";
+import type { DecisionRecord, Message, MessageSender, MessageStatus } from "../domain/message.ts";
 import { lineTypeMessage } from "./number-form.ts";
 
 /** A message in the contract's words. */
@@ -33,7 +33,10 @@ export function messageMessage(message: Message): MessageMessage {
   out.type = MessageType.SMS;
   out.messagingProfileId = message.messagingProfileId;
   out.organizationId = message.organizationId;
-  out.from = senderMessage(message.from, message);
+  const { from, carrier, lineType } = message;
+  if (from !== undefined && carrier !== undefined && lineType !== undefined) {
+    out.from = senderMessage(from, { carrier, lineType });
+  }
   const to = create(RecipientSchema);
   to.phoneNumber = message.to;
   to.status = STATUSES[message.status];
@@ -45,25 +48,26 @@ export function messageMessage(message: Message): MessageMessage {
   if (message.webhookUrl !== undefined) out.webhookUrl = message.webhookUrl;
   if (message.webhookFailoverUrl !== undefined) out.webhookFailoverUrl = message.webhookFailoverUrl;
   out.receivedAt = timestampFromMs(message.receivedAt);
+  if (message.sendAt !== undefined) out.sendAt = timestampFromMs(message.sendAt);
   if (message.sentAt !== undefined) out.sentAt = timestampFromMs(message.sentAt);
   if (message.completedAt !== undefined) out.completedAt = timestampFromMs(message.completedAt);
   // It says until when the message may wait, which is over once it has left.
   if (message.status === "queued" || message.status === "scheduled")
     out.validUntil = timestampFromMs(message.validUntil);
-  out.waitSeconds = message.waitSeconds;
+  if (message.decision !== undefined) out.waitSeconds = message.waitSeconds;
   if (message.error !== undefined) {
     const { reason, detail } = message.error;
     const { code, title } = errorForm(reason);
     out.errors.push(create(MessageErrorSchema, { reason, code, title, detail }));
   }
-  out.decision = decisionMessage(message.decision);
+  if (message.decision !== undefined) out.decision = decisionMessage(message.decision);
   return out;
 }
 
 /** A sender in the contract's words. */
 export function senderMessage(
   phoneNumber: string,
-  { carrier, lineType }: Pick<Message, "carrier" | "lineType">,
+  { carrier, lineType }: Pick<MessageSender, "carrier" | "lineType">,
 ): Sender {
   const out = create(SenderSchema);
   out.phoneNumber = phoneNumber;
@@ -95,6 +99,11 @@ export function sendError({ reason, detail, pointer, retryAfter }: Refusal): Sen
     pointer: pointer ?? "",
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter / 1000 }),
   });
+}
+
+/** A status in the contract's words. */
+export function statusMessage(status: MessageStatus): MessageStatusMessage {
+  return STATUSES[status];
 }
 
 /** A status of the contract in the domain's words; undefined for those that no outbound message has. */

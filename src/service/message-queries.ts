@@ -9,12 +9,16 @@ import { decide } from "../domain/pool/decide.ts";
 import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
 import { callOf } from "./call.ts";
+import { acceptanceMessage, eventMessage } from "./message-event-form.ts";
 import { decisionMessage, messageMessage, sendError, senderMessage, statusFrom } from "./message-form.ts";
-import { cursorMeta, rowsAfter } from "./page.ts";
+import { cursorMeta, rowsAfter, unknownCursor } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
-type Queries = Pick<ServiceImpl<typeof PoolSendService>, "getMessage" | "listMessages" | "previewSender">;
+type Queries = Pick<
+  ServiceImpl<typeof PoolSendService>,
+  "getMessage" | "listMessages" | "listMessageEvents" | "previewSender"
+>;
 
 /** The methods of PoolSendService that change nothing. */
 export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceParts): Queries {
@@ -39,6 +43,19 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         status: known,
       });
       return { data: rows.map(messageMessage), meta: cursorMeta(next) };
+    },
+
+    listMessageEvents: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const { after, limit } = rowsAfter(request.page);
+      if (after !== undefined && !/^\d{1,15}$/.test(after)) unknownCursor();
+      const message = (await store.getMessage(organizationId, request.id)) ?? unknownMessage();
+      // The story begins with the acceptance, which the message itself tells.
+      const isFirst = after === undefined;
+      const query = { after, limit: isFirst ? limit - 1 : limit };
+      const { rows, next } = await store.listMessageEvents(organizationId, message.id, query);
+      const events = rows.map((event) => eventMessage(event, message));
+      return { data: isFirst ? [acceptanceMessage(message), ...events] : events, meta: cursorMeta(next) };
     },
 
     previewSender: async (request, context) => {

@@ -27,6 +27,11 @@ export function rowsAfter(page: Cursor | undefined): { readonly after: string | 
   if (page?.after === undefined) return { after: undefined, limit };
   const after = Buffer.from(page.after, "base64url").toString("utf8");
   if (after !== "" && cursorOf(after) === page.after) return { after, limit };
+  unknownCursor();
+}
+
+/** Throws that a cursor is none of ours. */
+export function unknownCursor(): never {
   throw failure(ErrorReason.INVALID_FILTER, "page[after] must be the meta.next of an earlier page.", "/page/after");
 }
 

@@ -1,4 +1,5 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import {
@@ -14,7 +15,8 @@ import {
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { Failure, failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import { checkSend } from "../domain/send.ts";
+import type { MessageStatus } from "../domain/message.ts";
+import { checkSend, checkSendAt } from "../domain/send.ts";
 import { checkUrl } from "../domain/text.ts";
 import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./acceptance.ts";
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
@@ -23,7 +25,7 @@ import { messageQueries } from "./message-queries.ts";
 import { hashOfRequest } from "./request-hash.ts";
 import type { ServiceParts } from "./services.ts";
 import { streamResults } from "./stream-results.ts";
-import { unknownProfile } from "./unknown.ts";
+import { unknownMessage, unknownProfile } from "./unknown.ts";
 
 /** The methods of PoolSendService. */
 export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof PoolSendService>> {
@@ -40,10 +42,14 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
         unknownProfile("/messaging_profile_id");
       const send = checkSend(live.profile, request);
       if ("reason" in send) return { refusal: send };
+      const sendAt = request.sendAt === undefined ? undefined : timestampMs(request.sendAt);
+      const misplaced = checkSendAt(sendAt, parts.clock());
+      if (misplaced !== undefined) return { refusal: misplaced };
       return {
         live,
         send,
         from: from === undefined ? undefined : (live.idByPhoneNumber.get(from) ?? ""),
+        sendAt,
         webhookUrl: checkUrl(request.webhookUrl, "webhook_url") || undefined,
         webhookFailoverUrl: checkUrl(request.webhookFailoverUrl, "webhook_failover_url") || undefined,
         useProfileWebhooks: request.useProfileWebhooks ?? true,
@@ -172,6 +178,14 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       return answerCall(context, sent);
     },
 
+    cancelMessage: async (request, context) => {
+      const cancelled = await store.cancelMessage(callOf(context).organizationId, request.id, parts.clock());
+      if (cancelled.kind === "unknown") return unknownMessage();
+      if (cancelled.kind === "cancelled") pools.book([cancelled.applied]);
+      else if (cancelled.message.status !== "cancelled") throw notCancellable(cancelled.message.status);
+      return { data: messageMessage(cancelled.message) };
+    },
+
     ...messageQueries(parts),
   };
 }
@@ -189,6 +203,13 @@ function answerTo<Response extends DescMessage>(
     case "repeated":
       return answerOf([{ message: outcome.message }]);
   }
+}
+
+function notCancellable(status: MessageStatus): Failure {
+  return failure(
+    ErrorReason.NOT_CANCELLABLE,
+    `The message is ${status}; only scheduled and queued messages can be cancelled.`,
+  );
 }
 
 function checkBatch(messages: readonly SendMessageRequest[]): void {

@@ -9,7 +9,8 @@ import { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_ser
 import { WebhookDeliveryService } from "../../gen/numberpool/v1/webhook_delivery_service_pb.ts";
 import type { Ids } from "../domain/ids.ts";
 import type { Pools } from "../store/pools.ts";
-import type { Store } from "../store/store.ts";
+import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
+import { carrierReportService } from "./carrier-report-service.ts";
 import { numberService } from "./number-service.ts";
 import { optOutService } from "./opt-out-service.ts";
 import { poolSendService } from "./pool-send-service.ts";
@@ -27,8 +28,10 @@ export type ServiceParts = {
   readonly carriers: readonly string[];
   /** How long a sticky mapping lives, milliseconds. */
   readonly stickyLifetime: number;
-  /** Told which numbers have new messages, once they are on disk. */
-  readonly onAccepted: (phoneNumberIds: ReadonlySet<string>) => void;
+  /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
+  readonly report: (report: CarrierReport) => Promise<AppliedReport>;
+  /** Told how many segments came into which numbers' queues, once they are on disk. */
+  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };
 
 /** A service of the contract with the methods that this release has. */
@@ -48,6 +51,6 @@ export function createServices(parts: ServiceParts): Service[] {
     of(StickyMappingService, stickyMappingService(parts)),
     of(OptOutService, optOutService(parts)),
     of(WebhookDeliveryService, {}),
-    of(CarrierReportService, {}),
+    of(CarrierReportService, carrierReportService(parts)),
   ];
 }

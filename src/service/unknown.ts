@@ -23,6 +23,14 @@ export function unknownMessage(): never {
   throw failure(ErrorReason.NOT_FOUND, "There is no message with this id in your organization.");
 }
 
+/** Throws that there is no such carrier among the configured ones. */
+export function unknownCarrier(carriers: readonly string[]): never {
+  throw failure(
+    ErrorReason.NOT_FOUND,
+    `There is no carrier with this name; the configured ones are ${carriers.join(", ")}.`,
+  );
+}
+
 /** Throws that there is no such sticky mapping. */
 export function unknownMapping(): never {
   throw failure(ErrorReason.NOT_FOUND, "The recipient has no sticky mapping on this messaging profile.");

@@ -1,8 +1,10 @@
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { bookOutcome, changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
-import type { AppliedReport, ConfigurationChange, PoolRow, Store } from "./store.ts";
+import { bookClaim, bookOutcome, bookQueue } from "../domain/pool/book.ts";
+import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
+import { createBacklog } from "./backlog.ts";
+import type { AppliedReport, Claim, ConfigurationChange, News, PoolRow, QueuedSegments, Store } from "./store.ts";
 
 /** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
 export type LivePool = {
@@ -18,8 +20,14 @@ export type Pools = {
   readonly peek: (organizationId: string, profileId: string) => LivePool | undefined;
   /** Undefined when the organization has no such profile. */
   readonly load: (organizationId: string, profileId: string) => Promise<LivePool | undefined>;
-  /** Lets what receipts did count for the very next decision. */
+  /** Lets what reports did count for the very next decision. */
   readonly book: (applied: readonly AppliedReport[]) => void;
+  /** Takes in what claims took out of queues. */
+  readonly bookClaims: (claims: readonly Claim[]) => void;
+  /** Notes the segments that this process put into numbers' queues, by number. The pools were charged for them when they were decided. */
+  readonly bookAccepted: (segments: ReadonlyMap<string, number>) => void;
+  /** Hands over what changed in this process' contribution to queues, and takes in what changed elsewhere. */
+  readonly exchange: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
   /** How many numbers the pools in memory leave out as unhealthy. */
   readonly countUnhealthy: () => number;
   readonly close: () => void;
@@ -30,6 +38,7 @@ export function openPools(store: Store, clock: () => number): Pools {
   const live = new Map<string, LivePool>();
   const loading = new Map<string, Promise<LivePool | undefined>>();
   const profileOf = new Map<string, string>();
+  const backlog = createBacklog();
 
   const add = (pool: LivePool, row: PoolRow) => {
     putNumber(pool.pool, poolNumber(row.number, row.traffic, pool.pool.now));
@@ -106,6 +115,25 @@ export function openPools(store: Store, clock: () => number): Pools {
     if (change.kind === "phone_number") await refreshNumber(change);
   });
 
+  const poolOf = (numberId: string): Pool | undefined => {
+    const pool = live.get(profileOf.get(numberId) ?? "")?.pool;
+    if (pool !== undefined) advance(pool, clock());
+    return pool;
+  };
+
+  const book = (applied: readonly AppliedReport[]) => {
+    for (const { phoneNumberId, health, reported, queuedSegments, followed } of applied) {
+      if (phoneNumberId === undefined) continue;
+      if (queuedSegments !== 0) backlog.add(phoneNumberId, queuedSegments);
+      const pool = poolOf(phoneNumberId);
+      if (pool !== undefined) {
+        bookOutcome(pool, phoneNumberId, health, reported);
+        bookQueue(pool, phoneNumberId, queuedSegments);
+      }
+      book(followed);
+    }
+  };
+
   return {
     peek,
     load: async (organizationId, profileId) => {
@@ -119,13 +147,32 @@ export function openPools(store: Store, clock: () => number): Pools {
       }
       return pending;
     },
-    book: (applied) => {
-      for (const { messagingProfileId, phoneNumberId, health, reported } of applied) {
-        const pool = live.get(messagingProfileId ?? "");
-        if (pool === undefined || phoneNumberId === undefined) continue;
-        advance(pool.pool, clock());
-        bookOutcome(pool.pool, phoneNumberId, health, reported);
+    book,
+    bookClaims: (claims) => {
+      for (const { phoneNumberId, messages, expired, freeAt } of claims) {
+        book(expired);
+        const segments = messages.reduce((sum, { parts }) => sum + parts, 0);
+        if (segments > 0) backlog.add(phoneNumberId, -segments);
+        const pool = poolOf(phoneNumberId);
+        if (pool !== undefined) bookClaim(pool, phoneNumberId, segments, freeAt);
       }
+    },
+    bookAccepted: (segments) => {
+      for (const [phoneNumberId, count] of segments) backlog.add(phoneNumberId, count);
+    },
+    exchange: async (hand) => {
+      const news = await backlog.hand(hand);
+      for (const { phoneNumberId, segments } of news.backlog) {
+        const change = backlog.learn(phoneNumberId, segments);
+        const pool = poolOf(phoneNumberId);
+        if (pool !== undefined) bookQueue(pool, phoneNumberId, change);
+      }
+      for (const { phoneNumberId, health } of news.health) {
+        const pool = poolOf(phoneNumberId);
+        if (pool !== undefined) bookOutcome(pool, phoneNumberId, health, 0);
+      }
+      book(news.settled);
+      return news;
     },
     countUnhealthy: () => [...live.values()].reduce((sum, { pool }) => sum + pool.passedOver.unhealthy, 0),
     close: stop,

@@ -1,6 +1,6 @@
 import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
-import type { Message, MessageStatus } from "../domain/message.ts";
+import type { Message, MessageError, MessageStatus, QueuedMessage } from "../domain/message.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { NumberTraffic, PhoneNumber } from "../domain/phone-number-record.ts";
 
@@ -70,6 +70,24 @@ export type Store = {
    */
   readonly accept: (reads: AcceptReads, decide: (facts: AcceptFacts) => AcceptWrites) => Promise<void>;
   readonly getMessage: (organizationId: string, id: string) => Promise<Message | undefined>;
+  /** What happened to a message, oldest first; nothing for an unknown one. */
+  readonly listMessageEvents: (
+    organizationId: string,
+    messageId: string,
+    query: EventQuery,
+  ) => Promise<Continued<MessageEvent>>;
+  /** Cancels a message that is still scheduled or queued. */
+  readonly cancelMessage: (organizationId: string, id: string, at: number) => Promise<Cancelled>;
+  /** Scheduled messages that are due at `now`, the earliest first, and when the next one will be. */
+  readonly listDueMessages: (now: number, most: number) => Promise<DueMessages>;
+  /**
+   * Reads those of the messages named that are still scheduled, with what is known of their recipients, has `decide` decide them, and
+   * writes what it gives, in one transaction. When the transaction fails, `decide` may have run, as for `accept`.
+   */
+  readonly releaseScheduled: (
+    reads: readonly ScheduledRead[],
+    decide: (facts: readonly ScheduledFacts[]) => ScheduledWrites,
+  ) => Promise<void>;
   /** Newest first. One call looks at no more than `LIST_SCAN` messages. */
   readonly listMessages: (organizationId: string, query: MessageQuery) => Promise<Continued<Message>>;
   /** What a send to this recipient would find. */
@@ -99,20 +117,49 @@ export type Store = {
   /** Numbers that have messages queued, with the moment each may next be claimed; at most `most`. */
   readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
   /**
-   * Claims numbers that are due: takes from each queue, oldest first, what `pace` allows, marks it `sending` with `owner`, and sets
-   * when the number is due again. Paused numbers and those not due give no messages; what waited until its valid_until expires.
+   * Claims numbers that are due: takes from each queue, oldest first, what `domain/pace.ts` allows, marks it `sending` with `owner` and
+   * the number's carrier, and sets when the number is due again. Paused numbers, those not due and those of a carrier that takes
+   * nothing more give no messages; what waited until its valid_until expires.
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
-  /** Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. */
+  /**
+   * Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. A receipt that fits no
+   * message is kept, and applied as soon as a carrier's answer tells which message has its id.
+   */
   readonly applyReports: (reports: readonly CarrierReport[]) => Promise<AppliedReport[]>;
-  /** Marks what a process that is gone was sending as never answered; gives how many messages that were. */
-  readonly settleOwner: (owners: "all" | readonly string[], at: number) => Promise<number>;
+  /**
+   * Applies `unreceipted` to messages that the carrier took before `sentBefore` and that no receipt came for. One call looks at `most`
+   * messages that were sent, from a cursor on.
+   */
+  readonly settleUnreceipted: (request: {
+    readonly sentBefore: number;
+    readonly at: number;
+    readonly after: string | undefined;
+    readonly most: number;
+  }) => Promise<Swept>;
+  /**
+   * Called once a second by a process that sends: tells the others that it lives and what it put into queues, and gives what changed
+   * elsewhere. What processes that are gone were sending is settled as never answered: on SQLite, where a process serves alone, that is
+   * everybody else; on PostgreSQL those that were silent for `SILENCE`.
+   */
+  readonly synchronize: (beat: Beat) => Promise<News>;
 
-  /** Forgets idempotency records and sends that are older than the moments given, at most `most` of each. */
+  /** Forgets what is older than the moments given, at most `most` of each kind. */
   readonly forget: (
-    before: { keys: number; recentSends: number; stickyMappings: number },
+    before: { keys: number; recentSends: number; stickyMappings: number; unmatchedReceipts: number },
     most: number,
   ) => Promise<number>;
+  /**
+   * Forgets messages that ended, with their events: one call looks at `most` messages of one organization with ids between the
+   * cursor and `before`, and gives the cursor to go on from.
+   */
+  readonly forgetMessages: (request: {
+    readonly organizationId: string;
+    /** An id, or the beginning of one: see `earliestId`. */
+    readonly before: string;
+    readonly after: string | undefined;
+    readonly most: number;
+  }) => Promise<{ readonly forgotten: number; readonly next: string | undefined }>;
   /** Writes and reads back; rejects when the store cannot be written. */
   readonly probe: () => Promise<void>;
   /**
@@ -151,6 +198,50 @@ export type Continued<Row> = { readonly rows: Row[]; readonly next: string | und
 
 /** How many messages a filtered list looks at in one call, so that a rare match does not hold up the sends. */
 export const LIST_SCAN = 5_000;
+
+/** Where in a message's story to go on: a sequence. */
+export type EventQuery = { readonly after: string | undefined; readonly limit: number };
+
+/** What happened to a message: an answer or report of a carrier by its kind, or what happened here. Times as in messages. */
+export type MessageEvent = {
+  /** Grows with every event of the store. */
+  readonly sequence: number;
+  readonly messageId: string;
+  readonly kind: Report["kind"] | "decided" | "expired" | "cancelled" | "sending_failed";
+  /** The message's status after it. */
+  readonly status: MessageStatus;
+  readonly at: number;
+  readonly carrierMessageId: string | undefined;
+  readonly carrierCode: string | undefined;
+  readonly error: MessageError | undefined;
+};
+
+/** What became of a message that was to be cancelled; `applied` for the pools. */
+export type Cancelled =
+  | { readonly kind: "cancelled"; readonly message: Message; readonly applied: AppliedReport }
+  /** It is not scheduled or queued any more. */
+  | { readonly kind: "tooLate"; readonly message: Message }
+  | { readonly kind: "unknown" };
+
+export type DueMessages = {
+  readonly messages: readonly ScheduledRead[];
+  /** Undefined: none is scheduled beyond those. */
+  readonly nextAt: number | undefined;
+};
+
+/** A scheduled message by name. */
+export type ScheduledRead = {
+  readonly organizationId: string;
+  readonly id: string;
+  readonly messagingProfileId: string;
+};
+
+export type ScheduledFacts = { readonly message: Message; readonly recipient: RecipientFacts };
+
+/** Messages as they are now: `queued`, `sending_failed`, `expired`, or still `scheduled` to be looked at again at `retryAt`. */
+export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage"> & {
+  readonly messages: readonly { readonly message: Message; readonly retryAt: number | undefined }[];
+};
 
 export type MessageQuery = {
   /** The cursor: an id; the list goes on with older ones. */
@@ -283,12 +374,18 @@ export type ClaimRequest = {
   /** The process that sends, to be found by when it is gone. */
   readonly owner: string;
   readonly phoneNumberIds: readonly string[];
+  /** How many messages carriers that are throttled or down may be given in this claim; others take what comes. */
+  readonly budgets: ReadonlyMap<string, number>;
 };
 
 /** What a claim took from one number. */
 export type Claim = {
   readonly phoneNumberId: string;
-  readonly messages: readonly Message[];
+  /** The number's carrier; undefined: the number is gone. */
+  readonly carrier: string | undefined;
+  readonly messages: readonly QueuedMessage[];
+  /** Messages wait only for their carrier. */
+  readonly isHeld: boolean;
   /** What the claim did to messages whose time had run out. */
   readonly expired: readonly AppliedReport[];
   /** When to claim the number again; undefined: its queue is empty, or it is gone. A paused one is claimed for what expires. */
@@ -301,7 +398,8 @@ export type Claim = {
 export type CarrierReport = {
   readonly target:
     | { readonly organizationId: string; readonly messageId: string }
-    | { readonly carrier: string; readonly carrierMessageId: string };
+    /** The organization whose messages are meant; undefined: whoever's. */
+    | { readonly carrier: string; readonly carrierMessageId: string; readonly organizationId?: string | undefined };
   /** The carrier that answered a submit. */
   readonly carrier?: string | undefined;
   readonly report: Report;
@@ -317,6 +415,39 @@ export type AppliedReport = {
   /** The sender's counts after the report; undefined when they did not change. */
   readonly health: HealthCounts | undefined;
   readonly reported: 0 | 1;
+  /** Segments that came back into the number's queue, or (negative) left it without being sent. */
+  readonly queuedSegments: number;
+  /** What receipts did that had come before anybody knew whose they are. */
+  readonly followed: readonly AppliedReport[];
+};
+
+/** What one call of a sweep did, and where to go on; `next` undefined: it came to the end. */
+export type Swept = { readonly applied: readonly AppliedReport[]; readonly next: string | undefined };
+
+/** A process whose last beat is older than this, milliseconds, is gone. */
+export const SILENCE = 30_000;
+
+export type Beat = {
+  readonly owner: string;
+  readonly now: number;
+  /** This process' whole contribution to the queues of numbers where it changed, in segments; negative: it sent more than it took. */
+  readonly backlog: readonly QueuedSegments[];
+};
+
+export type QueuedSegments = { readonly phoneNumberId: string; readonly segments: number };
+
+/** What changed elsewhere since the last beat. */
+export type News = {
+  /** What all other processes together contributed to the queues of numbers. */
+  readonly backlog: readonly QueuedSegments[];
+  /** The counts of numbers whose health changed. */
+  readonly health: readonly {
+    readonly phoneNumberId: string;
+    readonly messagingProfileId: string;
+    readonly health: HealthCounts;
+  }[];
+  /** What was settled of processes that are gone. */
+  readonly settled: readonly AppliedReport[];
 };
 
 export type ConfigurationChange = {

@@ -7,7 +7,7 @@ const ROOT = join(import.meta.dirname, "../..");
 /** What each room of the house may import, of its own files and of packages. Nothing else. */
 const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readonly packages: RegExp }>> = {
   domain: { rooms: ["gen"], packages: /^@bufbuild\/protobuf$/ },
-  store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$)/ },
+  store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
   carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
   service: { rooms: ["gen", "domain", "store"], packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/ },
   delivery: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },

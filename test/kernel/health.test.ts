@@ -12,7 +12,7 @@ import {
   type Standing,
 } from "../../src/domain/health.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
-import { bookOutcome } from "../../src/domain/pool/pool.ts";
+import { bookOutcome } from "../../src/domain/pool/book.ts";
 import { ask, DAY, failures, HOUR, NOON, pickOf, poolNumber, poolOf, refusalOf, send } from "./pool-builder.ts";
 
 const DELIVERED: HealthChange = { delivered: 1, failed: 0, spam: 0, inbound: 0 };

@@ -31,6 +31,7 @@ export function poolNumber(id: string, changes: Partial<PoolNumber> = {}): PoolN
     usedToday: 0,
     day: 0,
     unreported: 0,
+    queuedSegments: 0,
     ...changes,
   };
 }

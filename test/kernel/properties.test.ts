@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addOutcome, type HealthChange, NO_EVIDENCE } from "../../src/domain/health.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
+import { bookOutcome } from "../../src/domain/pool/book.ts";
 import { type Charge, charge, undo } from "../../src/domain/pool/charge.ts";
 import { decide, type Pick, type PickRequest } from "../../src/domain/pool/decide.ts";
 import {
-  bookOutcome,
   changeSettings,
   createPool,
   dropNumber,

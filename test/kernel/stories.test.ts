@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { addOutcome } from "../../src/domain/health.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
+import { bookOutcome } from "../../src/domain/pool/book.ts";
 import { undo } from "../../src/domain/pool/charge.ts";
 import { decide } from "../../src/domain/pool/decide.ts";
 import {
-  bookOutcome,
   changeSettings,
   createPool,
   dropNumber,

@@ -180,7 +180,18 @@ describe("Carriers", () => {
       configOf({ config: fileOf("carriers:\n") }),
     ]) {
       expect([...config.carriers]).toEqual([
-        ["sandbox", { type: "sandbox", latency: 20, receiptAfter: 200, successRatio: 1, numbers: {} }],
+        [
+          "sandbox",
+          {
+            type: "sandbox",
+            latency: 20,
+            receiptAfter: 200,
+            successRatio: 1,
+            messagesPerSecond: 0,
+            ledger: undefined,
+            numbers: {},
+          },
+        ],
       ]);
     }
   });
@@ -198,7 +209,15 @@ carriers:
       "+12125550100": {success_ratio: 0, receipt_after_milliseconds: 7}
 `);
     expect(Object.fromEntries(configOf({ config }).carriers)).toEqual({
-      quick: { type: "sandbox", latency: 0, receiptAfter: 200, successRatio: 1, numbers: {} },
+      quick: {
+        type: "sandbox",
+        latency: 0,
+        receiptAfter: 200,
+        successRatio: 1,
+        messagesPerSecond: 0,
+        ledger: undefined,
+        numbers: {},
+      },
       "slow-one_2": {
         type: "sandbox",
         latency: 600_000,

@@ -28,7 +28,7 @@ afterEach(async () => {
   folder.remove();
 });
 
-type Event = { type: string; status: string; occurred_at: number; carrier_message_id: string | null };
+type Event = { kind: string; status: string; occurred_at: number; carrier_message_id: string | null };
 
 const eventsOf = (id: string) =>
   rowsOf<Event>(database, "SELECT * FROM message_events WHERE message_id = ? ORDER BY sequence", id);
@@ -57,7 +57,7 @@ describe("Queued messages", () => {
       { timeout: 10_000, interval: 100 },
     );
     expect(await second.stop()).toBe(0);
-    const accepted = ids.map((id) => eventsOf(id).filter(({ type }) => type === "submitted"));
+    const accepted = ids.map((id) => eventsOf(id).filter(({ kind }) => kind === "accepted"));
     for (const { id } of waiting) expect(accepted[ids.indexOf(id)]).toHaveLength(1);
     expect(accepted.every((events) => events.length <= 1)).toBe(true);
     const times = accepted.flatMap((events) => events.map(({ occurred_at }) => occurred_at));
@@ -91,8 +91,8 @@ describe("Messages that were being sent", () => {
     expect(third.stderr()).toBe("");
     for (const id of ids) {
       expect(submitsOf(id)).toEqual([{ submits: 1 }]);
-      expect(eventsOf(id).map(({ type, status }) => ({ type, status }))).toEqual([
-        { type: "unanswered", status: "delivery_unconfirmed" },
+      expect(eventsOf(id).map(({ kind, status }) => ({ kind, status }))).toEqual([
+        { kind: "unanswered", status: "delivery_unconfirmed" },
       ]);
     }
   });
@@ -105,7 +105,7 @@ describe("Messages that were being sent", () => {
     const since = Date.now();
     expect(await first.stop()).toBe(0);
     expect(Date.now() - since).toBeGreaterThan(1_500);
-    expect(eventsOf(unanswered).map(({ type }) => type)).toEqual(["unanswered"]);
+    expect(eventsOf(unanswered).map(({ kind }) => kind)).toEqual(["unanswered"]);
     expect(rowsOf(database, "SELECT id FROM messages WHERE status = 'sending'")).toEqual([]);
   });
 

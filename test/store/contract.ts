@@ -19,20 +19,8 @@ export type Opened = {
   readonly reopen: () => Promise<Store>;
   /** A second store on the same database, as another process has it. Without it, what needs one is skipped. */
   readonly another?: () => Promise<Store>;
-  /** The event rows of a message, oldest first, which the port does not give yet. Without it they are not looked at. */
-  readonly eventsOf?: (organizationId: string, messageId: string) => Promise<StoredEvent[]>;
   /** Closes everything and removes the database. */
   readonly dispose: () => Promise<void>;
-};
-
-export type StoredEvent = {
-  readonly type: string;
-  readonly status: string;
-  readonly at: number;
-  readonly carrierMessageId: string | undefined;
-  readonly carrierCode: string | undefined;
-  readonly reason: number | undefined;
-  readonly detail: string | undefined;
 };
 
 /** Gives what was opened for the test that runs. */

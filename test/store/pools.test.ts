@@ -6,6 +6,7 @@ import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-re
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge } from "../../src/domain/pool/charge.ts";
 import { decide, type Pick, type PickRefusal } from "../../src/domain/pool/decide.ts";
+import { UNMATCHED } from "../../src/store/plan-report.ts";
 import { type LivePool, openPools, type Pools } from "../../src/store/pools.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
@@ -493,8 +494,8 @@ describe("Booking what receipts did", () => {
     expect(decision.kind).toBe("pick");
     if (decision.kind === "pick") charge(live.pool, decision, 1);
     expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { onTrial: 1 } });
-    const booked = { messageId: newId(), messagingProfileId: profile.id, phoneNumberId: number.id, health: undefined };
-    pools.book([{ ...booked, status: "delivered", reported: 1 }]);
+    const booked = { messageId: newId(), messagingProfileId: profile.id, phoneNumberId: number.id };
+    pools.book([{ ...UNMATCHED, ...booked, status: "delivered", reported: 1 }]);
     expect(senderOf(live)).toBe(number.id);
   });
 
@@ -502,18 +503,8 @@ describe("Booking what receipts did", () => {
     const number = await storeNumber(store, profile);
     const live = await livePool();
     const health = { delivered: 0, failed: 50, spam: 50, inbound: 0, asOf: NOON };
-    const nothing = {
-      messageId: undefined,
-      messagingProfileId: undefined,
-      phoneNumberId: undefined,
-      status: undefined,
-    };
-    const failed = { messageId: newId(), status: "delivery_failed", health, reported: 1 } as const;
-    pools.book([
-      { ...nothing, health: undefined, reported: 0 },
-      { ...failed, messagingProfileId: newId(), phoneNumberId: number.id },
-      { ...failed, messagingProfileId: profile.id, phoneNumberId: newId() },
-    ]);
+    const failed = { ...UNMATCHED, messageId: newId(), status: "delivery_failed", health, reported: 1 } as const;
+    pools.book([UNMATCHED, { ...failed, messagingProfileId: profile.id, phoneNumberId: newId() }]);
     expect(live.pool.slots[live.pool.byId.get(number.id) ?? -1]?.number.health.failed).toBe(0);
     expect(senderOf(live)).toBe(number.id);
   });

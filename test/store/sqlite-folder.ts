@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect } from "vitest";
-import { codeOf, openConnection } from "../../src/store/sqlite/open.ts";
+import { codeOf } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
-import type { Opened, StoredEvent } from "./contract.ts";
+import type { Opened } from "./contract.ts";
 
 const folders: string[] = [];
 afterAll(() => {
@@ -38,24 +38,6 @@ export function openInFolder(): Required<Opened> & { readonly path: string } {
       return openOne();
     },
     another: async () => openOne(),
-    eventsOf: async (organizationId, messageId) => {
-      const db = openConnection(path);
-      const rows = db
-        .prepare("SELECT * FROM message_events WHERE organization_id = ? AND message_id = ? ORDER BY sequence")
-        .all(organizationId, messageId) as Record<string, never>[];
-      db.close();
-      return rows.map(
-        (row): StoredEvent => ({
-          type: row.type ?? "",
-          status: row.status ?? "",
-          at: row.occurred_at ?? Number.NaN,
-          carrierMessageId: row.carrier_message_id ?? undefined,
-          carrierCode: row.carrier_code ?? undefined,
-          reason: row.error_reason ?? undefined,
-          detail: row.detail ?? undefined,
-        }),
-      );
-    },
     dispose: async () => {
       for (const each of open.splice(0)) await each.close();
       rmSync(dirname(path), { recursive: true, force: true });

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/message_event.proto.
  */
 export const file_numberpool_v1_message_event: GenFile = /*@__PURE__*/
-  fileDesc("CiFudW1iZXJwb29sL3YxL21lc3NhZ2VfZXZlbnQucHJvdG8SDW51bWJlcnBvb2wudjEihwMKDE1lc3NhZ2VFdmVudBITCgtyZWNvcmRfdHlwZRgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBISCgptZXNzYWdlX2lkGAMgASgJEi0KBHR5cGUYBCABKA4yHy5udW1iZXJwb29sLnYxLk1lc3NhZ2VFdmVudFR5cGUSLAoGc3RhdHVzGAUgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzEi8KC29jY3VycmVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfChJjYXJyaWVyX21lc3NhZ2VfaWQYByABKAlIAIgBARIZCgxjYXJyaWVyX2NvZGUYCCABKAlIAYgBARIqCgZyZWFzb24YCSABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEhMKBmRldGFpbBgKIAEoCUgCiAEBQhUKE19jYXJyaWVyX21lc3NhZ2VfaWRCDwoNX2NhcnJpZXJfY29kZUIJCgdfZGV0YWlsKrwDChBNZXNzYWdlRXZlbnRUeXBlEiIKHk1FU1NBR0VfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEi0KG01FU1NBR0VfRVZFTlRfVFlQRV9BQ0NFUFRFRBABGgyKtRgIYWNjZXB0ZWQSLwocTUVTU0FHRV9FVkVOVF9UWVBFX1NVQk1JVFRFRBACGg2KtRgJc3VibWl0dGVkEjEKHU1FU1NBR0VfRVZFTlRfVFlQRV9VTkFOU1dFUkVEEAMaDoq1GAp1bmFuc3dlcmVkEisKGk1FU1NBR0VfRVZFTlRfVFlQRV9SRUNFSVBUEAQaC4q1GAdyZWNlaXB0EisKGk1FU1NBR0VfRVZFTlRfVFlQRV9FWFBJUkVEEAUaC4q1GAdleHBpcmVkEi8KHE1FU1NBR0VfRVZFTlRfVFlQRV9DQU5DRUxMRUQQBhoNirUYCWNhbmNlbGxlZBIrChpNRVNTQUdFX0VWRU5UX1RZUEVfV0VCSE9PSxAHGguKtRgHd2ViaG9vaxI5CiFNRVNTQUdFX0VWRU5UX1RZUEVfU0VORElOR19GQUlMRUQQCBoSirUYDnNlbmRpbmdfZmFpbGVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason, file_numberpool_v1_message]);
+  fileDesc("CiFudW1iZXJwb29sL3YxL21lc3NhZ2VfZXZlbnQucHJvdG8SDW51bWJlcnBvb2wudjEihwMKDE1lc3NhZ2VFdmVudBITCgtyZWNvcmRfdHlwZRgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBISCgptZXNzYWdlX2lkGAMgASgJEi0KBHR5cGUYBCABKA4yHy5udW1iZXJwb29sLnYxLk1lc3NhZ2VFdmVudFR5cGUSLAoGc3RhdHVzGAUgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzEi8KC29jY3VycmVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfChJjYXJyaWVyX21lc3NhZ2VfaWQYByABKAlIAIgBARIZCgxjYXJyaWVyX2NvZGUYCCABKAlIAYgBARIqCgZyZWFzb24YCSABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEhMKBmRldGFpbBgKIAEoCUgCiAEBQhUKE19jYXJyaWVyX21lc3NhZ2VfaWRCDwoNX2NhcnJpZXJfY29kZUIJCgdfZGV0YWlsKp4EChBNZXNzYWdlRXZlbnRUeXBlEiIKHk1FU1NBR0VfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEi0KG01FU1NBR0VfRVZFTlRfVFlQRV9BQ0NFUFRFRBABGgyKtRgIYWNjZXB0ZWQSLwocTUVTU0FHRV9FVkVOVF9UWVBFX1NVQk1JVFRFRBACGg2KtRgJc3VibWl0dGVkEjEKHU1FU1NBR0VfRVZFTlRfVFlQRV9VTkFOU1dFUkVEEAMaDoq1GAp1bmFuc3dlcmVkEisKGk1FU1NBR0VfRVZFTlRfVFlQRV9SRUNFSVBUEAQaC4q1GAdyZWNlaXB0EisKGk1FU1NBR0VfRVZFTlRfVFlQRV9FWFBJUkVEEAUaC4q1GAdleHBpcmVkEi8KHE1FU1NBR0VfRVZFTlRfVFlQRV9DQU5DRUxMRUQQBhoNirUYCWNhbmNlbGxlZBIrChpNRVNTQUdFX0VWRU5UX1RZUEVfV0VCSE9PSxAHGguKtRgHd2ViaG9vaxI5CiFNRVNTQUdFX0VWRU5UX1RZUEVfU0VORElOR19GQUlMRUQQCBoSirUYDnNlbmRpbmdfZmFpbGVkEisKGk1FU1NBR0VfRVZFTlRfVFlQRV9ERUNJREVEEAkaC4q1GAdkZWNpZGVkEjMKHk1FU1NBR0VfRVZFTlRfVFlQRV9VTlJFQ0VJUFRFRBAKGg+KtRgLdW5yZWNlaXB0ZWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason, file_numberpool_v1_message]);
 
 /**
  * MessageEvent is one row of a message's story. Events of an organization are ordered by their sequence.
@@ -33,7 +33,7 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   recordType: string;
 
   /**
-   * Grows with every event; has gaps.
+   * Grows with every event; has gaps. 0: the acceptance, which the message itself tells.
    *
    * @generated from field: uint64 sequence = 2;
    */
@@ -171,6 +171,20 @@ export const MessageEventType = {
    * @generated from enum value: MESSAGE_EVENT_TYPE_SENDING_FAILED = 8;
    */
   SENDING_FAILED: 8,
+
+  /**
+   * It was scheduled, and became due: its sender was decided.
+   *
+   * @generated from enum value: MESSAGE_EVENT_TYPE_DECIDED = 9;
+   */
+  DECIDED: 9,
+
+  /**
+   * No receipt came within the receipt window.
+   *
+   * @generated from enum value: MESSAGE_EVENT_TYPE_UNRECEIPTED = 10;
+   */
+  UNRECEIPTED: 10,
 } as const;
 
 /**

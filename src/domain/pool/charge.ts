@@ -32,6 +32,7 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   known.usedToday = (known.day === today ? known.usedToday : 0) + segments;
   known.day = today;
   known.unreported += 1;
+  known.queuedSegments += segments;
   settle(pool, slot, known);
   const wheel = pick.rule === "weights" ? pool.wheel : undefined;
   if (wheel !== undefined) turn(wheel, known.type);
@@ -48,6 +49,7 @@ export function undo(pool: Pool, charged: Charge): void {
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
   if (known.day === charged.day) known.usedToday = Math.max(0, known.usedToday - segments);
   known.unreported = Math.max(0, known.unreported - 1);
+  known.queuedSegments = Math.max(0, known.queuedSegments - segments);
   reclassify(pool, slot);
 }
 

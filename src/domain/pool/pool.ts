@@ -38,6 +38,8 @@ export type PoolNumber = {
   readonly day: number;
   /** Messages taken whose outcome is not known yet. */
   readonly unreported: number;
+  /** Segments that wait in its queue. */
+  readonly queuedSegments: number;
 };
 
 /** Why a number cannot be picked, in the order in which causes are looked at. */
@@ -59,6 +61,7 @@ export type Slot = {
   usedToday: number;
   day: number;
   unreported: number;
+  queuedSegments: number;
 };
 
 /**
@@ -174,6 +177,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
     usedToday: before?.usedToday ?? number.usedToday,
     day: before?.day ?? number.day,
     unreported: before?.unreported ?? number.unreported,
+    queuedSegments: before?.queuedSegments ?? number.queuedSegments,
   };
   pool.slots[slot] = next;
   classify(pool, slot, next);
@@ -194,19 +198,6 @@ export function changeSettings(pool: Pool, settings: PoolSettings | undefined): 
   pool.settings = settings;
   pool.wheel = wheelOf(settings);
   for (const slot of pool.byId.values()) reclassify(pool, slot);
-}
-
-/**
- * Books an outcome: the number's new counts (undefined: as they were), and how many messages are not unreported any more.
- * Unknown ids have nothing to book.
- */
-export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undefined, reported: number): void {
-  const slot = pool.byId.get(id);
-  if (slot === undefined || (health === undefined && reported === 0)) return;
-  const known = pool.slots[slot] as Slot;
-  if (health !== undefined) known.number = { ...known.number, health };
-  known.unreported = Math.max(0, known.unreported - reported);
-  reclassify(pool, slot);
 }
 
 /** True when a number of this slot can take so many more segments by its queue and its day. */
@@ -265,7 +256,8 @@ function hasQueue(pool: Pool, slot: number, known: Slot, segments: number): bool
   return backlog + segments * known.segmentTime <= QUEUE_TIME;
 }
 
-function quantized(milliseconds: number): number {
+/** Milliseconds in whole quanta, rounded down. */
+export function quantized(milliseconds: number): number {
   return Math.floor(milliseconds * QUANTA) / QUANTA;
 }
 

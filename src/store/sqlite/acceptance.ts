@@ -1,9 +1,9 @@
 import type { Message } from "../../domain/message.ts";
+import type { Row } from "../rows.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, IdempotencyKey, IdempotencyRecord, RetryKey } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
-import type { Row } from "./rows.ts";
 
 /** The statements of accepting messages. Each function runs inside a transaction of the caller. */
 export function prepareAcceptance(

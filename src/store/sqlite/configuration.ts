@@ -1,6 +1,17 @@
 import type { Message } from "../../domain/message.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import {
+  healthFrom,
+  NUMBER_COLUMNS,
+  numberFrom,
+  numberValues,
+  optional,
+  PROFILE_COLUMNS,
+  profileFrom,
+  profileValues,
+  type Row,
+} from "../rows.ts";
 import type {
   ApiKey,
   ConfigurationChange,
@@ -15,17 +26,6 @@ import type {
 } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
-import {
-  healthFrom,
-  NUMBER_COLUMNS,
-  numberFrom,
-  numberValues,
-  optional,
-  PROFILE_COLUMNS,
-  profileFrom,
-  profileValues,
-  type Row,
-} from "./rows.ts";
 
 /** The statements about organizations, keys, profiles and numbers. Each function runs inside a transaction of the caller. */
 export function prepareConfiguration(db: Connection) {
@@ -79,14 +79,17 @@ export function prepareConfiguration(db: Connection) {
      WHERE phone_number_id = ? AND status = 'queued' RETURNING organization_id, id`,
   );
   const noteFailed = db.prepare(
-    `INSERT INTO message_events (organization_id, message_id, type, status, occurred_at, error_reason, detail)
+    `INSERT INTO message_events (organization_id, message_id, kind, status, occurred_at, error_reason, detail)
      VALUES (?, ?, 'sending_failed', ?, ?, ?, ?)`,
   );
-  // One number, or with null all of them. The queue's segments stand in the index.
-  const selectQueues = db.prepare(
-    `SELECT phone_number_id, sum(parts) AS segments, count(*) AS messages FROM messages
-     WHERE status = 'queued' AND phone_number_id = ?`,
+  // The queue's segments stand in the index.
+  const selectQueue = db.prepare(
+    "SELECT sum(parts) AS segments, count(*) AS messages FROM messages WHERE status = 'queued' AND phone_number_id = ?",
   );
+  const countSending = db
+    .prepare("SELECT count(*) FROM messages WHERE status = 'sending' AND phone_number_id = ?")
+    .pluck();
+  const countSent = db.prepare("SELECT count(*) FROM messages WHERE status = 'sent' AND phone_number_id = ?").pluck();
 
   const changed = (kind: ConfigurationChange["kind"], organizationId: string, id: string) =>
     noteChange.run(kind, organizationId, id);
@@ -110,13 +113,14 @@ export function prepareConfiguration(db: Connection) {
 
   const poolRow = (row: Row): PoolRow => {
     const number = numberFrom(row);
-    const queue = selectQueues.get(number.id) as { segments: number | null; messages: number };
+    const queue = selectQueue.get(number.id) as { segments: number | null; messages: number };
+    const underWay = (countSending.get(number.id) as number) + (countSent.get(number.id) as number);
     const traffic = {
       health: healthFrom(row),
       sequence: row.sequence as number,
       dueAt: row.due_at as number,
       queuedSegments: queue.segments ?? 0,
-      unreported: queue.messages,
+      unreported: queue.messages + underWay,
       usedToday: row.used_segments as number,
       usedDay: row.used_day as number,
     };

@@ -1,6 +1,6 @@
+import type { Row } from "../rows.ts";
 import type { Counted } from "../store.ts";
 import type { Connection } from "./open.ts";
-import type { Row } from "./rows.ts";
 
 /** Conditions of a WHERE, and their values. */
 export type Conditions = { readonly text: string; readonly values: unknown[] };

@@ -1,9 +1,26 @@
 import { HALF_LIFE } from "../../domain/health.ts";
-import type { Message } from "../../domain/message.ts";
-import { type Continued, LIST_SCAN, type MessageQuery } from "../store.ts";
+import type { Progress } from "../../domain/lifecycle.ts";
+import { CANCELLABLE, type Message } from "../../domain/message.ts";
+import { planEnd } from "../plan-report.ts";
+import {
+  EVENT_COLUMNS,
+  eventFrom,
+  eventValues,
+  MESSAGE_COLUMNS,
+  messageFrom,
+  messageValues,
+  type Row,
+} from "../rows.ts";
+import {
+  type Cancelled,
+  type Continued,
+  type EventQuery,
+  LIST_SCAN,
+  type MessageEvent,
+  type MessageQuery,
+} from "../store.ts";
 import { conditions } from "./lists.ts";
 import type { Connection } from "./open.ts";
-import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "./rows.ts";
 
 /** The statements about messages as they are kept and read. Each function runs inside a transaction of the caller. */
 export function prepareMessages(db: Connection) {
@@ -17,14 +34,65 @@ export function prepareMessages(db: Connection) {
     `SELECT id, sent_lately * pow(0.5, max(0, ? - sent_lately_as_of) / ${HALF_LIFE}.0) AS messages FROM phone_numbers
      WHERE organization_id = ? AND messaging_profile_id = ? AND sent_lately > 0`,
   );
+  const updateProgress = db.prepare(
+    `UPDATE messages SET status = ?, sent_at = ?, completed_at = ?, error_reason = ?, error_detail = ?
+     WHERE organization_id = ? AND id = ?`,
+  );
+  const insertEvent = db.prepare(
+    `INSERT INTO message_events (${EVENT_COLUMNS.join(", ")}) VALUES (${EVENT_COLUMNS.map(() => "?").join(", ")})`,
+  );
+  const selectEvents = db.prepare(
+    `SELECT * FROM message_events WHERE organization_id = ? AND message_id = ? AND sequence > +?
+     ORDER BY sequence LIMIT +?`,
+  );
+  const selectEnded = db.prepare(
+    `SELECT id, status IN ('scheduled', 'queued', 'sending', 'sent') AS is_open FROM messages
+     WHERE organization_id = ? AND id > +? AND id < +? ORDER BY id LIMIT +?`,
+  );
+  const deleteMessage = db.prepare("DELETE FROM messages WHERE organization_id = ? AND id = ?");
+  const deleteEvents = db.prepare("DELETE FROM message_events WHERE organization_id = ? AND message_id = ?");
+
+  const get = (organizationId: string, id: string): Message | undefined => {
+    const row = select.get(organizationId, id) as Row | undefined;
+    return row === undefined ? undefined : messageFrom(row);
+  };
+  const setProgress = ({ organizationId, id }: Message, { status, sentAt, completedAt, error }: Progress) => {
+    updateProgress.run(status, sentAt, completedAt, error?.reason, error?.detail, organizationId, id);
+  };
+  const noteEvent = (organizationId: string, event: Omit<MessageEvent, "sequence">) => {
+    insertEvent.run(eventValues(organizationId, event));
+  };
 
   return {
     insert: (message: Message) => {
       insert.run(messageValues(message));
     },
-    get: (organizationId: string, id: string): Message | undefined => {
-      const row = select.get(organizationId, id) as Row | undefined;
-      return row === undefined ? undefined : messageFrom(row);
+    get,
+    setProgress,
+    noteEvent,
+    listEvents: (organizationId: string, messageId: string, query: EventQuery): Continued<MessageEvent> => {
+      const after = Number(query.after ?? 0);
+      const rows = selectEvents.all(organizationId, messageId, after, query.limit + 1) as Row[];
+      const page = rows.slice(0, query.limit).map(eventFrom);
+      return { rows: page, next: rows.length > query.limit ? String(page.at(-1)?.sequence ?? after) : undefined };
+    },
+    cancel: (organizationId: string, id: string, at: number): Cancelled => {
+      const message = get(organizationId, id);
+      if (message === undefined) return { kind: "unknown" };
+      if (!CANCELLABLE.has(message.status)) return { kind: "tooLate", message };
+      const end = planEnd(message, "cancelled", at, undefined);
+      setProgress(message, end.progress);
+      noteEvent(organizationId, end.event);
+      return { kind: "cancelled", message: { ...message, ...end.progress }, applied: end.applied };
+    },
+    forget: (organizationId: string, before: string, after: string | undefined, most: number) => {
+      const rows = selectEnded.all(organizationId, after ?? "", before, most) as { id: string; is_open: number }[];
+      const ended = rows.filter((row) => row.is_open === 0);
+      for (const { id } of ended) {
+        deleteEvents.run(organizationId, id);
+        deleteMessage.run(organizationId, id);
+      }
+      return { forgotten: ended.length, next: rows.length === most ? rows.at(-1)?.id : undefined };
     },
     list: (organizationId: string, query: MessageQuery): Continued<Message> => {
       const after = query.after ?? AFTER_ALL;

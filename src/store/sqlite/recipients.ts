@@ -1,3 +1,4 @@
+import type { Row } from "../rows.ts";
 import type {
   Continued,
   Counted,
@@ -11,7 +12,6 @@ import type {
 } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
-import type { Row } from "./rows.ts";
 
 /** The statements about recipients: sticky mappings and opt-outs. Each function runs inside a transaction of the caller. */
 export function prepareRecipients(db: Connection) {

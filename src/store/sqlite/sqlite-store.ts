@@ -8,6 +8,8 @@ import { prepareDispatch } from "./dispatch.ts";
 import { prepareMessages } from "./messages.ts";
 import { codeOf, openConnection } from "./open.ts";
 import { prepareRecipients } from "./recipients.ts";
+import { prepareReports } from "./reports.ts";
+import { prepareSchedule } from "./schedule.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
@@ -21,7 +23,9 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   const messages = prepareMessages(db);
   const recipients = prepareRecipients(db);
   const acceptance = prepareAcceptance(db, messages, recipients);
-  const dispatch = prepareDispatch(db);
+  const schedule = prepareSchedule(db, messages, recipients, acceptance);
+  const dispatch = prepareDispatch(db, messages);
+  const reports = prepareReports(db, messages);
   const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
   const forgetKeys = db.prepare(
     `DELETE FROM idempotency_keys WHERE (organization_id, method, key) IN
@@ -37,9 +41,16 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
         ORDER BY last_message_at LIMIT ?)`,
   );
 
+  const forgetReceipts = db.prepare(
+    `DELETE FROM unmatched_receipts WHERE sequence IN
+       (SELECT sequence FROM unmatched_receipts WHERE received_at < ? ORDER BY received_at LIMIT ?)`,
+  );
+
   const listeners = new Set<(change: ConfigurationChange) => Promise<void>>();
   let seen = configuration.lastChange();
   let dataVersion = db.pragma("data_version", { simple: true });
+  /** Who serves this file: nobody else does, so that the others' rows are settled once. */
+  let beating = "";
   let lost = false;
 
   const lose = (error: unknown) => {
@@ -146,6 +157,10 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     accept: (reads, decide) => transact(() => acceptance.write(decide(acceptance.readFacts(reads)))),
     getMessage: (organizationId, id) => run(() => messages.get(organizationId, id)),
     listMessages: (organizationId, query) => run(() => messages.list(organizationId, query)),
+    listMessageEvents: (organizationId, id, query) => run(() => messages.listEvents(organizationId, id, query)),
+    cancelMessage: (organizationId, id, at) => transact(() => messages.cancel(organizationId, id, at)),
+    listDueMessages: (now, most) => run(() => schedule.listDue(now, most)),
+    releaseScheduled: (reads, decide) => transact(() => schedule.write(decide(schedule.readFacts(reads)))),
     readRecipient: (key) => run(() => recipients.read(key, true)),
     listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
 
@@ -160,16 +175,25 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     measureQueue: () => run(dispatch.measureQueue),
     listQueues: (most) => run(() => dispatch.listQueues(most)),
     claim: (request) => transact(() => dispatch.claim(request)),
-    applyReports: (reports) => transact(() => dispatch.applyReports(reports)),
-    settleOwner: (owners, at) => transact(() => dispatch.settleOwner(owners, at)),
+    applyReports: (given) => transact(() => reports.applyReports(given)),
+    settleUnreceipted: ({ sentBefore, at, after, most }) =>
+      transact(() => reports.settleUnreceipted(sentBefore, at, after, most)),
+    synchronize: async ({ owner, now }) => {
+      const settled = owner === beating ? [] : await transact(() => reports.settleOthers(owner, now));
+      beating = owner;
+      return { backlog: [], health: [], settled };
+    },
 
     forget: (before, most) =>
       transact(
         () =>
           forgetKeys.run(before.keys, most).changes +
           forgetRecent.run(Math.floor(before.recentSends / 1000), most).changes +
-          forgetMappings.run(before.stickyMappings, most).changes,
+          forgetMappings.run(before.stickyMappings, most).changes +
+          forgetReceipts.run(before.unmatchedReceipts, most).changes,
       ),
+    forgetMessages: ({ organizationId, before, after, most }) =>
+      transact(() => messages.forget(organizationId, before, after, most)),
     probe: () =>
       transact(() => {
         writeProbe.run();

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Message } from "../../../src/domain/message.ts";
+import type { DecisionRecord, Message, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { AcceptWrites, IdempotencyRecord, RecentSend, StickyMapping, Store } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
@@ -157,7 +157,7 @@ export function acceptance(subject: Subject): void {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(fields, { maxLength: 10 }), async (group) => {
-        const messages = group.map((given) => aMessage(number, given));
+        const messages = group.map((given) => aMessage(number, given as Partial<QueuedMessage>));
         await write(store, { messages });
         for (const message of messages) {
           expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
@@ -171,7 +171,7 @@ export function acceptance(subject: Subject): void {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = aMessage(number);
-    const unpicked = { ...message, decision: { ...message.decision, rule: undefined } };
+    const unpicked = { ...message, decision: { ...(message.decision as DecisionRecord), rule: undefined } };
     await write(store, { messages: [unpicked] });
     expect(await store.getMessage(message.organizationId, message.id)).toEqual(unpicked);
   });

@@ -12,6 +12,7 @@ import {
   read,
   report,
   SECOND,
+  settleOthers,
   storeMessage,
   storeMessages,
   storeNumber,
@@ -20,7 +21,7 @@ import {
   write,
 } from "./records.ts";
 
-const NEVER_YET = { keys: 0, recentSends: 0, stickyMappings: 0 };
+const NEVER_YET = { keys: 0, recentSends: 0, stickyMappings: 0, unmatchedReceipts: 0 };
 const MOST = 1_000;
 
 /** What is swept, and what survives. */
@@ -70,7 +71,9 @@ export function keeping(subject: Subject): void {
     const moments = [NOON, NOON + HOUR];
     const { left } = await storeAged(moments);
     expect(await store.forget(NEVER_YET, MOST)).toBe(0);
-    expect(await store.forget({ keys: NOON, recentSends: NOON, stickyMappings: NOON }, MOST)).toBe(0);
+    expect(
+      await store.forget({ keys: NOON, recentSends: NOON, stickyMappings: NOON, unmatchedReceipts: NOON }, MOST),
+    ).toBe(0);
     expect(await left()).toEqual({ keys: moments, recentSends: moments, stickyMappings: moments });
   });
 
@@ -93,7 +96,7 @@ export function keeping(subject: Subject): void {
     const { store } = subject();
     const moments = Array.from({ length: 5 }, (_, index) => NOON + index * SECOND);
     const { left } = await storeAged(moments);
-    const before = { keys: NOON + HOUR, recentSends: NOON + HOUR, stickyMappings: NOON + HOUR };
+    const before = { keys: NOON + HOUR, recentSends: NOON + HOUR, stickyMappings: NOON + HOUR, unmatchedReceipts: 0 };
     expect(await store.forget(before, 2)).toBe(6);
     const after = await left();
     expect(Object.values(after).map(({ length }) => length)).toEqual([3, 3, 3]);
@@ -206,7 +209,7 @@ export function keeping(subject: Subject): void {
     const target = { carrier: "sandbox", carrierMessageId: "c-1" };
     const [applied] = await again.applyReports([{ target, report: { kind: "delivered", at: NOON + HOUR } }]);
     expect(applied?.messageId).toBe(settled?.id);
-    expect(await again.settleOwner(["process-1"], NOON + HOUR)).toBe(1);
+    expect(await settleOthers(again, "process-2", NOON + HOUR)).toBe(1);
     expect((await again.getMessage(organizationId, lost?.id ?? ""))?.status).toBe("delivery_unconfirmed");
     const next = await storeNumber(again, profile);
     const sequences = before.pool?.numbers.map(({ traffic }) => traffic.sequence) ?? [];

@@ -4,7 +4,7 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthCounts } from "../../../src/domain/health.ts";
 import { createIds } from "../../../src/domain/ids.ts";
 import type { Report } from "../../../src/domain/lifecycle.ts";
-import type { Message } from "../../../src/domain/message.ts";
+import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type {
@@ -14,6 +14,7 @@ import type {
   AppliedReport,
   CarrierReport,
   Claim,
+  MessageEvent,
   Organization,
   RecipientKey,
   Store,
@@ -100,7 +101,7 @@ export function aNumber(profile: MessagingProfile, given: Partial<PhoneNumber> =
 }
 
 /** A queued message from a number of a profile. */
-export function aMessage(number: PhoneNumber, given: Partial<Message> = {}): Message {
+export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}): QueuedMessage {
   return {
     organizationId: number.organizationId,
     id: newId(),
@@ -127,10 +128,12 @@ export function aMessage(number: PhoneNumber, given: Partial<Message> = {}): Mes
       standsIn: false,
     },
     receivedAt: NOON,
+    sendAt: undefined,
     sentAt: undefined,
     completedAt: undefined,
     validUntil: NOON + 4 * HOUR,
     waitSeconds: 0,
+    submits: 0,
     error: undefined,
     ...given,
   };
@@ -160,17 +163,21 @@ export async function storeNumber(
 export async function storeMessages(
   store: Store,
   number: PhoneNumber,
-  ...given: Partial<Message>[]
-): Promise<Message[]> {
+  ...given: Partial<QueuedMessage>[]
+): Promise<QueuedMessage[]> {
   const messages = given.map((part) => aMessage(number, part));
   await write(store, { messages });
   return messages;
 }
 
 /** One new message from a number, accepted. */
-export async function storeMessage(store: Store, number: PhoneNumber, given: Partial<Message> = {}): Promise<Message> {
+export async function storeMessage(
+  store: Store,
+  number: PhoneNumber,
+  given: Partial<QueuedMessage> = {},
+): Promise<QueuedMessage> {
   const [message] = await storeMessages(store, number, given);
-  return message as Message;
+  return message as QueuedMessage;
 }
 
 /** Accepts what is given, whatever the facts. */
@@ -201,15 +208,30 @@ export async function claimOne(
   now: number,
   owner = "process-1",
 ): Promise<Omit<Claim, "phoneNumberId">> {
-  const claims = await store.claim({ now, owner, phoneNumberIds: [number.id] });
+  const claims = await store.claim({ now, owner, phoneNumberIds: [number.id], budgets: NO_BUDGETS });
   const claim = claims.find(({ phoneNumberId }) => phoneNumberId === number.id);
-  return claim ?? { messages: [], expired: [], dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
+  const nothing = { carrier: undefined, messages: [], expired: [], isHeld: false, dueAt: undefined };
+  return claim ?? { ...nothing, freeAt: Number.POSITIVE_INFINITY };
+}
+
+/** Carriers take whatever they are given. */
+export const NO_BUDGETS: ReadonlyMap<string, number> = new Map();
+
+/** What a process that is not known yet finds when it comes: how much was being sent by processes that are gone. */
+export async function settleOthers(store: Store, owner: string, now: number): Promise<number> {
+  return (await store.synchronize({ owner, now, backlog: [] })).settled.length;
 }
 
 /** Reports about one message, by its own id, in one transaction. */
 export function report(store: Store, message: Message, ...reports: Report[]): Promise<AppliedReport[]> {
   const target = { organizationId: message.organizationId, messageId: message.id };
   return store.applyReports(reports.map((one): CarrierReport => ({ target, report: one })));
+}
+
+/** A message's story as the store has it, whole. */
+export async function eventsOf(store: Store, message: Message): Promise<MessageEvent[]> {
+  const { organizationId, id } = message;
+  return (await store.listMessageEvents(organizationId, id, { after: undefined, limit: 1_000 })).rows;
 }
 
 /** Ids, in order. */

@@ -110,7 +110,7 @@ export function watching(subject: Subject): void {
     await store.revokeApiKey(newId(), NOON);
     await read(store, {});
     await storeMessage(store, number);
-    await store.claim({ now: NOON, owner: "process-1", phoneNumberIds: [number.id] });
+    await store.claim({ now: NOON, owner: "process-1", phoneNumberIds: [number.id], budgets: new Map() });
     await store.probe();
     expect(told).toEqual([]);
   });

@@ -79,7 +79,7 @@ CREATE TABLE messages (
   id TEXT NOT NULL,
   direction TEXT NOT NULL,
   messaging_profile_id TEXT NOT NULL,
-  phone_number_id TEXT, -- null while scheduled
+  phone_number_id TEXT, -- with the next three columns null while scheduled, unless the caller named a sender
   "from" TEXT,
   carrier TEXT,
   line_type TEXT,
@@ -92,12 +92,12 @@ CREATE TABLE messages (
   webhook_failover_url TEXT,
   use_profile_webhooks INTEGER NOT NULL,
   status TEXT NOT NULL,
-  decision_rule TEXT,
+  decision_rule TEXT, -- with the next columns null until there was a decision
   decision_tier TEXT,
-  decision_pool_size INTEGER NOT NULL,
-  decision_eligible INTEGER NOT NULL,
+  decision_pool_size INTEGER,
+  decision_eligible INTEGER,
   decision_passed_over TEXT, -- a JSON object of the causes that are not 0; null: none
-  decision_stands_in INTEGER NOT NULL,
+  decision_stands_in INTEGER,
   received_at INTEGER NOT NULL,
   send_at INTEGER,
   sent_at INTEGER,
@@ -106,8 +106,9 @@ CREATE TABLE messages (
   wait_seconds REAL NOT NULL,
   owner TEXT, -- the process that is sending it, or sent it
   submits INTEGER NOT NULL DEFAULT 0,
-  next_submit_at INTEGER, -- after a temporary refusal
-  carrier_message_id TEXT,
+  next_submit_at INTEGER, -- after a temporary refusal; while scheduled, when to decide
+  carrier_message_id TEXT, -- as the carrier wrote it
+  carrier_message_key TEXT, -- as it is looked up by; see domain/carrier-message-id.ts
   error_reason INTEGER, -- of the contract's catalogue
   error_detail TEXT
 ) STRICT;
@@ -115,17 +116,21 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
 -- What waits in a number's queue, oldest first, and how many segments that is.
 CREATE INDEX messages_queued ON messages (phone_number_id, id, parts) WHERE status = 'queued';
--- What a process was sending when it went.
-CREATE INDEX messages_sending ON messages (owner) WHERE status = 'sending';
+-- What is to be decided next.
+CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled';
+-- What is being sent: by a number, and by processes that went.
+CREATE INDEX messages_sending ON messages (phone_number_id) WHERE status = 'sending';
+-- What awaits a receipt: how many of a number, and those that wait for too long.
+CREATE INDEX messages_sent ON messages (phone_number_id, id) WHERE status = 'sent';
 -- The message that a receipt speaks of.
-CREATE INDEX messages_by_carrier_id ON messages (carrier_message_id, carrier) WHERE carrier_message_id IS NOT NULL;
+CREATE INDEX messages_by_carrier_key ON messages (carrier_message_key, carrier) WHERE carrier_message_key IS NOT NULL;
 
 -- What happened to messages, in the order in which it was committed; written by the transaction that caused it.
 CREATE TABLE message_events (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
   organization_id TEXT NOT NULL,
   message_id TEXT NOT NULL,
-  type TEXT NOT NULL,
+  kind TEXT NOT NULL,
   status TEXT NOT NULL, -- of the message after it
   occurred_at INTEGER NOT NULL,
   carrier_message_id TEXT,
@@ -135,6 +140,24 @@ CREATE TABLE message_events (
 ) STRICT;
 -- The story of one message.
 CREATE INDEX message_events_of_message ON message_events (organization_id, message_id, sequence);
+
+-- Receipts that fit no message yet: they came before the answer to their submit, or are about nothing of ours.
+CREATE TABLE unmatched_receipts (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  carrier TEXT NOT NULL,
+  carrier_message_key TEXT NOT NULL, -- as in messages
+  carrier_message_id TEXT NOT NULL,
+  organization_id TEXT NOT NULL, -- that reported it, and whose messages alone it may fit; '': the carrier itself
+  kind TEXT NOT NULL,
+  occurred_at INTEGER NOT NULL,
+  carrier_code TEXT,
+  error_reason INTEGER,
+  detail TEXT,
+  received_at INTEGER NOT NULL,
+  UNIQUE (carrier_message_key, carrier, organization_id, kind)
+) STRICT;
+-- What is to be swept.
+CREATE INDEX unmatched_receipts_by_age ON unmatched_receipts (received_at);
 
 CREATE TABLE sticky_mappings (
   organization_id TEXT NOT NULL,

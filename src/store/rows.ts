@@ -1,12 +1,14 @@
-import type { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import type { HealthCounts } from "../../domain/health.ts";
-import type { Message, MessageStatus } from "../../domain/message.ts";
-import type { MessagingProfile } from "../../domain/messaging-profile.ts";
-import type { PhoneNumber } from "../../domain/phone-number-record.ts";
-import type { Rule, Tier } from "../../domain/pool/decide.ts";
-import { CAUSES, type Cause } from "../../domain/pool/pool.ts";
+import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { HealthCounts } from "../domain/health.ts";
+import type { Report } from "../domain/lifecycle.ts";
+import type { DecisionRecord, Message, MessageError, MessageStatus, QueuedMessage } from "../domain/message.ts";
+import type { MessagingProfile } from "../domain/messaging-profile.ts";
+import type { PhoneNumber } from "../domain/phone-number-record.ts";
+import type { Rule, Tier } from "../domain/pool/decide.ts";
+import { CAUSES, type Cause } from "../domain/pool/pool.ts";
+import type { MessageEvent } from "./store.ts";
 
-/** A row as the driver gives it. */
+/** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
 export type Row = Record<string, unknown>;
 
 /** The columns of a profile, in the order of `profileValues`. */
@@ -47,7 +49,7 @@ export function profileFrom(row: Row): MessagingProfile {
     organizationId: row.organization_id as string,
     id: row.id as string,
     name: row.name as string,
-    enabled: row.enabled === 1,
+    enabled: Boolean(row.enabled),
     webhookUrl: optional(row.webhook_url),
     webhookFailoverUrl: optional(row.webhook_failover_url),
     whitelistedDestinations: JSON.parse(row.whitelisted_destinations as string),
@@ -152,10 +154,13 @@ export const MESSAGE_COLUMNS = [
   "decision_passed_over",
   "decision_stands_in",
   "received_at",
+  "send_at",
   "sent_at",
   "completed_at",
   "valid_until",
   "wait_seconds",
+  "submits",
+  "next_submit_at",
   "error_reason",
   "error_detail",
 ] as const;
@@ -180,17 +185,20 @@ export function messageValues(message: Message): unknown[] {
     message.webhookFailoverUrl,
     message.useProfileWebhooks ? 1 : 0,
     message.status,
-    decision.rule,
-    decision.tier,
-    decision.poolSize,
-    decision.eligible,
-    passedOverText(decision.passedOver),
-    decision.standsIn ? 1 : 0,
+    decision?.rule,
+    decision?.tier,
+    decision?.poolSize,
+    decision?.eligible,
+    decision && passedOverText(decision.passedOver),
+    decision && (decision.standsIn ? 1 : 0),
     message.receivedAt,
+    message.sendAt,
     message.sentAt,
     message.completedAt,
     message.validUntil,
     message.waitSeconds,
+    message.submits,
+    message.status === "scheduled" ? message.sendAt : undefined,
     message.error?.reason,
     message.error?.detail,
   ];
@@ -201,10 +209,10 @@ export function messageFrom(row: Row): Message {
     organizationId: row.organization_id as string,
     id: row.id as string,
     messagingProfileId: row.messaging_profile_id as string,
-    phoneNumberId: row.phone_number_id as string,
-    from: row.from as string,
-    carrier: row.carrier as string,
-    lineType: row.line_type as Message["lineType"],
+    phoneNumberId: optional(row.phone_number_id),
+    from: optional(row.from),
+    carrier: optional(row.carrier),
+    lineType: optional(row.line_type),
     to: row.to as string,
     text: row.text as string,
     encoding: row.encoding as Message["encoding"],
@@ -212,26 +220,80 @@ export function messageFrom(row: Row): Message {
     numChars: row.num_chars as number,
     webhookUrl: optional(row.webhook_url),
     webhookFailoverUrl: optional(row.webhook_failover_url),
-    useProfileWebhooks: row.use_profile_webhooks === 1,
+    useProfileWebhooks: Boolean(row.use_profile_webhooks),
     status: row.status as MessageStatus,
-    decision: {
-      rule: optional<Rule>(row.decision_rule),
-      tier: optional<Tier>(row.decision_tier),
-      poolSize: row.decision_pool_size as number,
-      eligible: row.decision_eligible as number,
-      passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },
-      standsIn: row.decision_stands_in === 1,
-    },
+    decision: row.decision_pool_size === null ? undefined : decisionFrom(row),
     receivedAt: row.received_at as number,
+    sendAt: optional(row.send_at),
     sentAt: optional(row.sent_at),
     completedAt: optional(row.completed_at),
     validUntil: row.valid_until as number,
     waitSeconds: row.wait_seconds as number,
-    error:
-      row.error_reason === null
-        ? undefined
-        : { reason: row.error_reason as ErrorReason, detail: (row.error_detail as string | null) ?? "" },
+    submits: row.submits as number,
+    error: errorFrom(row.error_reason, row.error_detail),
   };
+}
+
+/** A message that has its sender. */
+export function queuedMessageFrom(row: Row): QueuedMessage {
+  return messageFrom(row) as QueuedMessage;
+}
+
+function decisionFrom(row: Row): DecisionRecord {
+  return {
+    rule: optional<Rule>(row.decision_rule),
+    tier: optional<Tier>(row.decision_tier),
+    poolSize: row.decision_pool_size as number,
+    eligible: row.decision_eligible as number,
+    passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },
+    standsIn: Boolean(row.decision_stands_in),
+  };
+}
+
+/** The columns of a message event, in the order of `eventValues`. */
+export const EVENT_COLUMNS = [
+  "organization_id",
+  "message_id",
+  "kind",
+  "status",
+  "occurred_at",
+  "carrier_message_id",
+  "carrier_code",
+  "error_reason",
+  "detail",
+] as const;
+
+export function eventValues(organizationId: string, event: Omit<MessageEvent, "sequence">): unknown[] {
+  const { messageId, kind, status, at, carrierMessageId, carrierCode, error } = event;
+  return [organizationId, messageId, kind, status, at, carrierMessageId, carrierCode, error?.reason, error?.detail];
+}
+
+export function eventFrom(row: Row): MessageEvent {
+  return {
+    sequence: row.sequence as number,
+    messageId: row.message_id as string,
+    kind: row.kind as MessageEvent["kind"],
+    status: row.status as MessageStatus,
+    at: row.occurred_at as number,
+    carrierMessageId: optional(row.carrier_message_id),
+    carrierCode: optional(row.carrier_code),
+    error: errorFrom(row.error_reason, row.detail),
+  };
+}
+
+/** A receipt as it is kept until its message is known. */
+export function receiptFrom(row: Row): Report {
+  const at = row.occurred_at as number;
+  const carrierCode = optional<string>(row.carrier_code);
+  const kind = row.kind as "buffered" | "delivered" | "failed";
+  if (kind !== "failed") return { kind, at, carrierCode };
+  const error = errorFrom(row.error_reason, row.detail) as MessageError;
+  return { kind, at, error, carrierCode: carrierCode ?? "" };
+}
+
+function errorFrom(reason: unknown, detail: unknown): MessageError | undefined {
+  if (reason === null) return undefined;
+  return { reason: reason as ErrorReason, detail: (detail as string | null) ?? "" };
 }
 
 /** A value that may be null in the database and is undefined here. */

@@ -1,0 +1,89 @@
+import type { Config } from "../config.ts";
+import type { Chore } from "../delivery/housekeeping.ts";
+import { earliestId } from "../domain/ids.ts";
+import { IDEMPOTENCY_KEPT, RECEIPT_WINDOW, RETRY_REMEMBERED } from "../domain/limits.ts";
+import type { Pools } from "../store/pools.ts";
+import type { Store } from "../store/store.ts";
+
+export type ChoreParts = {
+  readonly config: Config;
+  readonly store: Store;
+  readonly pools: Pools;
+  readonly clock: () => number;
+  /** Exchanges what changed with the other processes. */
+  readonly synchronize: () => Promise<unknown>;
+};
+
+const SECOND = 1_000;
+/** Small rows without indexes that other rows need: many at a time. */
+const ROWS_AT_ONCE = 20_000;
+/** Messages that await a receipt and are looked at in one step: only their index is read, but for those that are too old. */
+const SENT_AT_ONCE = 5_000;
+/** Messages that are forgotten in one step, with their events: a few milliseconds. */
+const MESSAGES_AT_ONCE = 200;
+
+/** What is done again and again to keep the store tidy and this process in touch with the others. */
+export function chores({ config, store, pools, clock, synchronize }: ChoreParts): Chore[] {
+  const window = config.receiptWindowSeconds * SECOND;
+  const retention = config.messageRetentionSeconds * SECOND;
+  let sentCursor: string | undefined;
+  let organizations: string[] = [];
+  let messageCursor: string | undefined;
+
+  const forgetRows = async () => {
+    const now = clock();
+    const before = {
+      keys: now - IDEMPOTENCY_KEPT,
+      recentSends: now - RETRY_REMEMBERED,
+      stickyMappings: now - config.stickyLifetimeSeconds * SECOND,
+      unmatchedReceipts: now - RECEIPT_WINDOW,
+    };
+    await store.forget(before, ROWS_AT_ONCE);
+    return false;
+  };
+
+  const settleUnreceipted = async () => {
+    const now = clock();
+    const request = { sentBefore: now - window, at: now, after: sentCursor, most: SENT_AT_ONCE };
+    const { applied, next } = await store.settleUnreceipted(request);
+    pools.book(applied);
+    sentCursor = next;
+    return next !== undefined;
+  };
+
+  const forgetMessages = async () => {
+    if (organizations.length === 0) organizations = (await store.listOrganizations()).map(({ id }) => id);
+    const organizationId = organizations[0];
+    if (organizationId === undefined) return false;
+    const before = earliestId(clock() - retention);
+    const { next } = await store.forgetMessages({
+      organizationId,
+      before,
+      after: messageCursor,
+      most: MESSAGES_AT_ONCE,
+    });
+    messageCursor = next;
+    if (next === undefined) organizations.shift();
+    return organizations.length > 0;
+  };
+
+  const always: Chore[] = [
+    {
+      complaint: "the other processes could not be asked for news",
+      interval: SECOND,
+      step: async () => {
+        await synchronize();
+        return false;
+      },
+    },
+    { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
+    {
+      complaint: "messages without a receipt could not be settled",
+      interval: Math.min(60 * SECOND, window),
+      step: settleUnreceipted,
+    },
+  ];
+  if (retention === 0) return always;
+  const forgetting = { complaint: "old messages stay for now", interval: Math.min(60 * SECOND, retention) };
+  return [...always, { ...forgetting, step: forgetMessages }];
+}

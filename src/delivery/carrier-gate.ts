@@ -1,0 +1,112 @@
+import type { SubmitAnswer } from "../carriers/carrier.ts";
+
+/** How much one carrier may be given: all it takes, less while it throttles, nothing while it is down. */
+export type CarrierGate = {
+  /** Messages that it may be given at a moment (milliseconds since 1970). */
+  readonly budget: (now: number) => number;
+  readonly gave: (count: number, now: number) => void;
+  readonly answered: (answer: SubmitAnswer, now: number) => void;
+  /** When there will be a budget again; Infinity: when an answer comes. */
+  readonly opensAt: (now: number) => number;
+};
+
+/** Submits under way at most: beyond it the queues in the database wait. */
+export const WINDOW = 2_000;
+/** The first pause of a carrier that is down, and the longest, milliseconds. They double in between. */
+const FIRST_PAUSE = 1_000;
+const LONGEST_PAUSE = 60_000;
+/** So many submits in a row that nobody answered mean that the carrier is down: each of them is a message whose outcome is lost. */
+const MOST_SILENT = 10;
+/** What a carrier that throttles is slowed down to, of what it was given; not more often than once in this time, milliseconds. */
+const SLOWER = 0.7;
+const ONE_CUT = 1_000;
+/** How much of its rate it is given more for each second without throttling, and the milliseconds after which it is free again. */
+const FASTER = 1.05;
+const QUIET = 60_000;
+/** Messages a second that a throttled carrier is given at least. */
+const LEAST_RATE = 0.2;
+/** What may be given at once, in seconds of the rate. */
+const BURST = 0.1;
+
+/** A gate that is open. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
+export function createCarrierGate(random: () => number): CarrierGate {
+  let underWay = 0;
+  let silent = 0;
+  let down: { until: number; pauses: number; isProbing: boolean } | undefined;
+  let slow: { rate: number; tokens: number; asOf: number; cutAt: number; notBefore: number } | undefined;
+  const given = { perSecond: 0, asOf: 0 };
+
+  const refill = (now: number) => {
+    if (slow === undefined) return;
+    if (now - slow.cutAt > QUIET) {
+      slow = undefined;
+      return;
+    }
+    const seconds = Math.max(0, now - slow.asOf) / 1000;
+    slow.rate *= FASTER ** seconds;
+    slow.tokens = Math.min(Math.max(1, slow.rate * BURST), slow.tokens + seconds * slow.rate);
+    slow.asOf = now;
+  };
+
+  const measure = (now: number) => {
+    given.perSecond *= Math.exp(-Math.max(0, now - given.asOf) / 1000);
+    given.asOf = now;
+    return given.perSecond;
+  };
+
+  const breakDown = (now: number) => {
+    silent = 0;
+    // What was under way when it broke tells nothing new.
+    if (down !== undefined && !down.isProbing) return;
+    const pauses = down?.pauses ?? 0;
+    const pause = Math.min(FIRST_PAUSE * 2 ** pauses, LONGEST_PAUSE) * (1 + 0.25 * random());
+    down = { until: now + pause, pauses: pauses + 1, isProbing: false };
+  };
+
+  const throttle = (now: number, retryAfter: number | undefined) => {
+    const notBefore = now + (retryAfter ?? 0);
+    if (slow !== undefined && now - slow.cutAt < ONE_CUT) {
+      slow.notBefore = Math.max(slow.notBefore, notBefore);
+      return;
+    }
+    const rate = Math.max(LEAST_RATE, SLOWER * (slow?.rate ?? measure(now)));
+    slow = { rate, tokens: 0, asOf: now, cutAt: now, notBefore };
+  };
+
+  return {
+    budget: (now) => {
+      if (down !== undefined) return down.isProbing || now < down.until ? 0 : 1;
+      refill(now);
+      const room = Math.max(0, WINDOW - underWay);
+      if (slow === undefined) return room;
+      return now < slow.notBefore ? 0 : Math.min(room, Math.floor(slow.tokens));
+    },
+    gave: (count, now) => {
+      if (count === 0) return;
+      underWay += count;
+      measure(now);
+      given.perSecond += count;
+      if (down !== undefined) down.isProbing = true;
+      if (slow !== undefined) slow.tokens -= count;
+    },
+    answered: (answer, now) => {
+      underWay -= 1;
+      if (answer.kind === "unavailable") return breakDown(now);
+      if (answer.kind === "unanswered") {
+        silent += 1;
+        if (silent >= MOST_SILENT || down?.isProbing) breakDown(now);
+        return;
+      }
+      silent = 0;
+      down = undefined;
+      if (answer.kind === "throttled") throttle(now, answer.retryAfter);
+    },
+    opensAt: (now) => {
+      if (down !== undefined) return down.isProbing ? Number.POSITIVE_INFINITY : Math.max(now, down.until);
+      refill(now);
+      if (underWay >= WINDOW) return Number.POSITIVE_INFINITY;
+      if (slow === undefined) return now;
+      return Math.max(slow.notBefore, now + (Math.max(0, 1 - slow.tokens) / slow.rate) * 1000);
+    },
+  };
+}

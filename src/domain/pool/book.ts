@@ -1,0 +1,51 @@
+import type { HealthCounts } from "../health.ts";
+import { type Pool, quantized, reclassify, type Slot } from "./pool.ts";
+
+/**
+ * Books an outcome: the number's new counts (undefined: as they were), and how many messages are not unreported any more.
+ * Unknown ids have nothing to book.
+ */
+export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undefined, reported: number): void {
+  const slot = pool.byId.get(id);
+  if (slot === undefined || (health === undefined && reported === 0)) return;
+  const known = pool.slots[slot] as Slot;
+  if (health !== undefined) known.number = { ...known.number, health };
+  known.unreported = Math.max(0, known.unreported - reported);
+  reclassify(pool, slot);
+}
+
+/** Books segments that came back into a number's queue, or (negative) that left it unsent: the number is busy for more or less. */
+export function bookQueue(pool: Pool, id: string, segments: number): void {
+  const slot = pool.byId.get(id);
+  if (slot === undefined || segments === 0) return;
+  const known = pool.slots[slot] as Slot;
+  known.queuedSegments = Math.max(0, known.queuedSegments + segments);
+  const free = pool.nextFree[slot] as number;
+  // What an idle number was last free at tells how long ago it was used.
+  if (segments < 0 && free <= pool.now) return;
+  pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentTime);
+  reclassify(pool, slot);
+}
+
+/**
+ * Books a claim: segments that left the queue, and when the number's pace lets it send again (milliseconds since 1970; Infinity: it
+ * does not send). The load that was foreseen is put right where it strayed: a carrier was down, or the dispatcher was late.
+ */
+export function bookClaim(pool: Pool, id: string, segments: number, freeAt: number): void {
+  const slot = pool.byId.get(id);
+  if (slot === undefined) return;
+  const known = pool.slots[slot] as Slot;
+  known.queuedSegments = Math.max(0, known.queuedSegments - segments);
+  if (freeAt === Number.POSITIVE_INFINITY) return;
+  const queue = known.queuedSegments * known.segmentTime;
+  const expected = quantized(queue === 0 ? freeAt : Math.max(freeAt, pool.now) + queue);
+  const foreseen = pool.nextFree[slot] as number;
+  // Idle numbers keep the order in which they were used, and small differences come from a claim's own turn.
+  const isIdle = expected <= pool.now && foreseen <= pool.now;
+  if (isIdle || Math.abs(expected - foreseen) < STRAYED) return;
+  pool.nextFree[slot] = expected;
+  reclassify(pool, slot);
+}
+
+/** What a load may stray from what was foreseen before it is put right, milliseconds: claims are 20 apart, and pace has 20 of slack. */
+const STRAYED = 45;

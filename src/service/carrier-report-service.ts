@@ -1,0 +1,62 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  type CarrierReportService,
+  ReceiptStatus,
+  type ReportReceiptRequest,
+} from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { deliveryError } from "../domain/delivery-error.ts";
+import { failure } from "../domain/failure.ts";
+import type { Report } from "../domain/lifecycle.ts";
+import { LIMITS } from "../domain/limits.ts";
+import { callOf } from "./call.ts";
+import type { ServiceParts } from "./services.ts";
+import { unknownCarrier } from "./unknown.ts";
+
+/** The methods of CarrierReportService that this release has. */
+export function carrierReportService({
+  carriers,
+  clock,
+  report,
+}: ServiceParts): Partial<ServiceImpl<typeof CarrierReportService>> {
+  return {
+    reportReceipt: async (request, context) => {
+      const { organizationId } = callOf(context);
+      const { carrier } = request;
+      if (!carriers.includes(carrier)) unknownCarrier(carriers);
+      const carrierMessageId = checkText(request.carrierMessageId, "carrier_message_id", LIMITS.carrierMessageId);
+      if (carrierMessageId === "") {
+        throw failure(ErrorReason.MISSING_PARAMETER, "carrier_message_id is required.", "/carrier_message_id");
+      }
+      // A receipt that a key reports is about nobody else's messages, whatever id it names.
+      const target = { carrier, carrierMessageId, organizationId };
+      const { messageId } = await report({ target, report: reportOf(request, clock()) });
+      return { data: messageId === undefined ? {} : { messageId } };
+    },
+  };
+}
+
+function reportOf(request: ReportReceiptRequest, now: number): Report {
+  const carrierCode = checkText(request.carrierCode, "carrier_code", LIMITS.carrierCode);
+  // Clocks of carriers stray; nothing was reported before it happened.
+  const at = Math.min(now, request.occurredAt === undefined ? now : timestampMs(request.occurredAt));
+  switch (request.status) {
+    case ReceiptStatus.DELIVERED:
+      return { kind: "delivered", at, carrierCode };
+    case ReceiptStatus.BUFFERED:
+      return { kind: "buffered", at, carrierCode };
+    case ReceiptStatus.FAILED:
+      return { kind: "failed", at, carrierCode, error: deliveryError(carrierCode) };
+    case ReceiptStatus.UNSPECIFIED:
+      throw failure(ErrorReason.MISSING_PARAMETER, "status is required: delivered, failed or buffered.", "/status");
+    default:
+      throw failure(ErrorReason.INVALID_ENUM, "status must be delivered, failed or buffered.", "/status");
+  }
+}
+
+function checkText(text: string | undefined, field: string, most: number): string {
+  const given = text?.trim() ?? "";
+  if (given.length <= most) return given;
+  throw failure(ErrorReason.INVALID_LENGTH, `${field} must have at most ${most} characters.`, `/${field}`);
+}

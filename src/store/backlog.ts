@@ -1,0 +1,43 @@
+import type { News, QueuedSegments } from "./store.ts";
+
+/**
+ * What this process and all others together contributed to the queues of numbers, in segments: what was accepted less what was sent.
+ * Every process tells only of itself, so that nothing is counted twice and nobody waits for anybody.
+ */
+export type Backlog = {
+  /** Notes what this process put into a queue, or (negative) took out of it. */
+  readonly add: (phoneNumberId: string, segments: number) => void;
+  /** Hands over the contributions that changed; they are handed over again when that failed. */
+  readonly hand: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
+  /** Takes in what all others contribute now, and gives by how much that changed. */
+  readonly learn: (phoneNumberId: string, segments: number) => number;
+};
+
+/** A backlog to which nobody contributed. */
+export function createBacklog(): Backlog {
+  const own = new Map<string, number>();
+  const others = new Map<string, number>();
+  let changed = new Set<string>();
+
+  return {
+    add: (phoneNumberId, segments) => {
+      own.set(phoneNumberId, (own.get(phoneNumberId) ?? 0) + segments);
+      changed.add(phoneNumberId);
+    },
+    hand: async (hand) => {
+      const told = changed;
+      changed = new Set();
+      try {
+        return await hand([...told].map((phoneNumberId) => ({ phoneNumberId, segments: own.get(phoneNumberId) ?? 0 })));
+      } catch (error) {
+        for (const phoneNumberId of told) changed.add(phoneNumberId);
+        throw error;
+      }
+    },
+    learn: (phoneNumberId, segments) => {
+      const before = others.get(phoneNumberId) ?? 0;
+      others.set(phoneNumberId, segments);
+      return segments - before;
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import type { HealthChange } from "../domain/health.ts";
+import { apply, type Progress, type Report } from "../domain/lifecycle.ts";
+import type { Message } from "../domain/message.ts";
+import type { AppliedReport, MessageEvent } from "./store.ts";
+
+/** What a report does to a message, for any store to write. */
+export type ReportPlan = {
+  /** The message's new progress; undefined: as it was. */
+  readonly progress: Progress | undefined;
+  /** When to try the message again; undefined: unchanged. */
+  readonly nextSubmitAt: number | undefined;
+  /** The carrier's id of the message; undefined: unchanged. */
+  readonly carrierMessageId: string | undefined;
+  readonly event: Omit<MessageEvent, "sequence">;
+  /** What the sender's health learns, at `event.at`. */
+  readonly health: HealthChange | undefined;
+  /** What the caller is told; `health` and `followed` are added by the store. */
+  readonly applied: AppliedReport;
+};
+
+/** A report that fits no message. */
+export const UNMATCHED: AppliedReport = {
+  messageId: undefined,
+  messagingProfileId: undefined,
+  phoneNumberId: undefined,
+  status: undefined,
+  health: undefined,
+  reported: 0,
+  queuedSegments: 0,
+  followed: [],
+};
+
+/**
+ * Plans what a report does. `carrierMessageId` is the one that a receipt named. `isNumberGone`: the message's queue is gone with its
+ * number, so that there is nothing to come back to.
+ */
+export function planReport(
+  message: Message,
+  given: Report,
+  carrierMessageId: string | undefined,
+  isNumberGone: boolean,
+): ReportPlan {
+  // Clocks of carriers stray: nothing happened to a message before it was there.
+  const at = Math.max(given.at, message.receivedAt);
+  const report: Report = given.kind === "deferred" && isNumberGone ? { ...NUMBER_GONE, at } : { ...given, at };
+  const effect = apply(message, report);
+  const status = effect.progress?.status ?? message.status;
+  return {
+    progress: effect.progress,
+    nextSubmitAt: report.kind === "deferred" ? report.retryAt : undefined,
+    carrierMessageId: report.kind === "accepted" ? report.carrierMessageId : undefined,
+    event: {
+      messageId: message.id,
+      kind: report.kind,
+      status,
+      at,
+      carrierMessageId: report.kind === "accepted" ? report.carrierMessageId : carrierMessageId,
+      carrierCode: "carrierCode" in report ? report.carrierCode : undefined,
+      error: "error" in report ? report.error : undefined,
+    },
+    health: effect.health,
+    applied: appliedTo(message, status, effect.reported),
+  };
+}
+
+/** What the end of a message that never left does; `kind` says which end. */
+export function planEnd(
+  message: Message,
+  kind: "expired" | "cancelled" | "sending_failed",
+  at: number,
+  error: Message["error"],
+): Pick<ReportPlan, "event" | "applied"> & { readonly progress: Progress } {
+  return {
+    progress: { status: kind, sentAt: undefined, completedAt: at, error },
+    event: {
+      messageId: message.id,
+      kind,
+      status: kind,
+      at,
+      carrierMessageId: undefined,
+      carrierCode: undefined,
+      error,
+    },
+    applied: appliedTo(message, kind, message.status === "queued" ? 1 : 0),
+  };
+}
+
+/** What a message says that stood in its queue for too long. */
+export const EXPIRED_IN_QUEUE = {
+  reason: ErrorReason.EXPIRED_IN_QUEUE,
+  detail: "The message was still in its queue at valid_until.",
+} as const;
+
+const NUMBER_GONE = {
+  kind: "refused",
+  error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was being sent." },
+  carrierCode: "",
+} as const;
+
+function appliedTo(message: Message, status: Message["status"], reported: 0 | 1): AppliedReport {
+  const queued = (each: Message["status"]) => (each === "queued" ? message.parts : 0);
+  return {
+    messageId: message.id,
+    messagingProfileId: message.messagingProfileId,
+    phoneNumberId: message.phoneNumberId,
+    status,
+    health: undefined,
+    reported,
+    queuedSegments: queued(status) - queued(message.status),
+    followed: [],
+  };
+}

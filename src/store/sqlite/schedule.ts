@@ -1,0 +1,64 @@
+import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
+import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store.ts";
+import type { prepareAcceptance } from "./acceptance.ts";
+import type { prepareMessages } from "./messages.ts";
+import type { Connection } from "./open.ts";
+import type { prepareRecipients } from "./recipients.ts";
+
+/** The statements of messages that are scheduled. Each function runs inside a transaction of the caller. */
+export function prepareSchedule(
+  db: Connection,
+  messages: ReturnType<typeof prepareMessages>,
+  recipients: ReturnType<typeof prepareRecipients>,
+  acceptance: ReturnType<typeof prepareAcceptance>,
+) {
+  const selectDue = db.prepare(
+    `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages WHERE status = 'scheduled'
+     ORDER BY next_submit_at LIMIT +?`,
+  );
+  const selectScheduled = db.prepare(
+    "SELECT * FROM messages WHERE organization_id = ? AND id = ? AND status = 'scheduled'",
+  );
+  const update = db.prepare(
+    `UPDATE messages SET (${MESSAGE_COLUMNS.join(", ")}) = (${MESSAGE_COLUMNS.map(() => "?").join(", ")})
+     WHERE organization_id = ? AND id = ?`,
+  );
+  const setNextSubmit = db.prepare("UPDATE messages SET next_submit_at = ? WHERE organization_id = ? AND id = ?");
+
+  return {
+    listDue: (now: number, most: number): DueMessages => {
+      const rows = selectDue.all(most + 1) as Row[];
+      const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, most);
+      const listed = due.map((row) => ({
+        organizationId: row.organization_id as string,
+        id: row.id as string,
+        messagingProfileId: row.messaging_profile_id as string,
+      }));
+      return { messages: listed, nextAt: rows[due.length]?.next_submit_at as number | undefined };
+    },
+
+    readFacts: (reads: readonly ScheduledRead[]): ScheduledFacts[] =>
+      reads.flatMap(({ organizationId, id }) => {
+        const row = selectScheduled.get(organizationId, id) as Row | undefined;
+        if (row === undefined) return [];
+        const message = messageFrom(row);
+        return [{ message, recipient: recipients.read(message, true) }];
+      }),
+
+    write: ({ messages: written, mappings, usage }: ScheduledWrites) => {
+      for (const { message, retryAt } of written) {
+        const { organizationId, id, status, completedAt, error } = message;
+        if (status === "scheduled") {
+          setNextSubmit.run(retryAt, organizationId, id);
+          continue;
+        }
+        update.run(...messageValues(message), organizationId, id);
+        const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
+        const at = completedAt ?? message.validUntil;
+        const none = { carrierMessageId: undefined, carrierCode: undefined };
+        messages.noteEvent(organizationId, { messageId: id, kind, status, at, error, ...none });
+      }
+      acceptance.write({ messages: [], mappings, keys: [], recentSends: [], usage });
+    },
+  };
+}

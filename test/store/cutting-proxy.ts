@@ -1,0 +1,71 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+/** A proxy before a PostgreSQL server that loses a connection at the worst moment. */
+export type CuttingProxy = {
+  /** The server's URL, by way of the proxy. */
+  readonly url: string;
+  /**
+   * Cuts the connection over which the next of these bytes leave: "before" they reach the server, or "after" the server has answered
+   * them, with the answer lost.
+   */
+  readonly cutAt: (bytes: string, when: "before" | "after") => void;
+  /** What left over all connections, one entry for each time that the server was heard from in between. */
+  readonly flights: string[];
+  readonly close: () => Promise<void>;
+};
+
+/** Starts a proxy before the server of a URL. */
+export async function cutConnections(url: string): Promise<CuttingProxy> {
+  const target = new URL(url);
+  let cut: { readonly bytes: string; readonly when: "before" | "after" } | undefined;
+  const flights: string[] = [""];
+  const sockets = new Set<Socket>();
+
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port), target.hostname);
+    let isAnswerLost = false;
+    const end = () => {
+      client.destroy();
+      upstream.destroy();
+    };
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        end();
+      });
+    }
+    client.on("data", (chunk) => {
+      flights.push(flights.pop() + chunk.toString("latin1"));
+      const at = cut === undefined ? -1 : chunk.indexOf(cut.bytes);
+      if (cut === undefined || at < 0) return upstream.write(chunk);
+      isAnswerLost = true;
+      // Five bytes are the message's head.
+      if (cut.when === "before") upstream.write(chunk.subarray(0, at - 5), end);
+      else upstream.write(chunk);
+      cut = undefined;
+    });
+    upstream.on("data", (chunk) => {
+      if (flights.at(-1) !== "") flights.push("");
+      if (isAnswerLost) end();
+      else client.write(chunk);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const through = new URL(url);
+  through.port = String((server.address() as { port: number }).port);
+  return {
+    url: through.href,
+    cutAt: (bytes, when) => {
+      cut = { bytes, when };
+    },
+    flights,
+    close: async () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
