@@ -5,6 +5,7 @@ import { readCommandLine } from "./commands/command-line.ts";
 import { keyCreate } from "./commands/key-create.ts";
 import { keyList } from "./commands/key-list.ts";
 import { keyRevoke } from "./commands/key-revoke.ts";
+import { message } from "./commands/message.ts";
 import { migrate } from "./commands/migrate.ts";
 import { numberImport } from "./commands/number-import.ts";
 import { readConfig } from "./config.ts";
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   keyList,
   keyRevoke,
   numberImport,
+  message,
   backup,
   migrate,
   check,

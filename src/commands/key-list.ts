@@ -1,5 +1,6 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { unknownOrganization } from "./organization.ts";
+import { table } from "./table.ts";
 import { knownSqliteFile, withStore } from "./with-store.ts";
 
 /** `numberpool key list`: every API key, revoked ones too, oldest first, and never a secret. */
@@ -36,17 +37,3 @@ export const keyList: Command = {
     });
   },
 };
-
-/** Columns as wide as their widest cell; an empty one shows as a dash. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = [head, ...rows.map((row) => row.map((cell) => cell || "-"))];
-  const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
-  return cells
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}

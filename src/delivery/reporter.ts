@@ -1,7 +1,8 @@
 import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
-import type { AppliedReport, CarrierReport, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {

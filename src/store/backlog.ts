@@ -1,4 +1,4 @@
-import type { News, QueuedSegments } from "./store.ts";
+import type { News, QueuedSegments } from "./delivery-records.ts";
 
 /**
  * What this process and all others together contributed to the queues of numbers, in segments: what was accepted less what was sent.

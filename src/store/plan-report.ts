@@ -2,7 +2,8 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
 import { apply, type Progress, type Report } from "../domain/lifecycle.ts";
 import type { Message } from "../domain/message.ts";
-import type { AppliedReport, MessageEvent } from "./store.ts";
+import type { AppliedReport } from "./delivery-records.ts";
+import type { MessageEvent } from "./store.ts";
 
 /** What a report does to a message, for any store to write. */
 export type ReportPlan = {

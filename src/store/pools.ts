@@ -4,7 +4,8 @@ import { advance } from "../domain/pool/advance.ts";
 import { bookClaim, bookOutcome, bookQueue } from "../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
-import type { AppliedReport, Claim, ConfigurationChange, News, PoolRow, QueuedSegments, Store } from "./store.ts";
+import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
+import type { ConfigurationChange, PoolRow, Store } from "./store.ts";
 
 /** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
 export type LivePool = {

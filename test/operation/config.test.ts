@@ -99,6 +99,20 @@ const VALUES: Readonly<Record<string, Values>> = {
     env: ["2", 2],
     flag: ["3600", 3_600],
   },
+  receipt_window_seconds: {
+    field: "receiptWindowSeconds",
+    default: 259_200,
+    file: [1, 1],
+    env: ["2", 2],
+    flag: ["2592000", 2_592_000],
+  },
+  message_retention_seconds: {
+    field: "messageRetentionSeconds",
+    default: 7_776_000,
+    file: [0, 0],
+    env: ["1", 1],
+    flag: ["3153600000", 3_153_600_000],
+  },
   calls_per_second: { field: "callsPerSecond", default: 0, file: [0.5, 0.5], env: ["2", 2], flag: ["1000000", 1e6] },
   tls_certificate: {
     field: "tlsCertificate",
@@ -205,6 +219,8 @@ carriers:
     latency_milliseconds: 600000
     receipt_after_milliseconds: 86400000
     success_ratio: 0.25
+    messages_per_second: 2.5
+    ledger: sandbox.jsonl
     numbers:
       "+12125550100": {success_ratio: 0, receipt_after_milliseconds: 7}
 `);
@@ -223,6 +239,8 @@ carriers:
         latency: 600_000,
         receiptAfter: 86_400_000,
         successRatio: 0.25,
+        messagesPerSecond: 2.5,
+        ledger: "sandbox.jsonl",
         numbers: { "+12125550100": { successRatio: 0, receiptAfter: 7 } },
       },
     });

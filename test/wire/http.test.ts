@@ -396,11 +396,9 @@ describe("values", () => {
 
 describe("what is documented but not supported", () => {
   it.each([
-    ["/v2/messages", "send_at", "2030-01-31T18:00:00Z"],
     ["/v2/messages", "media_urls", ["https://example.com/a.png"]],
     ["/v2/messages", "subject", "Picture"],
     ["/v2/messages", "type", "MMS"],
-    [POOL, "send_at", "2030-01-31T18:00:00Z"],
     [POOL, "media_urls", ["https://example.com/a.png"]],
     [POOL, "subject", "Picture"],
     [POOL, "type", "MMS"],

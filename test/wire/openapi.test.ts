@@ -501,8 +501,8 @@ describe("the document is true", () => {
     await register(profile, { messages_per_second: 0.001 });
     const [sent, waiting] = [await send(profile), await send(profile)];
     await final(sent.id);
-    expect([200, 501]).toContain((await call("DELETE", `/v2/messages/${waiting.id}`)).status);
-    expect([403, 501]).toContain((await call("DELETE", `/v2/messages/${sent.id}`)).status);
+    expect((await call("DELETE", `/v2/messages/${waiting.id}`)).status).toBe(200);
+    expect((await call("DELETE", `/v2/messages/${sent.id}`)).status).toBe(403);
   });
 
   it("of mappings and opt-outs", async () => {

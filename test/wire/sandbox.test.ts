@@ -64,8 +64,10 @@ async function sendAndWait(profileId: string, to: string, fields: object = {}) {
   );
 }
 
-const event = (id: string, type: string) =>
-  query<number>("SELECT count(*) FROM message_events WHERE message_id = ? AND type = ?", id, type);
+const event = async (id: string, type: string) => {
+  const { data } = (await server.json("GET", `/v2/messages/${id}/events`)).body;
+  return data.filter((each: { type: string }) => each.type === type).length;
+};
 
 describe("the sandbox", () => {
   const SPAM = ["40002", "Blocked as spam - temporary"] as const;

@@ -1,8 +1,8 @@
 import { HALF_LIFE } from "../../domain/health.ts";
+import type { Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { isClaimable, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, planEnd } from "../plan-report.ts";
 import { queuedMessageFrom, type Row } from "../rows.ts";
-import type { Claim, ClaimRequest, QueuedNumber } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 

@@ -2,9 +2,9 @@ import { carrierMessageKey, carrierMessageKeys } from "../../domain/carrier-mess
 import { addOutcome, type HealthChange, type HealthCounts } from "../../domain/health.ts";
 import type { Report } from "../../domain/lifecycle.ts";
 import type { Message } from "../../domain/message.ts";
+import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
 import { planReport, UNMATCHED } from "../plan-report.ts";
 import { healthFrom, messageFrom, type Row, receiptFrom } from "../rows.ts";
-import type { AppliedReport, CarrierReport, Swept } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 

@@ -5,7 +5,7 @@ import { addOutcome, HALF_LIFE, type HealthCounts, NO_EVIDENCE } from "../../../
 import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
 import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
 import { release } from "../../../src/domain/pace.ts";
-import type { AppliedReport } from "../../../src/store/store.ts";
+import type { AppliedReport } from "../../../src/store/delivery-records.ts";
 import type { Subject } from "../contract.ts";
 import {
   aProfile,

@@ -7,13 +7,11 @@ import type { Report } from "../../../src/domain/lifecycle.ts";
 import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { AppliedReport, CarrierReport, Claim } from "../../../src/store/delivery-records.ts";
 import type {
   AcceptFacts,
   AcceptReads,
   AcceptWrites,
-  AppliedReport,
-  CarrierReport,
-  Claim,
   MessageEvent,
   Organization,
   RecipientKey,

@@ -1,0 +1,70 @@
+import { MessageEventSchema } from "../../gen/numberpool/v1/message_event_pb.ts";
+import { MessageSchema } from "../../gen/numberpool/v1/message_pb.ts";
+import { reasonName } from "../domain/error-form.ts";
+import type { Message } from "../domain/message.ts";
+import { jsonEncoderOf } from "../doors/json/encode.ts";
+import { acceptanceMessage, eventMessage } from "../service/message-event-form.ts";
+import { messageMessage } from "../service/message-form.ts";
+import type { MessageEvent, Store } from "../store/store.ts";
+import { answer, type Command, JSON_OPTION } from "./command.ts";
+import { table } from "./table.ts";
+import { knownSqliteFile, withStore } from "./with-store.ts";
+
+/** `numberpool message ID`: one message's whole story, whatever its organization. */
+export const message: Command = {
+  name: "message",
+  summary: "Tells a message's whole story: the decision and why, every submit, every receipt.",
+  argument: "ID",
+  options: [JSON_OPTION],
+  run: async (call) => {
+    knownSqliteFile(call.config);
+    await withStore(call.config, async (store) => {
+      const found = await find(store, call.argument);
+      if (found === undefined) throw new Error(`There is no message ${call.argument}.`);
+      const events = [
+        acceptanceMessage(found),
+        ...(await storyOf(store, found)).map((each) => eventMessage(each, found)),
+      ];
+      const encodeEvent = jsonEncoderOf(MessageEventSchema);
+      const told = events.map((event) => JSON.parse(encodeEvent(event)));
+      const rows = told.map((event, index) => [
+        event.occurred_at,
+        event.type,
+        event.status,
+        event.carrier_message_id ?? "",
+        event.carrier_code ?? "",
+        events[index]?.reason ? reasonName(events[index].reason) : "",
+        event.detail ?? "",
+      ]);
+      const heads = ["TIME", "EVENT", "STATUS", "CARRIER'S ID", "CARRIER'S CODE", "REASON", "DETAIL"];
+      const json = { message: JSON.parse(jsonEncoderOf(MessageSchema)(messageMessage(found))), events: told };
+      answer(call, `${headline(found)}\n\n${table(heads, rows)}`, json);
+    });
+  },
+};
+
+const PAGE = 1_000;
+
+async function find(store: Store, id: string): Promise<Message | undefined> {
+  for (const organization of await store.listOrganizations()) {
+    const found = await store.getMessage(organization.id, id);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+async function storyOf(store: Store, { organizationId, id }: Message): Promise<MessageEvent[]> {
+  const events: MessageEvent[] = [];
+  let after: string | undefined;
+  do {
+    const page = await store.listMessageEvents(organizationId, id, { after, limit: PAGE });
+    events.push(...page.rows);
+    after = page.next;
+  } while (after !== undefined);
+  return events;
+}
+
+function headline({ id, status, from, to, parts, carrier }: Message): string {
+  const route = `${from ?? "(no sender yet)"} to ${to}${carrier === undefined ? "" : ` through ${carrier}`}`;
+  return `${id}: ${status}, ${route}, ${parts} ${parts === 1 ? "part" : "parts"}`;
+}
