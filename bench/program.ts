@@ -12,6 +12,7 @@ import {
 } from "../gen/numberpool/v1/pool_send_service_pb.ts";
 import { createApiKey } from "../src/doors/api-key.ts";
 import { type Child, startChild } from "./child.ts";
+import type { Filled } from "./fill.ts";
 import { AREA_CODES, grpcItem, jsonItem, type Target } from "./requests.ts";
 
 /** The program under test, serving on a new database, with a profile of 100 numbers. */
@@ -22,8 +23,10 @@ export type Program = Target & {
   /** An answer to a send, as the JSON door gives it, and in base64 as the gRPC door does. */
   readonly sampleJson: string;
   readonly sampleGrpc: string;
-  /** Messages on disk. */
-  readonly countStored: () => number;
+  /** Seconds from its start to its ready line. */
+  readonly secondsToReady: number;
+  /** Messages on disk, of one status or all. */
+  readonly countStored: (status?: string) => number;
   readonly stop: () => Promise<void>;
 };
 
@@ -33,26 +36,42 @@ const NUMBERS = Array.from({ length: 100 }, (_, index) => {
   return `+1${areaCode}555${2000 + index}`;
 });
 
-/** The pace of a number: their queues hold 540,000 messages together, and the dispatcher has 50 a second to send. */
+/** The pace of a number, unless told otherwise: their queues hold 540,000 messages together, and the dispatcher has 50 a second to send. */
 const MESSAGES_PER_SECOND = 0.5;
 
 /** The rules of the profile, unless the benchmark is told others. */
 const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true };
 
+export type ProgramOptions = {
+  /** For the runtime. */
+  readonly nodeArgs: readonly string[];
+  /** Laid over the profile's. */
+  readonly poolSettings: object;
+  readonly messagesPerSecond?: number;
+  /** A database that is served in place of a new one. */
+  readonly filled?: Filled;
+};
+
 /**
  * Starts `numberpool serve` with everything on that is on by default: authentication, checks, metrics, the log, and every commit
- * synced to a disk. `nodeArgs` are for the runtime, `poolSettings` are laid over the profile's.
+ * synced to a disk.
  */
-export async function startProgram(nodeArgs: readonly string[], poolSettings: object): Promise<Program> {
+export async function startProgram({
+  nodeArgs,
+  poolSettings,
+  messagesPerSecond,
+  filled,
+}: ProgramOptions): Promise<Program> {
   const folder = mkdtempSync(join(tmpdir(), "numberpool-bench-"));
   const { token } = createApiKey(randomBytes);
-  const database = join(folder, "numberpool.db");
+  const database = filled?.path ?? join(folder, "numberpool.db");
   let child: Child | undefined;
   const stop = async () => {
     await child?.stop();
     rmSync(folder, { recursive: true, force: true });
   };
   try {
+    const started = performance.now();
     child = startChild(
       process.execPath,
       [...nodeArgs, join(import.meta.dirname, "../bin/numberpool.js"), "serve", "--no-sample"],
@@ -66,6 +85,7 @@ export async function startProgram(nodeArgs: readonly string[], poolSettings: ob
       },
     );
     const { http, grpc } = JSON.parse(await child.line) as { http: string; grpc: string };
+    const secondsToReady = (performance.now() - started) / 1000;
     const call = async (verb: string, path: string, body?: unknown) => {
       const answer = await fetch(`http://${http}${path}`, {
         method: verb,
@@ -81,12 +101,13 @@ export async function startProgram(nodeArgs: readonly string[], poolSettings: ob
       whitelisted_destinations: ["US"],
       number_pool_settings: { ...POOL_SETTINGS, ...poolSettings },
     };
-    const profileId: string = JSON.parse(await call("POST", "/v2/messaging_profiles", profile)).data.id;
-    for (const number of NUMBERS) {
+    const profileId: string =
+      filled?.profileId ?? JSON.parse(await call("POST", "/v2/messaging_profiles", profile)).data.id;
+    for (const number of filled === undefined ? NUMBERS : []) {
       const record = {
         phone_number: number,
         messaging_profile_id: profileId,
-        messages_per_second: MESSAGES_PER_SECOND,
+        messages_per_second: messagesPerSecond ?? MESSAGES_PER_SECOND,
       };
       await call("POST", "/v2/phone_numbers", record);
     }
@@ -99,11 +120,15 @@ export async function startProgram(nodeArgs: readonly string[], poolSettings: ob
       grpcPort: portOf(grpc),
       sampleJson,
       sampleGrpc: await sampleOf(grpc, token, create(SendMessageRequestSchema, grpcItem(target, 0))),
-      countStored: () => {
+      secondsToReady,
+      countStored: (status) => {
         const db = new Database(database, { readonly: true });
-        const count = db.prepare("SELECT count(*) FROM messages").pluck().get() as number;
+        const count = db
+          .prepare("SELECT count(*) FROM messages WHERE status = coalesce(?, status)")
+          .pluck()
+          .get(status);
         db.close();
-        return count;
+        return count as number;
       },
       stop,
     };

@@ -3,6 +3,7 @@ import { type Child, type Load, runLoad, startChild } from "./child.ts";
 import { cpuSeconds } from "./cpu-time.ts";
 import { isKannelInstalled, type Kannel, type startKannel } from "./kannel.ts";
 import type { KernelResult } from "./kernel.ts";
+import { isLarge, measureLarge } from "./large.ts";
 import { type Program, startProgram } from "./program.ts";
 import { BATCH, grpcBatch, grpcHeadersOf, grpcSends, jsonBatch, jsonSends, kannelSends } from "./requests.ts";
 import { MEASURES, type Measure } from "./rows.ts";
@@ -72,7 +73,8 @@ export async function measureRounds(options: RoundsOptions): Promise<Measured> {
 
   const note = (measure: Measure, figure: Figure) => {
     runs.set(measure, [...(runs.get(measure) ?? []), figure]);
-    options.tell(`  ${MEASURES[measure].padEnd(38)}${Math.round(figure.rate).toLocaleString("en").padStart(12)}/s`);
+    const rate = figure.rate.toLocaleString("en", { maximumFractionDigits: figure.rate < 100 ? 2 : 0 });
+    options.tell(`  ${MEASURES[measure].padEnd(46)}${rate.padStart(12)}`);
   };
 
   const kannel = wanted.has("kannel") ? await options.startKannel() : undefined;
@@ -107,9 +109,10 @@ async function measureRound(
     note("decideRulesAt100000", { rate: rules.at100000 });
     await kernel.exited;
   }
-  if ([...wanted].every((measure) => measure.startsWith("decide"))) return;
+  await measureLarge(wanted, options, note, faults);
+  if ([...wanted].every((measure) => measure.startsWith("decide") || isLarge(measure))) return;
 
-  const program = await startProgram(options.nodeArgs, options.poolSettings);
+  const program = await startProgram(options);
   const children: Child[] = [];
   try {
     const subjects = new Map<Measure, Subject>();

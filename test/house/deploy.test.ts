@@ -108,6 +108,7 @@ describe("The image", () => {
       NUMBERPOOL_GRPC_ADDRESS: "127.0.0.1:0",
       NUMBERPOOL_METRICS_ADDRESS: "127.0.0.1:0",
       NUMBERPOOL_DATABASE: join(folder.path, "image.db"),
+      NUMBERPOOL_LOG_LEVEL: "warn",
     };
     const [program, ...args] = command(all("CMD").at(-1) as string);
     const child = spawn(program, args, { cwd: ROOT, env, stdio: ["ignore", "pipe", "inherit"] });
@@ -179,7 +180,9 @@ describe.skipIf(!hasHaproxy)("The balancer (needs haproxy)", () => {
 
   it("hands calls of both ports to those that are ready, while one ends as well", async () => {
     for (const name of ["one", "two"]) {
-      servers.push(await startServer({ database: join(folder.path, `${name}.db`) }));
+      const server = await startServer({ database: join(folder.path, `${name}.db`) });
+      servers.push(server);
+      processes.push(server.process);
     }
     const [http, grpc] = [await freePort(), await freePort()];
     const each = (line: (server: TestServer, port: string) => string) =>

@@ -6,8 +6,8 @@ export type CuttingProxy = {
   /** The server's URL, by way of the proxy. */
   readonly url: string;
   /**
-   * Cuts the connection over which the next of these bytes leave: "before" they reach the server, or "after" the server has answered
-   * them, with the answer lost.
+   * Cuts the connection over which the next of these bytes leave: "before" they reach the server, or "after" the server has
+   * answered them, with the answer lost.
    */
   readonly cutAt: (bytes: string, when: "before" | "after") => void;
   /** What left over all connections, one entry for each time that the server was heard from in between. */

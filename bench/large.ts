@@ -1,0 +1,157 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { runLoad } from "./child.ts";
+import { fill } from "./fill.ts";
+import { type Program, startProgram } from "./program.ts";
+import { jsonSends } from "./requests.ts";
+import type { Figure, RoundsOptions } from "./rounds.ts";
+import type { Measure } from "./rows.ts";
+import type { LoadResult, Timing } from "./tally.ts";
+
+const LARGE = [
+  "acceptAlone",
+  "delivered",
+  "busyP99",
+  "emptySend",
+  "storedSend",
+  "queuedMegabytes",
+  "startSeconds",
+] as const satisfies readonly Measure[];
+
+/** Whether a measure needs a program of its own: other numbers, or a database that is full. */
+export function isLarge(measure: Measure): boolean {
+  return (LARGE as readonly Measure[]).includes(measure);
+}
+
+const MESSAGES = 1_000_000;
+const HOUR = 3_600_000;
+/** Numbers that are never what is waited for. */
+const FAST = 10_000;
+/** Connections that fill the program with work, and those of callers who leave it time to breathe. */
+const MANY = 128;
+const FEW = 8;
+
+type Note = (measure: Measure, figure: Figure) => void;
+
+/** Measures, of those wanted, what is large. */
+export async function measureLarge(
+  wanted: ReadonlySet<Measure>,
+  options: RoundsOptions,
+  note: Note,
+  faults: string[],
+): Promise<void> {
+  const { timing, warmup } = options;
+  const longer = { warmup, seconds: timing.seconds * 2 };
+  if (wanted.has("acceptAlone")) {
+    await withProgram(options, {}, async (program) =>
+      note("acceptAlone", figureOf(await send(program, MANY, longer, faults))),
+    );
+  }
+  if (wanted.has("delivered")) {
+    await withProgram(options, { messagesPerSecond: FAST }, async (program) => {
+      const start = performance.now();
+      const { total, p50, p99 } = await send(program, MANY, { warmup: 0, seconds: longer.seconds }, faults);
+      const seconds = await untilDelivered(program, total, start);
+      note("delivered", { rate: total / seconds, p50, p99 });
+    });
+  }
+  if (wanted.has("busyP99")) await measureBusy(options, note, faults);
+  if (wanted.has("storedSend") || wanted.has("emptySend")) {
+    await withFilled(
+      { numbers: 100, messages: MESSAGES, status: "delivered", dueIn: 0, messagesPerSecond: 0.5 },
+      async (filled) => {
+        // In turn, so that what else the machine does hits both alike.
+        for (const measure of ["emptySend", "storedSend", "storedSend", "emptySend"] as const) {
+          const base = measure === "storedSend" ? { filled } : {};
+          await withProgram(options, base, async (program) =>
+            note(measure, figureOf(await send(program, MANY, longer, faults))),
+          );
+        }
+      },
+    );
+  }
+  if (wanted.has("queuedMegabytes") || wanted.has("startSeconds")) {
+    const filling = {
+      numbers: 100_000,
+      messages: MESSAGES,
+      status: "queued",
+      dueIn: HOUR,
+      messagesPerSecond: 0.5,
+    } as const;
+    await withFilled(filling, async (filled) => {
+      await withProgram(options, { filled }, async (program) => {
+        note("startSeconds", { rate: program.secondsToReady });
+        await send(program, FEW, { warmup: 0, seconds: timing.seconds }, faults);
+        const queued = program.countStored("queued");
+        if (queued < MESSAGES) faults.push(`Of ${MESSAGES} messages ${queued} were queued when memory was read.`);
+        note("queuedMegabytes", { rate: residentMegabytes(program.pid) });
+      });
+    });
+  }
+}
+
+/** A backlog that takes all the dispatcher can do, and a few callers beside it. */
+async function measureBusy(options: RoundsOptions, note: Note, faults: string[]): Promise<void> {
+  const filling = { numbers: 100, messages: 200_000, status: "queued", dueIn: 0, messagesPerSecond: FAST } as const;
+  await withFilled(filling, async (filled) => {
+    await withProgram(options, { filled }, async (program) => {
+      const result = await send(program, FEW, { warmup: 1, seconds: options.timing.seconds }, faults);
+      if (program.countStored("queued") < FEW) faults.push("The backlog was over before the sends beside it.");
+      note("busyP99", { rate: result.p99, p50: result.p50, p99: result.p99 });
+    });
+  });
+}
+
+async function withProgram(
+  { nodeArgs, poolSettings }: RoundsOptions,
+  given: Omit<Parameters<typeof startProgram>[0], "nodeArgs" | "poolSettings">,
+  use: (program: Program) => Promise<void>,
+): Promise<void> {
+  const program = await startProgram({ nodeArgs, poolSettings, ...given });
+  try {
+    await use(program);
+  } finally {
+    await program.stop();
+  }
+}
+
+async function withFilled(
+  filling: Omit<Parameters<typeof fill>[0], "path">,
+  use: (filled: Awaited<ReturnType<typeof fill>>) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "numberpool-bench-"));
+  try {
+    await use(await fill({ ...filling, path: join(folder, "filled.db") }));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function send(program: Program, connections: number, timing: Timing, faults: string[]): Promise<LoadResult> {
+  const templates = jsonSends(program);
+  const load = { kind: "http", connections, okStatus: 200, port: program.httpPort, templates } as const;
+  const result = await runLoad({ ...load, ...timing });
+  if (result.errors > 0) faults.push(`${result.errors} sends failed, the first: ${result.firstError}`);
+  return result;
+}
+
+function figureOf({ ok, seconds, p50, p99 }: LoadResult): Figure {
+  return { rate: ok / seconds, p50, p99 };
+}
+
+/** Seconds since `start` when so many messages are delivered. */
+async function untilDelivered(program: Program, total: number, start: number): Promise<number> {
+  const patience = start + 120_000;
+  // Two more were sent to see what an answer looks like.
+  while (program.countStored("delivered") < total) {
+    if (performance.now() > patience) throw new Error("What was accepted was not delivered within two minutes.");
+    await sleep(100);
+  }
+  return (performance.now() - start) / 1000;
+}
+
+function residentMegabytes(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}

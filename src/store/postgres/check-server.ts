@@ -1,0 +1,52 @@
+import type { ClientBase } from "pg";
+
+/**
+ * The first one whose indexes keep equal keys once, which those over organizations and states are full of; all older are given
+ * up.
+ */
+const LEAST_VERSION = 13;
+
+const SETTINGS = `SELECT
+  current_setting('server_version') AS version,
+  current_setting('server_encoding') AS encoding,
+  current_setting('fsync') AS fsync,
+  current_setting('synchronous_commit') AS synchronous_commit,
+  current_setting('synchronous_standby_names') AS standbys,
+  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS read_only`;
+
+type Settings = {
+  readonly version: string;
+  readonly encoding: string;
+  readonly fsync: string;
+  readonly synchronous_commit: string;
+  readonly standbys: string;
+  readonly read_only: boolean;
+};
+
+/**
+ * Looks at what holds for this connection. Throws one sentence that begins with the database's name when the server is too old,
+ * takes no writes, cannot hold every text, or acknowledges what it may forget.
+ */
+export async function checkServer(client: ClientBase, name: string): Promise<void> {
+  const { rows } = await client.query<Settings>(SETTINGS);
+  const complaint = complaintAbout(rows[0] as Settings);
+  if (complaint !== undefined) throw new Error(`${name}: ${complaint}`);
+}
+
+function complaintAbout(settings: Settings): string | undefined {
+  const { version, encoding, fsync, synchronous_commit, standbys, read_only } = settings;
+  if (Number.parseInt(version, 10) < LEAST_VERSION) {
+    return `PostgreSQL ${version} is too old; ${LEAST_VERSION} or later is needed.`;
+  }
+  if (read_only) return "it takes no writes, being a standby or read only; name the primary.";
+  if (encoding !== "UTF8") return `its encoding is ${encoding}; make a database with UTF8.`;
+  if (fsync === "off") return "fsync is off, so that it loses what it acknowledged; turn it on.";
+  if (synchronous_commit === "off") {
+    return "synchronous_commit is off, so that it loses what it acknowledged; turn it on for this database or user.";
+  }
+  // Without standbys, local is all that on does. With them, the one that takes over would not know what was acknowledged.
+  if (synchronous_commit === "local" && standbys !== "") {
+    return "synchronous_commit is local although it has synchronous standbys; turn it on for this database or user.";
+  }
+  return undefined;
+}

@@ -1,0 +1,147 @@
+import { setTimeout } from "node:timers/promises";
+import { Pool, type PoolClient } from "pg";
+import { checkServer } from "./check-server.ts";
+import { connectionSettings, naming } from "./connection.ts";
+import { describeDatabase } from "./describe-database.ts";
+import { type Outcome, runTransaction } from "./run-transaction.ts";
+import { createSession, type Session } from "./session.ts";
+import { isAnswer, isWorthRepeating, translate, unavailable } from "./unavailable.ts";
+
+/**
+ * A PostgreSQL database. Its own statements are each a transaction of their own. Whatever cannot be done because the database is
+ * not to be had, and whatever may or may not have been done, rejects with the reason UNAVAILABLE.
+ */
+export type Database = Session & {
+  /** For logs and the ready line, without credentials. */
+  readonly name: string;
+  /**
+   * One transaction, committed when `work` has resolved. Takes it back when `work` throws. It is repeated when the server took it
+   * back for the sake of another, so `work` must be repeatable: all it does is to be in the database or in what it returns.
+   */
+  readonly transact: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
+  /** The same, but `work` runs once: for work that does something besides. */
+  readonly transactOnce: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
+  /** Several reads that see one state of the database. Repeatable as in `transact`. */
+  readonly read: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
+  /** Waits for what is under way. */
+  readonly close: () => Promise<void>;
+};
+
+/** What a database is opened with. */
+export type DatabaseOptions = {
+  /** A number from 0 to less than 1. */
+  readonly chance: () => number;
+};
+
+/**
+ * Each is a process on the server, and its usual limit of 100 must do for several of us; a commit is mostly waiting for the
+ * disk.
+ */
+const CONNECTIONS = 10;
+/** Connections that are not needed stay for so long, with what they have prepared, milliseconds. */
+const IDLE_TIMEOUT = 300_000;
+/** No statement of ours needs longer; one that does holds up others, milliseconds. */
+const STATEMENT_TIMEOUT = 10_000;
+/** When the server should have ended a statement long ago it is gone, or the way to it is, milliseconds. */
+const ANSWER_TIMEOUT = 15_000;
+/** A process of ours that stands still must not keep its locks, milliseconds. */
+const IDLE_IN_TRANSACTION_TIMEOUT = 10_000;
+/** How often a transaction is tried, and the longest first pause between two tries, milliseconds. */
+const ATTEMPTS = 4;
+const FIRST_PAUSE = 20;
+
+// Spelled out, because the server's defaults can be changed.
+const BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/** Opens a database that is there. Throws one sentence without secrets when it cannot be reached or must not be used. */
+export async function openDatabase(url: string, { chance }: DatabaseOptions): Promise<Database> {
+  const name = describeDatabase(url);
+  const unreplicated = new WeakSet<object>();
+  const pool = new Pool({
+    ...connectionSettings(url),
+    // Statements leave without waiting for the answers of those before them.
+    pipeline: true,
+    max: CONNECTIONS,
+    idleTimeoutMillis: IDLE_TIMEOUT,
+    statement_timeout: STATEMENT_TIMEOUT,
+    query_timeout: ANSWER_TIMEOUT,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
+    // Settings hold per connection, and the server behind a name may be another one after a while.
+    onConnect: (client) => checkServer(client, name),
+  });
+  // A connection that fails is noticed by whoever uses it, or replaced; without listeners it would end the process.
+  pool.on("error", () => {});
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    client.on("notice", ({ routine }) => {
+      // An operator gave up waiting for the standbys: it is on one disk, which is less than was asked for.
+      if (routine === "SyncRepWaitForLSN") unreplicated.add(client);
+    });
+  });
+
+  try {
+    (await pool.connect()).release();
+  } catch (error) {
+    await pool.end();
+    throw naming(name, error);
+  }
+
+  /** Takes a connection for some work, and gives it back unless it failed. */
+  const withClient = async <Result>(
+    work: (client: PoolClient) => Promise<Outcome<Result>>,
+  ): Promise<Outcome<Result>> => {
+    let client: PoolClient | undefined;
+    let isSound = false;
+    try {
+      client = await pool.connect().catch((error) => {
+        throw unavailable(error);
+      });
+      const outcome = await work(client);
+      if (unreplicated.has(client)) throw new Error("The commit did not reach the standbys.");
+      isSound = outcome.kind !== "failed" || isAnswer(outcome.error);
+      return outcome;
+    } catch (error) {
+      isSound = isAnswer(error);
+      return { kind: "failed", error };
+    } finally {
+      client?.release(!isSound);
+    }
+  };
+
+  const settle = <Result>(outcome: Outcome<Result>): Result => {
+    if (outcome.kind === "done") return outcome.result;
+    throw outcome.kind === "thrown" ? outcome.error : translate(outcome.error);
+  };
+
+  const repeatedly = async <Result>(work: () => Promise<Outcome<Result>>): Promise<Result> => {
+    for (let attempt = 1; ; attempt++) {
+      const outcome = await work();
+      const isOver = outcome.kind !== "failed" || attempt === ATTEMPTS || !isWorthRepeating(outcome.error);
+      if (isOver) return settle(outcome);
+      // Chance keeps two that stood in each other's way from doing so again.
+      await setTimeout(FIRST_PAUSE * 2 ** (attempt - 1) * chance());
+    }
+  };
+
+  const transaction = <Result>(begin: string, work: (session: Session) => Promise<Result>) =>
+    withClient((client) => runTransaction(client, begin, work));
+
+  const alone = createSession((given, values, take) =>
+    repeatedly(() =>
+      withClient(async (client) => {
+        const result = await client.query({ ...given, values: [...values] });
+        return { kind: "done", result: take(result) };
+      }),
+    ),
+  );
+
+  return {
+    ...alone,
+    name,
+    transact: (work) => repeatedly(() => transaction(BEGIN, work)),
+    transactOnce: async (work) => settle(await transaction(BEGIN, work)),
+    read: (work) => repeatedly(() => transaction(BEGIN_READING, work)),
+    close: () => pool.end(),
+  };
+}

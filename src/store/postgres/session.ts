@@ -1,0 +1,27 @@
+import type { QueryResult } from "pg";
+import type { Statement, Value } from "./statement.ts";
+
+/** Runs prepared statements. */
+export type Session = {
+  readonly all: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row[]>;
+  /** The first row. */
+  readonly get: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row | undefined>;
+  /** How many rows it touched. */
+  readonly run: (statement: Statement, ...values: readonly Value[]) => Promise<number>;
+};
+
+/** Sends one statement and gives what `take` makes of its result. */
+export type Submit = <Taken>(
+  statement: Statement,
+  values: readonly Value[],
+  take: (result: QueryResult) => Taken,
+) => Promise<Taken>;
+
+/** A session that sends its statements by `submit`. */
+export function createSession(submit: Submit): Session {
+  return {
+    all: (statement, ...values) => submit(statement, values, ({ rows }) => rows),
+    get: (statement, ...values) => submit(statement, values, ({ rows }) => rows[0]),
+    run: (statement, ...values) => submit(statement, values, ({ rowCount }) => rowCount ?? 0),
+  };
+}
