@@ -3,11 +3,10 @@ import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
 import { RETRY_REMEMBERED } from "../domain/limits.ts";
 import type { Message } from "../domain/message.ts";
-import { undo } from "../domain/pool/charge.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
-import { type Booked, decideSend } from "./decide-send.ts";
+import { type Booked, decideSend, undoAll } from "./decide-send.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;
@@ -111,11 +110,12 @@ export function createAcceptance(parts: AcceptanceParts) {
     let decided: DecidedGroup | undefined;
     try {
       await store.accept(readsOf(units, parts.clock()), (facts) => {
+        undoAll(decided?.booked ?? []);
         decided = decideGroup(units, facts, parts);
         return decided.writes;
       });
     } catch (error) {
-      for (const { pool, charged } of decided?.booked.toReversed() ?? []) undo(pool, charged);
+      undoAll(decided?.booked ?? []);
       // One bad unit must not take the others down; but a store that cannot be written is no better for one.
       const isOurs = error instanceof Failure;
       if (isOurs || group.length === 1) for (const { reject } of group) reject(error);

@@ -1,7 +1,7 @@
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, MessageSender } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { type Charge, charge } from "../domain/pool/charge.ts";
+import { type Charge, charge, undo } from "../domain/pool/charge.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { dayOf, type Pool } from "../domain/pool/pool.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
@@ -11,6 +11,11 @@ import type { AcceptWrites, RecipientFacts, StickyMapping } from "../store/store
 
 /** A charge of a pool, to be undone when its commit fails. */
 export type Booked = { readonly pool: Pool; readonly charged: Charge };
+
+/** Takes charges back, the latest first. */
+export function undoAll(booked: readonly Booked[]): void {
+  for (const { pool, charged } of booked.toReversed()) undo(pool, charged);
+}
 
 /** A sender was found and charged, or nobody may send this now. */
 export type SendDecision =

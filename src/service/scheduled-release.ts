@@ -1,10 +1,9 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
-import { undo } from "../domain/pool/charge.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { ScheduledFacts, ScheduledWrites } from "../store/store.ts";
-import { type Booked, decideSend } from "./decide-send.ts";
+import { type Booked, decideSend, undoAll } from "./decide-send.ts";
 import type { ServiceParts } from "./services.ts";
 
 /** Decides scheduled messages that are due; resolves with the moment the next one will be, undefined for none. */
@@ -44,11 +43,15 @@ export function createScheduledRelease({
     const due = await store.listDueMessages(clock(), GROUP);
     if (due.messages.length === 0) return { more: false, nextAt: due.nextAt };
     for (const each of due.messages) await pools.load(each.organizationId, each.messagingProfileId);
-    const booked: Booked[] = [];
-    const queued = new Map<string, number>();
+    let booked: Booked[] = [];
+    let queued = new Map<string, number>();
     let retryAt = Number.POSITIVE_INFINITY;
     try {
       await store.releaseScheduled(due.messages, (facts) => {
+        undoAll(booked);
+        booked = [];
+        queued = new Map();
+        retryAt = Number.POSITIVE_INFINITY;
         const now = clock();
         const writes = { messages: [], mappings: [], usage: [] } as {
           [Kind in keyof ScheduledWrites]: ScheduledWrites[Kind][number][];
@@ -74,7 +77,7 @@ export function createScheduledRelease({
         return writes;
       });
     } catch (error) {
-      for (const { pool, charged } of booked.toReversed()) undo(pool, charged);
+      undoAll(booked);
       throw error;
     }
     if (queued.size > 0) onAccepted(queued);

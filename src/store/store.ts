@@ -76,7 +76,8 @@ export type Store = {
 
   /**
    * Reads what a group of sends needs, has `decide` decide them all, and writes what it gives, in one transaction. When the
-   * transaction fails, `decide` may have run: what it did must then be taken back by the caller.
+   * transaction fails, `decide` may have run: what it did must then be taken back by the caller. It may also run again, when the
+   * database took the transaction back for the sake of another: each run must first take back what the one before did.
    */
   readonly accept: (reads: AcceptReads, decide: (facts: AcceptFacts) => AcceptWrites) => Promise<void>;
   readonly getMessage: (organizationId: string, id: string) => Promise<Message | undefined>;
@@ -92,7 +93,7 @@ export type Store = {
   readonly listDueMessages: (now: number, most: number) => Promise<DueMessages>;
   /**
    * Reads those of the messages named that are still scheduled, with what is known of their recipients, has `decide` decide them, and
-   * writes what it gives, in one transaction. When the transaction fails, `decide` may have run, as for `accept`.
+   * writes what it gives, in one transaction. `decide` is held to the same as that of `accept`.
    */
   readonly releaseScheduled: (
     reads: readonly ScheduledRead[],
