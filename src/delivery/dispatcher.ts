@@ -37,11 +37,12 @@ export type Dispatcher = {
 const CLAIM = 200;
 /** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
 const TURN = 20;
-/** How often queues that nobody told us of are looked for, milliseconds. */
+/** How often queues that nobody told us of are looked for, milliseconds: a page at a time, so that sends don't feel it. */
 const POLL = 5_000;
+const PAGE = 500;
+const PAGE_PAUSE = 10;
 /** How often numbers whose carrier takes nothing are looked at, milliseconds: what waits for too long expires all the same. */
 const HELD_POLL = 60_000;
-const MOST_QUEUES = 1_000_000;
 /** The first pause after a temporary refusal, and the longest, milliseconds. They double in between. */
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 600_000;
@@ -58,7 +59,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const freeAt = new Map<string, number>();
   const underWay = new Set<Promise<void>>();
   let timer: NodeJS.Timeout | undefined;
-  const polls: NodeJS.Timeout[] = [];
+  let poll: NodeJS.Timeout | undefined;
+  let heldPoll: NodeJS.Timeout | undefined;
   let unwatch = () => {};
   let isRunning = false;
   let turning: Promise<void> | undefined;
@@ -157,9 +159,18 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     return { kind: "deferred", at, carrierCode, retryAt: at + Math.ceil(wait) };
   };
 
-  const findQueues = async () => {
-    for (const { phoneNumberId, dueAt } of await store.listQueues(MOST_QUEUES)) due.put(phoneNumberId, dueAt);
+  /** Looks at a page of queues, and goes on with the next one after a moment. */
+  const findQueues = async (after?: string) => {
+    let next = after;
+    try {
+      const page = await store.listQueues(PAGE, after);
+      for (const { phoneNumberId, dueAt } of page) due.put(phoneNumberId, dueAt);
+      next = page.length < PAGE ? undefined : page.at(-1)?.phoneNumberId;
+    } catch (error) {
+      log.error({ err: error }, "queues could not be looked for; trying again");
+    }
     schedule();
+    if (isRunning) poll = setTimeout(findQueues, next === undefined ? POLL : PAGE_PAUSE, next);
   };
 
   const lookAtHeld = () => {
@@ -187,15 +198,13 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
         wake([id]);
       });
       await findQueues();
-      const look = () => {
-        findQueues().catch((error) => log.error({ err: error }, "queues could not be looked for"));
-      };
-      polls.push(setInterval(look, POLL), setInterval(lookAtHeld, HELD_POLL));
+      heldPoll = setInterval(lookAtHeld, HELD_POLL);
     },
     stop: async (within) => {
       isRunning = false;
       clearTimeout(timer);
-      for (const poll of polls) clearInterval(poll);
+      clearTimeout(poll);
+      clearInterval(heldPoll);
       unwatch();
       await turning;
       let hurry: NodeJS.Timeout | undefined;

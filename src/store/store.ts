@@ -125,8 +125,8 @@ export type Store = {
 
   /** How many messages are queued, and the id of the one that was accepted first. */
   readonly measureQueue: () => Promise<{ readonly messages: number; readonly oldestId: string | undefined }>;
-  /** Numbers that have messages queued, with the moment each may next be claimed; at most `most`. */
-  readonly listQueues: (most: number) => Promise<QueuedNumber[]>;
+  /** Numbers that have messages queued, with the moment each may next be claimed; by id, at most `most`, from those behind `after` on. */
+  readonly listQueues: (most: number, after?: string) => Promise<QueuedNumber[]>;
   /**
    * Claims numbers that are due: takes from each queue, oldest first, what `domain/pace.ts` allows, marks it `sending` with `owner` and
    * the number's carrier, and sets when the number is due again. Paused numbers, those not due and those of a carrier that takes

@@ -11,12 +11,12 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
   // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages.
   const selectQueues = db.prepare(
     `WITH RECURSIVE queue (phone_number_id) AS (
-       SELECT min(phone_number_id) FROM messages WHERE status = 'queued'
+       SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > +?
        UNION ALL
        SELECT (SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > queue.phone_number_id)
        FROM queue WHERE queue.phone_number_id IS NOT NULL
      )
-     SELECT queue.phone_number_id, n.due_at FROM queue JOIN phone_numbers n ON n.id = queue.phone_number_id LIMIT ?`,
+     SELECT queue.phone_number_id, n.due_at FROM queue JOIN phone_numbers n ON n.id = queue.phone_number_id LIMIT +?`,
   );
   const measureQueue = db.prepare(
     "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
@@ -84,8 +84,8 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
       const row = measureQueue.get() as { messages: number; oldest_id: string | null };
       return { messages: row.messages, oldestId: row.oldest_id ?? undefined };
     },
-    listQueues: (most: number): QueuedNumber[] =>
-      (selectQueues.all(most) as Row[]).map((row) => ({
+    listQueues: (most: number, after = ""): QueuedNumber[] =>
+      (selectQueues.all(after, most) as Row[]).map((row) => ({
         phoneNumberId: row.phone_number_id as string,
         dueAt: row.due_at as number,
       })),

@@ -173,7 +173,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     removeOptOut: (key) => transact(() => recipients.removeOptOut(key)),
 
     measureQueue: () => run(dispatch.measureQueue),
-    listQueues: (most) => run(() => dispatch.listQueues(most)),
+    listQueues: (most, after) => run(() => dispatch.listQueues(most, after)),
     claim: (request) => transact(() => dispatch.claim(request)),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>
