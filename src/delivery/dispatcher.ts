@@ -33,7 +33,7 @@ export type Dispatcher = {
   readonly stop: (within: number) => Promise<void>;
 };
 
-/** Numbers in one claim: a transaction of a few milliseconds. */
+/** Numbers in one claim, and messages of one carrier: a transaction of a few milliseconds, for which sends wait. */
 const CLAIM = 200;
 /** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
 const TURN = 20;
@@ -103,7 +103,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     }
     const phoneNumberIds = due.takeDue(now, CLAIM);
     if (phoneNumberIds.length === 0) return;
-    const budgets = new Map([...gates].map(([carrier, gate]) => [carrier, gate.budget(now)]));
+    const budgets = new Map<string, number>();
+    for (const carrier of carriers.keys()) budgets.set(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)));
     try {
       const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
       pools.bookClaims(claims);

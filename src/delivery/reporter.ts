@@ -1,4 +1,4 @@
-import { setTimeout } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
@@ -22,8 +22,8 @@ export type ReporterParts = {
 
 /** Reports are collected for this long, milliseconds: each transaction is a sync to disk, which sends would wait for. */
 const COLLECT = 20;
-/** Reports that are written in one transaction at most. */
-const GROUP = 500;
+/** Reports that are written in one transaction at most: a few milliseconds, for which sends wait. */
+const GROUP = 100;
 
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
@@ -48,6 +48,8 @@ export function createReporter({ store, pools, log, observe }: ReporterParts): R
         log.error({ err: error }, "reports could not be written; trying again");
         await setTimeout(1000);
       }
+      // Sends that came meanwhile have their turn.
+      await setImmediate();
     }
     writing = undefined;
   };

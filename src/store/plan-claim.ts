@@ -25,8 +25,8 @@ export type ClaimPlan = {
 };
 
 /** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
-export function mostLookedAt(pace: Pace): number {
-  return mostReleased(pace.messagesPerSecond) + 1;
+export function mostLookedAt(pace: Pace, budget: number): number {
+  return Math.min(mostReleased(pace.messagesPerSecond), budget) + 1;
 }
 
 /** Whether a claim does anything at a moment. A paused number is looked at for what expires. */

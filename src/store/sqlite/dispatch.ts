@@ -53,8 +53,8 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
       dueAt: row.due_at as number,
     };
     if (!isClaimable(pace, now)) return { ...nothing, isHeld: false, dueAt: pace.dueAt, freeAt: pace.dueAt };
-    const queue = (selectQueued.all(phoneNumberId, now, mostLookedAt(pace)) as Row[]).map(queuedMessageFrom);
     const budget = budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
+    const queue = (selectQueued.all(phoneNumberId, now, mostLookedAt(pace, budget)) as Row[]).map(queuedMessageFrom);
     const plan = planClaim(pace, queue, now, budget);
     budgets.set(pace.carrier, budget - plan.send.length);
     const expired = plan.expire.map((message) => {

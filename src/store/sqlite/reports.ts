@@ -10,8 +10,9 @@ import type { Connection } from "./open.ts";
 
 /** The statements of what carriers report. Each function runs inside a transaction of the caller. */
 export function prepareReports(db: Connection, messages: ReturnType<typeof prepareMessages>) {
+  // +?, because with bare parameters the statement is planned anew whenever one has another value.
   const selectByCarrierKey = db.prepare(
-    "SELECT * FROM messages WHERE carrier_message_key = ? AND carrier = ? ORDER BY id DESC",
+    "SELECT * FROM messages WHERE carrier_message_key = +? AND carrier = +? ORDER BY id DESC",
   );
   const setNextSubmit = db.prepare("UPDATE messages SET next_submit_at = ? WHERE organization_id = ? AND id = ?");
   const setCarrierId = db.prepare(
@@ -29,7 +30,8 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
        carrier_code, error_reason, detail, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
   );
   const takeReceipts = db.prepare(
-    `DELETE FROM unmatched_receipts WHERE carrier_message_key = ? AND carrier = ? AND organization_id IN ('', ?) RETURNING *`,
+    `DELETE FROM unmatched_receipts WHERE carrier_message_key = +? AND carrier = +? AND organization_id IN ('', +?)
+     RETURNING *`,
   );
   const selectSending = db.prepare("SELECT * FROM messages WHERE status = 'sending'");
   const selectSent = db.prepare(
