@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Carrier } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
 import type { Config } from "../config.ts";
+import { createBreather } from "../delivery/breather.ts";
 import { createDispatcher } from "../delivery/dispatcher.ts";
 import { createHousekeeping } from "../delivery/housekeeping.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../delivery/reporter.ts";
@@ -36,7 +37,8 @@ export type DeliveryParts = {
 
 /** Puts delivery together. Nothing runs before `start`. */
 export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
-  const reporter = createReporter({ store, pools, log, observe });
+  const breather = createBreather(() => performance.now());
+  const reporter = createReporter({ store, pools, log, breathe: breather.breathe, observe });
   const owner = randomUUID();
   const carriers = new Map<string, Carrier>();
   for (const [name, settings] of config.carriers) {
@@ -53,6 +55,7 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     clock,
     random: Math.random,
     log,
+    breathe: breather.breathe,
     owner,
     submitTimeout: config.submitTimeoutSeconds * 1000,
   });
@@ -64,6 +67,7 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     carriers: [...carriers.keys()],
     report: reporter.report,
     accepted: (segments) => {
+      breather.noteCall();
       pools.bookAccepted(segments);
       dispatcher.wake(segments.keys());
     },

@@ -5,6 +5,7 @@ import type { QueuedMessage } from "../domain/message.ts";
 import type { Claim } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
+import type { Breather } from "./breather.ts";
 import { type CarrierGate, createCarrierGate } from "./carrier-gate.ts";
 import { createDueQueue } from "./due-queue.ts";
 import { createHeldNumbers } from "./held-numbers.ts";
@@ -18,6 +19,7 @@ export type DispatcherParts = {
   readonly clock: () => number;
   readonly random: () => number;
   readonly log: Logger;
+  readonly breathe: Breather["breathe"];
   /** Names this process in what it sends. */
   readonly owner: string;
   /** Milliseconds after which a submit counts as never answered. */
@@ -34,7 +36,7 @@ export type Dispatcher = {
 };
 
 /** Numbers in one claim, and messages of one carrier: a transaction of a few milliseconds, for which sends wait. */
-const CLAIM = 200;
+const CLAIM = 100;
 /** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
 const TURN = 20;
 /** How often queues that nobody told us of are looked for, milliseconds: a page at a time, so that sends don't feel it. */
@@ -84,7 +86,9 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   };
 
   const turn = () => {
+    const start = performance.now();
     turning ??= claimDue()
+      .then(() => parts.breathe(performance.now() - start))
       .catch((error) => {
         log.error({ err: error }, "queues could not be claimed; trying again");
         return new Promise<void>((resolve) => setTimeout(resolve, 1000));

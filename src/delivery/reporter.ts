@@ -1,8 +1,9 @@
-import { setImmediate, setTimeout } from "node:timers/promises";
+import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
+import type { Breather } from "./breather.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {
@@ -16,6 +17,7 @@ export type ReporterParts = {
   readonly store: Store;
   readonly pools: Pools;
   readonly log: Logger;
+  readonly breathe: Breather["breathe"];
   /** Told of every report that was written, with what it did; for metrics. */
   readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
 };
@@ -28,13 +30,14 @@ const GROUP = 100;
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
 /** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
-export function createReporter({ store, pools, log, observe }: ReporterParts): Reporter {
+export function createReporter({ store, pools, log, breathe, observe }: ReporterParts): Reporter {
   let waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
   const write = async () => {
     while (waiting.length > 0) {
       const group = waiting.slice(0, GROUP);
+      const start = performance.now();
       try {
         const applied = await store.applyReports(group.map(({ report }) => report));
         waiting = waiting.slice(group.length);
@@ -48,8 +51,7 @@ export function createReporter({ store, pools, log, observe }: ReporterParts): R
         log.error({ err: error }, "reports could not be written; trying again");
         await setTimeout(1000);
       }
-      // Sends that came meanwhile have their turn.
-      await setImmediate();
+      await breathe(performance.now() - start);
     }
     writing = undefined;
   };

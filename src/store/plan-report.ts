@@ -5,6 +5,10 @@ import type { Message } from "../domain/message.ts";
 import type { AppliedReport } from "./delivery-records.ts";
 import type { MessageEvent } from "./store.ts";
 
+/** What must be known of a message to plan what a report does to it. */
+export type ReportedMessage = Progress &
+  Pick<Message, "organizationId" | "id" | "messagingProfileId" | "phoneNumberId" | "carrier" | "parts" | "receivedAt">;
+
 /** What a report does to a message, for any store to write. */
 export type ReportPlan = {
   /** The message's new progress; undefined: as it was. */
@@ -37,7 +41,7 @@ export const UNMATCHED: AppliedReport = {
  * number, so that there is nothing to come back to.
  */
 export function planReport(
-  message: Message,
+  message: ReportedMessage,
   given: Report,
   carrierMessageId: string | undefined,
   isNumberGone: boolean,
@@ -67,7 +71,7 @@ export function planReport(
 
 /** What the end of a message that never left does; `kind` says which end. */
 export function planEnd(
-  message: Message,
+  message: ReportedMessage,
   kind: "expired" | "cancelled" | "sending_failed",
   at: number,
   error: Message["error"],
@@ -99,7 +103,7 @@ const NUMBER_GONE = {
   carrierCode: "",
 } as const;
 
-function appliedTo(message: Message, status: Message["status"], reported: 0 | 1): AppliedReport {
+function appliedTo(message: ReportedMessage, status: Message["status"], reported: 0 | 1): AppliedReport {
   const queued = (each: Message["status"]) => (each === "queued" ? message.parts : 0);
   return {
     messageId: message.id,

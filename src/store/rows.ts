@@ -6,6 +6,7 @@ import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
+import type { ReportedMessage } from "./plan-report.ts";
 import type { MessageEvent } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
@@ -230,6 +231,38 @@ export function messageFrom(row: Row): Message {
     validUntil: row.valid_until as number,
     waitSeconds: row.wait_seconds as number,
     submits: row.submits as number,
+    error: errorFrom(row.error_reason, row.error_detail),
+  };
+}
+
+/** The columns of a message that a report needs. */
+export const REPORTED_COLUMNS = [
+  "organization_id",
+  "id",
+  "messaging_profile_id",
+  "phone_number_id",
+  "carrier",
+  "parts",
+  "status",
+  "received_at",
+  "sent_at",
+  "completed_at",
+  "error_reason",
+  "error_detail",
+] as const;
+
+export function reportedFrom(row: Row): ReportedMessage {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    phoneNumberId: optional(row.phone_number_id),
+    carrier: optional(row.carrier),
+    parts: row.parts as number,
+    status: row.status as MessageStatus,
+    receivedAt: row.received_at as number,
+    sentAt: optional(row.sent_at),
+    completedAt: optional(row.completed_at),
     error: errorFrom(row.error_reason, row.error_detail),
   };
 }

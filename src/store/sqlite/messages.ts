@@ -56,7 +56,10 @@ export function prepareMessages(db: Connection) {
     const row = select.get(organizationId, id) as Row | undefined;
     return row === undefined ? undefined : messageFrom(row);
   };
-  const setProgress = ({ organizationId, id }: Message, { status, sentAt, completedAt, error }: Progress) => {
+  const setProgress = (
+    { organizationId, id }: Pick<Message, "organizationId" | "id">,
+    { status, sentAt, completedAt, error }: Progress,
+  ) => {
     updateProgress.run(status, sentAt, completedAt, error?.reason, error?.detail, organizationId, id);
   };
   const noteEvent = (organizationId: string, event: Omit<MessageEvent, "sequence">) => {

@@ -139,7 +139,7 @@ CREATE TABLE message_events (
   detail TEXT
 ) STRICT;
 -- The story of one message.
-CREATE INDEX message_events_of_message ON message_events (organization_id, message_id, sequence);
+CREATE INDEX message_events_of_message ON message_events (message_id, sequence);
 
 -- Receipts that fit no message yet: they came before the answer to their submit, or are about nothing of ours.
 CREATE TABLE unmatched_receipts (

@@ -1,0 +1,26 @@
+import { setImmediate, setTimeout } from "node:timers/promises";
+
+/** Shares the event loop between delivery, which has time, and callers, who wait for an answer. */
+export type Breather = {
+  /** Tells that callers are being served. */
+  readonly noteCall: () => void;
+  /** Resolves when delivery may go on after work of so many milliseconds. */
+  readonly breathe: (took: number) => Promise<void>;
+};
+
+/** Callers who were served this lately, milliseconds, are likely to have more. */
+const LATELY = 100;
+
+/** A breather; `clock` gives milliseconds. While there are callers, delivery rests as long as it works. */
+export function createBreather(clock: () => number): Breather {
+  let lastCall = Number.NEGATIVE_INFINITY;
+  return {
+    noteCall: () => {
+      lastCall = clock();
+    },
+    breathe: async (took) => {
+      if (clock() - lastCall < LATELY) await setTimeout(took);
+      else await setImmediate();
+    },
+  };
+}
