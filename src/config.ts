@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { SANDBOX, type SandboxBehaviour, type SandboxOptions } from "./carriers/sandbox.ts";
+import { isDeliveryCode } from "./domain/delivery-error.ts";
 import { MESSAGE_RETENTION, RECEIPT_WINDOW, STICKY_LIFETIME } from "./domain/limits.ts";
 import { apiKeyId } from "./doors/api-key.ts";
 
@@ -70,6 +71,9 @@ const behaviour = {
   latency_milliseconds: count(0, 600_000),
   receipt_after_milliseconds: count(0, 86_400_000),
   success_ratio: number.pipe(between(0, 1)),
+  failure_code: z
+    .union([z.string(), z.number().transform(String)])
+    .refine(isDeliveryCode, "is no documented code of a failure"),
 };
 const sandbox = z
   .strictObject({
@@ -77,6 +81,7 @@ const sandbox = z
     latency_milliseconds: behaviour.latency_milliseconds.default(SANDBOX.latency),
     receipt_after_milliseconds: behaviour.receipt_after_milliseconds.default(SANDBOX.receiptAfter),
     success_ratio: behaviour.success_ratio.default(SANDBOX.successRatio),
+    failure_code: behaviour.failure_code.default(SANDBOX.failureCode),
     messages_per_second: number.pipe(between(0, 1_000_000)).default(SANDBOX.messagesPerSecond),
     ledger: path.optional(),
     numbers: z.record(z.string().regex(/^\+\d+$/, "must be +E.164"), z.strictObject(behaviour).partial()).default({}),
@@ -326,6 +331,7 @@ type GivenBehaviour = {
   latency_milliseconds?: number | undefined;
   receipt_after_milliseconds?: number | undefined;
   success_ratio?: number | undefined;
+  failure_code?: string | undefined;
 };
 
 function sandboxBehaviour(given: GivenBehaviour): SandboxBehaviour;
@@ -334,5 +340,6 @@ function sandboxBehaviour(given: GivenBehaviour): SandboxOptions["numbers"][stri
     ...(given.latency_milliseconds !== undefined && { latency: given.latency_milliseconds }),
     ...(given.receipt_after_milliseconds !== undefined && { receiptAfter: given.receipt_after_milliseconds }),
     ...(given.success_ratio !== undefined && { successRatio: given.success_ratio }),
+    ...(given.failure_code !== undefined && { failureCode: given.failure_code }),
   };
 }

@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { deliveryError } from "../domain/delivery-error.ts";
 import type { MessageError } from "../domain/message.ts";
 import type { Carrier, CarrierParts, Submission, SubmitAnswer } from "./carrier.ts";
 
@@ -9,8 +10,10 @@ export type SandboxBehaviour = {
   readonly latency: number;
   /** Milliseconds from the answer to the receipt. */
   readonly receiptAfter: number;
-  /** The share of ordinary messages that are delivered, 0 to 1; the others fail by the sender's fault. */
+  /** The share of ordinary messages that are delivered, 0 to 1. */
   readonly successRatio: number;
+  /** What the others fail for, a documented code: "40002" is spam, "40003" the sender's fault. */
+  readonly failureCode: string;
 };
 
 export type SandboxOptions = SandboxBehaviour & {
@@ -27,6 +30,7 @@ export const SANDBOX: SandboxOptions = {
   latency: 20,
   receiptAfter: 200,
   successRatio: 1,
+  failureCode: "40003",
   messagesPerSecond: 0,
   ledger: undefined,
   numbers: {},
@@ -95,7 +99,9 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
   const scriptOf = (submission: Submission, behaviour: SandboxBehaviour): Script => {
     const digits = /^\+1\d{3}555(01\d\d)$/.exec(submission.to)?.[1]?.slice(2);
     const script = digits === undefined ? undefined : SCRIPTS[digits];
-    return script ?? (parts.random() < behaviour.successRatio ? DELIVERED : SENDERS_FAULT);
+    if (script !== undefined) return script;
+    if (parts.random() < behaviour.successRatio) return DELIVERED;
+    return { submit: "accept", receipts: [deliveryError(behaviour.failureCode)] };
   };
 
   const report = (carrierMessageId: string, error: MessageError | undefined) => {

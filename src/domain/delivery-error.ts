@@ -11,6 +11,11 @@ export function deliveryError(carrierCode: string): MessageError {
   return { reason: ErrorReason.UNDELIVERABLE, detail: `The carrier reported a failure with ${code}.` };
 }
 
+/** True for the documented codes of failed deliveries. */
+export function isDeliveryCode(code: string): boolean {
+  return REASONS.has(code);
+}
+
 /** What a delivery fails for, by documented code. */
 const REASONS = new Map<string, ErrorReason>(
   [

@@ -40,12 +40,14 @@ export function bookClaim(pool: Pool, id: string, segments: number, freeAt: numb
   const queue = known.queuedSegments * known.segmentTime;
   const expected = quantized(queue === 0 ? freeAt : Math.max(freeAt, pool.now) + queue);
   const foreseen = pool.nextFree[slot] as number;
-  // Idle numbers keep the order in which they were used, and small differences come from a claim's own turn.
+  const strayed = Math.abs(expected - foreseen);
+  // Small differences come from the turns of claims. Putting them right would favour the numbers whose turn comes first.
   const isIdle = expected <= pool.now && foreseen <= pool.now;
-  if (isIdle || Math.abs(expected - foreseen) < STRAYED) return;
+  if (isIdle || strayed < STRAYED || strayed < STRAYED_SHARE * (foreseen - pool.now)) return;
   pool.nextFree[slot] = expected;
   reclassify(pool, slot);
 }
 
-/** What a load may stray from what was foreseen before it is put right, milliseconds: claims are 20 apart, and pace has 20 of slack. */
-const STRAYED = 45;
+/** What a load may stray from what was foreseen before it is put right: milliseconds, and the share of what was foreseen. */
+const STRAYED = 1_000;
+const STRAYED_SHARE = 0.02;
