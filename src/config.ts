@@ -113,7 +113,11 @@ export const SETTINGS: readonly Setting[] = [
   { name: "http_address", default: "127.0.0.1:8080", description: "Where the JSON door listens." },
   { name: "grpc_address", default: "127.0.0.1:50051", description: "Where the gRPC door listens." },
   { name: "metrics_address", default: "127.0.0.1:9464", description: "Where Prometheus finds `/metrics`." },
-  { name: "database", default: "numberpool.db", description: "The SQLite file; made if need be." },
+  {
+    name: "database",
+    default: "numberpool.db",
+    description: "A SQLite file, made if need be, or a `postgres://` URL.",
+  },
   {
     name: "api_key",
     default: undefined,
@@ -165,7 +169,10 @@ const schema = z.strictObject({
   http_address: address,
   grpc_address: address,
   metrics_address: address,
-  database: z.string().min(1, "must not be empty"),
+  database: z
+    .string()
+    .min(1, "must not be empty")
+    .regex(/^(?!\w+:\/\/)|^postgres(ql)?:\/\//, "must be the path of a SQLite file or a postgres:// URL"),
   api_key: z
     .string()
     .min(24, "must have 24 characters or more")

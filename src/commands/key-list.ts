@@ -1,7 +1,7 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { unknownOrganization } from "./organization.ts";
 import { table } from "./table.ts";
-import { knownSqliteFile, withStore } from "./with-store.ts";
+import { withKnownStore } from "./with-store.ts";
 
 /** `numberpool key list`: every API key, revoked ones too, oldest first, and never a secret. */
 export const keyList: Command = {
@@ -9,9 +9,8 @@ export const keyList: Command = {
   summary: "Lists the API keys: id, organization, name, scopes, when made and revoked; never a secret.",
   options: [{ name: "organization", value: "NAME", description: "Only the keys of this one." }, JSON_OPTION],
   run: async (call) => {
-    knownSqliteFile(call.config);
     const { organization: only } = call.values;
-    await withStore(call.config, async (store) => {
+    await withKnownStore(call.config, async (store) => {
       const names = new Map((await store.listOrganizations()).map(({ id, name }) => [id, name]));
       if (only !== undefined && ![...names.values()].includes(only)) throw unknownOrganization(only);
       const keys = (await store.listApiKeys())

@@ -1,5 +1,5 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { knownSqliteFile, withStore } from "./with-store.ts";
+import { withKnownStore } from "./with-store.ts";
 
 /** `numberpool key revoke`: from now on the key is refused; by a running server within a second. */
 export const keyRevoke: Command = {
@@ -8,9 +8,8 @@ export const keyRevoke: Command = {
   argument: "ID",
   options: [JSON_OPTION],
   run: async (call) => {
-    knownSqliteFile(call.config);
     const id = call.argument;
-    await withStore(call.config, async (store) => {
+    await withKnownStore(call.config, async (store) => {
       // The id is not repeated: it may be a token, by mistake.
       const before = (await store.listApiKeys()).find((key) => key.id === id);
       if (before === undefined || !(await store.revokeApiKey(id, Date.now()))) {

@@ -8,7 +8,7 @@ import { messageMessage } from "../service/message-form.ts";
 import type { MessageEvent, Store } from "../store/store.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { table } from "./table.ts";
-import { knownSqliteFile, withStore } from "./with-store.ts";
+import { withKnownStore } from "./with-store.ts";
 
 /** `numberpool message ID`: one message's whole story, whatever its organization. */
 export const message: Command = {
@@ -17,8 +17,7 @@ export const message: Command = {
   argument: "ID",
   options: [JSON_OPTION],
   run: async (call) => {
-    knownSqliteFile(call.config);
-    await withStore(call.config, async (store) => {
+    await withKnownStore(call.config, async (store) => {
       const found = await find(store, call.argument);
       if (found === undefined) throw new Error(`There is no message ${call.argument}.`);
       const events = [

@@ -1,15 +1,15 @@
-import { bringUpToDate } from "../store/sqlite/open.ts";
+import type { Config } from "../config.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { naming, sqliteFile } from "./with-store.ts";
+import { isPostgres } from "./open-store.ts";
+import { naming } from "./with-store.ts";
 
 /** `numberpool migrate`: what `serve` does at its start, by itself. */
 export const migrate: Command = {
   name: "migrate",
-  summary: "Brings the database's schema up to date, and makes the database if there is none.",
+  summary: "Brings the database's schema up to date, and makes a SQLite file if there is none.",
   options: [JSON_OPTION],
   run: async (call) => {
-    const database = sqliteFile(call.config);
-    const { from, to } = naming(database, () => bringUpToDate(database));
+    const { database, from, to } = await bringUpToDate(call.config);
     const outcome =
       from === to
         ? `has schema ${to} already`
@@ -19,3 +19,15 @@ export const migrate: Command = {
     answer(call, `${database} ${outcome}.`, { database, from, to });
   },
 };
+
+/** The database without credentials, the schema that it had, 0 for a new one, and the one that it has. */
+async function bringUpToDate(config: Config) {
+  if (isPostgres(config)) {
+    const { migrate } = await import("../store/postgres/migrate.ts");
+    const { describeDatabase } = await import("../store/postgres/describe-database.ts");
+    return { database: describeDatabase(config.database), ...(await migrate(config.database)) };
+  }
+  const { database } = config;
+  const { bringUpToDate } = await import("../store/sqlite/open.ts");
+  return { database, ...(await naming(database, async () => bringUpToDate(database))) };
+}

@@ -7,7 +7,7 @@ import { type CheckedRow, checkRows } from "./number-rows.ts";
 import { type GoodRow, writeRows } from "./number-writes.ts";
 import { DEFAULT_ORGANIZATION, findOrganization, unknownOrganization } from "./organization.ts";
 import { createProgress, type Progress } from "./progress.ts";
-import { knownSqliteFile, withStore } from "./with-store.ts";
+import { withKnownStore } from "./with-store.ts";
 
 /** `numberpool number import`: registers the numbers of a CSV file; all of its rows are checked before the first is written. */
 export const numberImport: Command = {
@@ -26,9 +26,8 @@ Tags are separated by semicolons; empty cells take the defaults of POST /v2/phon
     JSON_OPTION,
   ],
   run: async (call) => {
-    knownSqliteFile(call.config);
     const file = readNumberFile(call.argument);
-    await withStore(call.config, (store) => importNumbers(call, file, store));
+    await withKnownStore(call.config, (store) => importNumbers(call, file, store));
   },
 };
 

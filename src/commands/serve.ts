@@ -7,9 +7,9 @@ import { createScheduledRelease } from "../service/scheduled-release.ts";
 import { createServices, type ServiceParts } from "../service/services.ts";
 import { openPools } from "../store/pools.ts";
 import { holdExclusively } from "../store/sqlite/open.ts";
-import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { createDelivery } from "./delivery.ts";
 import { createMetrics } from "./metrics.ts";
+import { isPostgres, openStore } from "./open-store.ts";
 import { installKey } from "./organization.ts";
 import { createPorts } from "./ports.ts";
 import { makeSample, sampleCommands } from "./sample.ts";
@@ -31,14 +31,14 @@ export async function serve(config: Config): Promise<void> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
 
-  const letGo = holdExclusively(config.database);
+  const letGo = isPostgres(config) ? () => {} : holdExclusively(config.database);
   const onLost = (error: unknown) => {
     // What is in memory may not be what is on disk; the next start reads the truth.
     log.fatal({ err: error }, "the disk failed");
     log.flush();
     process.exit(1);
   };
-  const store = metrics.measured(openSqliteStore(config.database, { onLost }));
+  const store = metrics.measured(await openStore(config, { onLost }));
   const organization = await installKey(store, config.apiKey, clock(), ids);
 
   const pools = openPools(store, clock);

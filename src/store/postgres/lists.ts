@@ -1,0 +1,51 @@
+import type { Row } from "../rows.ts";
+import type { Counted } from "../store.ts";
+import type { Session } from "./session.ts";
+import { type Statement, statement, type Value } from "./statement.ts";
+
+/** Conditions of a WHERE, and their values. */
+export type Conditions = { readonly text: string; readonly values: readonly Value[] };
+
+const made = new Map<string, Statement<Row>>();
+
+/** The conditions whose value is given; each names it as ?, and the first is parameter $1. */
+export function conditions(all: readonly (readonly [string, Value])[]): Conditions {
+  const given = all.filter(([, value]) => value !== undefined);
+  return {
+    text: given.map(([text], index) => text.replace("?", () => `$${index + 1}`)).join(" AND "),
+    values: given.map(([, value]) => value),
+  };
+}
+
+/** A statement whose text follows the filters that are given; each text is made once. */
+export function statementFor(text: string): Statement<Row> {
+  const known = made.get(text) ?? statement<Row>(text);
+  made.set(text, known);
+  return known;
+}
+
+/** A page of a list, and how many rows there are in all, of one state of the database. */
+export async function counted<Record>(
+  session: Session,
+  columns: string,
+  source: string,
+  where: Conditions,
+  order: string,
+  page: { readonly offset: number; readonly limit: number },
+  read: (row: Row) => Record,
+): Promise<Counted<Record>> {
+  const { text, values } = where;
+  const [totals, rows] = await Promise.all([
+    session.get(statementFor(`SELECT count(*) AS total FROM ${source} WHERE ${text}`), ...values),
+    session.all(
+      statementFor(
+        `SELECT ${columns} FROM ${source} WHERE ${text} ORDER BY ${order}
+         LIMIT $${values.length + 1} OFFSET $${values.length + 2}`,
+      ),
+      ...values,
+      page.limit,
+      page.offset,
+    ),
+  ]);
+  return { rows: rows.map(read), total: totals?.total as number };
+}

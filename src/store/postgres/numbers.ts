@@ -1,0 +1,202 @@
+import type { Message } from "../../domain/message.ts";
+import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues, type Row } from "../rows.ts";
+import type { ConfigurationChange, Counted, NumberFound, NumberQuery, NumberWritten } from "../store.ts";
+import { noteChanges } from "./changes.ts";
+import { conditions, counted } from "./lists.ts";
+import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement, type Value } from "./statement.ts";
+
+const TYPES: Readonly<Record<(typeof NUMBER_COLUMNS)[number], string>> = {
+  organization_id: "text",
+  id: "text",
+  phone_number: "text",
+  messaging_profile_id: "text",
+  carrier: "text",
+  line_type: "text",
+  messages_per_second: "float8",
+  daily_limit: "integer",
+  state: "text",
+  country_code: "text",
+  tags: "text",
+  generation: "integer",
+  created_at: "bigint",
+  updated_at: "bigint",
+};
+
+/** The columns of a number with its health, as `numberFrom` and `healthFrom` read them. */
+export const FOUND_COLUMNS = `${columnsOf("n", NUMBER_COLUMNS)}, h.delivered, h.failed, h.spam, h.inbound, h.as_of`;
+/** A number with its health, as an item of FROM. */
+export const NUMBERS_WITH_HEALTH = "phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
+
+const columns = NUMBER_COLUMNS.join(", ");
+const find = `SELECT ${FOUND_COLUMNS} FROM ${NUMBERS_WITH_HEALTH} WHERE n.organization_id = $1 AND`;
+const selectById = statement<Row>(`${find} n.id = $2`);
+const selectByE164 = statement<Row>(`${find} n.phone_number = $2`);
+const lockToChange = [
+  statement<Row>(`${selectById.text} FOR NO KEY UPDATE OF n`),
+  statement<Row>(`${selectByE164.text} FOR NO KEY UPDATE OF n`),
+] as const;
+const lockToRemove = [
+  statement<Row>(`${selectById.text} FOR UPDATE OF n`),
+  statement<Row>(`${selectByE164.text} FOR UPDATE OF n`),
+] as const;
+const lockOfProfile = statement<Row>(
+  `SELECT ${columns} FROM phone_numbers WHERE organization_id = $1 AND messaging_profile_id = $2
+   ORDER BY id FOR NO KEY UPDATE`,
+);
+// A profile that numbers are about to be assigned to cannot go before they are.
+const lockProfiles = statement<Row>(
+  "SELECT organization_id, id FROM messaging_profiles WHERE organization_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE",
+);
+const insert = statement<{ phone_number_id: string }>(
+  `WITH added AS (
+     INSERT INTO phone_numbers (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}
+     ON CONFLICT (organization_id, phone_number) DO NOTHING RETURNING id
+   )
+   INSERT INTO number_health (phone_number_id, delivered, failed, spam, inbound, as_of, changed_by)
+   SELECT id, 0, 0, 0, 0, 0, '0' FROM added RETURNING phone_number_id`,
+);
+const rewrite = statement(
+  `UPDATE phone_numbers n SET (${columns}) = ROW(${columnsOf("given", NUMBER_COLUMNS)})
+   FROM ${givenRows("given", TYPES)} WHERE n.organization_id = given.organization_id AND n.id = given.id`,
+);
+const failQueued = statement(
+  `WITH failed AS (
+     UPDATE messages SET status = $2, completed_at = $3, error_reason = $4, error_detail = $5
+     WHERE phone_number_id = $1 AND status = 'queued' RETURNING organization_id, id
+   )
+   INSERT INTO message_events (organization_id, message_id, kind, status, occurred_at, error_reason, detail)
+   SELECT organization_id, id, 'sending_failed', $2, $3, $4, $5 FROM failed`,
+);
+const remove = statement("DELETE FROM phone_numbers WHERE organization_id = $1 AND id = $2");
+
+/** As the port has it. */
+export async function insertNumber(session: Session, number: PhoneNumber): Promise<NumberWritten> {
+  const [kind] = await insertNumbers(session, [number]);
+  if (kind !== "written") return { kind: kind as "exists" | "unknownProfile" };
+  return { kind, number, health: healthFrom({}) };
+}
+
+/** As the port has it. */
+export async function insertNumbers(
+  session: Session,
+  numbers: readonly PhoneNumber[],
+): Promise<NumberWritten["kind"][]> {
+  const profileIds = new Set(numbers.flatMap(({ messagingProfileId }) => messagingProfileId ?? []));
+  const known = await knownProfiles(session, numbers[0]?.organizationId ?? "", [...profileIds]);
+  const fitting = numbers.filter(
+    ({ messagingProfileId }) => messagingProfileId === undefined || known.has(messagingProfileId),
+  );
+  if (fitting.length === 0) return numbers.map(() => "unknownProfile");
+  const rows = await session.all(insert, ...listsOf(TYPES, fitting.map(numberValues)));
+  const written = new Set(rows.map((row) => row.phone_number_id));
+  noteChanges(session, fitting.filter(({ id }) => written.has(id)).map(changeOf));
+  const fits = new Set(fitting);
+  return numbers.map((number) =>
+    fits.has(number) ? (written.has(number.id) ? "written" : "exists") : "unknownProfile",
+  );
+}
+
+/** As the port has it. */
+export async function getNumber(
+  session: Session,
+  organizationId: string,
+  idOrPhoneNumber: string,
+): Promise<NumberFound | undefined> {
+  const select = idOrPhoneNumber.startsWith("+") ? selectByE164 : selectById;
+  const row = await session.get(select, organizationId, idOrPhoneNumber);
+  return row === undefined ? undefined : found(row);
+}
+
+/** As the port has it. */
+export function listNumbers(
+  session: Session,
+  organizationId: string,
+  query: NumberQuery,
+): Promise<Counted<NumberFound>> {
+  const where = conditions([
+    ["n.organization_id = ?", organizationId],
+    ["n.messaging_profile_id = ?", query.messagingProfileId],
+    ["n.phone_number = ANY (?)", query.phoneNumbers],
+    ["position(? IN n.phone_number) > 0", query.phoneNumberContains],
+    ["n.line_type = ?", query.lineType],
+  ]);
+  const order = `n.phone_number ${query.descending ? "DESC" : "ASC"}`;
+  return counted(session, FOUND_COLUMNS, NUMBERS_WITH_HEALTH, where, order, query, found);
+}
+
+/** As the port has it. */
+export async function updateNumber(
+  session: Session,
+  organizationId: string,
+  idOrPhoneNumber: string,
+  change: (number: PhoneNumber) => PhoneNumber,
+): Promise<NumberWritten> {
+  const lock = lockToChange[idOrPhoneNumber.startsWith("+") ? 1 : 0];
+  const row = await session.get(lock, organizationId, idOrPhoneNumber);
+  if (row === undefined) return { kind: "unknownNumber" };
+  const before = found(row);
+  const number = change(before.number);
+  const { messagingProfileId } = number;
+  // Where it stays in its profile, nothing is waited for: a deletion of the profile waits for this number.
+  if (messagingProfileId !== undefined && messagingProfileId !== before.number.messagingProfileId) {
+    const known = await knownProfiles(session, organizationId, [messagingProfileId]);
+    if (!known.has(messagingProfileId)) return { kind: "unknownProfile" };
+  }
+  rewriteNumbers(session, [number]);
+  noteChanges(session, [changeOf(number)]);
+  return { kind: "written", number, health: before.health };
+}
+
+/** As the port has it. */
+export async function removeNumber(
+  session: Session,
+  organizationId: string,
+  idOrPhoneNumber: string,
+  fail: Pick<Message, "status" | "completedAt" | "error">,
+): Promise<NumberFound | undefined> {
+  // No claim takes anything from its queue from here on.
+  const lock = lockToRemove[idOrPhoneNumber.startsWith("+") ? 1 : 0];
+  const row = await session.get(lock, organizationId, idOrPhoneNumber);
+  if (row === undefined) return undefined;
+  const { id } = row as { id: string };
+  const { status, completedAt, error } = fail;
+  void session.run(failQueued, id, status, completedAt, error?.reason, error?.detail);
+  void session.run(remove, organizationId, id);
+  noteChanges(session, [{ kind: "phone_number", organizationId, id }]);
+  return found(row);
+}
+
+/** Locks the numbers of a profile, so that they can be rewritten. */
+export async function lockNumbersOfProfile(
+  session: Session,
+  organizationId: string,
+  profileId: string,
+): Promise<PhoneNumber[]> {
+  return (await session.all(lockOfProfile, organizationId, profileId)).map(numberFrom);
+}
+
+/** Writes the records of numbers that are there; their traffic stays as it is. */
+export function rewriteNumbers(session: Session, numbers: readonly PhoneNumber[]): void {
+  if (numbers.length > 0) void session.run(rewrite, ...listsOf(TYPES, numbers.map(numberValues)));
+}
+
+async function knownProfiles(
+  session: Session,
+  organizationId: string,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set();
+  const rows = await session.all(lockProfiles, organizationId, ids as Value);
+  return new Set(rows.map((row) => row.id as string));
+}
+
+function changeOf({ organizationId, id }: PhoneNumber): ConfigurationChange {
+  return { kind: "phone_number", organizationId, id };
+}
+
+function found(row: Row): NumberFound {
+  return { number: numberFrom(row), health: healthFrom(row) };
+}

@@ -1,0 +1,51 @@
+import { healthFrom, numberFrom, type Row } from "../rows.ts";
+import type { PoolRow, PoolRows } from "../store.ts";
+import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
+import { getProfile } from "./profiles.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+// The queue's segments stand in the index.
+const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, n.used_day, n.used_segments, q.segments, q.messages,
+    (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sending') AS sending,
+    (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sent') AS sent
+  FROM ${NUMBERS_WITH_HEALTH} CROSS JOIN LATERAL (
+    SELECT coalesce(sum(m.parts), 0) AS segments, count(*) AS messages FROM messages m
+    WHERE m.phone_number_id = n.id AND m.status = 'queued'
+  ) q`;
+const selectOfProfile = statement<Row>(
+  `${select} WHERE n.organization_id = $1 AND n.messaging_profile_id = $2 ORDER BY n.sequence`,
+);
+const selectOne = statement<Row>(`${select} WHERE n.id = $1`);
+
+/** As the port has it; wants one state of the database for both. */
+export async function loadPool(
+  session: Session,
+  organizationId: string,
+  profileId: string,
+): Promise<PoolRows | undefined> {
+  const [profile, rows] = await Promise.all([
+    getProfile(session, organizationId, profileId),
+    session.all(selectOfProfile, organizationId, profileId),
+  ]);
+  return profile === undefined ? undefined : { profile, numbers: rows.map(poolRow) };
+}
+
+/** As the port has it. */
+export async function loadPoolNumber(session: Session, id: string): Promise<PoolRow | undefined> {
+  const row = await session.get(selectOne, id);
+  return row === undefined ? undefined : poolRow(row);
+}
+
+function poolRow(row: Row): PoolRow {
+  const traffic = {
+    health: healthFrom(row),
+    sequence: row.sequence as number,
+    dueAt: row.due_at as number,
+    queuedSegments: row.segments as number,
+    unreported: (row.messages as number) + (row.sending as number) + (row.sent as number),
+    usedToday: row.used_segments as number,
+    usedDay: row.used_day as number,
+  };
+  return { number: numberFrom(row), traffic };
+}
