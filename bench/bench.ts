@@ -1,16 +1,19 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { startPostgres } from "../test/store/postgres-server.ts";
 import { killChildren } from "./child.ts";
 import { startKannel } from "./kannel.ts";
+import { isOfAnyStore } from "./large.ts";
 import { type Measured, measureRounds } from "./rounds.ts";
-import { type Measure, type Medians, median, ROWS } from "./rows.ts";
-import { figureLines, report, rowLines } from "./table.ts";
+import { type Measure, type Medians, median, ROWS, type Row } from "./rows.ts";
+import { type Column, figureLines, report, rowLines } from "./table.ts";
 import { topOfProfiles } from "./top.ts";
 
 const HELP = `npm run bench -- [OPTIONS]
 
 Measures the program on this machine and prints every row with its bar. Takes about five minutes.
 
+  --postgres        Measures on PostgreSQL too, a server of its own from npm or NUMBERPOOL_TEST_POSTGRES, and prints both.
   --quick           Two short rounds: shows that it runs, says little.
   --only ROW        Only this row; can be given again. Rows: ${ROWS.map(({ name }) => name).join(", ")}.
   --rounds N        So many rounds, 5 otherwise.
@@ -24,6 +27,7 @@ export async function bench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      postgres: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       only: { type: "string", multiple: true, default: [] },
       rounds: { type: "string" },
@@ -44,24 +48,45 @@ export async function bench(args: readonly string[]): Promise<void> {
 
   process.on("exit", killChildren);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
-  const measured = await measureRounds({
-    measures: new Set(rows.flatMap((row) => row.needs)),
-    rounds: Number(values.rounds ?? (values.quick ? 2 : 5)),
-    timing: values.quick ? { warmup: 0.5, seconds: 1.5 } : { warmup: 0.5, seconds: 3.5 },
-    warmup: values.quick ? 1 : 2,
-    nodeArgs:
-      values.profile === undefined ? [] : ["--cpu-prof", "--cpu-prof-interval=250", `--cpu-prof-dir=${values.profile}`],
-    poolSettings: JSON.parse(values.pool),
-    startKannel,
-    tell: (line) => console.error(line),
-  });
-
+  const measure = (some: readonly Row[], createDatabase?: () => Promise<string>) =>
+    measureRounds({
+      measures: new Set(some.flatMap((row) => row.needs)),
+      createDatabase,
+      rounds: Number(values.rounds ?? (values.quick ? 2 : 5)),
+      timing: values.quick ? { warmup: 0.5, seconds: 1.5 } : { warmup: 0.5, seconds: 3.5 },
+      warmup: values.quick ? 1 : 2,
+      nodeArgs:
+        values.profile === undefined
+          ? []
+          : ["--cpu-prof", "--cpu-prof-interval=250", `--cpu-prof-dir=${values.profile}`],
+      poolSettings: JSON.parse(values.pool),
+      startKannel,
+      tell: (line) => console.error(line),
+    });
+  const measured = await measure(rows);
   const medians = mediansOf(measured);
-  console.log(["", ...figureLines(measured, medians), "", ...rowLines(rows, measured, medians)].join("\n"));
+  const columns: Column[] = [{ name: "SQLite", measured, medians }];
+  if (values.postgres) columns.push(await postgresColumn((create) => measure(rows.filter(isOfAnyStore), create)));
+  for (const column of columns)
+    console.log(["", column.name, ...figureLines(column.measured, column.medians)].join("\n"));
+  console.log(["", ...rowLines(rows, columns)].join("\n"));
   if (values.profile !== undefined) console.log(topOfProfiles(values.profile).join("\n"));
-  const result = report(rows, measured, medians);
+  const result = report(rows, columns);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, undefined, 2)}\n`);
-  if (result.rows.some(({ verdict }) => verdict === "missed") || measured.faults.length > 0) process.exitCode = 1;
+  const isMissed = result.rows.some(({ verdicts }) => verdicts.SQLite === "missed");
+  if (isMissed || columns.some((column) => column.measured.faults.length > 0)) process.exitCode = 1;
+}
+
+/** The same measured on a PostgreSQL server that is there for it alone. The bars are SQLite's. */
+async function postgresColumn(measure: (createDatabase: () => Promise<string>) => Promise<Measured>): Promise<Column> {
+  console.error("PostgreSQL");
+  const server = await startPostgres();
+  try {
+    const measured = await measure(server.createDatabase);
+    return { name: "PostgreSQL", measured, medians: mediansOf(measured) };
+  } finally {
+    await server.stop();
+  }
 }
 
 function mediansOf({ runs }: Measured): Medians {

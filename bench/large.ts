@@ -7,7 +7,7 @@ import { fill } from "./fill.ts";
 import { type Program, startProgram } from "./program.ts";
 import { jsonSends } from "./requests.ts";
 import type { Figure, RoundsOptions } from "./rounds.ts";
-import type { Measure } from "./rows.ts";
+import type { Measure, Row } from "./rows.ts";
 import type { LoadResult, Timing } from "./tally.ts";
 
 const LARGE = [
@@ -19,6 +19,14 @@ const LARGE = [
   "queuedMegabytes",
   "startSeconds",
 ] as const satisfies readonly Measure[];
+
+/** Measures that begin with a filled SQLite file. */
+const FILLED: readonly Measure[] = ["busyP99", "emptySend", "storedSend", "queuedMegabytes", "startSeconds"];
+
+/** Whether a row can be measured on another store than SQLite, and says anything about it. */
+export function isOfAnyStore({ needs }: Row): boolean {
+  return needs.every((measure) => !FILLED.includes(measure) && !measure.startsWith("decide"));
+}
 
 /** Whether a measure needs a program of its own: other numbers, or a database that is full. */
 export function isLarge(measure: Measure): boolean {
@@ -85,7 +93,7 @@ export async function measureLarge(
     await withFilled({ ...QUEUED, numbers: 1_000 }, async (filled) => {
       await withProgram(options, { filled }, async (program) => {
         await send(program, FEW, { warmup: 0, seconds: timing.seconds }, faults);
-        const queued = program.countStored("queued");
+        const queued = await program.countStored("queued");
         if (queued < MESSAGES) faults.push(`Of ${MESSAGES} messages ${queued} were queued when memory was read.`);
         note("queuedMegabytes", { rate: residentMegabytes(program.pid) });
       });
@@ -99,18 +107,18 @@ async function measureBusy(options: RoundsOptions, note: Note, faults: string[])
   await withFilled(filling, async (filled) => {
     await withProgram(options, { filled }, async (program) => {
       const result = await send(program, FEW, { warmup: 1, seconds: options.timing.seconds }, faults);
-      if (program.countStored("queued") < FEW) faults.push("The backlog was over before the sends beside it.");
+      if ((await program.countStored("queued")) < FEW) faults.push("The backlog was over before the sends beside it.");
       note("busyP99", { rate: result.p99, p50: result.p50, p99: result.p99 });
     });
   });
 }
 
 async function withProgram(
-  { nodeArgs, poolSettings }: RoundsOptions,
-  given: Omit<Parameters<typeof startProgram>[0], "nodeArgs" | "poolSettings">,
+  { nodeArgs, poolSettings, createDatabase }: RoundsOptions,
+  given: Omit<Parameters<typeof startProgram>[0], "nodeArgs" | "poolSettings" | "createDatabase">,
   use: (program: Program) => Promise<void>,
 ): Promise<void> {
-  const program = await startProgram({ nodeArgs, poolSettings, ...given });
+  const program = await startProgram({ nodeArgs, poolSettings, createDatabase, ...given });
   try {
     await use(program);
   } finally {
@@ -146,7 +154,7 @@ function figureOf({ ok, seconds, p50, p99 }: LoadResult): Figure {
 async function untilDelivered(program: Program, total: number): Promise<void> {
   const patience = performance.now() + 120_000;
   // Two more were sent to see what an answer looks like.
-  while (program.countStored("delivered") < total) {
+  while ((await program.countStored("delivered")) < total) {
     if (performance.now() > patience) throw new Error("What was accepted was not delivered within two minutes.");
     await sleep(100);
   }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import Database from "better-sqlite3";
+import { Client as PostgresClient } from "pg";
 import {
   PoolSendService,
   type SendMessageRequest,
@@ -26,7 +27,7 @@ export type Program = Target & {
   /** Seconds from its start to its ready line. */
   readonly secondsToReady: number;
   /** Messages on disk, of one status or all. */
-  readonly countStored: (status?: string) => number;
+  readonly countStored: (status?: string) => Promise<number>;
   readonly stop: () => Promise<void>;
 };
 
@@ -50,6 +51,8 @@ export type ProgramOptions = {
   readonly messagesPerSecond?: number;
   /** A database that is served in place of a new one. */
   readonly filled?: Filled;
+  /** Makes an empty PostgreSQL database and gives its URL; undefined: SQLite. */
+  readonly createDatabase?: (() => Promise<string>) | undefined;
 };
 
 /**
@@ -61,10 +64,11 @@ export async function startProgram({
   poolSettings,
   messagesPerSecond,
   filled,
+  createDatabase,
 }: ProgramOptions): Promise<Program> {
   const folder = mkdtempSync(join(tmpdir(), "numberpool-bench-"));
   const { token } = createApiKey(randomBytes);
-  const database = filled?.path ?? join(folder, "numberpool.db");
+  const database = (await createDatabase?.()) ?? filled?.path ?? join(folder, "numberpool.db");
   let child: Child | undefined;
   const stop = async () => {
     await child?.stop();
@@ -121,21 +125,27 @@ export async function startProgram({
       sampleJson,
       sampleGrpc: await sampleOf(grpc, token, create(SendMessageRequestSchema, grpcItem(target, 0))),
       secondsToReady,
-      countStored: (status) => {
-        const db = new Database(database, { readonly: true });
-        const count = db
-          .prepare("SELECT count(*) FROM messages WHERE status = coalesce(?, status)")
-          .pluck()
-          .get(status);
-        db.close();
-        return count as number;
-      },
+      countStored: (status) => countStored(database, status),
       stop,
     };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+async function countStored(database: string, status: string | undefined): Promise<number> {
+  if (!database.startsWith("postgres")) {
+    const db = new Database(database, { readonly: true });
+    const count = db.prepare("SELECT count(*) FROM messages WHERE status = coalesce(?, status)").pluck().get(status);
+    db.close();
+    return count as number;
+  }
+  const client = new PostgresClient(database);
+  await client.connect();
+  const { rows } = await client.query("SELECT count(*) FROM messages WHERE status = coalesce($1, status)", [status]);
+  await client.end();
+  return Number(rows[0].count);
 }
 
 /** The bytes that the gRPC door answers a send with, in base64. */

@@ -36,6 +36,8 @@ export type RoundsOptions = {
   readonly warmup: number;
   readonly nodeArgs: readonly string[];
   readonly poolSettings: object;
+  /** Makes an empty PostgreSQL database and gives its URL; undefined: SQLite. */
+  readonly createDatabase: (() => Promise<string>) | undefined;
   readonly startKannel: typeof startKannel;
   readonly tell: (line: string) => void;
 };
@@ -201,7 +203,7 @@ async function runSubjects(round: number, subjects: ReadonlyMap<Measure, Subject
   for (const [measure, subject] of order) {
     note(measure, await run(measure, subject, options.timing));
   }
-  const stored = program.countStored();
+  const stored = await program.countStored();
   if (stored < acknowledged) {
     faults.push(`Round ${round}: ${acknowledged} messages were acknowledged, and ${stored} are on disk.`);
   }

@@ -2,12 +2,16 @@ import { cpus } from "node:os";
 import type { Figure, Measured } from "./rounds.ts";
 import { isMet, MEASURES, type Measure, type Medians, median, type Row } from "./rows.ts";
 
+/** What was measured on one store. */
+export type Column = { readonly name: string; readonly measured: Measured; readonly medians: Medians };
+
 export type RowReport = {
   readonly name: string;
   readonly title: string;
-  readonly value: number | undefined;
   readonly bar: Row["bar"];
-  readonly verdict: "met" | "missed" | `skipped: ${string}`;
+  /** By store. */
+  readonly values: Readonly<Record<string, number | undefined>>;
+  readonly verdicts: Readonly<Record<string, "met" | "missed" | `skipped: ${string}`>>;
 };
 
 /** Everything that was measured, for machines. */
@@ -16,21 +20,31 @@ export type Report = {
   readonly cpu: string;
   readonly cores: number;
   readonly rows: readonly RowReport[];
-  readonly medians: Medians;
-  readonly runs: Readonly<Record<string, readonly Figure[]>>;
-  readonly faults: readonly string[];
+  readonly stores: Readonly<
+    Record<
+      string,
+      {
+        readonly medians: Medians;
+        readonly runs: Readonly<Record<string, readonly Figure[]>>;
+        readonly faults: readonly string[];
+      }
+    >
+  >;
 };
 
 /** The rows with their values and verdicts, and every figure behind them. */
-export function report(rows: readonly Row[], measured: Measured, medians: Medians): Report {
+export function report(rows: readonly Row[], columns: readonly Column[]): Report {
   return {
     node: process.versions.node,
     cpu: cpus()[0]?.model ?? "",
     cores: cpus().length,
-    rows: rows.map((row) => rowReport(row, measured, medians)),
-    medians,
-    runs: Object.fromEntries(measured.runs),
-    faults: measured.faults,
+    rows: rows.map((row) => rowReport(row, columns)),
+    stores: Object.fromEntries(
+      columns.map(({ name, measured, medians }) => [
+        name,
+        { medians, runs: Object.fromEntries(measured.runs), faults: measured.faults },
+      ]),
+    ),
   };
 }
 
@@ -53,26 +67,36 @@ export function figureLines({ runs }: Measured, medians: Medians): string[] {
   return lines;
 }
 
-/** The rows as lines of a table: value, bar and verdict; and what was wrong. */
-export function rowLines(rows: readonly Row[], measured: Measured, medians: Medians): string[] {
-  const lines = [`${"value".padStart(10)}  ${"bar".padEnd(12)} ${"".padEnd(8)} row`];
+/** The rows as lines of a table: a value for each store, the bar and the first store's verdict; and what was wrong. */
+export function rowLines(rows: readonly Row[], columns: readonly Column[]): string[] {
+  const head = columns.map(({ name }) => name.padStart(11)).join("");
+  const lines = [`${head}  ${"bar".padEnd(12)} ${"".padEnd(8)} row`];
   for (const row of rows) {
-    const { value, verdict } = rowReport(row, measured, medians);
+    const { values, verdicts } = rowReport(row, columns);
     const digits = { minimumFractionDigits: row.digits, maximumFractionDigits: row.digits };
-    const shown = value === undefined ? "" : value.toLocaleString("en", digits);
+    const shown = columns.map(({ name }) => (values[name]?.toLocaleString("en", digits) ?? "").padStart(11)).join("");
     const bar = "atLeast" in row.bar ? `≥ ${row.bar.atLeast.toLocaleString("en")}` : `≤ ${row.bar.atMost}`;
-    lines.push(`${shown.padStart(10)}  ${bar.padEnd(12)} ${verdict.padEnd(8)} ${row.title}`);
+    lines.push(`${shown}  ${bar.padEnd(12)} ${(verdicts[columns[0]?.name ?? ""] ?? "").padEnd(8)} ${row.title}`);
   }
-  return measured.faults.length === 0 ? lines : [...lines, "", "These figures cannot be trusted:", ...measured.faults];
+  const faults = columns.flatMap(({ measured }) => measured.faults);
+  return faults.length === 0 ? lines : [...lines, "", "These figures cannot be trusted:", ...faults];
 }
 
-function rowReport({ name, title, needs, value, bar }: Row, { skipped }: Measured, medians: Medians): RowReport {
-  const missing = needs.find((measure) => medians[measure] === undefined);
-  if (missing !== undefined) {
-    return { name, title, value: undefined, bar, verdict: `skipped: ${skipped.get(missing) ?? "not measured"}` };
-  }
-  const result = value((measure: Measure) => medians[measure] ?? Number.NaN);
-  return { name, title, value: result, bar, verdict: isMet(result, bar) ? "met" : "missed" };
+function rowReport({ name, title, needs, value, bar }: Row, columns: readonly Column[]): RowReport {
+  const of = ({ measured, medians }: Column): [number | undefined, RowReport["verdicts"][string]] => {
+    const missing = needs.find((measure) => medians[measure] === undefined);
+    if (missing !== undefined) return [undefined, `skipped: ${measured.skipped.get(missing) ?? "not measured"}`];
+    const result = value((measure: Measure) => medians[measure] ?? Number.NaN);
+    return [result, isMet(result, bar) ? "met" : "missed"];
+  };
+  const results = columns.map((column) => [column.name, of(column)] as const);
+  return {
+    name,
+    title,
+    bar,
+    values: Object.fromEntries(results.map(([store, [result]]) => [store, result])),
+    verdicts: Object.fromEntries(results.map(([store, [, verdict]]) => [store, verdict])),
+  };
 }
 
 function count(rate: number): string {
