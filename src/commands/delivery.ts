@@ -43,7 +43,7 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
   const carriers = new Map<string, Carrier>();
   for (const [name, settings] of config.carriers) {
     const onEvent: Parameters<typeof createSandbox>[0]["onEvent"] = (carrier, { carrierMessageId, report }) => {
-      void reporter.report({ target: { carrier, carrierMessageId }, report });
+      void reporter.report({ target: { carrier, carrierMessageId }, report, receivedAt: clock() });
     };
     carriers.set(name, createSandbox({ name, clock, random: Math.random, onEvent }, settings));
   }

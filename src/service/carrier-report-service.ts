@@ -31,7 +31,8 @@ export function carrierReportService({
       }
       // A receipt that a key reports is about nobody else's messages, whatever id it names.
       const target = { carrier, carrierMessageId, organizationId };
-      const { messageId } = await report({ target, report: reportOf(request, clock()) });
+      const now = clock();
+      const { messageId } = await report({ target, report: reportOf(request, now), receivedAt: now });
       return { data: messageId === undefined ? {} : { messageId } };
     },
   };

@@ -11,8 +11,9 @@ export type ScheduledRelease = () => Promise<number | undefined>;
 
 /** Messages in one transaction: a few milliseconds. */
 const GROUP = 100;
-/** A full pool is tried again no sooner than this, milliseconds. */
+/** A full pool is tried again no sooner and no later than this, milliseconds: a cancelled message or a higher rate may make room. */
 const LEAST_RETRY = 1_000;
+const LONGEST_RETRY = 60_000;
 
 type Written = ScheduledWrites["messages"][number];
 
@@ -36,7 +37,7 @@ export function createScheduledRelease({
     const { sender, decision, waitTime } = decided;
     const waitSeconds = Math.round(waitTime) / 1000;
     const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued" };
-    return { written: { message: queued, retryAt: undefined }, decided };
+    return { written: { message: queued, at: now, retryAt: undefined }, decided };
   };
 
   const releaseGroup = async (): Promise<{ more: boolean; nextAt: number | undefined }> => {
@@ -94,14 +95,14 @@ export function createScheduledRelease({
 }
 
 function ended(message: Message, status: "expired" | "sending_failed", now: number, error: Message["error"]): Written {
-  return { message: { ...message, status, completedAt: now, error }, retryAt: undefined };
+  return { message: { ...message, status, completedAt: now, error }, at: now, retryAt: undefined };
 }
 
 /** A pool that is merely full has room later; every other refusal is the message's end. */
 function refused(message: Message, { reason, detail, retryAfter }: Refusal, now: number): Written {
   if (reason !== ErrorReason.QUEUE_FULL) return ended(message, "sending_failed", now, { reason, detail });
-  const wait = Math.max(LEAST_RETRY, retryAfter ?? LEAST_RETRY);
-  return { message, retryAt: Math.ceil(Math.min(now + wait, message.validUntil)) };
+  const wait = Math.min(LONGEST_RETRY, Math.max(LEAST_RETRY, retryAfter ?? LEAST_RETRY));
+  return { message, at: now, retryAt: Math.ceil(Math.min(now + wait, message.validUntil)) };
 }
 
 const EXPIRED = {

@@ -38,6 +38,8 @@ export type CarrierReport = {
   /** The carrier that answered a submit. */
   readonly carrier?: string | undefined;
   readonly report: Report;
+  /** When it came here, by our clock; undefined: when it happened. A receipt that fits no message is kept from then on. */
+  readonly receivedAt?: number | undefined;
 };
 
 /** What a report did. Undefined message: it fits none that is known. */

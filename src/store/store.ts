@@ -249,9 +249,13 @@ export type ScheduledRead = {
 
 export type ScheduledFacts = { readonly message: Message; readonly recipient: RecipientFacts };
 
-/** Messages as they are now: `queued`, `sending_failed`, `expired`, or still `scheduled` to be looked at again at `retryAt`. */
+/** Messages as they are since `at`: `queued`, `sending_failed`, `expired`, or still `scheduled` to be looked at again at `retryAt`. */
 export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage"> & {
-  readonly messages: readonly { readonly message: Message; readonly retryAt: number | undefined }[];
+  readonly messages: readonly {
+    readonly message: Message;
+    readonly at: number;
+    readonly retryAt: number | undefined;
+  }[];
 };
 
 export type MessageQuery = {

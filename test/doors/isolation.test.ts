@@ -22,6 +22,8 @@ type Ids = {
   readonly delivery: string;
   /** Where a list goes on. */
   readonly cursor: string;
+  /** Where the story of the message goes on. */
+  readonly eventCursor: string;
 };
 
 /** The caller's own things, beside which somebody else's may be named. */
@@ -79,7 +81,7 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
   CancelMessage: [({ message }) => ({ id: message })],
   ListMessageEvents: [
     ({ message }) => ({ id: message }),
-    ({ message, cursor }) => ({ id: message, page: { after: cursor } }),
+    ({ message, eventCursor }) => ({ id: message, page: { after: eventCursor } }),
   ],
   WatchMessages: [({ profile }) => ({ messaging_profile_id: profile, after_sequence: "0" })],
   RegisterNumber: [({ profile }) => ({ number: { phone_number: "+12125559999", messaging_profile_id: profile } })],
@@ -159,6 +161,7 @@ const UNKNOWN: Ids = {
   recipient: "+13125580002",
   delivery: "01900000-0000-7000-8000-000000000005",
   cursor: Buffer.from("01900000-0000-7000-8000-000000000006").toString("base64url"),
+  eventCursor: Buffer.from("0").toString("base64url"),
 };
 
 const folder = temporaryFolder();
@@ -203,6 +206,7 @@ async function makeThings(): Promise<Ids> {
   const list = () => ours("GET", "/v2/messages");
   await until(list, (answer) => answer.body.data.every((each: Sent) => each.to[0]?.status === "delivered"));
   const number = await ours("GET", `/v2/phone_numbers/${numbers[0]}`);
+  const story = await ours("GET", `/v2/messages/${message}/events?page[size]=1`);
   return {
     profile,
     profileName,
@@ -213,6 +217,7 @@ async function makeThings(): Promise<Ids> {
     recipient,
     delivery: UNKNOWN.delivery,
     cursor: page.body.meta.next,
+    eventCursor: story.body.meta.next,
   };
 }
 
@@ -250,6 +255,7 @@ async function everythingOfOurs(): Promise<string> {
     `/v2/messaging_profiles/${foreign.profile}/phone_numbers`,
     `/v2/messaging_profiles/${foreign.profile}/sticky_mappings`,
     "/v2/messages",
+    `/v2/messages/${foreign.message}/events`,
     "/v2/phone_numbers",
     "/v2/phone_numbers/messaging",
     "/v2/messaging_optouts",
@@ -340,6 +346,56 @@ describe("another organization's things", () => {
       }
     }
     expect(await everythingOfOurs()).toBe(before);
+  });
+
+  it("wait and are scheduled as before when another organization cancels them", async () => {
+    const { profileId } = await makePool(server, { number: { messages_per_second: 0.001 } });
+    const send = { messaging_profile_id: profileId, to: "+13125560174", text: "Waiting" };
+    const send_at = new Date(Date.now() + 3_600_000).toISOString();
+    await ours("POST", "/v2/messages/number_pool", send);
+    for (const [fields, status] of [
+      [{}, "queued"],
+      [{ send_at }, "scheduled"],
+    ] as const) {
+      const { id } = (await ours("POST", "/v2/messages/number_pool", { ...send, ...fields })).body.data;
+      for (const door of doors) {
+        const ofForeign = await door.call(methodOf("CancelMessage"), { id }, other.token);
+        const ofUnknown = await door.call(methodOf("CancelMessage"), { id: UNKNOWN.message }, other.token);
+        expect([ofForeign.kind, told(ofForeign)]).toEqual(["refused", told(ofUnknown)]);
+      }
+      expect((await ours("GET", `/v2/messages/${id}`)).body.data.to[0].status).toBe(status);
+      const cancelled = await (doors[0] as Door).call(methodOf("CancelMessage"), { id }, API_KEY);
+      expect(cancelled.kind).toBe("answered");
+    }
+  });
+
+  it("are settled by receipts of their owner alone", async () => {
+    const { profileId } = await makePool(server);
+    const send = { messaging_profile_id: profileId, to: "+13125550103", text: "Silence" };
+    const { id } = (await ours("POST", "/v2/messages/number_pool", send)).body.data;
+    const sent = () => ours("GET", `/v2/messages/${id}`);
+    await until(sent, ({ body }) => body.data.to[0].status === "sent");
+    const request = {
+      carrier: "sandbox",
+      carrier_message_id: carrierMessageOf(id),
+      status: "RECEIPT_STATUS_DELIVERED",
+    };
+    for (const door of doors) {
+      const named = door.name === "JSON" ? { ...request, status: "delivered" } : request;
+      const ofForeign = await door.call(methodOf("ReportReceipt"), named, other.token);
+      const ofUnknown = await door.call(
+        methodOf("ReportReceipt"),
+        { ...named, carrier_message_id: UNKNOWN.carrierMessage },
+        other.token,
+      );
+      expect([ofForeign.kind, told(ofForeign)]).toEqual(["answered", told(ofUnknown)]);
+    }
+    expect((await sent()).body.data.to[0].status).toBe("sent");
+    for (const door of doors) {
+      const named = door.name === "JSON" ? { ...request, status: "delivered" } : request;
+      expect(told(await door.call(methodOf("ReportReceipt"), named, API_KEY))).toContain(id);
+    }
+    expect((await sent()).body.data.to[0].status).toBe("delivered");
   });
 
   it("do not stand in the way of registering the same number", async () => {

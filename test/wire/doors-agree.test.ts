@@ -1,8 +1,10 @@
-import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CarrierReportService, ReceiptStatus } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
 import { DecisionRule } from "../../gen/numberpool/v1/decision_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { type MessageEvent, MessageEventType } from "../../gen/numberpool/v1/message_event_pb.ts";
 import { Direction, Encoding, type Message, MessageStatus, MessageType } from "../../gen/numberpool/v1/message_pb.ts";
 import { NumberService } from "../../gen/numberpool/v1/number_service_pb.ts";
 import { LineType } from "../../gen/numberpool/v1/phone_number_pb.ts";
@@ -44,11 +46,19 @@ afterAll(async () => {
 });
 
 const STATUSES: Readonly<Record<number, string>> = {
+  [MessageStatus.SCHEDULED]: "scheduled",
   [MessageStatus.QUEUED]: "queued",
   [MessageStatus.SENDING]: "sending",
   [MessageStatus.SENT]: "sent",
   [MessageStatus.DELIVERED]: "delivered",
   [MessageStatus.DELIVERY_FAILED]: "delivery_failed",
+  [MessageStatus.CANCELLED]: "cancelled",
+};
+const EVENTS: Readonly<Record<number, string>> = {
+  [MessageEventType.ACCEPTED]: "accepted",
+  [MessageEventType.SUBMITTED]: "submitted",
+  [MessageEventType.RECEIPT]: "receipt",
+  [MessageEventType.CANCELLED]: "cancelled",
 };
 const RULES: Readonly<Record<number, string>> = {
   [DecisionRule.FROM]: "from",
@@ -75,7 +85,10 @@ function documented(message: Message) {
     type: message.type === MessageType.SMS ? "SMS" : null,
     messaging_profile_id: message.messagingProfileId,
     organization_id: message.organizationId,
-    from: from && { phone_number: from.phoneNumber, carrier: from.carrier, line_type: LINE_TYPES[from.lineType] },
+    from:
+      from === undefined
+        ? null
+        : { phone_number: from.phoneNumber, carrier: from.carrier, line_type: LINE_TYPES[from.lineType] },
     to: message.to.map((to) => ({
       phone_number: to.phoneNumber,
       status: STATUSES[to.status],
@@ -110,22 +123,41 @@ function documented(message: Message) {
       title,
       detail,
     })),
-    decision: decision && {
-      rule: RULES[decision.rule],
-      tier: decision.tier === 0 ? null : decision.tier,
-      pool_size: decision.poolSize,
-      eligible: decision.eligible,
-      passed_over: {
-        weight_zero: decision.passedOver?.weightZero,
-        paused: decision.passedOver?.paused,
-        draining: decision.passedOver?.draining,
-        unhealthy: decision.passedOver?.unhealthy,
-        on_trial: decision.passedOver?.onTrial,
-        daily_limit: decision.passedOver?.dailyLimit,
-        full: decision.passedOver?.full,
-      },
-      stands_in: decision.standsIn,
-    },
+    decision:
+      decision === undefined
+        ? null
+        : {
+            rule: RULES[decision.rule],
+            tier: decision.tier === 0 ? null : decision.tier,
+            pool_size: decision.poolSize,
+            eligible: decision.eligible,
+            passed_over: {
+              weight_zero: decision.passedOver?.weightZero,
+              paused: decision.passedOver?.paused,
+              draining: decision.passedOver?.draining,
+              unhealthy: decision.passedOver?.unhealthy,
+              on_trial: decision.passedOver?.onTrial,
+              daily_limit: decision.passedOver?.dailyLimit,
+              full: decision.passedOver?.full,
+            },
+            stands_in: decision.standsIn,
+          },
+  };
+}
+
+/** What the JSON door must say of an event. */
+function documentedEvent(event: MessageEvent) {
+  return {
+    record_type: event.recordType,
+    sequence: String(event.sequence),
+    message_id: event.messageId,
+    type: EVENTS[event.type],
+    status: STATUSES[event.status],
+    occurred_at: time(event.occurredAt),
+    carrier_message_id: event.carrierMessageId ?? null,
+    carrier_code: event.carrierCode ?? null,
+    reason: event.reason === ErrorReason.UNSPECIFIED ? null : reasonName(event.reason),
+    detail: event.detail ?? null,
   };
 }
 
@@ -151,7 +183,11 @@ function asRpc(json: Readonly<Record<string, unknown>>): Record<string, unknown>
   return Object.fromEntries(
     Object.entries(json).map(([name, value]) => [
       name.replaceAll(/_[a-z]/g, (pair) => (pair[1] as string).toUpperCase()),
-      name === "encoding" || name === "type" ? (spelled[value as string] ?? 99) : value,
+      name === "encoding" || name === "type"
+        ? (spelled[value as string] ?? 99)
+        : name === "send_at"
+          ? timestampFromMs(Date.parse(value as string))
+          : value,
     ]),
   );
 }
@@ -362,6 +398,7 @@ describe("a send that is refused", () => {
     ["MMS", { type: "MMS" }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
     ["media", { media_urls: ["https://example.com/a.png"] }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
     ["a subject", { subject: "Picture" }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
+    ["a moment that is over", { send_at: "2001-01-01T00:00:00Z" }, ["OUT_OF_RANGE", 400, "10033", INVALID_ARGUMENT]],
     ["NUL", { text: "N\0L" }, ["BAD_REQUEST", 400, "10015", INVALID_ARGUMENT]],
     ["an empty key", { request_id: "" }, ["BAD_REQUEST", 400, "10015", INVALID_ARGUMENT]],
     [
@@ -779,6 +816,140 @@ describe("an idempotency key", () => {
       expect([refused.status, refused.headers.get("idempotent-replayed")]).toEqual([200, null]);
     }
     expect((await server.json("POST", BATCH, { messages: [body(to)] }, keyed(nothing))).status).toBe(200);
+  });
+});
+
+describe("what becomes of a message", () => {
+  const { cancelMessage, listMessageEvents } = PoolSendService.method;
+  const { reportReceipt } = CarrierReportService.method;
+  const RECEIPTS = "/v2/carriers/sandbox/receipts";
+  const SILENT = "+13125550103";
+
+  /** A refusal of both doors, which must be the same. */
+  async function refusedAlike(json: JsonAnswer, calling: Promise<unknown>, status: number, rpcCode: number) {
+    const refusal = await grpcRefusalOf(calling);
+    expect([json.status, refusal.code]).toEqual([status, rpcCode]);
+    expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+    return toldByJson(json).reason;
+  }
+
+  it("is scheduled alike at both doors, with a sender only if it was named", async () => {
+    const { profileId, numbers } = await makePool(server);
+    const send_at = new Date(Date.now() + 3_600_000).toISOString();
+    const json = { messaging_profile_id: profileId, to: TO, text: "Later", send_at };
+    for (const [path, method, fields] of [
+      [POOL, sendMessage, {}],
+      ["/v2/messages", createMessage, {}],
+      ["/v2/messages", createMessage, { from: numbers[0] }],
+    ] as const) {
+      const overJson = await server.json("POST", path, { ...json, ...fields });
+      const overGrpc = await grpc.call(method as typeof sendMessage, asRpc({ ...json, ...fields }));
+      const message = documented(overGrpc.message.data as Message);
+      expect(inGeneral(overJson.body.data)).toEqual(inGeneral(message));
+      expect(message).toMatchObject({ send_at, decision: null, to: [{ status: "scheduled" }] });
+      expect(message.from?.phone_number).toBe("from" in fields ? numbers[0] : undefined);
+      expect((await server.json("GET", `/v2/messages/${message.id}`)).body.data).toEqual(message);
+    }
+  });
+
+  it("is cancelled alike at both doors, and by either for the other", async () => {
+    const { profileId } = await makePool(server, { number: { messages_per_second: 0.001 } });
+    const send = { messaging_profile_id: profileId, to: TO, text: "Waiting" };
+    const send_at = new Date(Date.now() + 3_600_000).toISOString();
+    const left = await server.json("POST", POOL, send);
+    for (const fields of [{}, { send_at }]) {
+      const ids: string[] = [];
+      for (let count = 0; count < 2; count += 1) {
+        ids.push((await server.json("POST", POOL, { ...send, ...fields })).body.data.id);
+      }
+      const [first, second] = ids as [string, string];
+      const byJson = await server.json("DELETE", `/v2/messages/${first}`);
+      const byGrpc = await grpc.call(cancelMessage, { id: second });
+      const asJson = documented(byGrpc.message.data as Message);
+      expect(asJson.to[0]?.status).toBe("cancelled");
+      const own = { id: "", received_at: "", completed_at: "", wait_seconds: 0 };
+      expect({ ...byJson.body, ...own }).toEqual({ ...asJson, ...own });
+      expect((await server.json("DELETE", `/v2/messages/${second}`)).body).toEqual(asJson);
+      const again = await grpc.call(cancelMessage, { id: first });
+      expect(documented(again.message.data as Message)).toEqual(byJson.body);
+    }
+    const { id } = left.body.data;
+    await until(
+      () => server.json("GET", `/v2/messages/${id}`),
+      ({ body }) => body.data.to[0].status === "delivered",
+    );
+    for (const [named, status, rpcCode, reason] of [
+      [id, 403, FAILED_PRECONDITION, "NOT_CANCELLABLE"],
+      [UNKNOWN_ID, 404, NOT_FOUND, "NOT_FOUND"],
+    ] as const) {
+      const json = await server.json("DELETE", `/v2/messages/${named}`);
+      expect(await refusedAlike(json, grpc.call(cancelMessage, { id: named }), status, rpcCode)).toBe(reason);
+    }
+  });
+
+  it("is reported and told alike at both doors", async () => {
+    const { profileId } = await makePool(server);
+    const send = { messaging_profile_id: profileId, to: SILENT, text: "Silence" };
+    const { id } = (await server.json("POST", POOL, send)).body.data;
+    const events = () => server.json("GET", `/v2/messages/${id}/events`);
+    const { body } = await until(events, (answer) => answer.body.data.length === 2);
+    const carrierMessageId: string = body.data[1].carrier_message_id;
+    const receipt = { carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40002" };
+    const overJson = await server.json("POST", RECEIPTS, receipt);
+    const request = { carrier: "sandbox", carrierMessageId, status: ReceiptStatus.FAILED, carrierCode: "40002" };
+    const overGrpc = await grpc.call(reportReceipt, request);
+    expect([overJson.body, overGrpc.message.data?.messageId]).toEqual([{ data: { message_id: id } }, id]);
+
+    const told = (await events()).body;
+    const { message } = await grpc.call(listMessageEvents, { id });
+    expect(told.data).toEqual(message.data.map(documentedEvent));
+    expect(told.data.map(({ type }: { type: string }) => type)).toEqual([
+      "accepted",
+      "submitted",
+      "receipt",
+      "receipt",
+    ]);
+    const byPage = await server.json("GET", `/v2/messages/${id}/events?page[size]=3`);
+    const next = byPage.body.meta.next as string;
+    const rest = await grpc.call(listMessageEvents, { id, page: { size: 3, after: next } });
+    expect([...byPage.body.data, ...rest.message.data.map(documentedEvent)]).toEqual(told.data);
+    expect(rest.message.meta?.next).toBeUndefined();
+  });
+
+  it("is refused to be told or reported alike at both doors", async () => {
+    const { profileId } = await makePool(server);
+    const send = { messaging_profile_id: profileId, to: TO, text: "Hello" };
+    const { id } = (await server.json("POST", POOL, send)).body.data;
+    const unknown = await server.json("GET", `/v2/messages/${UNKNOWN_ID}/events`);
+    await refusedAlike(unknown, grpc.call(listMessageEvents, { id: UNKNOWN_ID }), 404, NOT_FOUND);
+    for (const [query, page, reason] of [
+      ["page[after]=nothing", { after: "nothing" }, "INVALID_FILTER"],
+      ["page[size]=251", { size: 251 }, "OUT_OF_RANGE"],
+    ] as const) {
+      const { status, body } = await server.json("GET", `/v2/messages/${id}/events?${query}`);
+      const refusal = await grpcRefusalOf(grpc.call(listMessageEvents, { id, page }));
+      const [{ detail, meta }] = body.errors;
+      expect([status, refusal.code, meta.reason, refusal.info?.reason]).toEqual([
+        400,
+        INVALID_ARGUMENT,
+        reason,
+        reason,
+      ]);
+      expect(refusal.details).toBe(detail);
+    }
+    const good = { carrier: "sandbox", carrierMessageId: "7f", status: ReceiptStatus.DELIVERED };
+    const asJson = { carrier_message_id: "7f", status: "delivered" };
+    for (const [json, rpc, status, rpcCode] of [
+      [{ carrier_message_id: null }, { carrierMessageId: undefined }, 400, INVALID_ARGUMENT],
+      [{ carrier_message_id: "7".repeat(257) }, { carrierMessageId: "7".repeat(257) }, 400, INVALID_ARGUMENT],
+      [{ status: null }, { status: ReceiptStatus.UNSPECIFIED }, 400, INVALID_ARGUMENT],
+      [{ carrier_code: "4".repeat(65) }, { carrierCode: "4".repeat(65) }, 400, INVALID_ARGUMENT],
+    ] as const) {
+      const refused = await server.json("POST", RECEIPTS, { ...asJson, ...json });
+      await refusedAlike(refused, grpc.call(reportReceipt, { ...good, ...rpc }), status, rpcCode);
+    }
+    const nobody = await server.json("POST", "/v2/carriers/nobody/receipts", asJson);
+    await refusedAlike(nobody, grpc.call(reportReceipt, { ...good, carrier: "nobody" }), 404, NOT_FOUND);
   });
 });
 

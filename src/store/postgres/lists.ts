@@ -8,11 +8,11 @@ export type Conditions = { readonly text: string; readonly values: readonly Valu
 
 const made = new Map<string, Statement<Row>>();
 
-/** The conditions whose value is given; each names it as ?, and the first is parameter $1. */
-export function conditions(all: readonly (readonly [string, Value])[]): Conditions {
+/** The conditions whose value is given; each names it as ?, and they become parameters from `first` on. */
+export function conditions(all: readonly (readonly [string, Value])[], first = 1): Conditions {
   const given = all.filter(([, value]) => value !== undefined);
   return {
-    text: given.map(([text], index) => text.replace("?", () => `$${index + 1}`)).join(" AND "),
+    text: given.map(([text], index) => text.replace("?", () => `$${index + first}`)).join(" AND "),
     values: given.map(([, value]) => value),
   };
 }

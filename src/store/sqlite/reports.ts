@@ -91,7 +91,7 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     return undefined;
   };
 
-  const keep = ({ target, report }: CarrierReport) => {
+  const keep = ({ target, report, receivedAt }: CarrierReport) => {
     if (!("carrierMessageId" in target) || !["buffered", "delivered", "failed"].includes(report.kind)) return;
     const { carrier, carrierMessageId, organizationId } = target;
     const code = "carrierCode" in report ? report.carrierCode : undefined;
@@ -99,7 +99,18 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     const key = carrierMessageKey(carrierMessageId);
     const whose = organizationId ?? "";
     const { kind, at } = report;
-    keepReceipt.run(carrier, key, carrierMessageId, whose, kind, at, code, error?.reason, error?.detail, at);
+    keepReceipt.run(
+      carrier,
+      key,
+      carrierMessageId,
+      whose,
+      kind,
+      at,
+      code,
+      error?.reason,
+      error?.detail,
+      receivedAt ?? at,
+    );
   };
 
   /** What health learns is written once for each number, when all reports are applied. */

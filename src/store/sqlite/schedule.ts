@@ -46,15 +46,14 @@ export function prepareSchedule(
       }),
 
     write: ({ messages: written, mappings, usage }: ScheduledWrites) => {
-      for (const { message, retryAt } of written) {
-        const { organizationId, id, status, completedAt, error } = message;
+      for (const { message, at, retryAt } of written) {
+        const { organizationId, id, status, error } = message;
         if (status === "scheduled") {
           setNextSubmit.run(retryAt, organizationId, id);
           continue;
         }
         update.run(...messageValues(message), organizationId, id);
         const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
-        const at = completedAt ?? message.validUntil;
         const none = { carrierMessageId: undefined, carrierCode: undefined };
         messages.noteEvent(organizationId, { messageId: id, kind, status, at, error, ...none });
       }

@@ -1,0 +1,47 @@
+import { EVENT_COLUMNS, eventFrom, eventValues, type Row } from "../rows.ts";
+import type { Continued, EventQuery, MessageEvent } from "../store.ts";
+import { givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+/** What happened to a message, and whose it is. */
+export type NewEvent = { readonly organizationId: string; readonly event: Omit<MessageEvent, "sequence"> };
+
+const TYPES: Readonly<Record<(typeof EVENT_COLUMNS)[number], string>> = {
+  organization_id: "text",
+  message_id: "text",
+  kind: "text",
+  status: "text",
+  occurred_at: "bigint",
+  carrier_message_id: "text",
+  carrier_code: "text",
+  error_reason: "integer",
+  detail: "text",
+};
+
+const columns = EVENT_COLUMNS.join(", ");
+const insert = statement(`INSERT INTO message_events (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}`);
+const select = statement<Row>(
+  `SELECT sequence, ${columns} FROM message_events WHERE organization_id = $1 AND message_id = $2 AND sequence > $3
+   ORDER BY sequence LIMIT $4`,
+);
+
+/** Notes what happened to messages, in this order. The caller holds the messages, so that nobody's later note gets an earlier number. */
+export function noteEvents(session: Session, events: readonly NewEvent[]): void {
+  if (events.length === 0) return;
+  const rows = events.map(({ organizationId, event }) => eventValues(organizationId, event));
+  void session.run(insert, ...listsOf(TYPES, rows));
+}
+
+/** A page of a message's story. */
+export async function listEvents(
+  session: Session,
+  organizationId: string,
+  messageId: string,
+  query: EventQuery,
+): Promise<Continued<MessageEvent>> {
+  const after = Number(query.after ?? 0);
+  const rows = await session.all(select, organizationId, messageId, after, query.limit + 1);
+  const page = rows.slice(0, query.limit).map(eventFrom);
+  return { rows: page, next: rows.length > query.limit ? String(page.at(-1)?.sequence ?? after) : undefined };
+}

@@ -1,0 +1,85 @@
+import type { Row } from "../rows.ts";
+import type { IdempotencyKey, IdempotencyRecord } from "../store.ts";
+import { byText, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+const KEY_TYPES = { organization_id: "text", method: "text", key: "text" } as const;
+const RECORD_TYPES = { ...KEY_TYPES, request_hash: "bytea", response: "bytea", created_at: "bigint" } as const;
+
+const columns = Object.keys(RECORD_TYPES).join(", ");
+const isGiven = "k.organization_id = given.organization_id AND k.method = given.method AND k.key = given.key";
+
+const hold = statement<Row>(
+  `INSERT INTO idempotency_keys (${columns}) SELECT organization_id, method, key, '', '', 0
+   FROM ${givenRows("given", KEY_TYPES)} ON CONFLICT DO NOTHING RETURNING organization_id, method, key`,
+);
+const select = statement<Row>(
+  `SELECT k.organization_id, k.method, k.key, k.request_hash, k.response, k.created_at
+   FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven}`,
+);
+const insert = statement(`INSERT INTO idempotency_keys (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}`);
+const fulfil = statement(
+  `UPDATE idempotency_keys k SET request_hash = given.request_hash, response = given.response, created_at = given.created_at
+   FROM ${givenRows("given", RECORD_TYPES)} WHERE ${isGiven}`,
+);
+const letGo = statement(`DELETE FROM idempotency_keys k USING ${givenRows("given", KEY_TYPES)} WHERE ${isGiven}`);
+
+/** Keys that a transaction asked for: the records of those that were used before, and how to write those that it uses itself. */
+export type HeldKeys = {
+  /** In the order in which they were asked for. */
+  readonly records: readonly (IdempotencyRecord | undefined)[];
+  /** Writes what was decided, and lets go of the keys that were held for nothing. */
+  readonly write: (session: Session, records: readonly IdempotencyRecord[]) => void;
+};
+
+/**
+ * Takes hold of keys: each is inserted without an answer yet, so that a twin in another transaction waits there until this one ends,
+ * and then finds its answer.
+ */
+export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]): Promise<HeldKeys> {
+  const asked = [...new Map(keys.map((key) => [keyText(key), key])).values()].sort(byText(keyText));
+  const lists = listsOf(KEY_TYPES, asked.map(keyValues));
+  const [held, found] =
+    asked.length === 0 ? [[], []] : await Promise.all([session.all(hold, ...lists), session.all(select, ...lists)]);
+  const own = new Map(held.map((row) => [keyText(keyFrom(row)), keyFrom(row)]));
+  const records = new Map(found.map((row) => [keyText(keyFrom(row)), recordFrom(row)]));
+  for (const text of own.keys()) records.delete(text);
+  return {
+    records: keys.map((key) => records.get(keyText(key))),
+    write: (writing, written) => {
+      const fulfilled = written.filter((record) => own.has(keyText(record)));
+      const others = written.filter((record) => !own.has(keyText(record)));
+      if (fulfilled.length > 0) void writing.run(fulfil, ...listsOf(RECORD_TYPES, fulfilled.map(recordValues)));
+      if (others.length > 0) void writing.run(insert, ...listsOf(RECORD_TYPES, others.map(recordValues)));
+      const idle = new Map(own);
+      for (const record of fulfilled) idle.delete(keyText(record));
+      if (idle.size > 0) void writing.run(letGo, ...listsOf(KEY_TYPES, [...idle.values()].map(keyValues)));
+    },
+  };
+}
+
+function keyText({ organizationId, method, key }: IdempotencyKey): string {
+  return `${organizationId} ${method} ${key}`;
+}
+
+function keyValues({ organizationId, method, key }: IdempotencyKey): unknown[] {
+  return [organizationId, method, key];
+}
+
+function recordValues(record: IdempotencyRecord): unknown[] {
+  return [...keyValues(record), record.requestHash, record.response, record.createdAt];
+}
+
+function keyFrom(row: Row): IdempotencyKey {
+  return { organizationId: row.organization_id as string, method: row.method as string, key: row.key as string };
+}
+
+function recordFrom(row: Row): IdempotencyRecord {
+  return {
+    ...keyFrom(row),
+    requestHash: row.request_hash as Uint8Array,
+    response: row.response as Uint8Array,
+    createdAt: row.created_at as number,
+  };
+}

@@ -1,0 +1,193 @@
+import { HALF_LIFE } from "../../domain/health.ts";
+import type { Progress } from "../../domain/lifecycle.ts";
+import { CANCELLABLE, type Message } from "../../domain/message.ts";
+import { planEnd } from "../plan-report.ts";
+import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
+import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery } from "../store.ts";
+import { noteEvents } from "./events.ts";
+import { conditions, statementFor } from "./lists.ts";
+import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+const TYPES: Readonly<Record<(typeof MESSAGE_COLUMNS)[number], string>> = {
+  organization_id: "text",
+  id: "text",
+  direction: "text",
+  messaging_profile_id: "text",
+  phone_number_id: "text",
+  '"from"': "text",
+  carrier: "text",
+  line_type: "text",
+  '"to"': "text",
+  text: "text",
+  encoding: "text",
+  parts: "integer",
+  num_chars: "integer",
+  webhook_url: "text",
+  webhook_failover_url: "text",
+  use_profile_webhooks: "boolean",
+  status: "text",
+  decision_rule: "text",
+  decision_tier: "text",
+  decision_pool_size: "integer",
+  decision_eligible: "integer",
+  decision_passed_over: "text",
+  decision_stands_in: "boolean",
+  received_at: "bigint",
+  send_at: "bigint",
+  sent_at: "bigint",
+  completed_at: "bigint",
+  valid_until: "bigint",
+  wait_seconds: "float8",
+  submits: "integer",
+  next_submit_at: "bigint",
+  error_reason: "integer",
+  error_detail: "text",
+};
+const PROGRESS_TYPES = {
+  organization_id: "text",
+  id: "text",
+  status: "text",
+  sent_at: "bigint",
+  completed_at: "bigint",
+  error_reason: "integer",
+  error_detail: "text",
+} as const;
+
+const columns = MESSAGE_COLUMNS.join(", ");
+const insert = statement(`INSERT INTO messages (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}`);
+const rewrite = statement(
+  `UPDATE messages m SET (${columns}) = ROW(${columnsOf("given", MESSAGE_COLUMNS)})
+   FROM ${givenRows("given", TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
+);
+const updateProgress = statement(
+  `UPDATE messages m SET status = given.status, sent_at = given.sent_at, completed_at = given.completed_at,
+     error_reason = given.error_reason, error_detail = given.error_detail
+   FROM ${givenRows("given", PROGRESS_TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
+);
+const select = statement<Row>(`SELECT ${columns} FROM messages WHERE organization_id = $1 AND id = $2`);
+const lock = statement<Row>(`${select.text} FOR UPDATE`);
+const scan = "FROM messages WHERE organization_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+const lastScanned = statement<Row>(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan}) scanned`);
+const selectTraffic = statement<Row>(
+  `SELECT id, sent_lately * power(0.5, greatest(0, $1::float8 - sent_lately_as_of) / ${HALF_LIFE}) AS messages
+   FROM phone_numbers WHERE organization_id = $2 AND messaging_profile_id = $3 AND sent_lately > 0`,
+);
+const selectRange = statement<Row>(
+  `SELECT id, status IN ('scheduled', 'queued', 'sending', 'sent') AS is_open FROM messages
+   WHERE organization_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4`,
+);
+const deleteMessages = statement("DELETE FROM messages WHERE organization_id = $1 AND id = ANY ($2)");
+const deleteEvents = statement("DELETE FROM message_events WHERE organization_id = $1 AND message_id = ANY ($2)");
+
+/** Sorts behind every id. */
+const AFTER_ALL = "g";
+
+/** Inserts messages; any that is there already fails the transaction. */
+export function insertMessages(session: Session, messages: readonly Message[]): void {
+  if (messages.length > 0) void session.run(insert, ...listsOf(TYPES, messages.map(messageValues)));
+}
+
+/** Writes every field of messages that are there. */
+export function rewriteMessages(session: Session, messages: readonly Message[]): void {
+  if (messages.length > 0) void session.run(rewrite, ...listsOf(TYPES, messages.map(messageValues)));
+}
+
+/** Writes the progress of messages that are there. */
+export function setProgress(
+  session: Session,
+  given: readonly (readonly [Pick<Message, "organizationId" | "id">, Progress])[],
+): void {
+  if (given.length === 0) return;
+  const rows = given.map(([{ organizationId, id }, { status, sentAt, completedAt, error }]) => {
+    return [organizationId, id, status, sentAt, completedAt, error?.reason, error?.detail];
+  });
+  void session.run(updateProgress, ...listsOf(PROGRESS_TYPES, rows));
+}
+
+/** One message by its id. */
+export async function getMessage(session: Session, organizationId: string, id: string): Promise<Message | undefined> {
+  const row = await session.get(select, organizationId, id);
+  return row === undefined ? undefined : messageFrom(row);
+}
+
+/** Cancels a message that nobody has taken from its queue. */
+export async function cancelMessage(
+  session: Session,
+  organizationId: string,
+  id: string,
+  at: number,
+): Promise<Cancelled> {
+  // A claim passes over it from here on.
+  const row = await session.get(lock, organizationId, id);
+  if (row === undefined) return { kind: "unknown" };
+  const message = messageFrom(row);
+  if (!CANCELLABLE.has(message.status)) return { kind: "tooLate", message };
+  const { progress, event, applied } = planEnd(message, "cancelled", at, undefined);
+  setProgress(session, [[message, progress]]);
+  noteEvents(session, [{ organizationId, event }]);
+  return { kind: "cancelled", message: { ...message, ...progress }, applied };
+}
+
+/** A page of messages, newest first; wants one state of the database for all that it looks at. */
+export async function listMessages(
+  session: Session,
+  organizationId: string,
+  query: MessageQuery,
+): Promise<Continued<Message>> {
+  const after = query.after ?? AFTER_ALL;
+  // The first four parameters are those of the scan and the page.
+  const where = conditions(
+    [
+      ["messaging_profile_id = ?", query.messagingProfileId],
+      ['"to" = ?', query.to],
+      ['"from" = ?', query.from],
+      ["status = ?", query.status],
+    ],
+    5,
+  );
+  const isFiltered = where.values.length > 0;
+  const most = isFiltered ? LIST_SCAN : query.limit + 1;
+  const filter = isFiltered ? `WHERE ${where.text}` : "";
+  const rows = await session.all(
+    statementFor(`SELECT ${columns} FROM (SELECT ${columns} ${scan}) scanned ${filter} ORDER BY id DESC LIMIT $4`),
+    organizationId,
+    after,
+    most,
+    query.limit + 1,
+    ...where.values,
+  );
+  const page = rows.slice(0, query.limit).map(messageFrom);
+  if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.id };
+  const scanned = isFiltered ? await session.get(lastScanned, organizationId, after, most) : undefined;
+  return { rows: page, next: scanned?.count === most ? (scanned.id as string) : undefined };
+}
+
+/** What left from each number of a profile lately. */
+export async function listTraffic(
+  session: Session,
+  organizationId: string,
+  profileId: string,
+  now: number,
+): Promise<ReadonlyMap<string, number>> {
+  const rows = await session.all(selectTraffic, now, organizationId, profileId);
+  return new Map(rows.map((row) => [row.id as string, row.messages as number]));
+}
+
+/** Forgets messages that ended, with their events, in a range of ids. */
+export async function forgetMessages(
+  session: Session,
+  organizationId: string,
+  before: string,
+  after: string | undefined,
+  most: number,
+): Promise<{ readonly forgotten: number; readonly next: string | undefined }> {
+  const rows = await session.all(selectRange, organizationId, after ?? "", before, most);
+  const ended = rows.filter((row) => row.is_open === false).map((row) => row.id as string);
+  if (ended.length > 0) {
+    void session.run(deleteEvents, organizationId, ended);
+    void session.run(deleteMessages, organizationId, ended);
+  }
+  return { forgotten: ended.length, next: rows.length === most ? (rows.at(-1)?.id as string | undefined) : undefined };
+}

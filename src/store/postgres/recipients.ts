@@ -1,0 +1,213 @@
+import { optional, type Row } from "../rows.ts";
+import type {
+  AcceptReads,
+  Continued,
+  Counted,
+  MappingList,
+  MappingQuery,
+  OptOut,
+  OptOutQuery,
+  RecipientFacts,
+  RecipientKey,
+  StickyMapping,
+} from "../store.ts";
+import { conditions, counted, statementFor } from "./lists.ts";
+import { byText, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+const MAPPING_TYPES = {
+  organization_id: "text",
+  messaging_profile_id: "text",
+  '"to"': "text",
+  phone_number_id: "text",
+  profile_generation: "integer",
+  number_generation: "integer",
+  last_message_at: "bigint",
+} as const;
+const READ_TYPES = {
+  organization_id: "text",
+  messaging_profile_id: "text",
+  '"to"': "text",
+  sticky: "boolean",
+  place: "integer",
+} as const;
+
+const mappingColumns = Object.keys(MAPPING_TYPES).join(", ");
+const optOutColumns = 'organization_id, messaging_profile_id, "to", phone_number, keyword, created_at';
+const ofRecipient = 'WHERE organization_id = $1 AND messaging_profile_id = $2 AND "to" = $3';
+
+/** What is known of a recipient that was joined as `o` (its opt-out) and `m` (its mapping), as `factsFrom` reads it. */
+export const FACT_COLUMNS = `o."to" IS NOT NULL AS opted_out, m.phone_number_id AS sticky_number_id, m.profile_generation,
+  m.number_generation, m.last_message_at`;
+
+const selectFacts = statement<Row>(
+  `SELECT g.place, ${FACT_COLUMNS} FROM ${givenRows("g", READ_TYPES)}
+     LEFT JOIN opt_outs o ON o.organization_id = g.organization_id
+       AND o.messaging_profile_id = g.messaging_profile_id AND o."to" = g."to"
+     LEFT JOIN sticky_mappings m ON g.sticky AND m.organization_id = g.organization_id
+       AND m.messaging_profile_id = g.messaging_profile_id AND m."to" = g."to"
+   WHERE o."to" IS NOT NULL OR m."to" IS NOT NULL`,
+);
+const putMappingRows = statement(
+  `INSERT INTO sticky_mappings (${mappingColumns}) SELECT ${mappingColumns} FROM ${givenRows("given", MAPPING_TYPES)}
+   ON CONFLICT (organization_id, messaging_profile_id, "to") DO UPDATE SET phone_number_id = excluded.phone_number_id,
+     profile_generation = excluded.profile_generation, number_generation = excluded.number_generation,
+     last_message_at = excluded.last_message_at`,
+);
+const deleteMapping = statement<Row>(`DELETE FROM sticky_mappings ${ofRecipient} RETURNING ${mappingColumns}`);
+const insertOptOut = statement(
+  `INSERT INTO opt_outs (${optOutColumns}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+);
+const selectOptOut = statement<Row>(`SELECT ${optOutColumns} FROM opt_outs ${ofRecipient}`);
+const deleteOptOut = statement<Row>(`DELETE FROM opt_outs ${ofRecipient} RETURNING ${optOutColumns}`);
+
+/** What sends to these recipients find, in the same order. */
+export async function readRecipients(
+  session: Session,
+  recipients: AcceptReads["recipients"],
+): Promise<RecipientFacts[]> {
+  if (recipients.length === 0) return [];
+  const given = recipients.map(({ organizationId, messagingProfileId, to, sticky }, place) => {
+    return [organizationId, messagingProfileId, to, sticky, place];
+  });
+  const facts: RecipientFacts[] = recipients.map(() => ({ optedOut: false, mapping: undefined }));
+  for (const row of await session.all(selectFacts, ...listsOf(READ_TYPES, given))) {
+    const place = row.place as number;
+    facts[place] = factsFrom(row, recipients[place] as RecipientKey);
+  }
+  return facts;
+}
+
+/** What a row with the columns above says of a recipient. */
+export function factsFrom(row: Row, { organizationId, messagingProfileId, to }: RecipientKey): RecipientFacts {
+  const phoneNumberId = optional<string>(row.sticky_number_id);
+  if (phoneNumberId === undefined) return { optedOut: row.opted_out as boolean, mapping: undefined };
+  const mapping = {
+    organizationId,
+    messagingProfileId,
+    to,
+    phoneNumberId,
+    profileGeneration: row.profile_generation as number,
+    numberGeneration: row.number_generation as number,
+    lastMessageAt: row.last_message_at as number,
+  };
+  return { optedOut: row.opted_out as boolean, mapping };
+}
+
+/** What a send to this recipient would find. */
+export async function readRecipient(session: Session, key: RecipientKey): Promise<RecipientFacts> {
+  const [facts] = await readRecipients(session, [{ ...key, sticky: true }]);
+  return facts as RecipientFacts;
+}
+
+/** Writes mappings; of several for one recipient the last is kept. */
+export function putMappings(session: Session, mappings: readonly StickyMapping[]): void {
+  const last = new Map(mappings.map((mapping) => [recipientText(mapping), mapping]));
+  if (last.size === 0) return;
+  const rows = [...last.values()]
+    .sort(byText(recipientText))
+    .map((m) => [
+      m.organizationId,
+      m.messagingProfileId,
+      m.to,
+      m.phoneNumberId,
+      m.profileGeneration,
+      m.numberGeneration,
+      m.lastMessageAt,
+    ]);
+  void session.run(putMappingRows, ...listsOf(MAPPING_TYPES, rows));
+}
+
+/** Removes a recipient's mapping and gives what it was. */
+export async function removeMapping(
+  session: Session,
+  { organizationId, messagingProfileId, to }: RecipientKey,
+): Promise<StickyMapping | undefined> {
+  const row = await session.get(deleteMapping, organizationId, messagingProfileId, to);
+  return row === undefined ? undefined : mappingFrom(row);
+}
+
+/** A page of the mappings of a profile that hold. */
+export async function listMappings(
+  session: Session,
+  list: MappingList,
+  query: MappingQuery,
+): Promise<Continued<StickyMapping>> {
+  const where = conditions([
+    ["m.organization_id = ?", list.organizationId],
+    ["m.messaging_profile_id = ?", list.messagingProfileId],
+    ['m."to" > ?', query.after ?? ""],
+    ["m.profile_generation = ?", list.profileGeneration],
+    ["m.last_message_at > ?", list.since],
+    ["m.phone_number_id = ?", query.phoneNumberId],
+  ]);
+  const columns = Object.keys(MAPPING_TYPES).map((column) => `m.${column}`);
+  const rows = await session.all(
+    statementFor(
+      `SELECT ${columns.join(", ")} FROM sticky_mappings m JOIN phone_numbers n ON n.id = m.phone_number_id
+         AND n.generation = m.number_generation AND n.messaging_profile_id = m.messaging_profile_id
+       WHERE ${where.text} ORDER BY m."to" LIMIT $${where.values.length + 1}`,
+    ),
+    ...where.values,
+    query.limit + 1,
+  );
+  const page = rows.slice(0, query.limit).map(mappingFrom);
+  return { rows: page, next: rows.length > query.limit ? page.at(-1)?.to : undefined };
+}
+
+/** A page of an organization's opt-outs, newest first. */
+export function listOptOuts(session: Session, organizationId: string, query: OptOutQuery): Promise<Counted<OptOut>> {
+  const where = conditions([
+    ["organization_id = ?", organizationId],
+    ["messaging_profile_id = ?", query.messagingProfileId],
+    ['"to" = ?', query.to],
+    ["created_at >= ?", query.createdSince],
+    ["created_at <= ?", query.createdUntil],
+  ]);
+  return counted(session, optOutColumns, "opt_outs", where, 'created_at DESC, "to"', query, optOutFrom);
+}
+
+/** Notes an opt-out, unless there is one, and gives the one that is there then. */
+export async function addOptOut(session: Session, optOut: OptOut): Promise<OptOut> {
+  const { organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt } = optOut;
+  void session.run(insertOptOut, organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt);
+  const row = await session.get(selectOptOut, organizationId, messagingProfileId, to);
+  return row === undefined ? optOut : optOutFrom(row);
+}
+
+/** Removes an opt-out and gives what it was. */
+export async function removeOptOut(
+  session: Session,
+  { organizationId, messagingProfileId, to }: RecipientKey,
+): Promise<OptOut | undefined> {
+  const row = await session.get(deleteOptOut, organizationId, messagingProfileId, to);
+  return row === undefined ? undefined : optOutFrom(row);
+}
+
+function recipientText({ organizationId, messagingProfileId, to }: RecipientKey): string {
+  return `${organizationId} ${messagingProfileId} ${to}`;
+}
+
+function mappingFrom(row: Row): StickyMapping {
+  return {
+    organizationId: row.organization_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    to: row.to as string,
+    phoneNumberId: row.phone_number_id as string,
+    profileGeneration: row.profile_generation as number,
+    numberGeneration: row.number_generation as number,
+    lastMessageAt: row.last_message_at as number,
+  };
+}
+
+function optOutFrom(row: Row): OptOut {
+  return {
+    organizationId: row.organization_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    to: row.to as string,
+    phoneNumber: row.phone_number as string,
+    keyword: row.keyword as string,
+    createdAt: row.created_at as number,
+  };
+}

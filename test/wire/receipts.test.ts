@@ -1,0 +1,360 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import Database from "better-sqlite3";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CarrierReportService, ReceiptStatus } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
+import { type MadeKey, makeKey } from "../doors/program.ts";
+import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { createGrpcClient, type GrpcClient, GrpcRefusal } from "./grpc-client.ts";
+import { makePool, until } from "./pools.ts";
+
+const RECEIPTS = "/v2/carriers/sandbox/receipts";
+const UNKNOWN_ID = "01900000-0000-7000-8000-000000000000";
+/** The sandbox takes what goes there, and never sends a receipt. */
+const SILENT = "+13125550103";
+const { reportReceipt } = CarrierReportService.method;
+
+const folder = temporaryFolder();
+let server: TestServer;
+let grpc: GrpcClient;
+let other: MadeKey;
+
+beforeAll(async () => {
+  server = await startServer({ database: `${folder.path}/numberpool.db` });
+  grpc = createGrpcClient(server.grpc, API_KEY);
+  other = await makeKey(server, "other");
+});
+
+afterAll(async () => {
+  grpc.close();
+  expect(await server.stop()).toBe(0);
+  folder.remove();
+});
+
+/** Calls that must be answered; gives `data`. */
+async function done(calling: Promise<JsonAnswer>) {
+  const { status, body } = await calling;
+  expect([status, body.errors]).toEqual([200, undefined]);
+  return body.data;
+}
+
+const read = (id: string) => done(server.json("GET", `/v2/messages/${id}`));
+const storyOf = (id: string) => done(server.json("GET", `/v2/messages/${id}/events?page[size]=250`));
+const healthOf = async (number: string) => (await done(server.json("GET", `/v2/phone_numbers/${number}`))).health;
+const report = (body: object) => done(server.json("POST", RECEIPTS, body));
+
+/** What a refusal says. */
+function told({ status, body }: JsonAnswer) {
+  const [{ code, source, meta }] = body.errors;
+  return { status, code, reason: meta.reason, pointer: source?.pointer };
+}
+
+type Sent = {
+  readonly id: string;
+  readonly carrierMessageId: string;
+  readonly number: string;
+  readonly profileId: string;
+};
+
+/** A message that its carrier took from a number of its own, and of which no receipt came. */
+async function send(): Promise<Sent> {
+  const { profileId, numbers } = await makePool(server);
+  const body = { messaging_profile_id: profileId, to: SILENT, text: "Did it arrive?" };
+  const { id } = await done(server.json("POST", "/v2/messages/number_pool", body));
+  const taken = (events: { type: string; carrier_message_id: string }[]) =>
+    events.find(({ type }) => type === "submitted");
+  const events = await until(
+    () => storyOf(id),
+    (each) => taken(each) !== undefined,
+  );
+  const carrierMessageId = taken(events)?.carrier_message_id as string;
+  return { id, carrierMessageId, number: numbers[0] as string, profileId };
+}
+
+describe("a receipt that is reported", () => {
+  it("says delivered", async () => {
+    const { id, carrierMessageId, number } = await send();
+    const before = await read(id);
+    expect(before).toMatchObject({ to: [{ status: "sent" }], completed_at: null, sent_at: expect.any(String) });
+    expect(await report({ carrier_message_id: carrierMessageId, status: "delivered" })).toEqual({ message_id: id });
+    const after = await read(id);
+    const completed_at = expect.any(String);
+    expect(after).toEqual({ ...before, to: [{ ...before.to[0], status: "delivered" }], completed_at });
+    expect(Date.parse(after.completed_at)).toBeGreaterThanOrEqual(Date.parse(after.sent_at));
+    expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 1 });
+  });
+
+  it.each([
+    ["40001", "NOT_ROUTABLE", 0, 0],
+    ["40002", "BLOCKED_AS_SPAM_TEMPORARY", 1, 1],
+    ["40003", "BLOCKED_AS_SPAM_PERMANENT", 1, 0],
+    ["40004", "REJECTED_BY_DESTINATION", 0, 0],
+    ["40005", "EXPIRED_DURING_TRANSMISSION", 0, 0],
+    ["40006", "RECIPIENT_SERVER_UNAVAILABLE", 0, 0],
+    ["40008", "UNDELIVERABLE", 1, 0],
+    ["40009", "INVALID_MESSAGE_BODY", 0, 0],
+    ["40011", "CARRIER_TOO_MANY_REQUESTS", 0, 0],
+    ["40012", "INVALID_MESSAGING_DESTINATION", 0, 0],
+    ["40013", "INVALID_MESSAGING_SOURCE", 1, 0],
+    ["EX-7", "UNDELIVERABLE", 1, 0],
+    [undefined, "UNDELIVERABLE", 1, 0],
+  ])("says failed with %s, which is read as %s", async (carrier_code, reason, counted, spam) => {
+    const { id, carrierMessageId, number } = await send();
+    const receipt = { carrier_message_id: carrierMessageId, status: "failed", carrier_code };
+    expect(await report(receipt)).toEqual({ message_id: id });
+    const { to, errors } = await read(id);
+    const code = carrier_code?.startsWith("4") ? carrier_code : "40008";
+    expect([to[0].status, errors.length, errors[0].code, errors[0].reason]).toEqual([
+      "delivery_failed",
+      1,
+      code,
+      reason,
+    ]);
+    if (carrier_code !== undefined) expect(errors[0].detail).toContain(carrier_code);
+    expect((await storyOf(id)).at(-1)).toMatchObject({
+      type: "receipt",
+      status: "delivery_failed",
+      carrier_message_id: carrierMessageId,
+      carrier_code: carrier_code ?? null,
+      reason,
+    });
+    const health = { message_count: counted, success_ratio: counted === 0 ? 1 : 0, spam_ratio: spam };
+    expect(await healthOf(number)).toMatchObject(health);
+  });
+
+  it("says buffered, and awaits the next one", async () => {
+    const { id, carrierMessageId, number } = await send();
+    const receipt = { carrier_message_id: carrierMessageId, status: "buffered", carrier_code: "ACCEPTD" };
+    expect(await report(receipt)).toEqual({ message_id: id });
+    expect(await read(id)).toMatchObject({ to: [{ status: "sent" }], completed_at: null });
+    expect((await storyOf(id)).at(-1)).toMatchObject({ type: "receipt", status: "sent", carrier_code: "ACCEPTD" });
+    expect((await healthOf(number)).message_count).toBe(0);
+    await report({ carrier_message_id: carrierMessageId, status: "delivered" });
+    expect((await read(id)).to[0].status).toBe("delivered");
+  });
+
+  it("comes by gRPC, too, and a repeat changes nothing but the story", async () => {
+    const { id, carrierMessageId, number } = await send();
+    const receipt = { carrier: "sandbox", carrierMessageId, status: ReceiptStatus.FAILED, carrierCode: "40003" };
+    expect((await grpc.call(reportReceipt, receipt)).message.data?.messageId).toBe(id);
+    const first = await read(id);
+    expect(first).toMatchObject({ to: [{ status: "delivery_failed" }], errors: [{ code: "40003" }] });
+    expect((await grpc.call(reportReceipt, receipt)).message.data?.messageId).toBe(id);
+    await report({ carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40001" });
+    expect(await read(id)).toEqual(first);
+    expect((await healthOf(number)).message_count).toBe(1);
+    const receipts = (await storyOf(id)).filter(({ type }: { type: string }) => type === "receipt");
+    expect(receipts.map((each: { carrier_code: string }) => each.carrier_code)).toEqual(["40003", "40003", "40001"]);
+  });
+
+  it("corrects a failure when it is the stronger one, with the health that it moved; never a delivery", async () => {
+    const { id, carrierMessageId, number } = await send();
+    await report({ carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40002" });
+    expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 0, spam_ratio: 1 });
+    await report({ carrier_message_id: carrierMessageId, status: "delivered" });
+    const corrected = await read(id);
+    expect(corrected).toMatchObject({ to: [{ status: "delivered" }], errors: [] });
+    expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 1, spam_ratio: 0 });
+    for (const status of ["failed", "buffered", "delivered"]) {
+      expect(await report({ carrier_message_id: carrierMessageId, status })).toEqual({ message_id: id });
+    }
+    expect(await read(id)).toEqual(corrected);
+    expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 1, spam_ratio: 0 });
+  });
+
+  it("finds its message whatever the case of the id, and with spaces around it", async () => {
+    const { id, carrierMessageId } = await send();
+    const carrier_message_id = ` ${carrierMessageId.toUpperCase()} `;
+    expect(await report({ carrier_message_id, status: "delivered" })).toEqual({ message_id: id });
+    expect((await storyOf(id)).at(-1).carrier_message_id).toBe(carrierMessageId.toUpperCase());
+  });
+
+  it("did not happen in the future, nor before its message", async () => {
+    for (const occurred_at of ["2100-01-01T00:00:00Z", "2001-01-01T00:00:00Z"]) {
+      const { id, carrierMessageId } = await send();
+      await report({ carrier_message_id: carrierMessageId, status: "delivered", occurred_at });
+      const { received_at, completed_at } = await read(id);
+      expect((await storyOf(id)).at(-1).occurred_at).toBe(completed_at);
+      expect(Date.parse(completed_at)).toBeLessThanOrEqual(Date.now());
+      expect(Date.parse(completed_at)).toBeGreaterThanOrEqual(Date.parse(received_at));
+    }
+    const { id, carrierMessageId } = await send();
+    const occurredAt = timestampFromMs(Date.now() + 3_600_000);
+    await grpc.call(reportReceipt, { carrier: "sandbox", carrierMessageId, status: 1, occurredAt });
+    expect(Date.parse((await read(id)).completed_at)).toBeLessThanOrEqual(Date.now());
+  });
+});
+
+describe("a receipt that fits no message", () => {
+  it("is answered all the same, and told of no message", async () => {
+    expect(await report({ carrier_message_id: UNKNOWN_ID, status: "delivered" })).toEqual({ message_id: null });
+    const receipt = { carrier: "sandbox", carrierMessageId: "0x7f", status: ReceiptStatus.BUFFERED };
+    expect((await grpc.call(reportReceipt, receipt)).message.data?.messageId).toBeUndefined();
+  });
+
+  it("is kept, and settles the message whose submit is answered with its id later", { timeout: 90_000 }, async () => {
+    const { profileId, number, carrierMessageId } = await send();
+    await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { messages_per_second: 1 }));
+    const body = { messaging_profile_id: profileId, to: SILENT };
+    const texts = ["x".repeat(3 * 153), "Not yet"];
+    const [, waiting] = await Promise.all(
+      texts.map((text) => done(server.json("POST", "/v2/messages/number_pool", { ...body, text }))),
+    );
+    await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { state: "paused" }));
+    expect((await read(waiting.id)).to[0].status).toBe("queued");
+    // The sandbox numbers its ids.
+    const next = Number(carrierMessageId.split("-").at(-1)) + 2;
+    const early = {
+      carrier_message_id: `${waiting.id}-${next}`.toUpperCase(),
+      status: "failed",
+      carrier_code: "40002",
+    };
+    expect(await report(early)).toEqual({ message_id: null });
+    await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { state: "active" }));
+    const settled = await until(
+      () => read(waiting.id),
+      ({ to }) => to[0].status !== "queued" && to[0].status !== "sending",
+      30_000,
+    );
+    expect(settled).toMatchObject({ to: [{ status: "delivery_failed" }], errors: [{ code: "40002" }] });
+    const story = await storyOf(waiting.id);
+    expect(story.map(({ type }: { type: string }) => type)).toEqual(["accepted", "submitted", "receipt"]);
+    expect(await healthOf(number)).toMatchObject({ message_count: 1, spam_ratio: 1 });
+  });
+
+  it("is kept from when it came, whatever the carrier's clock says", async () => {
+    const since = Date.now();
+    await report({ carrier_message_id: "kept-long", status: "delivered", occurred_at: "2001-01-01T00:00:00Z" });
+    const database = new Database(server.database, { readonly: true });
+    const kept = database.prepare("SELECT received_at FROM unmatched_receipts WHERE carrier_message_key = ?").pluck();
+    const receivedAt = kept.get("kept-long");
+    database.close();
+    expect(receivedAt).toBeGreaterThanOrEqual(since);
+  });
+});
+
+describe("a receipt that is refused", () => {
+  const good = { carrier_message_id: "7f", status: "delivered" };
+
+  it.each([
+    ["without an id", { carrier_message_id: undefined }, "MISSING_PARAMETER", "/carrier_message_id"],
+    ["with an empty id", { carrier_message_id: " " }, "MISSING_PARAMETER", "/carrier_message_id"],
+    ["with too long an id", { carrier_message_id: "7".repeat(257) }, "INVALID_LENGTH", "/carrier_message_id"],
+    ["without a status", { status: undefined }, "MISSING_PARAMETER", "/status"],
+    ["with a status of none", { status: null }, "MISSING_PARAMETER", "/status"],
+    ["with an unknown status", { status: "read" }, "INVALID_ENUM", "/status"],
+    ["with too long a code", { carrier_code: "4".repeat(65) }, "INVALID_LENGTH", "/carrier_code"],
+    ["with a code that is no text", { carrier_code: 40_001 }, "INVALID_TYPE", "/carrier_code"],
+    ["with a time that is none", { occurred_at: "yesterday" }, expect.any(String), "/occurred_at"],
+  ])("%s is refused by its pointer", async (_name, fields, reason, pointer) => {
+    const refused = told(await server.json("POST", RECEIPTS, { ...good, ...fields }));
+    expect(refused).toMatchObject({ status: 400, reason, pointer });
+  });
+
+  it("may have an id of 256 characters and a code of 64", async () => {
+    const longest = { carrier_message_id: "7".repeat(256), carrier_code: "4".repeat(64) };
+    expect(await report({ ...longest, status: "failed" })).toEqual({ message_id: null });
+  });
+
+  it("by a carrier that is not configured, or a key without the scope admin", async () => {
+    for (const carrier of ["nobody", "Sandbox"]) {
+      const refused = await server.json("POST", `/v2/carriers/${carrier}/receipts`, good);
+      expect(told(refused)).toMatchObject({ status: 404, code: "10005" });
+      expect(refused.body.errors[0].detail).toContain("sandbox");
+    }
+    const asked = grpc.call(reportReceipt, { carrier: "nobody", carrierMessageId: "7f", status: 1 });
+    const refusal = await asked.then(
+      () => undefined,
+      (error) => error,
+    );
+    expect(refusal).toBeInstanceOf(GrpcRefusal);
+    expect(refusal.info?.reason).toBe("NOT_FOUND");
+    for (const scope of ["send", "read"]) {
+      const { token } = await makeKey(server, "scoped", scope);
+      const refused = await server.json("POST", RECEIPTS, good, { authorization: `Bearer ${token}` });
+      expect(told(refused)).toMatchObject({ status: 403, reason: "PERMISSION_DENIED" });
+    }
+  });
+});
+
+describe("another organization's receipt", () => {
+  it("of our message changes nothing, and is answered like one of nobody's", async () => {
+    const { id, carrierMessageId, number } = await send();
+    const before = [await read(id), await storyOf(id), await healthOf(number)];
+    const answerTo = async (carrier_message_id: string) => {
+      const body = { carrier_message_id, status: "failed", carrier_code: "40002" };
+      const answer = await server.json("POST", RECEIPTS, body, { authorization: `Bearer ${other.token}` });
+      const headers = [...answer.headers].filter(([name]) => name !== "date");
+      return JSON.stringify([answer.status, headers, answer.body]);
+    };
+    const ofUnknown = await answerTo(`${UNKNOWN_ID}-1`);
+    expect(await answerTo(carrierMessageId)).toBe(ofUnknown);
+    expect(await answerTo(carrierMessageId)).toBe(ofUnknown);
+    expect([await read(id), await storyOf(id), await healthOf(number)]).toEqual(before);
+    expect(await report({ carrier_message_id: carrierMessageId, status: "delivered" })).toEqual({ message_id: id });
+    expect((await read(id)).to[0].status).toBe("delivered");
+    expect((await storyOf(id)).length).toBe(3);
+  });
+});
+
+describe("a message's story", () => {
+  it("is told in order from the decision on, page by page", async () => {
+    const { id, carrierMessageId, number } = await send();
+    await report({ carrier_message_id: carrierMessageId, status: "buffered" });
+    await report({ carrier_message_id: carrierMessageId, status: "delivered" });
+    const message = await read(id);
+    const story = await storyOf(id);
+    expect(story).toEqual([
+      {
+        record_type: "message_event",
+        sequence: expect.anything(),
+        message_id: id,
+        type: "accepted",
+        status: "queued",
+        occurred_at: message.received_at,
+        carrier_message_id: null,
+        carrier_code: null,
+        reason: null,
+        detail: expect.stringMatching(/^\+\d+ was picked .*1 of 1 numbers being eligible\.$/),
+      },
+      expect.objectContaining({ type: "submitted", status: "sent", carrier_message_id: carrierMessageId }),
+      expect.objectContaining({ type: "receipt", status: "sent", carrier_message_id: carrierMessageId }),
+      expect.objectContaining({ type: "receipt", status: "delivered", occurred_at: message.completed_at }),
+    ]);
+    expect(story[0].detail).toContain(number);
+    const sequences: number[] = story.map(({ sequence }: { sequence: string }) => Number(sequence));
+    expect(sequences[0]).toBe(0);
+    expect(sequences).toEqual([...new Set(sequences)].sort((one, two) => one - two));
+
+    for (const size of [1, 2, 3]) {
+      const pages: unknown[][] = [];
+      let after = "";
+      do {
+        const { status, body } = await server.json("GET", `/v2/messages/${id}/events?page[size]=${size}${after}`);
+        expect(status).toBe(200);
+        pages.push(body.data);
+        after = body.meta.next === null ? "" : `&page[after]=${body.meta.next}`;
+      } while (after !== "" && pages.length < 10);
+      expect(pages.flat()).toEqual(story);
+      expect(pages.map(({ length }) => length)).toEqual({ 1: [1, 1, 1, 1], 2: [2, 2], 3: [3, 1] }[size]);
+    }
+  });
+
+  it("is nobody else's, and its pages are asked for by what was given", async () => {
+    const { id } = await send();
+    const asked = [id, UNKNOWN_ID].map((each) =>
+      server.json("GET", `/v2/messages/${each}/events`, undefined, { authorization: `Bearer ${other.token}` }),
+    );
+    const [foreign, unknown] = await Promise.all(asked);
+    expect(told(foreign as JsonAnswer)).toMatchObject({ status: 404, code: "10005" });
+    expect(foreign?.body).toEqual(unknown?.body);
+    expect(told(await server.json("GET", `/v2/messages/${UNKNOWN_ID}/events`))).toMatchObject({ status: 404 });
+    const cursors = ["x", "%21", "-1", "1e3", "0x1", " 1", "99999999999999999999", id];
+    for (const cursor of ["nonsense!", ...cursors.map((text) => Buffer.from(text).toString("base64url"))]) {
+      const path = `/v2/messages/${id}/events?page[after]=${encodeURIComponent(cursor)}`;
+      expect([cursor, (await server.json("GET", path)).status]).toEqual([cursor, 400]);
+    }
+    for (const size of [0, -1, 251, "many"]) {
+      expect((await server.json("GET", `/v2/messages/${id}/events?page[size]=${size}`)).status).toBe(400);
+    }
+  });
+});
