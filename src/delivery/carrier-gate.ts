@@ -32,6 +32,8 @@ const BURST = 0.1;
 export function createCarrierGate(random: () => number): CarrierGate {
   let underWay = 0;
   let silent = 0;
+  // Submits from before it broke: what becomes of them says nothing of the probe.
+  let lost = 0;
   let down: { until: number; pauses: number; isProbing: boolean } | undefined;
   let slow: { rate: number; tokens: number; asOf: number; cutAt: number; notBefore: number } | undefined;
   const given = { perSecond: 0, asOf: 0 };
@@ -56,8 +58,11 @@ export function createCarrierGate(random: () => number): CarrierGate {
 
   const breakDown = (now: number) => {
     silent = 0;
-    // What was under way when it broke tells nothing new.
-    if (down !== undefined && !down.isProbing) return;
+    if (down !== undefined && lost > 0) {
+      lost -= 1;
+      return;
+    }
+    lost = underWay;
     const pauses = down?.pauses ?? 0;
     const pause = Math.min(FIRST_PAUSE * 2 ** pauses, LONGEST_PAUSE) * (1 + 0.25 * random());
     down = { until: now + pause, pauses: pauses + 1, isProbing: false };
@@ -98,6 +103,7 @@ export function createCarrierGate(random: () => number): CarrierGate {
         return;
       }
       silent = 0;
+      lost = 0;
       down = undefined;
       if (answer.kind === "throttled") throttle(now, answer.retryAfter);
     },

@@ -108,7 +108,9 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const phoneNumberIds = due.takeDue(now, CLAIM);
     if (phoneNumberIds.length === 0) return;
     const budgets = new Map<string, number>();
-    for (const carrier of carriers.keys()) budgets.set(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)));
+    // Those that are not configured any more, too.
+    for (const carrier of [...carriers.keys(), ...gates.keys()])
+      budgets.set(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)));
     try {
       const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
       pools.bookClaims(claims);
@@ -161,7 +163,9 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const times = answer.kind === "deferred" ? message.submits - 1 : 0;
     const jitter = 1 + 0.25 * parts.random();
     const wait = told ?? Math.min(FIRST_RETRY * 2 ** times, LONGEST_RETRY) * jitter;
-    return { kind: "deferred", at, carrierCode, retryAt: at + Math.ceil(wait) };
+    // It is looked at when its time runs out, too.
+    const retryAt = Math.max(at, Math.min(at + Math.ceil(wait), message.validUntil));
+    return { kind: "deferred", at, carrierCode, retryAt };
   };
 
   /** Looks at a page of queues, and goes on with the next one after a moment. */

@@ -42,7 +42,8 @@ export function planClaim(pace: Pace, queue: readonly QueuedMessage[], now: numb
   const expire = queue.filter((message) => message.validUntil <= now);
   const waiting = expire.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
   if (pace.isPaused) {
-    const next = expire.length > 0 ? now : (waiting[0]?.validUntil ?? "whenDeferred");
+    const soonest = Math.min(...waiting.map((message) => message.validUntil));
+    const next = expire.length > 0 ? now : waiting.length > 0 ? soonest : "whenDeferred";
     return { send: [], expire, setDueAt: undefined, next, freeAt: Number.POSITIVE_INFINITY, isHeld: false };
   }
   const allowed = waiting.slice(0, budget).map((message) => message.parts);

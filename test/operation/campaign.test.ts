@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { mostAheadOf } from "./ahead.ts";
 import { rowsOf } from "./program.ts";
 
 /** A campaign through the sandbox: a share of all messages fails, and all that one number sends are blocked as spam. */
@@ -127,16 +128,3 @@ describe("A campaign of 20,000 messages through 100 numbers, one of them blocked
     for (const each of times.values()) expect(mostAheadOf(each, RATE)).toBeLessThanOrEqual(2 + RATE * 0.05);
   });
 });
-
-/** By how many messages a number was ahead of its rate at most, over any span of time. */
-function mostAheadOf(times: readonly number[], rate: number): number {
-  let most = 0;
-  let backlog = 0;
-  let last = times[0] as number;
-  for (const time of times) {
-    backlog = Math.max(0, backlog - ((time - last) / 1000) * rate) + 1;
-    last = time;
-    most = Math.max(most, backlog);
-  }
-  return most;
-}

@@ -1,15 +1,23 @@
 import { afterEach, beforeEach, describe } from "vitest";
 import type { Store } from "../../src/store/store.ts";
 import { acceptance } from "./contract/acceptance.ts";
+import { budgets } from "./contract/budgets.ts";
+import { cancelling } from "./contract/cancelling.ts";
 import { dispatch } from "./contract/dispatch.ts";
+import { events } from "./contract/events.ts";
+import { forgetting } from "./contract/forgetting.ts";
 import { isolation } from "./contract/isolation.ts";
 import { keeping } from "./contract/keeping.ts";
 import { messages } from "./contract/messages.ts";
 import { numbers } from "./contract/numbers.ts";
+import { orders } from "./contract/orders.ts";
 import { organizations } from "./contract/organizations.ts";
 import { poolRows } from "./contract/pool-rows.ts";
 import { profiles } from "./contract/profiles.ts";
+import { receipts } from "./contract/receipts.ts";
 import { recipients } from "./contract/recipients.ts";
+import { schedule } from "./contract/schedule.ts";
+import { sweeps } from "./contract/sweeps.ts";
 import { watching } from "./contract/watching.ts";
 
 /** An empty database, opened for one test. */
@@ -45,7 +53,15 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     describe("lists messages:", () => messages(subject));
     describe("keeps sticky mappings and opt-outs:", () => recipients(subject));
     describe("hands messages out and takes reports in:", () => dispatch(subject));
+    describe("hands out no more than carriers take:", () => budgets(subject));
+    describe("schedules messages:", () => schedule(subject));
+    describe("cancels messages:", () => cancelling(subject));
+    describe("tells messages' stories:", () => events(subject));
+    describe("finds the messages that receipts speak of:", () => receipts(subject));
+    describe("takes reports in any order:", () => orders(subject));
+    describe("settles what nobody reports:", () => sweeps(subject));
     describe("tells of configuration changes:", () => watching(subject));
     describe("keeps and forgets:", () => keeping(subject));
+    describe("forgets messages:", () => forgetting(subject));
   });
 }

@@ -71,9 +71,11 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
 
   /** Applies the receipts that came before anybody knew whose they are. */
   const follow = (message: ReportedMessage, carrierMessageId: string): AppliedReport[] => {
-    const rows = carrierMessageKeys(carrierMessageId).flatMap(
-      (key) => takeReceipts.all(key, message.carrier, message.organizationId) as Row[],
-    );
+    let rows: Row[] = [];
+    // The likeliest reading of the id that anything waits for: the others may be other messages' ids.
+    for (const key of carrierMessageKeys(carrierMessageId)) {
+      if (rows.length === 0) rows = takeReceipts.all(key, message.carrier, message.organizationId) as Row[];
+    }
     rows.sort((one, other) => (one.sequence as number) - (other.sequence as number));
     return rows.map((row) => {
       const current = byId(message.organizationId, message.id) as ReportedMessage;

@@ -4,7 +4,7 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthCounts } from "../../../src/domain/health.ts";
 import { createIds } from "../../../src/domain/ids.ts";
 import type { Report } from "../../../src/domain/lifecycle.ts";
-import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
+import type { Message, MessageSender, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { AppliedReport, CarrierReport, Claim } from "../../../src/store/delivery-records.ts";
@@ -135,6 +135,28 @@ export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}
     error: undefined,
     ...given,
   };
+}
+
+/** A message of a profile that waits for its moment; without a sender, unless one is given. */
+export function aScheduled(profile: MessagingProfile, given: Partial<Message> = {}): Message {
+  const sendAt = given.sendAt ?? NOON + HOUR;
+  const { organizationId, id: messagingProfileId } = profile;
+  const nobody = { phoneNumberId: undefined, from: undefined, carrier: undefined, lineType: undefined };
+  const blank = aMessage(aNumber(profile), { organizationId, messagingProfileId });
+  return {
+    ...blank,
+    ...nobody,
+    status: "scheduled",
+    decision: undefined,
+    sendAt,
+    validUntil: sendAt + 4 * HOUR,
+    ...given,
+  };
+}
+
+/** What a message has of the number that it leaves from. */
+export function senderOf({ id, phoneNumber, carrier, lineType }: PhoneNumber): MessageSender {
+  return { phoneNumberId: id, from: phoneNumber, carrier, lineType };
 }
 
 /** A new organization with a profile. */

@@ -1,0 +1,112 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { QueuedMessage } from "../../src/domain/message.ts";
+import { release } from "../../src/domain/pace.ts";
+import { isClaimable, mostLookedAt, type Pace, planClaim } from "../../src/store/plan-claim.ts";
+import { NOON } from "./pool-builder.ts";
+
+type Queued = { readonly parts: number; readonly validUntil: number };
+
+const messageOf = ({ parts, validUntil }: Queued, index: number) =>
+  ({ id: `m${index}`, parts, validUntil }) as unknown as QueuedMessage;
+
+const anyPace: fc.Arbitrary<Pace> = fc.record({
+  carrier: fc.constant("sandbox"),
+  messagesPerSecond: fc.constantFrom(0.01, 1, 3, 50, 400),
+  isPaused: fc.constantFrom(false, false, false, true),
+  dueAt: fc.oneof(fc.constant(0), fc.integer({ min: NOON - 100, max: NOON })),
+});
+const anyQueue = fc
+  .array(
+    fc.record({
+      parts: fc.integer({ min: 1, max: 10 }),
+      validUntil: fc.constantFrom(NOON - 1, NOON, NOON + 1, NOON + 500, NOON + 60_000, NOON + 60_000, NOON + 60_000),
+    }),
+    { maxLength: 40 },
+  )
+  .map((queue) => queue.map(messageOf));
+const anyBudget = fc.oneof(fc.nat(12), fc.constant(Number.POSITIVE_INFINITY));
+
+describe("The plan of a claim", () => {
+  it("gives the oldest that are not late, what its pace allows and its carrier takes, and nothing while paused", () => {
+    fc.assert(
+      fc.property(anyPace, anyQueue, anyBudget, (pace, all, budget) => {
+        const queue = all.slice(0, mostLookedAt(pace, budget));
+        const { send, expire, setDueAt, freeAt, isHeld } = planClaim(pace, queue, NOON, budget);
+        const timely = queue.filter(({ validUntil }) => validUntil > NOON);
+        expect(send).toEqual(timely.slice(0, send.length));
+        expect(expire).toEqual(queue.filter(({ validUntil }) => validUntil <= NOON));
+        expect(send.length).toBeLessThanOrEqual(budget);
+        if (pace.isPaused) {
+          expect([send, setDueAt, freeAt, isHeld]).toEqual([[], undefined, Number.POSITIVE_INFINITY, false]);
+          return;
+        }
+        const sizes = timely.map(({ parts }) => parts);
+        const allowed = release(sizes, pace.dueAt, NOON, pace.messagesPerSecond).count;
+        expect(send).toHaveLength(Math.min(allowed, budget));
+        const used = release(sizes.slice(0, send.length), pace.dueAt, NOON, pace.messagesPerSecond);
+        expect([setDueAt, freeAt]).toEqual(send.length === 0 ? [undefined, pace.dueAt] : [used.dueAt, used.dueAt]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("loses nothing: claimed whenever it says so, or its carrier opens, every message of a queue leaves or expires", () => {
+    const budgets = fc.array(fc.constantFrom(0, 1, 2, 3, Number.POSITIVE_INFINITY), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(anyPace, anyQueue, budgets, (given, queue, openings) => {
+        let pace = given;
+        let left = [...queue];
+        const done: QueuedMessage[] = [];
+        let segments = 0;
+        let now = NOON;
+        for (let claims = 0; left.length > 0; claims += 1) {
+          if (claims > 2_000) throw new Error(`${left.length} messages were never looked at`);
+          expect(isClaimable(pace, now)).toBe(true);
+          // A carrier that takes nothing takes something in the end.
+          const budget = (openings[claims % openings.length] as number) || (claims % 20 === 19 ? 1 : 0);
+          const plan = planClaim(pace, left.slice(0, mostLookedAt(pace, budget)), now, budget);
+          const gone = new Set([...plan.send, ...plan.expire]);
+          for (const message of plan.send) expect(message.validUntil).toBeGreaterThan(now);
+          for (const message of plan.expire) expect(message.validUntil).toBeLessThanOrEqual(now);
+          segments += plan.send.reduce((sum, { parts }) => sum + parts, 0);
+          done.push(...gone);
+          left = left.filter((message) => !gone.has(message));
+          pace = { ...pace, dueAt: plan.setDueAt ?? pace.dueAt };
+          if (left.length === 0) break;
+          // Whoever is told "when deferred" looks only for messages that were put off.
+          if (plan.next === "whenDeferred" && !plan.isHeld) throw new Error("what is left was given up");
+          const next = plan.next === "whenDeferred" ? now : plan.next;
+          now = Math.max(now, plan.isHeld ? plan.freeAt : next);
+        }
+        expect(new Set(done)).toEqual(new Set(queue));
+        expect(done).toHaveLength(queue.length);
+        const most = Math.max(0, ...queue.map(({ parts }) => parts));
+        const allowed = ((now - NOON + 20) * pace.messagesPerSecond) / 1_000 + most;
+        // Moments are kept to a quarter of a microsecond.
+        expect(segments).toBeLessThanOrEqual(allowed + 0.01);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it("is held only where messages wait for nothing but their carrier", () => {
+    fc.assert(
+      fc.property(anyPace, anyQueue, fc.nat(12), (pace, all, budget) => {
+        const queue = all.slice(0, mostLookedAt(pace, budget));
+        const plan = planClaim(pace, queue, NOON, budget);
+        if (!plan.isHeld) return;
+        expect(plan.send).toHaveLength(budget);
+        expect(queue.filter(({ validUntil }) => validUntil > NOON).length).toBeGreaterThan(budget);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("a paused number is looked at when the first of what it has runs out of time", () => {
+    const paused = { carrier: "sandbox", messagesPerSecond: 1, isPaused: true, dueAt: 0 };
+    const queue = [NOON + 9_000, NOON + 3_000].map((validUntil, index) => messageOf({ parts: 1, validUntil }, index));
+    expect(planClaim(paused, queue, NOON, Number.POSITIVE_INFINITY).next).toBe(NOON + 3_000);
+    expect(planClaim(paused, [], NOON, Number.POSITIVE_INFINITY).next).toBe("whenDeferred");
+  });
+});

@@ -1,0 +1,161 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { Claim } from "../../../src/store/delivery-records.ts";
+import type { Subject } from "../contract.ts";
+import {
+  claimOne,
+  HOUR,
+  idsOf,
+  NOON,
+  report,
+  SECOND,
+  storeMessage,
+  storeMessages,
+  storeNumber,
+  storeProfile,
+} from "./records.ts";
+
+/** Claims for carriers that take only so much. */
+export function budgets(subject: Subject): void {
+  const claim = async (numbers: readonly PhoneNumber[], budget: Record<string, number>, now = NOON) => {
+    const phoneNumberIds = idsOf(numbers);
+    const request = { now, owner: "process-1", phoneNumberIds, budgets: new Map(Object.entries(budget)) };
+    const claims = await subject().store.claim(request);
+    return numbers.map(({ id }) => claims.find(({ phoneNumberId }) => phoneNumberId === id) as Claim);
+  };
+  const count = (claims: readonly Claim[]) => claims.map(({ messages }) => messages.length);
+  const fast = (carrier: string) => ({ carrier, messagesPerSecond: 1_000 });
+  const filled = async (carrier: string, messages: number): Promise<PhoneNumber> => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), fast(carrier));
+    await storeMessages(store, number, ...Array.from({ length: messages }, () => ({})));
+    return number;
+  };
+
+  it("a carrier that takes nothing is given nothing: its numbers are held, and as they were", async () => {
+    const { store } = subject();
+    const number = await filled("down", 3);
+    const before = await store.loadPoolNumber(number.id);
+    const [held] = await claim([number], { down: 0 });
+    expect(held).toMatchObject({ carrier: "down", messages: [], expired: [], isHeld: true });
+    expect(held?.freeAt).toBeLessThanOrEqual(NOON);
+    expect(await store.loadPoolNumber(number.id)).toEqual(before);
+    expect(await store.measureQueue()).toMatchObject({ messages: 3 });
+    expect(count(await claim([number], {}))).toEqual([3]);
+  });
+
+  it("a budget is shared between the numbers of its carrier, and other carriers take what comes", async () => {
+    const numbers = [
+      await filled("slow", 3),
+      await filled("free", 4),
+      await filled("slow", 3),
+      await filled("slow", 3),
+    ];
+    const claims = await claim(numbers, { slow: 4 });
+    const [first, free, second, third] = count(claims) as [number, number, number, number];
+    expect(free).toBe(4);
+    expect(first + second + third).toBe(4);
+    for (const [index, each] of claims.entries()) {
+      const isLeft = each.carrier === "slow" && each.messages.length < 3;
+      expect([each.isHeld, each.carrier]).toEqual([isLeft, numbers[index]?.carrier]);
+    }
+    const rest = await claim(numbers, { slow: 100 }, NOON + SECOND);
+    expect(count(rest).reduce((sum, each) => sum + each)).toBe(5);
+    expect(rest.some(({ isHeld }) => isHeld)).toBe(false);
+  });
+
+  it("gives what its pace allows or its budget, whichever is less, and is held only by the budget", async () => {
+    const { store } = subject();
+    const rates = fc.constantFrom(1, 50, 200);
+    await fc.assert(
+      fc.asyncProperty(rates, fc.nat(8), fc.nat(8), async (messagesPerSecond, queued, budget) => {
+        const number = await storeNumber(store, await storeProfile(store), { carrier: "slow", messagesPerSecond });
+        const messages = await storeMessages(store, number, ...Array.from({ length: queued }, () => ({})));
+        const paced = Math.min(queued, Math.floor((20 * messagesPerSecond) / 1_000) + 1);
+        const [given] = await claim([number], { slow: budget });
+        expect(idsOf(given?.messages ?? [])).toEqual(idsOf(messages.slice(0, Math.min(paced, budget))));
+        if (budget < paced) expect(given?.isHeld).toBe(true);
+        else if (budget > paced || queued <= budget) expect(given?.isHeld).toBe(false);
+        // Whoever is not held is told when to come back, as long as there is anything to come back for.
+        if (given?.isHeld === false) expect(given.dueAt !== undefined).toBe(queued > paced);
+        const all = [...(given?.messages ?? [])];
+        for (let now = NOON + 20; all.length < queued && now < NOON + HOUR; now += 1_000 / messagesPerSecond) {
+          all.push(...((await claim([number], {}, now))[0]?.messages ?? []));
+        }
+        expect(idsOf(all)).toEqual(idsOf(messages));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it("numbers that are not due, paused, empty or gone are not held, whatever their carrier takes", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const [paced, paused, empty, gone] = [
+      await storeNumber(store, profile),
+      await storeNumber(store, profile, { state: "paused" }),
+      await storeNumber(store, profile),
+      await storeNumber(store, profile),
+    ];
+    await storeMessages(store, paced, {}, {});
+    await storeMessage(store, paused);
+    await claimOne(store, paced, NOON);
+    await store.removeNumber(profile.organizationId, gone.id, {
+      status: "sending_failed",
+      completedAt: NOON,
+      error: undefined,
+    });
+    const claims = await claim([paced, paused, empty, gone], { sandbox: 0 }, NOON + 1);
+    expect(claims.filter((each) => each?.isHeld)).toEqual([]);
+    expect(claims[0]).toMatchObject({ messages: [], dueAt: NOON + 980 });
+    expect(claims[3] ?? { carrier: undefined, dueAt: undefined }).toMatchObject({
+      carrier: undefined,
+      dueAt: undefined,
+    });
+  });
+
+  it("what a carrier does not take in time expires, and costs nothing of a budget", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), fast("down"));
+    const [late, timely] = await storeMessages(store, number, { validUntil: NOON }, {});
+    // What is late may have to make way first.
+    const given = [...(await claim([number], { down: 0 })), ...(await claim([number], { down: 0 }))];
+    expect(given.flatMap(({ messages }) => messages)).toEqual([]);
+    expect(given.flatMap(({ expired }) => expired)).toMatchObject([{ messageId: late?.id, status: "expired" }]);
+    expect(given[1]?.isHeld).toBe(true);
+    expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: timely?.id });
+    const [next] = await claim([number], { down: 1 }, NOON + SECOND);
+    expect([idsOf(next?.messages ?? []), next?.isHeld]).toEqual([[timely?.id], false]);
+  });
+
+  it("a number that moved is claimed for the carrier it has now, and its messages say so", async () => {
+    const { store } = subject();
+    const number = await filled("old", 2);
+    const move = (carrier: string) =>
+      store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, carrier }));
+    await move("new");
+    const [claimed] = await claim([number], { old: 0, new: 1 });
+    expect(claimed).toMatchObject({ carrier: "new", messages: [{ carrier: "new", submits: 1 }], isHeld: true });
+    const [message] = claimed?.messages ?? [];
+    expect(await store.getMessage(number.organizationId, message?.id ?? "")).toMatchObject({ carrier: "new" });
+    await move("old");
+    expect(await claim([number], { old: 0 }, NOON + SECOND)).toMatchObject([{ carrier: "old", isHeld: true }]);
+    const queued = (await store.listMessages(number.organizationId, { after: undefined, limit: 1 })).rows[0];
+    expect(queued).toMatchObject({ status: "queued", submits: 0 });
+  });
+
+  it("counts how often a message was handed over, and by nothing else", async () => {
+    const { store } = subject();
+    const number = await filled("busy", 1);
+    for (const submits of [1, 2, 3]) {
+      const now = NOON + submits * SECOND;
+      expect(await claim([number], { busy: 0 }, now)).toMatchObject([{ messages: [] }]);
+      const [message] = (await claim([number], {}, now))[0]?.messages ?? [];
+      expect(message?.submits).toBe(submits);
+      if (message === undefined) throw new Error("nothing was claimed");
+      await report(store, message, { kind: "deferred", at: now, carrierCode: "088", retryAt: now });
+      expect((await store.getMessage(message.organizationId, message.id))?.submits).toBe(submits);
+    }
+  });
+}

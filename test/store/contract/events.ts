@@ -1,0 +1,94 @@
+import { expect, it } from "vitest";
+import type { Message } from "../../../src/domain/message.ts";
+import type { MessageEvent } from "../../../src/store/store.ts";
+import type { Subject } from "../contract.ts";
+import {
+  claimOne,
+  eventsOf,
+  HOUR,
+  NOON,
+  newId,
+  report,
+  SECOND,
+  storeMessages,
+  storeNumber,
+  storeProfile,
+} from "./records.ts";
+
+/** Reading a message's story. */
+export function events(subject: Subject): void {
+  const pagesOf = async ({ organizationId, id }: Message, limit: number): Promise<MessageEvent[][]> => {
+    const pages: MessageEvent[][] = [];
+    let after: string | undefined;
+    do {
+      const { rows, next } = await subject().store.listMessageEvents(organizationId, id, { after, limit });
+      pages.push(rows);
+      after = next;
+      if (pages.length > 50) throw new Error("the story has no end");
+    } while (after !== undefined);
+    return pages;
+  };
+
+  /** Two messages with stories of five events that took turns. */
+  const twoStories = async (): Promise<[Message, Message]> => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const [one, other] = await storeMessages(store, number, {}, {});
+    if (one === undefined || other === undefined) throw new Error("nothing was stored");
+    await claimOne(store, number, NOON);
+    for (let told = 0; told < 5; told += 1) {
+      for (const message of [other, one]) await report(store, message, { kind: "buffered", at: NOON + told * SECOND });
+    }
+    return [one, other];
+  };
+
+  it("tells each message's own story, oldest first, page by page", async () => {
+    const { store } = subject();
+    for (const message of await twoStories()) {
+      const whole = await eventsOf(store, message);
+      expect(whole.map(({ at, messageId }) => [at, messageId])).toEqual(
+        [0, 1, 2, 3, 4].map((told) => [NOON + told * SECOND, message.id]),
+      );
+      expect(new Set(whole.map(({ sequence }) => sequence)).size).toBe(5);
+      expect(whole.map(({ sequence }) => sequence)).toEqual(
+        whole.map(({ sequence }) => sequence).toSorted((a, b) => a - b),
+      );
+      for (const limit of [1, 2, 3, 5, 6]) {
+        const pages = await pagesOf(message, limit);
+        expect(pages.flat()).toEqual(whole);
+        expect(pages).toHaveLength(Math.ceil(5 / limit));
+      }
+    }
+  });
+
+  it("a page of nothing says where the story begins, and that there is none", async () => {
+    const { store } = subject();
+    const [message] = await twoStories();
+    const { organizationId, id } = message;
+    const first = await store.listMessageEvents(organizationId, id, { after: undefined, limit: 0 });
+    expect([first.rows, first.next]).toEqual([[], expect.any(String)]);
+    const all = await store.listMessageEvents(organizationId, id, { after: first.next, limit: 10 });
+    expect([all.rows, all.next]).toEqual([await eventsOf(store, message), undefined]);
+    const last = String(all.rows.at(-1)?.sequence);
+    expect(await store.listMessageEvents(organizationId, id, { after: last, limit: 0 })).toEqual({ rows: [] });
+  });
+
+  it("what happened after a page was read is on the next", async () => {
+    const { store } = subject();
+    const [message] = await twoStories();
+    const { organizationId, id } = message;
+    const { next } = await store.listMessageEvents(organizationId, id, { after: undefined, limit: 4 });
+    await report(store, message, { kind: "delivered", at: NOON + HOUR });
+    const { rows } = await store.listMessageEvents(organizationId, id, { after: next, limit: 10 });
+    expect(rows.map(({ kind }) => kind)).toEqual(["buffered", "delivered"]);
+  });
+
+  it("tells another organization nothing, nor anybody of a message that is not there", async () => {
+    const { store } = subject();
+    const [message] = await twoStories();
+    const { organizationId: foreign } = await storeProfile(store);
+    const query = { after: undefined, limit: 10 };
+    expect(await store.listMessageEvents(foreign, message.id, query)).toEqual({ rows: [] });
+    expect(await store.listMessageEvents(message.organizationId, newId(), query)).toEqual({ rows: [] });
+  });
+}
