@@ -1,11 +1,11 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { HALF_LIFE } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { type ClaimPlan, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, planEnd } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
+import { decayed } from "./decay.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { setProgress } from "./messages.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
@@ -63,7 +63,7 @@ const markSending = statement(
 );
 const setDue = statement(
   `UPDATE phone_numbers n SET due_at = given.due_at, sent_lately_as_of = $4::float8,
-     sent_lately = n.sent_lately * power(0.5, greatest(0, $4::float8 - n.sent_lately_as_of) / ${HALF_LIFE}) + given.messages
+     sent_lately = ${decayed("n.sent_lately", "$4::float8 - n.sent_lately_as_of")} + given.messages
    FROM ${givenRows("given", DUE_TYPES)} WHERE n.id = given.id`,
 );
 const selectDeferred = statement<Row>(
@@ -152,9 +152,8 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
     const pace = paces.get(id);
     const carrier = pace?.carrier ?? (number.carrier as string);
     if (plan === undefined || pace === undefined) {
-      const dueAt = Math.max(number.due_at as number, now + OCCUPIED);
-      const isDue = (number.due_at as number) <= now;
-      const at = isDue ? dueAt : (number.due_at as number);
+      const dueAt = number.due_at as number;
+      const at = dueAt > now ? dueAt : now + OCCUPIED;
       return { phoneNumberId: id, carrier, messages: [], expired, isHeld: false, dueAt: at, freeAt: at };
     }
     const messages = plan.send.map((message) => ({ ...message, carrier, submits: message.submits + 1 }));
@@ -169,7 +168,9 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
   };
   return async () => {
     const rows = await deferred;
-    const whenDeferred = new Map(rows.map((row) => [row.phone_number_id as string, row.next_submit_at as number | null]));
+    const whenDeferred = new Map(
+      rows.map((row) => [row.phone_number_id as string, row.next_submit_at as number | null]),
+    );
     return phoneNumberIds.map((id) => claimOf(id, whenDeferred));
   };
 }

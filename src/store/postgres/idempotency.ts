@@ -18,7 +18,9 @@ const select = statement<Row>(
   `SELECT k.organization_id, k.method, k.key, k.request_hash, k.response, k.created_at
    FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven}`,
 );
-const insert = statement(`INSERT INTO idempotency_keys (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}`);
+const insert = statement(
+  `INSERT INTO idempotency_keys (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}`,
+);
 const fulfil = statement(
   `UPDATE idempotency_keys k SET request_hash = given.request_hash, response = given.response, created_at = given.created_at
    FROM ${givenRows("given", RECORD_TYPES)} WHERE ${isGiven}`,

@@ -1,9 +1,9 @@
-import { HALF_LIFE } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
 import { planEnd } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
 import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery } from "../store.ts";
+import { decayed } from "./decay.ts";
 import { noteEvents } from "./events.ts";
 import { conditions, statementFor } from "./lists.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
@@ -71,7 +71,7 @@ const lock = statement<Row>(`${select.text} FOR UPDATE`);
 const scan = "FROM messages WHERE organization_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
 const lastScanned = statement<Row>(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan}) scanned`);
 const selectTraffic = statement<Row>(
-  `SELECT id, sent_lately * power(0.5, greatest(0, $1::float8 - sent_lately_as_of) / ${HALF_LIFE}) AS messages
+  `SELECT id, ${decayed("sent_lately", "$1::float8 - sent_lately_as_of")} AS messages
    FROM phone_numbers WHERE organization_id = $2 AND messaging_profile_id = $3 AND sent_lately > 0`,
 );
 const selectRange = statement<Row>(

@@ -49,7 +49,10 @@ export async function releaseScheduled(
   reads: readonly ScheduledRead[],
   decide: (facts: readonly ScheduledFacts[]) => ScheduledWrites,
 ): Promise<void> {
-  const given = listsOf(READ_TYPES, reads.map(({ organizationId, id }) => [organizationId, id]));
+  const given = listsOf(
+    READ_TYPES,
+    reads.map(({ organizationId, id }) => [organizationId, id]),
+  );
   const facts = new Map<string, ScheduledFacts>();
   for (const row of reads.length === 0 ? [] : await session.all(lockScheduled, ...given)) {
     const message = messageFrom(row);
