@@ -122,6 +122,7 @@ function messageOf(
     },
     receivedAt,
     sendAt: undefined,
+    queuedAt: receivedAt,
     sentAt: ended,
     completedAt: ended,
     validUntil: receivedAt + 4 * HOUR,

@@ -59,6 +59,8 @@ export type Message = { readonly [Field in keyof MessageSender]: MessageSender[F
   readonly receivedAt: number;
   /** When it is to be sent; undefined: at once. */
   readonly sendAt: number | undefined;
+  /** Its place in its number's queue, first come, first served; undefined while it is scheduled. */
+  readonly queuedAt: number | undefined;
   readonly sentAt: number | undefined;
   readonly completedAt: number | undefined;
   readonly validUntil: number;

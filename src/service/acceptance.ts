@@ -228,6 +228,7 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: Acceptan
       lineType: record?.lineType,
       status: "scheduled",
       sendAt,
+      queuedAt: undefined,
       validUntil: sendAt + live.profile.validityPeriodSeconds * 1000,
     };
     writes.messages.push(message);
@@ -298,6 +299,7 @@ function newMessage({ live, send, ...item }: ReadyItem, id: string, now: number)
     decision: undefined,
     receivedAt: now,
     sendAt: undefined,
+    queuedAt: now,
     sentAt: undefined,
     completedAt: undefined,
     validUntil: now + validityPeriodSeconds * 1000,

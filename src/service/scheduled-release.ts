@@ -36,7 +36,8 @@ export function createScheduledRelease({
     if ("refusal" in decided) return { written: refused(message, decided.refusal, now) };
     const { sender, decision, waitTime } = decided;
     const waitSeconds = Math.round(waitTime) / 1000;
-    const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued" };
+    // Behind what was accepted in this millisecond, whose ids are newer.
+    const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
     return { written: { message: queued, at: now, retryAt: undefined }, decided };
   };
 

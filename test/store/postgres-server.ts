@@ -73,7 +73,14 @@ async function startOurs(): Promise<PostgresServer> {
     const end = async (signal: NodeJS.Signals) => {
       if (server.exitCode !== null || server.signalCode !== null) return;
       const exited = once(server, "exit");
+      const children = signal === "SIGKILL" ? childrenOf(server.pid) : [];
       server.kill(signal);
+      // Left alone, a process of a connection could still carry out what it was in the middle of.
+      for (const child of children) {
+        try {
+          process.kill(child, signal);
+        } catch {} // It was gone already.
+      }
       await exited;
     };
     return {
@@ -129,6 +136,16 @@ async function startProcess(options: {
     }
     if (performance.now() > until) throw new Error(`PostgreSQL did not start: ${printed}`);
     await setTimeout(100);
+  }
+}
+
+/** The processes that a process started and that are there still; none where the system does not tell. */
+function childrenOf(pid: number | undefined): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return children === "" ? [] : children.split(" ").map(Number);
+  } catch {
+    return [];
   }
 }
 

@@ -3,6 +3,7 @@ import { Pool, type PoolClient } from "pg";
 import { checkServer } from "./check-server.ts";
 import { connectionSettings, naming } from "./connection.ts";
 import { describeDatabase } from "./describe-database.ts";
+import { planByIndex } from "./plan-by-index.ts";
 import { type Outcome, runTransaction } from "./run-transaction.ts";
 import { createSession, type Session } from "./session.ts";
 import { isAnswer, isWorthRepeating, translate, unavailable } from "./unavailable.ts";
@@ -68,7 +69,10 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
     query_timeout: ANSWER_TIMEOUT,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
     // Settings hold per connection, and the server behind a name may be another one after a while.
-    onConnect: (client) => checkServer(client, name),
+    onConnect: async (client) => {
+      await checkServer(client, name);
+      await planByIndex(client);
+    },
   });
   // A connection that fails is noticed by whoever uses it, or replaced; without listeners it would end the process.
   pool.on("error", () => {});

@@ -16,7 +16,7 @@ const hold = statement<Row>(
 );
 const select = statement<Row>(
   `SELECT k.organization_id, k.method, k.key, k.request_hash, k.response, k.created_at
-   FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven}`,
+   FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven} WHERE k.request_hash <> ''`,
 );
 const insert = statement(
   `INSERT INTO idempotency_keys (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}`,
@@ -46,7 +46,6 @@ export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]
     asked.length === 0 ? [[], []] : await Promise.all([session.all(hold, ...lists), session.all(select, ...lists)]);
   const own = new Map(held.map((row) => [keyText(keyFrom(row)), keyFrom(row)]));
   const records = new Map(found.map((row) => [keyText(keyFrom(row)), recordFrom(row)]));
-  for (const text of own.keys()) records.delete(text);
   return {
     records: keys.map((key) => records.get(keyText(key))),
     write: (writing, written) => {

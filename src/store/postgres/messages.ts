@@ -36,6 +36,7 @@ const TYPES: Readonly<Record<(typeof MESSAGE_COLUMNS)[number], string>> = {
   decision_stands_in: "boolean",
   received_at: "bigint",
   send_at: "bigint",
+  queued_at: "bigint",
   sent_at: "bigint",
   completed_at: "bigint",
   valid_until: "bigint",

@@ -25,7 +25,7 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
   // +?, because with bare parameters the statement is planned anew whenever one has another value.
   const selectQueued = db.prepare(
     `SELECT * FROM messages WHERE phone_number_id = +? AND status = 'queued' AND coalesce(next_submit_at, 0) <= +?
-     ORDER BY id LIMIT +?`,
+     ORDER BY queued_at, id LIMIT +?`,
   );
   const selectNextDeferred = db
     .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = +? AND status = 'queued'")

@@ -127,6 +127,7 @@ export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}
     },
     receivedAt: NOON,
     sendAt: undefined,
+    queuedAt: NOON,
     sentAt: undefined,
     completedAt: undefined,
     validUntil: NOON + 4 * HOUR,
@@ -149,6 +150,7 @@ export function aScheduled(profile: MessagingProfile, given: Partial<Message> = 
     status: "scheduled",
     decision: undefined,
     sendAt,
+    queuedAt: undefined,
     validUntil: sendAt + 4 * HOUR,
     ...given,
   };

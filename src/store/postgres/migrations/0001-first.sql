@@ -104,6 +104,7 @@ CREATE TABLE messages (
   decision_stands_in boolean,
   received_at bigint NOT NULL,
   send_at bigint,
+  queued_at bigint, -- its place in its number's queue; null while scheduled
   sent_at bigint,
   completed_at bigint,
   valid_until bigint NOT NULL,
@@ -121,7 +122,7 @@ CREATE TABLE messages (
   -- leaves behind is to be cleared while it is a small part of the table.
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 -- What waits in a number's queue, oldest first, and how many segments that is.
-CREATE INDEX messages_queued ON messages (phone_number_id, id) INCLUDE (parts) WHERE status = 'queued';
+CREATE INDEX messages_queued ON messages (phone_number_id, queued_at, id) INCLUDE (parts) WHERE status = 'queued';
 -- What is to be decided next.
 CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled';
 -- What is being sent: by a number, and by processes that went.

@@ -100,6 +100,7 @@ CREATE TABLE messages (
   decision_stands_in INTEGER,
   received_at INTEGER NOT NULL,
   send_at INTEGER,
+  queued_at INTEGER, -- its place in its number's queue; null while scheduled
   sent_at INTEGER,
   completed_at INTEGER,
   valid_until INTEGER NOT NULL,
@@ -115,7 +116,7 @@ CREATE TABLE messages (
 -- One message by its id, and an organization's messages by time.
 CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
 -- What waits in a number's queue, oldest first, and how many segments that is.
-CREATE INDEX messages_queued ON messages (phone_number_id, id, parts) WHERE status = 'queued';
+CREATE INDEX messages_queued ON messages (phone_number_id, queued_at, id, parts) WHERE status = 'queued';
 -- What is to be decided next.
 CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled';
 -- What is being sent: by a number, and by processes that went.

@@ -1,0 +1,209 @@
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { Progress } from "../../domain/lifecycle.ts";
+import type { QueuedMessage } from "../../domain/message.ts";
+import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
+import { type ClaimPlan, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { EXPIRED_IN_QUEUE, planEnd } from "../plan-report.ts";
+import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
+import { decayed } from "./decay.ts";
+import { type NewEvent, noteEvents } from "./events.ts";
+import { setProgress } from "./messages.ts";
+import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+/** When to come back to a number that another process is at, milliseconds: what others do takes a few. */
+const OCCUPIED = 20;
+/** Messages of a number that is gone, in one claim. */
+const MOST_LEFT_BEHIND = 100;
+/** What a message says that came into a queue while its number was being removed. */
+const NUMBER_GONE = {
+  reason: ErrorReason.INVALID_FROM,
+  detail: "The number was removed while the message was queued.",
+} as const;
+
+const QUEUE_TYPES = { id: "text", most: "integer" } as const;
+const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
+const SENDING_TYPES = { ...NAMED_TYPES, carrier: "text" } as const;
+const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer" } as const;
+
+// A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
+const lockClaimable = statement<Row>(
+  `SELECT id, carrier, messages_per_second, state, due_at FROM phone_numbers
+   WHERE id = ANY ($1) AND (due_at <= $2 OR state = 'paused') FOR NO KEY UPDATE SKIP LOCKED`,
+);
+const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numbers WHERE id = ANY ($1)");
+// Ordered as the index is, so that no queue is read to its end and sorted.
+const selectQueued = statement<Row>(
+  `SELECT queued.* FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
+     SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
+     WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= $3
+     ORDER BY m.phone_number_id, m.id LIMIT given.most
+   ) queued ORDER BY queued.id`,
+);
+const lockStillQueued = statement<Row>(
+  `SELECT m.id FROM messages m JOIN ${givenRows("given", NAMED_TYPES)}
+     ON m.organization_id = given.organization_id AND m.id = given.id
+   WHERE m.status = 'queued' ORDER BY m.organization_id, m.id FOR UPDATE OF m`,
+);
+// Only cancelling can come between the look at the queue and this: what was cancelled stays so.
+const markSending = statement<Row>(
+  `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1
+   FROM ${givenRows("given", SENDING_TYPES)}
+   WHERE m.organization_id = given.organization_id AND m.id = given.id AND m.status = 'queued' RETURNING m.id`,
+);
+const setDue = statement(
+  `UPDATE phone_numbers n SET due_at = given.due_at, sent_lately_as_of = $4::float8,
+     sent_lately = ${decayed("n.sent_lately", "$4::float8 - n.sent_lately_as_of")} + given.messages
+   FROM ${givenRows("given", DUE_TYPES)} WHERE n.id = given.id`,
+);
+const selectDeferred = statement<Row>(
+  `SELECT phone_number_id, min(next_submit_at) AS next_submit_at FROM messages
+   WHERE phone_number_id = ANY ($1) AND status = 'queued' GROUP BY phone_number_id`,
+);
+
+/** What was read of the numbers of a claim. */
+type Numbers = {
+  /** Those that are locked. */
+  readonly paces: ReadonlyMap<string, Pace>;
+  /** All that are there, as they were just after that. */
+  readonly known: ReadonlyMap<string, { readonly carrier: string; readonly dueAt: number }>;
+  /** The beginnings of the queues of those that are locked, and of those that are gone. */
+  readonly queues: ReadonlyMap<string, readonly QueuedMessage[]>;
+};
+
+/**
+ * Claims numbers, in three flights to the database; gives the claims when the transaction has been committed. The truth about a
+ * number's pace is its row, read under a lock that only this process has then.
+ */
+export async function claim(session: Session, request: ClaimRequest): Promise<() => Promise<Claim[]>> {
+  const { now, owner, phoneNumberIds } = request;
+  const numbers = await readNumbers(session, request);
+  const plans = planAll(request, numbers);
+  const ended = await endMessages(session, plans, numbers, now);
+
+  const sending: unknown[][] = [];
+  const due: unknown[][] = [];
+  for (const [id, { send, setDueAt }] of plans) {
+    const carrier = numbers.paces.get(id)?.carrier;
+    for (const message of send) sending.push([message.organizationId, message.id, carrier]);
+    if (setDueAt !== undefined) due.push([id, setDueAt, send.length]);
+  }
+  const marked = sending.length === 0 ? [] : session.all(markSending, ...listsOf(SENDING_TYPES, sending), owner);
+  if (due.length > 0) void session.run(setDue, ...listsOf(DUE_TYPES, due), now);
+  const emptied = [...plans].filter(([, { next }]) => next === "whenDeferred").map(([id]) => id);
+  const deferred = emptied.length === 0 ? [] : session.all(selectDeferred, emptied);
+
+  return async () => {
+    const taken = new Set((await marked).map((row) => row.id as string));
+    const retries = new Map((await deferred).map((row) => [row.phone_number_id as string, row.next_submit_at]));
+    return phoneNumberIds.map((phoneNumberId): Claim => {
+      const known = numbers.known.get(phoneNumberId);
+      const pace = numbers.paces.get(phoneNumberId);
+      const plan = plans.get(phoneNumberId);
+      const expired = ended.get(phoneNumberId) ?? [];
+      const nothing = { phoneNumberId, messages: [], expired, isHeld: false };
+      if (known === undefined) {
+        const isMore = numbers.queues.get(phoneNumberId)?.length === MOST_LEFT_BEHIND;
+        const dueAt = isMore ? now : undefined;
+        return { ...nothing, carrier: undefined, dueAt, freeAt: Number.POSITIVE_INFINITY };
+      }
+      if (pace === undefined || plan === undefined) {
+        const dueAt = known.dueAt > now ? known.dueAt : now + OCCUPIED;
+        return { ...nothing, carrier: known.carrier, dueAt, freeAt: dueAt };
+      }
+      const { carrier } = pace;
+      const { send, freeAt, isHeld } = plan;
+      const messages = send
+        .filter(({ id }) => taken.has(id))
+        .map((message) => ({ ...message, carrier, submits: message.submits + 1 }));
+      const retryAt = retries.get(phoneNumberId) as number | null | undefined;
+      const whenDeferred = retryAt == null ? undefined : Math.max(retryAt, pace.isPaused ? now : freeAt);
+      const dueAt = plan.next === "whenDeferred" ? whenDeferred : plan.next;
+      return { phoneNumberId, carrier, messages, expired, dueAt, freeAt, isHeld };
+    });
+  };
+}
+
+async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: ClaimRequest): Promise<Numbers> {
+  const [lockedRows, knownRows] = await Promise.all([
+    session.all(lockClaimable, phoneNumberIds, now),
+    session.all(selectNumbers, phoneNumberIds),
+  ]);
+  const paces = new Map(lockedRows.map((row) => [row.id as string, paceFrom(row)]));
+  const known = new Map(
+    knownRows.map((row) => [row.id as string, { carrier: row.carrier as string, dueAt: row.due_at as number }]),
+  );
+  const wanted = phoneNumberIds.flatMap((id) => {
+    const pace = paces.get(id);
+    if (pace === undefined) return known.has(id) ? [] : [[id, MOST_LEFT_BEHIND]];
+    return [[id, mostLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY)]];
+  });
+  const queues = new Map<string, QueuedMessage[]>();
+  const rows = wanted.length === 0 ? [] : await session.all(selectQueued, ...listsOf(QUEUE_TYPES, wanted), now);
+  for (const row of rows) {
+    const message = queuedMessageFrom(row);
+    const queue = queues.get(message.phoneNumberId) ?? [];
+    queues.set(message.phoneNumberId, queue);
+    queue.push(message);
+  }
+  return { paces, known, queues };
+}
+
+/** Plans the claims of those that are locked, in the order in which they were asked for. */
+function planAll({ now, phoneNumberIds, budgets }: ClaimRequest, { paces, queues }: Numbers): Map<string, ClaimPlan> {
+  const left = new Map(budgets);
+  const plans = new Map<string, ClaimPlan>();
+  for (const id of phoneNumberIds) {
+    const pace = paces.get(id);
+    if (pace === undefined) continue;
+    const budget = left.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
+    // Numbers before it may have used up what its carrier takes: then less is looked at than was read.
+    const queue = (queues.get(id) ?? []).slice(0, mostLookedAt(pace, budget));
+    const plan = planClaim(pace, queue, now, budget);
+    left.set(pace.carrier, budget - plan.send.length);
+    plans.set(id, plan);
+  }
+  return plans;
+}
+
+/** Ends what waited for too long, and what a number that is gone left behind, by number. */
+async function endMessages(
+  session: Session,
+  plans: ReadonlyMap<string, ClaimPlan>,
+  { paces, queues }: Numbers,
+  now: number,
+): Promise<ReadonlyMap<string, AppliedReport[]>> {
+  const ended = new Map<string, AppliedReport[]>();
+  const expired = [...plans.values()].flatMap(({ expire }) => expire);
+  const leftBehind = [...queues].flatMap(([id, queue]) => (paces.has(id) ? [] : queue));
+  const ending = [...expired, ...leftBehind];
+  if (ending.length === 0) return ended;
+  const named = ending.map(({ organizationId, id }) => [organizationId, id]);
+  const rows = await session.all(lockStillQueued, ...listsOf(NAMED_TYPES, named));
+  const isStillQueued = new Set(rows.map((row) => row.id as string));
+  const progress: [QueuedMessage, Progress][] = [];
+  const events: NewEvent[] = [];
+  for (const message of ending) {
+    if (!isStillQueued.has(message.id)) continue;
+    const { organizationId, phoneNumberId } = message;
+    const end = paces.has(phoneNumberId)
+      ? planEnd(message, "expired", now, EXPIRED_IN_QUEUE)
+      : planEnd(message, "sending_failed", now, NUMBER_GONE);
+    progress.push([message, end.progress]);
+    events.push({ organizationId, event: end.event });
+    ended.set(phoneNumberId, [...(ended.get(phoneNumberId) ?? []), end.applied]);
+  }
+  setProgress(session, progress);
+  noteEvents(session, events);
+  return ended;
+}
+
+function paceFrom(row: Row): Pace {
+  return {
+    carrier: row.carrier as string,
+    messagesPerSecond: row.messages_per_second as number,
+    isPaused: row.state === "paused",
+    dueAt: row.due_at as number,
+  };
+}

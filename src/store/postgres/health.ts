@@ -1,0 +1,84 @@
+import type { HealthCounts } from "../../domain/health.ts";
+import { healthFrom, type Row } from "../rows.ts";
+import { decay, decayed } from "./decay.ts";
+import type { Lesson } from "./report-book.ts";
+import { byText, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+const LESSON_TYPES = {
+  id: "text",
+  delivered: "float8",
+  failed: "float8",
+  spam: "float8",
+  inbound: "float8",
+  at: "bigint",
+} as const;
+
+// In the order of ids, so that no two transactions wait for each other.
+const lockHealth = statement(
+  "SELECT FROM number_health WHERE phone_number_id = ANY ($1) ORDER BY phone_number_id FOR NO KEY UPDATE",
+);
+const learnOne = (count: string) =>
+  `greatest(0, ${decayed(`h.${count}`, "given.at - h.as_of")} + given.${count} * ${decay("h.as_of - given.at")})`;
+// As `addOutcome` has it: whichever of two outcomes comes first, the counts are the same.
+const learn = statement<Row>(
+  `UPDATE number_health h SET delivered = ${learnOne("delivered")}, failed = ${learnOne("failed")},
+     spam = ${learnOne("spam")}, inbound = ${learnOne("inbound")}, as_of = greatest(h.as_of, given.at),
+     changed_by = pg_current_xact_id()
+   FROM ${givenRows("given", LESSON_TYPES)} WHERE h.phone_number_id = given.id
+   RETURNING h.phone_number_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of`,
+);
+const selectChanged = statement<Row>(
+  `SELECT h.phone_number_id, n.messaging_profile_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of
+   FROM number_health h JOIN phone_numbers n ON n.id = h.phone_number_id
+   WHERE n.messaging_profile_id IS NOT NULL AND h.changed_by >= pg_snapshot_xmin($1::pg_snapshot)
+     AND h.changed_by < pg_snapshot_xmax(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(h.changed_by, $1::pg_snapshot)`,
+);
+
+/**
+ * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each lesson,
+ * undefined for a number that is gone.
+ */
+export function teachHealth(
+  session: Session,
+  lessons: readonly Lesson[],
+): () => Promise<(lesson: Lesson) => HealthCounts | undefined> {
+  const ids = new Set(lessons.map(({ phoneNumberId }) => phoneNumberId));
+  if (ids.size > 1) void session.run(lockHealth, [...ids]);
+  // A statement changes a row once: the first lessons of all numbers are one, then the second ones.
+  const rounds: Promise<Row[]>[] = [];
+  for (const round of roundsOf(lessons)) {
+    const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at }) => {
+      return [phoneNumberId, delivered, failed, spam, inbound, at];
+    });
+    rounds.push(session.all(learn, ...listsOf(LESSON_TYPES, rows)));
+  }
+  return async () => {
+    const counts = new Map<string, HealthCounts>();
+    for (const [place, rows] of (await Promise.all(rounds)).entries()) {
+      for (const row of rows) counts.set(`${place} ${row.phone_number_id}`, healthFrom(row));
+    }
+    return ({ place, phoneNumberId }) => counts.get(`${place} ${phoneNumberId}`);
+  };
+}
+
+/** The counts of numbers that changed since a snapshot of the database. */
+export async function selectHealthSince(session: Session, snapshot: string) {
+  const rows = await session.all(selectChanged, snapshot);
+  return rows.map((row) => ({
+    phoneNumberId: row.phone_number_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    health: healthFrom(row),
+  }));
+}
+
+function roundsOf(lessons: readonly Lesson[]): Lesson[][] {
+  const rounds: Lesson[][] = [];
+  for (const lesson of lessons) {
+    const round = rounds[lesson.place] ?? [];
+    rounds[lesson.place] = round;
+    round.push(lesson);
+  }
+  return rounds.map((round) => round.sort(byText(({ phoneNumberId }) => phoneNumberId)));
+}

@@ -1,0 +1,41 @@
+import type { Store } from "../store.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+// Rows that another process is about to forget are passed over.
+const forgetKeys = statement(
+  `DELETE FROM idempotency_keys WHERE (organization_id, method, key) IN (
+     SELECT organization_id, method, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2
+     FOR UPDATE SKIP LOCKED)`,
+);
+const forgetRecent = statement(
+  `DELETE FROM recent_sends WHERE (second, request_hash, message_id) IN (
+     SELECT second, request_hash, message_id FROM recent_sends WHERE second < $1 ORDER BY second LIMIT $2
+     FOR UPDATE SKIP LOCKED)`,
+);
+const forgetMappings = statement(
+  `DELETE FROM sticky_mappings WHERE (organization_id, messaging_profile_id, "to") IN (
+     SELECT organization_id, messaging_profile_id, "to" FROM sticky_mappings WHERE last_message_at < $1
+     ORDER BY last_message_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+);
+const forgetReceipts = statement(
+  `DELETE FROM unmatched_receipts WHERE sequence IN (
+     SELECT sequence FROM unmatched_receipts WHERE received_at < $1 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+);
+const writeProbe = statement("UPDATE write_probes SET count = count + 1");
+
+/** Forgets what is older than the moments given, at most so many of each kind. */
+export async function forget(session: Session, before: Parameters<Store["forget"]>[0], most: number): Promise<number> {
+  const forgotten = await Promise.all([
+    session.run(forgetKeys, before.keys, most),
+    session.run(forgetRecent, Math.floor(before.recentSends / 1000), most),
+    session.run(forgetMappings, before.stickyMappings, most),
+    session.run(forgetReceipts, before.unmatchedReceipts, most),
+  ]);
+  return forgotten.reduce((sum, count) => sum + count, 0);
+}
+
+/** Writes something that has to get to the disk. */
+export async function probe(session: Session): Promise<void> {
+  await session.run(writeProbe);
+}

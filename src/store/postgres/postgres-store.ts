@@ -1,0 +1,135 @@
+import type { Store, StoreOptions } from "../store.ts";
+import { accept } from "./acceptance.ts";
+import { createChangeTeller } from "./changes.ts";
+import { claim } from "./claim.ts";
+import { openDatabase } from "./database.ts";
+import { listEvents } from "./events.ts";
+import { forget, probe } from "./keeping.ts";
+import { cancelMessage, forgetMessages, getMessage, listMessages, listTraffic } from "./messages.ts";
+import { migrate } from "./migrate.ts";
+import { getNumber, insertNumber, insertNumbers, listNumbers, removeNumber, updateNumber } from "./numbers.ts";
+import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
+import { loadPool, loadPoolNumber } from "./pool-rows.ts";
+import { createExchange } from "./processes.ts";
+import { deleteProfile, getProfile, insertProfile, listProfiles, updateProfile } from "./profiles.ts";
+import { listQueues, measureQueue } from "./queues.ts";
+import {
+  addOptOut,
+  listMappings,
+  listOptOuts,
+  putMappings,
+  readRecipient,
+  removeMapping,
+  removeOptOut,
+} from "./recipients.ts";
+import { applyReports, settleUnreceipted } from "./reports.ts";
+import { listDueMessages, releaseScheduled } from "./schedule.ts";
+import type { Session } from "./session.ts";
+
+/**
+ * The store on a PostgreSQL database that is there, migrated if need be. Throws one sentence when it cannot be used. It never reports
+ * the process as lost: the server answers for its disk, and what it did not acknowledge is not there.
+ */
+export async function openPostgresStore(
+  url: string,
+  { chance }: StoreOptions & { readonly chance: () => number },
+): Promise<Store> {
+  await migrate(url);
+  const database = await openDatabase(url, { chance });
+  const changes = await createChangeTeller(url, database);
+  const exchange = createExchange(database);
+  const { read, transact } = database;
+
+  let configuring: Promise<unknown> = Promise.resolve();
+
+  /**
+   * A transaction that changes configuration: its changes are told before it resolves. One at a time, so that many of them do not
+   * take every connection while they wait for each other.
+   */
+  const configure = async <Result>(work: (session: Session) => Promise<Result>): Promise<Result> => {
+    const configured = configuring.then(() => transact(work));
+    configuring = configured.catch(() => {});
+    const result = await configured;
+    // It is committed: that somebody could not be told yet does not undo it.
+    await changes.tell().catch(() => {});
+    return result;
+  };
+
+  /** A transaction of which some results are known only when it has been committed. */
+  const transactAnd = async <Result>(work: (session: Session) => Promise<() => Promise<Result>>): Promise<Result> => {
+    const result = await transact(work);
+    return result();
+  };
+
+  return {
+    name: database.name,
+
+    insertOrganization: (organization) => transact((session) => insertOrganization(session, organization)),
+    listOrganizations: () => listOrganizations(database),
+    insertApiKey: (key) => configure((session) => insertApiKey(session, key)),
+    listApiKeys: () => listApiKeys(database),
+    revokeApiKey: (id, at) => configure((session) => revokeApiKey(session, id, at)),
+
+    insertProfile: (profile) => configure((session) => insertProfile(session, profile)),
+    getProfile: (organizationId, id) => getProfile(database, organizationId, id),
+    listProfiles: (organizationId, query) => read((session) => listProfiles(session, organizationId, query)),
+    updateProfile: (organizationId, id, change) =>
+      configure((session) => updateProfile(session, organizationId, id, change)),
+    deleteProfile: (organizationId, id, unassign) =>
+      configure((session) => deleteProfile(session, organizationId, id, unassign)),
+
+    insertNumber: (number) => configure((session) => insertNumber(session, number)),
+    insertNumbers: (numbers) => configure((session) => insertNumbers(session, numbers)),
+    getNumber: (organizationId, id) => getNumber(database, organizationId, id),
+    listNumbers: (organizationId, query) => read((session) => listNumbers(session, organizationId, query)),
+    updateNumber: (organizationId, id, change) =>
+      configure((session) => updateNumber(session, organizationId, id, change)),
+    removeNumber: (organizationId, id, fail) => configure((session) => removeNumber(session, organizationId, id, fail)),
+
+    loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),
+    loadPoolNumber: (id) => loadPoolNumber(database, id),
+
+    accept: (reads, decide) => transact((session) => accept(session, reads, decide)),
+    getMessage: (organizationId, id) => getMessage(database, organizationId, id),
+    listMessages: (organizationId, query) => read((session) => listMessages(session, organizationId, query)),
+    listMessageEvents: (organizationId, id, query) => listEvents(database, organizationId, id, query),
+    cancelMessage: (organizationId, id, at) => transact((session) => cancelMessage(session, organizationId, id, at)),
+    listDueMessages: (now, most) => listDueMessages(database, now, most),
+    releaseScheduled: (reads, decide) => transact((session) => releaseScheduled(session, reads, decide)),
+    readRecipient: (key) => readRecipient(database, key),
+    listTraffic: (organizationId, profileId, now) => listTraffic(database, organizationId, profileId, now),
+
+    listMappings: (list, query) => listMappings(database, list, query),
+    putMapping: (mapping) => transact(async (session) => putMappings(session, [mapping])),
+    removeMapping: (key) => removeMapping(database, key),
+
+    listOptOuts: (organizationId, query) => read((session) => listOptOuts(session, organizationId, query)),
+    addOptOut: (optOut) => transact((session) => addOptOut(session, optOut)),
+    removeOptOut: (key) => removeOptOut(database, key),
+
+    measureQueue: () => measureQueue(database),
+    listQueues: (most, after) => listQueues(database, most, after),
+    claim: (request) => transactAnd((session) => claim(session, request)),
+    applyReports: async (reports) => {
+      const applied = await applyReports(transactAnd, reports);
+      exchange.learned(applied);
+      return applied;
+    },
+    settleUnreceipted: async (request) => {
+      const swept = await transactAnd((session) => settleUnreceipted(session, request));
+      exchange.learned(swept.applied);
+      return swept;
+    },
+    synchronize: exchange.synchronize,
+
+    forget: (before, most) => transact((session) => forget(session, before, most)),
+    forgetMessages: ({ organizationId, before, after, most }) =>
+      transact((session) => forgetMessages(session, organizationId, before, after, most)),
+    probe: () => probe(database),
+    watchConfiguration: changes.listen,
+    close: async () => {
+      await changes.close();
+      await database.close();
+    },
+  };
+}

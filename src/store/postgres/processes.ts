@@ -1,0 +1,160 @@
+import { type AppliedReport, type Beat, type News, type QueuedSegments, SILENCE } from "../delivery-records.ts";
+import type { Row } from "../rows.ts";
+import type { Database } from "./database.ts";
+import { selectHealthSince } from "./health.ts";
+import { settleAbandoned } from "./reports.ts";
+import { byText, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+/**
+ * How much silence of another process can be heard between two beats of one's own, milliseconds. Where that is more, this process
+ * was held up, or nobody had a database: then the others are given the time to speak.
+ */
+const MOST_HEARD = 10_000;
+/** After so much silence what a process contributed to queues is nobody's any more, milliseconds. */
+const FORGOTTEN = 600_000;
+/** Messages of processes that are gone, settled at one beat. */
+const SETTLED_AT_ONCE = 1_000;
+
+const BACKLOG_TYPES = { id: "text", segments: "bigint" } as const;
+
+const beatOwn = statement<Row>(
+  `INSERT INTO processes (owner, last_beat) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET last_beat = excluded.last_beat
+   RETURNING xmax = 0 AS is_new`,
+);
+const selectOthers = statement<Row>("SELECT owner, last_beat FROM processes WHERE owner <> $1");
+const selectSnapshot = statement<Row>("SELECT pg_current_snapshot()::text AS snapshot");
+const selectBacklog = statement<Row>(
+  "SELECT phone_number_id, sum(segments) AS segments FROM number_backlog WHERE owner <> $1 GROUP BY phone_number_id",
+);
+// Of numbers of which anything was committed since the snapshot, in whatever order.
+const selectBacklogSince = statement<Row>(
+  `SELECT phone_number_id, sum(segments) AS segments FROM number_backlog
+   WHERE owner <> $1 AND phone_number_id IN (
+     SELECT phone_number_id FROM number_backlog
+     WHERE changed_by >= pg_snapshot_xmin($2::pg_snapshot) AND changed_by < pg_snapshot_xmax(pg_current_snapshot())
+       AND NOT pg_visible_in_snapshot(changed_by, $2::pg_snapshot) AND owner <> $1
+   )
+   GROUP BY phone_number_id`,
+);
+const putBacklog = statement(
+  `INSERT INTO number_backlog (phone_number_id, owner, segments, changed_by)
+   SELECT n.id, $3, given.segments, pg_current_xact_id()
+   FROM ${givenRows("given", BACKLOG_TYPES)} JOIN phone_numbers n ON n.id = given.id
+   ON CONFLICT (phone_number_id, owner) DO UPDATE SET segments = excluded.segments, changed_by = excluded.changed_by`,
+);
+const forgetProcesses = statement<Row>("DELETE FROM processes WHERE owner = ANY ($1) RETURNING owner");
+// What others were told does not change: all of them count as others.
+const fold = statement(
+  `WITH gone AS (DELETE FROM number_backlog WHERE owner = ANY ($1) RETURNING phone_number_id, segments)
+   INSERT INTO number_backlog (phone_number_id, owner, segments, changed_by)
+   SELECT phone_number_id, '', sum(segments), pg_current_xact_id() FROM gone GROUP BY phone_number_id ORDER BY phone_number_id
+   ON CONFLICT (phone_number_id, owner) DO UPDATE SET
+     segments = number_backlog.segments + excluded.segments, changed_by = excluded.changed_by`,
+);
+
+/** What a process knows of the others between two of its beats. */
+type Knowledge = {
+  readonly owner: string;
+  readonly now: number;
+  /** What was committed when it last looked. */
+  readonly snapshot: string;
+  /** The last sign of life of each other process, and for how long this process has been listening for the next. */
+  readonly others: ReadonlyMap<string, { readonly lastBeat: number; readonly silentFor: number }>;
+  /** What it told of its own contributions, by number. */
+  readonly told: ReadonlyMap<string, number>;
+  /** What of that became nobody's while it was silent for too long. */
+  readonly lost: ReadonlyMap<string, number>;
+};
+
+/** The exchange with the other processes on a database. */
+export type Exchange = {
+  readonly synchronize: (beat: Beat) => Promise<News>;
+  /** Hears what this process itself did to senders' health. */
+  readonly learned: (applied: readonly AppliedReport[]) => void;
+};
+
+/** Begins without any knowledge. */
+export function createExchange(database: Database): Exchange {
+  let known: Knowledge | undefined;
+  /** Numbers whose health this process changed while a beat was under way: what the beat read of them may be older. */
+  let newer = new Set<string>();
+
+  const learned = (applied: readonly AppliedReport[]) => {
+    for (const { phoneNumberId, health, followed } of applied) {
+      if (phoneNumberId !== undefined && health !== undefined) newer.add(phoneNumberId);
+      learned(followed);
+    }
+  };
+
+  return {
+    learned,
+    synchronize: async (beat) => {
+      const meanwhile = new Set<string>();
+      newer = meanwhile;
+      const { knowledge, news, settled } = await database.transact((session) => beatOnce(session, beat, known));
+      known = knowledge;
+      const health = news.health.filter(({ phoneNumberId }) => !meanwhile.has(phoneNumberId));
+      return { ...news, health, settled: await settled() };
+    },
+  };
+}
+
+async function beatOnce(session: Session, { owner, now, backlog }: Beat, known: Knowledge | undefined) {
+  const before = known?.owner === owner ? known : undefined;
+  // A process that took another name does not go by the old one any more.
+  if (known !== undefined && before === undefined) void session.run(forgetProcesses, [known.owner]);
+  const [own, snapshot, rows, changed, health] = await Promise.all([
+    session.get(beatOwn, owner, now),
+    session.get(selectSnapshot),
+    session.all(selectOthers, owner),
+    before === undefined ? session.all(selectBacklog, owner) : session.all(selectBacklogSince, owner, before.snapshot),
+    before === undefined ? [] : selectHealthSince(session, before.snapshot),
+  ]);
+
+  const others = new Map<string, { lastBeat: number; silentFor: number }>();
+  for (const row of rows) {
+    const lastBeat = row.last_beat as number;
+    const heard = before?.others.get(row.owner as string);
+    const isSilent = before !== undefined && heard !== undefined && heard.lastBeat === lastBeat;
+    const silentFor = isSilent ? heard.silentFor + Math.min(Math.max(0, now - before.now), MOST_HEARD) : 0;
+    others.set(row.owner as string, { lastBeat, silentFor });
+  }
+  const silentFor = (least: number) => [...others].filter(([, other]) => other.silentFor > least).map(([name]) => name);
+
+  const forgotten = silentFor(FORGOTTEN);
+  if (forgotten.length > 0) {
+    void session.run(forgetProcesses, forgotten);
+    void session.run(fold, forgotten);
+  }
+  const wasForgotten = before !== undefined && own?.is_new === true;
+  const lost = wasForgotten ? before.told : (before?.lost ?? new Map());
+  const told = new Map(before?.told);
+  for (const { phoneNumberId, segments } of backlog) told.set(phoneNumberId, segments);
+  putOwn(session, owner, backlog, lost);
+  const settled = await settleAbandoned(session, silentFor(SILENCE), now, SETTLED_AT_ONCE);
+
+  const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, told, lost };
+  const news = {
+    backlog: changed.map((row) => ({
+      phoneNumberId: row.phone_number_id as string,
+      segments: row.segments as number,
+    })),
+    health,
+  };
+  return { knowledge, news, settled };
+}
+
+function putOwn(
+  session: Session,
+  owner: string,
+  backlog: readonly QueuedSegments[],
+  lost: ReadonlyMap<string, number>,
+): void {
+  if (backlog.length === 0) return;
+  const rows = backlog
+    .toSorted(byText(({ phoneNumberId }) => phoneNumberId))
+    .map(({ phoneNumberId, segments }) => [phoneNumberId, segments - (lost.get(phoneNumberId) ?? 0)]);
+  void session.run(putBacklog, ...listsOf(BACKLOG_TYPES, rows), owner);
+}

@@ -1,0 +1,199 @@
+import { carrierMessageKeys } from "../../domain/carrier-message-id.ts";
+import type { Report } from "../../domain/lifecycle.ts";
+import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
+import { REPORTED_COLUMNS, type Row } from "../rows.ts";
+import { noteEvents } from "./events.ts";
+import { teachHealth } from "./health.ts";
+import {
+  createReportBook,
+  type HeldMessage,
+  heldFrom,
+  type Outcome,
+  type ReportBook,
+  unmatchedFrom,
+} from "./report-book.ts";
+import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+/**
+ * What transactions hold that write carriers' ids of messages, together, or receipts that fit none, alone: any number that nobody
+ * else takes, here the bytes of "answer".
+ */
+const LOCK = 0x616e_7377_6572;
+
+const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
+const CHANGED_TYPES = {
+  organization_id: "text",
+  id: "text",
+  status: "text",
+  sent_at: "bigint",
+  completed_at: "bigint",
+  error_reason: "integer",
+  error_detail: "text",
+  next_submit_at: "bigint",
+  carrier_message_id: "text",
+  carrier_message_key: "text",
+} as const;
+const RECEIPT_TYPES = {
+  carrier: "text",
+  carrier_message_key: "text",
+  carrier_message_id: "text",
+  organization_id: "text",
+  kind: "text",
+  occurred_at: "bigint",
+  carrier_code: "text",
+  error_reason: "integer",
+  detail: "text",
+  received_at: "bigint",
+} as const;
+
+const holdTogether = statement(`SELECT pg_advisory_xact_lock_shared(${LOCK})`);
+const holdAlone = statement(`SELECT pg_advisory_xact_lock(${LOCK})`);
+
+/** The columns of a message `m` that reports need and change, with its number `n`. */
+const heldColumns = `${columnsOf("m", REPORTED_COLUMNS)}, m.next_submit_at, m.carrier_message_id, m.carrier_message_key,
+  n.id IS NULL AS is_number_gone`;
+const withNumber = "messages m LEFT JOIN phone_numbers n ON n.id = m.phone_number_id";
+// In the order of ids, so that no two transactions wait for each other.
+const lockNamed = statement<Row>(
+  `SELECT ${heldColumns} FROM ${withNumber}
+   WHERE (m.organization_id, m.id) IN (
+     SELECT given.organization_id, given.id FROM ${givenRows("given", NAMED_TYPES)}
+     UNION
+     SELECT c.organization_id, c.id FROM unnest($3::text[], $4::text[]) AS receipt (key, carrier)
+       JOIN messages c ON c.carrier_message_key = receipt.key AND c.carrier = receipt.carrier
+   )
+   ORDER BY m.organization_id, m.id FOR UPDATE OF m`,
+);
+const lockReceipts = statement<Row>(
+  `SELECT sequence, ${Object.keys(RECEIPT_TYPES).join(", ")} FROM unmatched_receipts WHERE carrier_message_key = ANY ($1)
+   ORDER BY sequence FOR UPDATE`,
+);
+const insertReceipts = statement(
+  `INSERT INTO unmatched_receipts (${Object.keys(RECEIPT_TYPES).join(", ")})
+   SELECT ${Object.keys(RECEIPT_TYPES).join(", ")} FROM ${givenRows("given", RECEIPT_TYPES)} ON CONFLICT DO NOTHING`,
+);
+const deleteReceipts = statement("DELETE FROM unmatched_receipts WHERE sequence = ANY ($1)");
+const update = statement(
+  `UPDATE messages m SET status = given.status, sent_at = given.sent_at, completed_at = given.completed_at,
+     error_reason = given.error_reason, error_detail = given.error_detail, next_submit_at = given.next_submit_at,
+     carrier_message_id = given.carrier_message_id, carrier_message_key = given.carrier_message_key
+   FROM ${givenRows("given", CHANGED_TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
+);
+// Those of processes that are not there any more, or that are named as silent. One look at both tables: a process is in the one
+// before its messages are in the other.
+const lockAbandoned = statement<Row>(
+  `SELECT ${heldColumns} FROM ${withNumber}
+   WHERE m.status = 'sending' AND NOT EXISTS (
+     SELECT FROM processes p WHERE p.owner = m.owner AND p.owner <> ALL ($1)
+   )
+   ORDER BY m.organization_id, m.id LIMIT $2 FOR UPDATE OF m SKIP LOCKED`,
+);
+const selectSent = statement<Row>(
+  `SELECT phone_number_id, id, organization_id, sent_at < $3 AS is_late FROM messages
+   WHERE status = 'sent' AND (phone_number_id, id) > ($1, $2) ORDER BY phone_number_id, id LIMIT $4`,
+);
+const lockLate = statement<Row>(
+  `SELECT ${heldColumns} FROM ${withNumber} JOIN ${givenRows("given", NAMED_TYPES)}
+     ON m.organization_id = given.organization_id AND m.id = given.id
+   WHERE m.status = 'sent' AND m.sent_at < $3
+   ORDER BY m.organization_id, m.id FOR UPDATE OF m SKIP LOCKED`,
+);
+
+/** Thrown to take a transaction back and begin it anew, alone. */
+const MUST_BE_ALONE = Symbol("must be alone");
+
+/** Runs a transaction that gives what it did when it has been committed. */
+type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Result>>) => Promise<Result>;
+
+/**
+ * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may be
+ * written by two processes at the same moment, and one of them must see the other: whoever wants to keep a receipt that fits no
+ * message is alone while it looks once more.
+ */
+export async function applyReports(transact: Transact, reports: readonly CarrierReport[]): Promise<AppliedReport[]> {
+  if (reports.length === 0) return [];
+  try {
+    return await transact((session) => applyInTransaction(session, reports, false));
+  } catch (error) {
+    if (error !== MUST_BE_ALONE) throw error;
+    return transact((session) => applyInTransaction(session, reports, true));
+  }
+}
+
+async function applyInTransaction(session: Session, reports: readonly CarrierReport[], isAlone: boolean) {
+  const named: unknown[][] = [];
+  const receipts: unknown[][] = [];
+  const answers = new Set<string>();
+  for (const { target, report } of reports) {
+    if ("messageId" in target) named.push([target.organizationId, target.messageId]);
+    else for (const key of carrierMessageKeys(target.carrierMessageId)) receipts.push([key, target.carrier]);
+    if (report.kind === "accepted") for (const key of carrierMessageKeys(report.carrierMessageId)) answers.add(key);
+  }
+  if (isAlone) void session.run(holdAlone);
+  else if (answers.size > 0) void session.run(holdTogether);
+  const [messages, unmatched] = await Promise.all([
+    session.all(lockNamed, ...listsOf(NAMED_TYPES, named), ...listsOf({ key: "text", carrier: "text" }, receipts)),
+    answers.size === 0 ? [] : session.all(lockReceipts, [...answers]),
+  ]);
+  const book = createReportBook(messages.map(heldFrom), unmatched.map(unmatchedFrom));
+  const outcomes = reports.map(book.take);
+  if (book.hasUnmatched() && !isAlone) throw MUST_BE_ALONE;
+  return writeBook(session, book, outcomes);
+}
+
+/** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
+export async function settleAbandoned(session: Session, silent: readonly string[], at: number, most: number) {
+  const rows = await session.all(lockAbandoned, silent, most);
+  return applyToAll(session, rows, { kind: "unanswered", at });
+}
+
+/** Settles what was sent before a moment and that no receipt came for, among `most` messages from a cursor on. */
+export async function settleUnreceipted(
+  session: Session,
+  { sentBefore, at, after, most }: { sentBefore: number; at: number; after: string | undefined; most: number },
+): Promise<() => Promise<Swept>> {
+  const [number = "", id = ""] = after?.split(" ") ?? [];
+  const looked = await session.all(selectSent, number, id, sentBefore, most);
+  const last = looked.at(-1);
+  const next = last !== undefined && looked.length === most ? `${last.phone_number_id} ${last.id}` : undefined;
+  const late = looked.filter((row) => row.is_late === true).map((row) => [row.organization_id, row.id]);
+  const rows = late.length === 0 ? [] : await session.all(lockLate, ...listsOf(NAMED_TYPES, late), sentBefore);
+  const applied = applyToAll(session, rows, { kind: "unreceipted", at });
+  return async () => ({ applied: await applied(), next });
+}
+
+function applyToAll(session: Session, rows: readonly Row[], report: Report): () => Promise<AppliedReport[]> {
+  const messages = rows.map(heldFrom);
+  const book = createReportBook(messages, []);
+  const outcomes = messages.map((held) => book.apply(held, report, undefined));
+  return writeBook(session, book, outcomes);
+}
+
+/** Writes what a book has; what it did is known when the transaction has been committed. */
+function writeBook(session: Session, book: ReportBook, outcomes: readonly Outcome[]): () => Promise<AppliedReport[]> {
+  const changed = book.changed();
+  if (changed.length > 0) void session.run(update, ...listsOf(CHANGED_TYPES, changed.map(changedValues)));
+  noteEvents(session, book.events);
+  if (book.followed.length > 0) void session.run(deleteReceipts, book.followed);
+  const kept = book.kept().map((receipt) => {
+    const { carrier, carrierMessageKey, carrierMessageId, organizationId, report, receivedAt } = receipt;
+    const code = "carrierCode" in report ? report.carrierCode : undefined;
+    const error = "error" in report ? report.error : undefined;
+    const id = [carrier, carrierMessageKey, carrierMessageId, organizationId];
+    return [...id, report.kind, report.at, code, error?.reason, error?.detail, receivedAt];
+  });
+  if (kept.length > 0) void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, kept));
+  const healthAfter = teachHealth(session, book.lessons);
+  return async () => {
+    const after = await healthAfter();
+    return outcomes.map((outcome) => outcome(after));
+  };
+}
+
+function changedValues({ message, nextSubmitAt, carrierMessageId, carrierMessageKey }: HeldMessage): unknown[] {
+  const { organizationId, id, status, sentAt, completedAt, error } = message;
+  const progress = [organizationId, id, status, sentAt, completedAt, error?.reason, error?.detail];
+  return [...progress, nextSubmitAt, carrierMessageId, carrierMessageKey];
+}
