@@ -1,8 +1,9 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { mostAheadOf } from "./ahead.ts";
 import { rowsOf } from "./program.ts";
+import { readLedger } from "./sandbox-ledger.ts";
 
 /** A campaign through the sandbox: a share of all messages fails, and all that one number sends are blocked as spam. */
 const MESSAGES = 20_000;
@@ -115,8 +116,7 @@ describe("A campaign of 20,000 messages through 100 numbers, one of them blocked
       expect(Math.max(...each) - Math.min(...each)).toBeLessThanOrEqual(0.15 * Math.max(...each));
     }
 
-    const lines = readFileSync(ledger, "utf8").trimEnd().split("\n");
-    const given = lines.map((line) => JSON.parse(line) as { at: number; message_id: string });
+    const given = readLedger(ledger);
     expect(new Set(given.map(({ message_id }) => message_id)).size).toBe(MESSAGES);
     expect(given).toHaveLength(MESSAGES);
     const senderOf = new Map(rows.map(({ id, from }) => [id, from]));

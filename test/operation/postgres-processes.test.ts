@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import pg from "pg";
+import { writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { freshDatabase } from "../store/postgres-database.ts";
 import { mostAheadOf } from "./ahead.ts";
-import { type LedgerLine, timesEach } from "./sandbox-ledger.ts";
+import { rowsOfPostgres } from "./postgres-rows.ts";
+import { readLedger, timesEach } from "./sandbox-ledger.ts";
 
 /** A campaign through two processes on one PostgreSQL database; one of them is killed in the middle, and started again. */
 const MESSAGES = Number(process.env.NUMBERPOOL_TEST_POSTGRES_MESSAGES ?? 6_000);
@@ -64,16 +64,6 @@ async function makePool(server: TestServer): Promise<string> {
   return body.data.id;
 }
 
-async function rowsOf<Result extends pg.QueryResultRow>(sql: string): Promise<Result[]> {
-  const client = new pg.Client(database);
-  await client.connect();
-  try {
-    return (await client.query<Result>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
 describe("Two processes on one PostgreSQL database", () => {
   it("lose and double nothing when one is killed, share as weighted, and keep every number's rate together", {
     timeout: 120_000 + MESSAGES * 20,
@@ -122,14 +112,14 @@ describe("Two processes on one PostgreSQL database", () => {
     expect(accepted.size).toBe(MESSAGES);
 
     const open = "SELECT id FROM messages WHERE status IN ('queued', 'sending', 'sent') LIMIT 1";
-    await vi.waitFor(async () => expect(await rowsOf(open)).toEqual([]), { timeout: SETTLED, interval: 500 });
+    await vi.waitFor(async () => expect(await rowsOfPostgres(database, open)).toEqual([]), {
+      timeout: SETTLED,
+      interval: 500,
+    });
 
-    const rows = await rowsOf<Row>(`SELECT id, "from", line_type, status FROM messages`);
+    const rows = await rowsOfPostgres<Row>(database, `SELECT id, "from", line_type, status FROM messages`);
     expect(rows.map(({ id }) => id).sort()).toEqual([...accepted].sort());
-    const lines = readFileSync(ledger, "utf8")
-      .trimEnd()
-      .split("\n")
-      .map((line): LedgerLine => JSON.parse(line));
+    const lines = readLedger(ledger);
     const times = timesEach(lines);
     expect(Math.max(...times.values())).toBe(1);
     const unconfirmed = rows.filter(({ status }) => status === "delivery_unconfirmed");

@@ -31,20 +31,23 @@ export function ledgerServer(
       started.push(server);
       return server;
     },
-    ledger: () => {
-      const text = existsSync(ledger) ? readFileSync(ledger, "utf8") : "";
-      return text
-        .slice(0, text.lastIndexOf("\n") + 1)
-        .split("\n")
-        .filter((line) => line !== "")
-        .map((line) => JSON.parse(line));
-    },
+    ledger: () => readLedger(ledger),
     remove: async () => {
       for (const { process, kill } of started)
         if (process.exitCode === null && process.signalCode === null) await kill();
       folder.remove();
     },
   };
+}
+
+/** The whole lines of a ledger, in order; the last one may be half written. */
+export function readLedger(file: string): LedgerLine[] {
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
 }
 
 /** How often each message is in a ledger. */
