@@ -1,10 +1,31 @@
+import pg from "pg";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { type Opened, storeContract } from "./contract.ts";
 import { freshDatabase } from "./postgres-database.ts";
 
+let shared: Promise<string> | undefined;
+
+/** An empty database; making a new one for each test would take longer than most tests. */
+async function emptyDatabase(): Promise<string> {
+  shared ??= freshDatabase();
+  const url = await shared;
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query(
+      `SELECT string_agg(format('%I', tablename), ', ') AS names FROM pg_tables WHERE schemaname = 'public'
+         AND tablename NOT IN ('schema_migrations', 'schema_compatibility', 'write_probes')`,
+    );
+    if (rows[0].names !== null) await client.query(`TRUNCATE ${rows[0].names} RESTART IDENTITY`);
+  } finally {
+    await client.end();
+  }
+  return url;
+}
+
 storeContract("PostgreSQL", async (): Promise<Opened> => {
-  const url = await freshDatabase();
+  const url = await emptyDatabase();
   const open: Store[] = [];
   const openOne = async () => {
     const store = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });

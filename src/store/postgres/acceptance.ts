@@ -14,7 +14,7 @@ const USAGE_TYPES = { id: "text", day: "integer", segments: "bigint" } as const;
 
 // Second by second, because that is how the rows lie.
 const selectRetries = statement<Row>(
-  `SELECT given.place, found.* FROM ${givenRows("given", RETRY_TYPES)} CROSS JOIN LATERAL (
+  `SELECT given.place, ${columnsOf("found", MESSAGE_COLUMNS)} FROM ${givenRows("given", RETRY_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM generate_series(given.since / 1000, given.until / 1000) AS seconds (second)
        JOIN recent_sends r ON r.second = seconds.second AND r.request_hash = given.request_hash
        JOIN messages m ON m.organization_id = r.organization_id AND m.id = r.message_id
@@ -28,11 +28,11 @@ const insertRecent = statement(
 );
 // A process whose clock is behind does not bring yesterday back.
 const addUsage = statement(
-  `UPDATE phone_numbers n SET used_day = greatest(n.used_day, given.day), used_segments = CASE
-     WHEN n.used_day < given.day THEN given.segments
-     WHEN n.used_day = given.day THEN n.used_segments + given.segments
-     ELSE n.used_segments END
-   FROM ${givenRows("given", USAGE_TYPES)} WHERE n.id = given.id`,
+  `UPDATE number_usage u SET used_day = greatest(u.used_day, given.day), used_segments = CASE
+     WHEN u.used_day < given.day THEN given.segments
+     WHEN u.used_day = given.day THEN u.used_segments + given.segments
+     ELSE u.used_segments END
+   FROM ${givenRows("given", USAGE_TYPES)} WHERE u.phone_number_id = given.id`,
 );
 
 /** Accepts a group of sends: one flight to the database and back for what it must know, and one for what it writes. */

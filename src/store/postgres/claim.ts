@@ -33,13 +33,12 @@ const lockClaimable = statement<Row>(
    WHERE id = ANY ($1) AND (due_at <= $2 OR state = 'paused') FOR NO KEY UPDATE SKIP LOCKED`,
 );
 const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numbers WHERE id = ANY ($1)");
-// Ordered as the index is, so that no queue is read to its end and sorted.
 const selectQueued = statement<Row>(
-  `SELECT queued.* FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
+  `SELECT ${columnsOf("queued", MESSAGE_COLUMNS)} FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
      WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= $3
-     ORDER BY m.phone_number_id, m.id LIMIT given.most
-   ) queued ORDER BY queued.id`,
+     ORDER BY m.queued_at, m.id LIMIT given.most
+   ) queued ORDER BY queued.queued_at, queued.id`,
 );
 const lockStillQueued = statement<Row>(
   `SELECT m.id FROM messages m JOIN ${givenRows("given", NAMED_TYPES)}

@@ -26,7 +26,10 @@ const select = statement<Row>(
    ORDER BY sequence LIMIT $4`,
 );
 
-/** Notes what happened to messages, in this order. The caller holds the messages, so that nobody's later note gets an earlier number. */
+/**
+ * Notes what happened to messages, in this order. The caller holds the messages, so that nobody's later note gets an earlier
+ * number.
+ */
 export function noteEvents(session: Session, events: readonly NewEvent[]): void {
   if (events.length === 0) return;
   const rows = events.map(({ organizationId, event }) => eventValues(organizationId, event));

@@ -37,8 +37,8 @@ const selectChanged = statement<Row>(
 );
 
 /**
- * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each lesson,
- * undefined for a number that is gone.
+ * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each
+ * lesson, undefined for a number that is gone.
  */
 export function teachHealth(
   session: Session,

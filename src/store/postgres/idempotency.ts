@@ -36,8 +36,8 @@ export type HeldKeys = {
 };
 
 /**
- * Takes hold of keys: each is inserted without an answer yet, so that a twin in another transaction waits there until this one ends,
- * and then finds its answer.
+ * Takes hold of keys: each is inserted without an answer yet, so that a twin in another transaction waits there until this one
+ * ends, and then finds its answer.
  */
 export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]): Promise<HeldKeys> {
   const asked = [...new Map(keys.map((key) => [keyText(key), key])).values()].sort(byText(keyText));

@@ -50,13 +50,17 @@ const lockOfProfile = statement<Row>(
 const lockProfiles = statement<Row>(
   "SELECT organization_id, id FROM messaging_profiles WHERE organization_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE",
 );
-const insert = statement<{ phone_number_id: string }>(
+const insert = statement<{ id: string }>(
   `WITH added AS (
      INSERT INTO phone_numbers (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}
      ON CONFLICT (organization_id, phone_number) DO NOTHING RETURNING id
+   ), health AS (
+     INSERT INTO number_health (phone_number_id, delivered, failed, spam, inbound, as_of, changed_by)
+     SELECT id, 0, 0, 0, 0, 0, '0' FROM added
+   ), usage AS (
+     INSERT INTO number_usage (phone_number_id, used_day, used_segments) SELECT id, 0, 0 FROM added
    )
-   INSERT INTO number_health (phone_number_id, delivered, failed, spam, inbound, as_of, changed_by)
-   SELECT id, 0, 0, 0, 0, 0, '0' FROM added RETURNING phone_number_id`,
+   SELECT id FROM added`,
 );
 const rewrite = statement(
   `UPDATE phone_numbers n SET (${columns}) = ROW(${columnsOf("given", NUMBER_COLUMNS)})
@@ -72,14 +76,14 @@ const failQueued = statement(
 );
 const remove = statement("DELETE FROM phone_numbers WHERE organization_id = $1 AND id = $2");
 
-/** As the port has it. */
+/** Registers a number. */
 export async function insertNumber(session: Session, number: PhoneNumber): Promise<NumberWritten> {
   const [kind] = await insertNumbers(session, [number]);
   if (kind !== "written") return { kind: kind as "exists" | "unknownProfile" };
   return { kind, number, health: healthFrom({}) };
 }
 
-/** As the port has it. */
+/** Registers numbers of one organization, those that can be, in this order. */
 export async function insertNumbers(
   session: Session,
   numbers: readonly PhoneNumber[],
@@ -91,7 +95,7 @@ export async function insertNumbers(
   );
   if (fitting.length === 0) return numbers.map(() => "unknownProfile");
   const rows = await session.all(insert, ...listsOf(TYPES, fitting.map(numberValues)));
-  const written = new Set(rows.map((row) => row.phone_number_id));
+  const written = new Set(rows.map(({ id }) => id));
   noteChanges(session, fitting.filter(({ id }) => written.has(id)).map(changeOf));
   const fits = new Set(fitting);
   return numbers.map((number) =>
@@ -99,7 +103,7 @@ export async function insertNumbers(
   );
 }
 
-/** As the port has it. */
+/** One number by its id or +E.164. */
 export async function getNumber(
   session: Session,
   organizationId: string,
@@ -110,7 +114,7 @@ export async function getNumber(
   return row === undefined ? undefined : found(row);
 }
 
-/** As the port has it. */
+/** A page of numbers by +E.164; wants one state of the database. */
 export function listNumbers(
   session: Session,
   organizationId: string,
@@ -127,7 +131,7 @@ export function listNumbers(
   return counted(session, FOUND_COLUMNS, NUMBERS_WITH_HEALTH, where, order, query, found);
 }
 
-/** As the port has it. */
+/** Changes a number that nobody else changes meanwhile. */
 export async function updateNumber(
   session: Session,
   organizationId: string,
@@ -150,7 +154,7 @@ export async function updateNumber(
   return { kind: "written", number, health: before.health };
 }
 
-/** As the port has it. */
+/** Removes a number, and fails what it still has queued. */
 export async function removeNumber(
   session: Session,
   organizationId: string,

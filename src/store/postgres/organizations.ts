@@ -17,12 +17,12 @@ const revokeKey = statement<Row>(
   "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2 RETURNING organization_id",
 );
 
-/** As the port has it. */
+/** Keeps a new organization. */
 export async function insertOrganization(session: Session, { id, name, createdAt }: Organization): Promise<void> {
   await session.run(insert, id, name, createdAt);
 }
 
-/** As the port has it. */
+/** All organizations, the oldest first. */
 export async function listOrganizations(session: Session): Promise<Organization[]> {
   return (await session.all(selectAll)).map((row) => ({
     id: row.id as string,
@@ -31,14 +31,14 @@ export async function listOrganizations(session: Session): Promise<Organization[
   }));
 }
 
-/** As the port has it. */
+/** Keeps a new API key. */
 export async function insertApiKey(session: Session, key: ApiKey): Promise<void> {
   const { id, organizationId, name, secretHash, scopes, createdAt, revokedAt } = key;
   void session.run(insertKey, id, organizationId, name, secretHash, scopes.join(" "), createdAt, revokedAt);
   noteChanges(session, [{ kind: "api_key", organizationId, id }]);
 }
 
-/** As the port has it. */
+/** All API keys, revoked ones too. */
 export async function listApiKeys(session: Session): Promise<ApiKey[]> {
   return (await session.all(selectKeys)).map((row) => ({
     id: row.id as string,
@@ -51,7 +51,7 @@ export async function listApiKeys(session: Session): Promise<ApiKey[]> {
   }));
 }
 
-/** As the port has it. */
+/** Revokes a key, unless it is revoked already; false when there is none. */
 export async function revokeApiKey(session: Session, id: string, at: number): Promise<boolean> {
   const row = await session.get(revokeKey, at, id);
   if (row === undefined) return false;

@@ -6,10 +6,10 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 // The queue's segments stand in the index.
-const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, n.used_day, n.used_segments, q.segments, q.messages,
+const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, u.used_day, u.used_segments, q.segments, q.messages,
     (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sending') AS sending,
     (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sent') AS sent
-  FROM ${NUMBERS_WITH_HEALTH} CROSS JOIN LATERAL (
+  FROM ${NUMBERS_WITH_HEALTH} JOIN number_usage u ON u.phone_number_id = n.id CROSS JOIN LATERAL (
     SELECT coalesce(sum(m.parts), 0) AS segments, count(*) AS messages FROM messages m
     WHERE m.phone_number_id = n.id AND m.status = 'queued'
   ) q`;
@@ -18,7 +18,7 @@ const selectOfProfile = statement<Row>(
 );
 const selectOne = statement<Row>(`${select} WHERE n.id = $1`);
 
-/** As the port has it; wants one state of the database for both. */
+/** What a pool is built from; wants one state of the database. */
 export async function loadPool(
   session: Session,
   organizationId: string,
@@ -31,7 +31,7 @@ export async function loadPool(
   return profile === undefined ? undefined : { profile, numbers: rows.map(poolRow) };
 }
 
-/** As the port has it. */
+/** One number with its traffic. */
 export async function loadPoolNumber(session: Session, id: string): Promise<PoolRow | undefined> {
   const row = await session.get(selectOne, id);
   return row === undefined ? undefined : poolRow(row);

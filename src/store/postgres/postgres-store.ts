@@ -27,8 +27,8 @@ import { listDueMessages, releaseScheduled } from "./schedule.ts";
 import type { Session } from "./session.ts";
 
 /**
- * The store on a PostgreSQL database that is there, migrated if need be. Throws one sentence when it cannot be used. It never reports
- * the process as lost: the server answers for its disk, and what it did not acknowledge is not there.
+ * The store on a PostgreSQL database that is there, migrated if need be. Throws one sentence when it cannot be used. It never
+ * reports the process as lost: the server answers for its disk, and what it did not acknowledge is not there.
  */
 export async function openPostgresStore(
   url: string,
@@ -36,7 +36,10 @@ export async function openPostgresStore(
 ): Promise<Store> {
   await migrate(url);
   const database = await openDatabase(url, { chance });
-  const changes = await createChangeTeller(url, database);
+  const changes = await createChangeTeller(url, database).catch(async (error) => {
+    await database.close();
+    throw error;
+  });
   const exchange = createExchange(database);
   const { read, transact } = database;
 

@@ -20,13 +20,13 @@ const update = statement(
 );
 const remove = statement("DELETE FROM messaging_profiles WHERE organization_id = $1 AND id = $2");
 
-/** As the port has it. */
+/** Keeps a new profile. */
 export async function insertProfile(session: Session, profile: MessagingProfile): Promise<void> {
   void session.run(insert, ...(profileValues(profile) as Value[]));
   noteChanges(session, [changeOf(profile)]);
 }
 
-/** As the port has it. */
+/** One profile by its id. */
 export async function getProfile(
   session: Session,
   organizationId: string,
@@ -36,7 +36,7 @@ export async function getProfile(
   return row === undefined ? undefined : profileFrom(row);
 }
 
-/** As the port has it. */
+/** A page of profiles, newest first; wants one state of the database. */
 export function listProfiles(
   session: Session,
   organizationId: string,
@@ -51,7 +51,7 @@ export function listProfiles(
   return counted(session, columns, "messaging_profiles", where, "sequence DESC", query, profileFrom);
 }
 
-/** As the port has it. */
+/** Changes a profile that nobody else changes meanwhile. */
 export async function updateProfile(
   session: Session,
   organizationId: string,
@@ -66,7 +66,7 @@ export async function updateProfile(
   return profile;
 }
 
-/** As the port has it. */
+/** Deletes a profile and unassigns its numbers. */
 export async function deleteProfile(
   session: Session,
   organizationId: string,

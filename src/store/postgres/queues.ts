@@ -3,8 +3,8 @@ import type { Row } from "../rows.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
-// Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone is
-// due at once, for what came into its queue meanwhile.
+// Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone
+// is due at once, for what came into its queue meanwhile.
 const selectQueues = statement<Row>(
   `WITH RECURSIVE queue (phone_number_id) AS (
      SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > $1

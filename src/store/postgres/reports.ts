@@ -108,9 +108,9 @@ const MUST_BE_ALONE = Symbol("must be alone");
 type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Result>>) => Promise<Result>;
 
 /**
- * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may be
- * written by two processes at the same moment, and one of them must see the other: whoever wants to keep a receipt that fits no
- * message is alone while it looks once more.
+ * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may
+ * be written by two processes at the same moment, and one of them must see the other: whoever wants to keep a receipt that fits
+ * no message is alone while it looks once more.
  */
 export async function applyReports(transact: Transact, reports: readonly CarrierReport[]): Promise<AppliedReport[]> {
   if (reports.length === 0) return [];

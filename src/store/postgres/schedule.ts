@@ -43,7 +43,7 @@ export async function listDueMessages(session: Session, now: number, most: numbe
   return { messages, nextAt: rows[due.length]?.next_submit_at as number | undefined };
 }
 
-/** Decides messages that are still scheduled: a flight to the database and back for what they are, and one for what they become. */
+/** Decides messages that are still scheduled: one flight to the database for what they are, and one for what they become. */
 export async function releaseScheduled(
   session: Session,
   reads: readonly ScheduledRead[],

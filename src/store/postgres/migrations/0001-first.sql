@@ -49,8 +49,6 @@ CREATE TABLE phone_numbers (
   tags text NOT NULL, -- a JSON list
   generation integer NOT NULL, -- of its membership in a profile
   due_at double precision NOT NULL DEFAULT 0, -- when a dispatcher may claim it again
-  used_day integer NOT NULL DEFAULT 0, -- days since 1970
-  used_segments bigint NOT NULL DEFAULT 0, -- taken on used_day; kept only for numbers with a daily limit
   sent_lately double precision NOT NULL DEFAULT 0, -- messages claimed, decaying as health does, as they were at sent_lately_as_of
   sent_lately_as_of double precision NOT NULL DEFAULT 0,
   created_at bigint NOT NULL,
@@ -77,6 +75,14 @@ CREATE TABLE number_health (
 );
 -- What changed since a process looked.
 CREATE INDEX number_health_changes ON number_health (changed_by);
+
+-- What numbers with a daily limit took. Every number has a row, apart from its own: a claim passes over a number that somebody
+-- writes into, and sends write here.
+CREATE TABLE number_usage (
+  phone_number_id text COLLATE "C" PRIMARY KEY REFERENCES phone_numbers (id) ON DELETE CASCADE,
+  used_day integer NOT NULL, -- days since 1970
+  used_segments bigint NOT NULL -- taken on used_day
+) WITH (fillfactor = 50);
 
 CREATE TABLE messages (
   organization_id text COLLATE "C" NOT NULL,
@@ -132,7 +138,7 @@ CREATE INDEX messages_sent ON messages (phone_number_id, id) WHERE status = 'sen
 -- The message that a receipt speaks of.
 CREATE INDEX messages_by_carrier_key ON messages (carrier_message_key, carrier) WHERE carrier_message_key IS NOT NULL;
 
--- What happened to messages; written by the transaction that caused it. One message's are in the order in which they were committed.
+-- What happened to messages; written by the transaction that caused it. What happened to one is in the order of the commits.
 CREATE TABLE message_events (
   sequence bigint GENERATED ALWAYS AS IDENTITY,
   organization_id text COLLATE "C" NOT NULL,
@@ -228,8 +234,8 @@ CREATE TABLE processes (
   last_beat bigint NOT NULL
 );
 
--- What each process contributed to the queues of numbers: what it accepted less what it sent. The owner '' stands for all that are
--- long gone.
+-- What each process contributed to the queues of numbers: what it accepted less what it sent. The owner '' stands for all that
+-- are long gone.
 CREATE TABLE number_backlog (
   phone_number_id text COLLATE "C" NOT NULL REFERENCES phone_numbers (id) ON DELETE CASCADE,
   owner text COLLATE "C" NOT NULL,

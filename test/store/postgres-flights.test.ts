@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
+import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { aMessage, claimOne, NOON, report, storeMessages, storeNumber, storeProfile } from "./contract/records.ts";
+import { type CuttingProxy, cutConnections } from "./cutting-proxy.ts";
+import { freshDatabase } from "./postgres-database.ts";
+
+let proxy: CuttingProxy;
+let store: Store;
+let number: PhoneNumber;
+
+beforeAll(async () => {
+  proxy = await cutConnections(await freshDatabase());
+  store = await openPostgresStore(proxy.url, { onLost: () => {}, chance: Math.random });
+  number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+});
+
+afterAll(async () => {
+  await store?.close();
+  await proxy?.close();
+});
+
+/** How often something went to the server and was waited for. */
+async function flightsOf(work: () => Promise<unknown>): Promise<number> {
+  // The watch has a connection of its own, which may look for changes meanwhile: the least of some tries is meant.
+  const counts: number[] = [];
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    proxy.flights.splice(0, proxy.flights.length, "");
+    await work();
+    counts.push(proxy.flights.filter((flight) => flight !== "").length);
+  }
+  return Math.min(...counts);
+}
+
+describe("A network's latency is felt on PostgreSQL", () => {
+  it("twice by a group of sends", async () => {
+    const { organizationId, messagingProfileId = "" } = number;
+    const recipients = [{ organizationId, messagingProfileId, to: "+12125550100", sticky: true }];
+    let made = 0;
+    const accept = () => {
+      const keys = [{ organizationId, method: "SendMessage", key: `${made++}` }];
+      const bytes = { requestHash: new Uint8Array(32).fill(1), response: new Uint8Array(1), createdAt: NOON };
+      return store.accept({ recipients, keys, retries: [] }, () => ({
+        messages: [aMessage(number), aMessage(number)],
+        mappings: [],
+        keys: keys.map((key) => ({ ...key, ...bytes })),
+        recentSends: [],
+        usage: [{ phoneNumberId: number.id, day: 1, segments: 2 }],
+      }));
+    };
+    expect(await flightsOf(accept)).toBe(2);
+  });
+
+  it("three times by a claim, however many numbers and messages it is about", async () => {
+    await storeMessages(store, number, ...Array.from({ length: 100 }, () => ({})));
+    let now = NOON;
+    const claim = () => {
+      now += 1_000;
+      return claimOne(store, number, now);
+    };
+    expect(await flightsOf(claim)).toBe(3);
+  });
+
+  it("twice by reports", async () => {
+    const messages = await storeMessages(
+      store,
+      number,
+      ...Array.from({ length: 5 }, () => ({ status: "sending" as const })),
+    );
+    const answer = () => {
+      const message = messages.pop();
+      if (message === undefined) throw new Error("there are no more messages");
+      const took = { kind: "accepted", at: NOON, carrierMessageId: message.id } as const;
+      return report(store, message, took, { kind: "delivered", at: NOON });
+    };
+    expect(await flightsOf(answer)).toBe(2);
+  });
+});
