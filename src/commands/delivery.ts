@@ -37,7 +37,7 @@ export type DeliveryParts = {
 
 /** Puts delivery together. Nothing runs before `start`. */
 export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
-  const breather = createBreather(() => performance.now());
+  const breather = createBreather(() => performance.now(), store.delivery.isBlocking);
   const reporter = createReporter({ store, pools, log, breathe: breather.breathe, observe });
   const owner = randomUUID();
   const carriers = new Map<string, Carrier>();

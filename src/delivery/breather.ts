@@ -11,15 +11,18 @@ export type Breather = {
 /** Callers who were served this lately, milliseconds, are likely to have more. */
 const LATELY = 100;
 
-/** A breather; `clock` gives milliseconds. While there are callers, delivery rests as long as it works. */
-export function createBreather(clock: () => number): Breather {
+/**
+ * A breather; `clock` gives milliseconds. While there are callers, delivery rests as long as it works, if its work `isBlocking`: if
+ * nothing else can happen meanwhile.
+ */
+export function createBreather(clock: () => number, isBlocking: boolean): Breather {
   let lastCall = Number.NEGATIVE_INFINITY;
   return {
     noteCall: () => {
       lastCall = clock();
     },
     breathe: async (took) => {
-      if (clock() - lastCall < LATELY) await setTimeout(took);
+      if (isBlocking && clock() - lastCall < LATELY) await setTimeout(took);
       else await setImmediate();
     },
   };

@@ -35,8 +35,6 @@ export type Dispatcher = {
   readonly stop: (within: number) => Promise<void>;
 };
 
-/** Numbers in one claim, and messages of one carrier: a transaction of a few milliseconds, for which sends wait. */
-const CLAIM = 100;
 /** Claims are no closer together than this, milliseconds: each is a sync to disk, and paces have that much slack. */
 const TURN = 20;
 /** How often queues that nobody told us of are looked for, milliseconds: a page at a time, so that sends don't feel it. */
@@ -54,6 +52,8 @@ const NOT_CONFIGURED: SubmitAnswer = { kind: "unavailable", carrierCode: "carrie
 /** A dispatcher over the store's queues. Nothing is claimed before `start`. */
 export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const { store, pools, carriers, reporter, clock, log } = parts;
+  // Numbers in one claim, and messages of one carrier.
+  const { atOnce } = store.delivery;
   const due = createDueQueue();
   const held = createHeldNumbers();
   const gates = new Map<string, CarrierGate>();
@@ -103,14 +103,14 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const now = clock();
     lastTurn = now;
     for (const carrier of held.carriers()) {
-      for (const id of held.take(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)))) due.put(id, now);
+      for (const id of held.take(carrier, Math.min(atOnce, gateOf(carrier).budget(now)))) due.put(id, now);
     }
-    const phoneNumberIds = due.takeDue(now, CLAIM);
+    const phoneNumberIds = due.takeDue(now, atOnce);
     if (phoneNumberIds.length === 0) return;
     const budgets = new Map<string, number>();
     // Those that are not configured any more, too.
     for (const carrier of [...carriers.keys(), ...gates.keys()])
-      budgets.set(carrier, Math.min(CLAIM, gateOf(carrier).budget(now)));
+      budgets.set(carrier, Math.min(atOnce, gateOf(carrier).budget(now)));
     try {
       const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
       pools.bookClaims(claims);

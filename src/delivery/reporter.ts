@@ -1,6 +1,8 @@
 import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
+import { Failure } from "../domain/failure.ts";
 import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
+import { UNMATCHED } from "../store/plan-report.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import type { Breather } from "./breather.ts";
@@ -24,8 +26,6 @@ export type ReporterParts = {
 
 /** Reports are collected for this long, milliseconds: each transaction is a sync to disk, which sends would wait for. */
 const COLLECT = 20;
-/** Reports that are written in one transaction at most: a few milliseconds, for which sends wait. */
-const GROUP = 100;
 
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
@@ -35,25 +35,37 @@ export function createReporter({ store, pools, log, breathe, observe }: Reporter
   let writing: Promise<void> | undefined;
 
   const write = async () => {
+    // Reports that are written one by one: among them is one that the store cannot take, which must not hold up the others.
+    let alone = 0;
     while (waiting.length > 0) {
-      const group = waiting.slice(0, GROUP);
+      const group = waiting.slice(0, alone > 0 ? 1 : store.delivery.atOnce);
       const start = performance.now();
+      alone = Math.max(0, alone - 1);
       try {
-        const applied = await store.applyReports(group.map(({ report }) => report));
-        waiting = waiting.slice(group.length);
-        pools.book(applied);
-        applied.forEach((each, index) => {
-          const { report, resolve } = group[index] as Waiting;
-          observe(report, each);
-          resolve(each);
-        });
+        written(group, await store.applyReports(group.map(({ report }) => report)));
       } catch (error) {
-        log.error({ err: error }, "reports could not be written; trying again");
-        await setTimeout(1000);
+        if (error instanceof Failure) {
+          log.error({ err: error }, "reports could not be written; trying again");
+          await setTimeout(1000);
+        } else if (group.length > 1) alone = group.length;
+        else {
+          log.error({ err: error }, "a report cannot be written, and is dropped");
+          written(group, [UNMATCHED]);
+        }
       }
       await breathe(performance.now() - start);
     }
     writing = undefined;
+  };
+
+  const written = (group: readonly Waiting[], applied: readonly AppliedReport[]) => {
+    waiting = waiting.slice(group.length);
+    pools.book(applied);
+    applied.forEach((each, index) => {
+      const { report, resolve } = group[index] as Waiting;
+      observe(report, each);
+      resolve(each);
+    });
   };
 
   return {

@@ -10,6 +10,9 @@ export type Pace = {
   readonly dueAt: number;
 };
 
+/** Messages of a number that is gone which one claim ends. */
+export const MOST_LEFT_BEHIND = 100;
+
 /** What a claim of one number does, for any store to write. */
 export type ClaimPlan = {
   /** To be handed over, oldest first. */

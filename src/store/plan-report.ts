@@ -97,6 +97,12 @@ export const EXPIRED_IN_QUEUE = {
   detail: "The message was still in its queue at valid_until.",
 } as const;
 
+/** What a message says that came into a queue while its number was being removed. */
+export const REMOVED_MEANWHILE = {
+  reason: ErrorReason.INVALID_FROM,
+  detail: "The number was removed while the message was queued.",
+} as const;
+
 const NUMBER_GONE = {
   kind: "refused",
   error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was being sent." },

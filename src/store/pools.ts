@@ -40,6 +40,8 @@ export function openPools(store: Store, clock: () => number): Pools {
   const loading = new Map<string, Promise<LivePool | undefined>>();
   const profileOf = new Map<string, string>();
   const backlog = createBacklog();
+  /** Numbers that were loaded since the last exchange: what others queued until then is counted already. */
+  let loaded = new Set<string>();
 
   const add = (pool: LivePool, row: PoolRow) => {
     putNumber(pool.pool, poolNumber(row.number, row.traffic, pool.pool.now));
@@ -47,6 +49,7 @@ export function openPools(store: Store, clock: () => number): Pools {
   };
 
   const remember = (pool: LivePool, number: PhoneNumber) => {
+    if (!profileOf.has(number.id)) loaded.add(number.id);
     pool.numbers.set(number.id, number);
     pool.idByPhoneNumber.set(number.phoneNumber, number.id);
     profileOf.set(number.id, pool.profile.id);
@@ -162,11 +165,13 @@ export function openPools(store: Store, clock: () => number): Pools {
       for (const [phoneNumberId, count] of segments) backlog.add(phoneNumberId, count);
     },
     exchange: async (hand) => {
+      const fresh = loaded;
+      loaded = new Set();
       const news = await backlog.hand(hand);
       for (const { phoneNumberId, segments } of news.backlog) {
         const change = backlog.learn(phoneNumberId, segments);
         const pool = poolOf(phoneNumberId);
-        if (pool !== undefined) bookQueue(pool, phoneNumberId, change);
+        if (pool !== undefined && !fresh.has(phoneNumberId)) bookQueue(pool, phoneNumberId, change);
       }
       for (const { phoneNumberId, health } of news.health) {
         const pool = poolOf(phoneNumberId);

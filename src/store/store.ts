@@ -25,6 +25,13 @@ import type {
 export type Store = {
   /** A short name for logs and the ready line, without secrets. */
   readonly name: string;
+  /** How delivery is to use this store, so that sends beside it don't feel it. */
+  readonly delivery: {
+    /** Messages, reports or numbers in one transaction: a few milliseconds. */
+    readonly atOnce: number;
+    /** Whether a transaction holds up the whole process; then delivery rests as long as it works while callers are served. */
+    readonly isBlocking: boolean;
+  };
 
   readonly insertOrganization: (organization: Organization) => Promise<void>;
   readonly listOrganizations: () => Promise<Organization[]>;

@@ -39,7 +39,7 @@ async function openHouse(given: { readonly submitTimeout?: number } = {}) {
   const clock = () => Math.round(NOON + performance.now() - begun);
   const pools = openPools(store, clock);
   const profile = await storeProfile(store);
-  const { breathe } = createBreather(clock);
+  const { breathe } = createBreather(clock, true);
   const running: Dispatcher[] = [];
   const stop = async () => {
     for (const dispatcher of running.splice(0)) await dispatcher.stop(SECOND);

@@ -1,9 +1,8 @@
-import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
-import { type ClaimPlan, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, planEnd } from "../plan-report.ts";
+import { type ClaimPlan, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { EXPIRED_IN_QUEUE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
@@ -14,13 +13,6 @@ import { statement } from "./statement.ts";
 
 /** When to come back to a number that another process is at, milliseconds: what others do takes a few. */
 const OCCUPIED = 20;
-/** Messages of a number that is gone, in one claim. */
-const MOST_LEFT_BEHIND = 100;
-/** What a message says that came into a queue while its number was being removed. */
-const NUMBER_GONE = {
-  reason: ErrorReason.INVALID_FROM,
-  detail: "The number was removed while the message was queued.",
-} as const;
 
 const QUEUE_TYPES = { id: "text", most: "integer" } as const;
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
@@ -188,7 +180,7 @@ async function endMessages(
     const { organizationId, phoneNumberId } = message;
     const end = paces.has(phoneNumberId)
       ? planEnd(message, "expired", now, EXPIRED_IN_QUEUE)
-      : planEnd(message, "sending_failed", now, NUMBER_GONE);
+      : planEnd(message, "sending_failed", now, REMOVED_MEANWHILE);
     progress.push([message, end.progress]);
     events.push({ organizationId, event: end.event });
     ended.set(phoneNumberId, [...(ended.get(phoneNumberId) ?? []), end.applied]);

@@ -66,6 +66,7 @@ export async function openPostgresStore(
 
   return {
     name: database.name,
+    delivery: { atOnce: 500, isBlocking: false },
 
     insertOrganization: (organization) => transact((session) => insertOrganization(session, organization)),
     listOrganizations: () => listOrganizations(database),

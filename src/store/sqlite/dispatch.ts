@@ -1,14 +1,16 @@
 import { HALF_LIFE } from "../../domain/health.ts";
-import type { Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
-import { isClaimable, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, planEnd } from "../plan-report.ts";
+import type { Message, QueuedMessage } from "../../domain/message.ts";
+import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
+import { isClaimable, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { EXPIRED_IN_QUEUE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 
 /** The statements of queues and claims. Each function runs inside a transaction of the caller. */
 export function prepareDispatch(db: Connection, messages: ReturnType<typeof prepareMessages>) {
-  // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages.
+  // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone
+  // is due at once, for what came into its queue while it was being removed.
   const selectQueues = db.prepare(
     `WITH RECURSIVE queue (phone_number_id) AS (
        SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > +?
@@ -16,7 +18,9 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
        SELECT (SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > queue.phone_number_id)
        FROM queue WHERE queue.phone_number_id IS NOT NULL
      )
-     SELECT queue.phone_number_id, n.due_at FROM queue JOIN phone_numbers n ON n.id = queue.phone_number_id LIMIT +?`,
+     SELECT queue.phone_number_id, coalesce(n.due_at, 0) AS due_at
+     FROM queue LEFT JOIN phone_numbers n ON n.id = queue.phone_number_id
+     WHERE queue.phone_number_id IS NOT NULL LIMIT +?`,
   );
   const measureQueue = db.prepare(
     "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
@@ -42,10 +46,8 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
 
   const claimOne = (phoneNumberId: string, now: number, owner: string, budgets: Map<string, number>): Claim => {
     const row = selectPace.get(phoneNumberId) as Row | undefined;
-    const nothing = { phoneNumberId, carrier: row?.carrier as string | undefined, messages: [], expired: [] };
-    if (row === undefined) {
-      return { ...nothing, isHeld: false, dueAt: undefined, freeAt: Number.POSITIVE_INFINITY };
-    }
+    if (row === undefined) return claimGone(phoneNumberId, now);
+    const nothing = { phoneNumberId, carrier: row.carrier as string, messages: [], expired: [] };
     const pace: Pace = {
       carrier: row.carrier as string,
       messagesPerSecond: row.messages_per_second as number,
@@ -57,12 +59,7 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
     const queue = (selectQueued.all(phoneNumberId, now, mostLookedAt(pace, budget)) as Row[]).map(queuedMessageFrom);
     const plan = planClaim(pace, queue, now, budget);
     budgets.set(pace.carrier, budget - plan.send.length);
-    const expired = plan.expire.map((message) => {
-      const end = planEnd(message, "expired", now, EXPIRED_IN_QUEUE);
-      messages.setProgress(message, end.progress);
-      messages.noteEvent(message.organizationId, end.event);
-      return end.applied;
-    });
+    const expired = plan.expire.map((message) => end(message, "expired", now, EXPIRED_IN_QUEUE));
     for (const message of plan.send) markSending.run(owner, pace.carrier, message.organizationId, message.id);
     if (plan.setDueAt !== undefined) {
       setDue.run({ phoneNumberId, dueAt: plan.setDueAt, now, messages: plan.send.length });
@@ -72,6 +69,26 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
     const { carrier } = pace;
     const sent = plan.send.map((message) => ({ ...message, carrier, submits: message.submits + 1 }));
     return { phoneNumberId, carrier, messages: sent, expired, dueAt: next, freeAt: plan.freeAt, isHeld: plan.isHeld };
+  };
+
+  const claimGone = (phoneNumberId: string, now: number): Claim => {
+    const left = (selectQueued.all(phoneNumberId, now, MOST_LEFT_BEHIND) as Row[]).map(queuedMessageFrom);
+    const expired = left.map((message) => end(message, "sending_failed", now, REMOVED_MEANWHILE));
+    const dueAt = left.length === MOST_LEFT_BEHIND ? now : undefined;
+    const nothing = { phoneNumberId, carrier: undefined, messages: [], isHeld: false };
+    return { ...nothing, expired, dueAt, freeAt: Number.POSITIVE_INFINITY };
+  };
+
+  const end = (
+    message: QueuedMessage,
+    kind: "expired" | "sending_failed",
+    now: number,
+    error: Message["error"],
+  ): AppliedReport => {
+    const ended = planEnd(message, kind, now, error);
+    messages.setProgress(message, ended.progress);
+    messages.noteEvent(message.organizationId, ended.event);
+    return ended.applied;
   };
 
   const whenDeferred = (phoneNumberId: string, freeAt: number): number | undefined => {

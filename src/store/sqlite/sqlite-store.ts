@@ -128,6 +128,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
 
   return {
     name: path,
+    delivery: { atOnce: 100, isBlocking: true },
 
     insertOrganization: (organization) => configure(() => configuration.insertOrganization(organization)),
     listOrganizations: () => run(configuration.listOrganizations),
