@@ -36,6 +36,8 @@ export const SANDBOX: SandboxOptions = {
   numbers: {},
 };
 
+/** Nobody waits for an answer that never comes for longer than this, milliseconds: it is the longest submit timeout. */
+const FORGOTTEN = 3_600_000;
 /** What is taken at once under a limit, milliseconds of its rate. */
 const BURST = 100;
 
@@ -146,7 +148,10 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
           writeSync(ledger, `${JSON.stringify(line)}\n`);
         }
         const script = scriptOf(submission, behaviour);
-        if (script.submit === "silence") return;
+        if (script.submit === "silence") {
+          after(FORGOTTEN, () => open.delete(resolve));
+          return;
+        }
         const tell = () => {
           for (const receipt of script.receipts) report(carrierMessageId, receipt);
         };

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Carrier } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
@@ -8,6 +9,7 @@ import { createDispatcher } from "../delivery/dispatcher.ts";
 import { createHousekeeping } from "../delivery/housekeeping.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../delivery/reporter.ts";
 import { createScheduler } from "../delivery/scheduler.ts";
+import { UNMATCHED } from "../store/plan-report.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import { chores } from "./chores.ts";
@@ -16,7 +18,7 @@ import { chores } from "./chores.ts";
 export type Delivery = {
   /** The names of the configured carriers. */
   readonly carriers: readonly string[];
-  /** Takes what carriers report. */
+  /** Takes what a carrier reports over an RPC: at once, or with the reason why not, because whoever reports can do it again. */
   readonly report: Reporter["report"];
   /** Tells of segments that came into numbers' queues. */
   readonly accepted: (segments: ReadonlyMap<string, number>) => void;
@@ -34,6 +36,9 @@ export type DeliveryParts = {
   readonly clock: () => number;
   readonly observe: ReporterParts["observe"];
 };
+
+/** How long what carriers answer at the very end may take to be written, milliseconds: the database may be away. */
+const LAST_WORDS = 2_000;
 
 /** Puts delivery together. Nothing runs before `start`. */
 export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
@@ -65,7 +70,12 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
 
   return {
     carriers: [...carriers.keys()],
-    report: reporter.report,
+    report: async (report) => {
+      const [applied = UNMATCHED] = await store.applyReports([report]);
+      pools.book([applied]);
+      observe(report, applied);
+      return applied;
+    },
     accepted: (segments) => {
       breather.noteCall();
       pools.bookAccepted(segments);
@@ -84,8 +94,10 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     stop: async (within) => {
       await scheduler?.stop();
       await dispatcher.stop(within);
+      // What is still open is answered by that, and the answers are written.
       for (const carrier of carriers.values()) await carrier.close();
-      await reporter.settle();
+      await dispatcher.stop(LAST_WORDS);
+      await Promise.race([reporter.settle(), setTimeout(LAST_WORDS)]);
       await housekeeping.stop();
     },
   };

@@ -78,7 +78,7 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
     drain: async () => {
       isDraining = true;
       health.stopServing();
-      await Promise.all([drainHttp(http.server), new Promise<void>((resolve) => grpc.tryShutdown(() => resolve()))]);
+      await Promise.all([drainHttp(http.server), drainGrpc(grpc)]);
       await http.close();
     },
     close: () => {
@@ -107,6 +107,13 @@ async function drainHttp(server: HttpServer): Promise<void> {
   };
   void sweep();
   await closed;
+}
+
+/** Closes a gRPC server when its calls have ended, or half of the drain is over: streams may say nothing for as long as they like. */
+async function drainGrpc(server: GrpcServer): Promise<void> {
+  const ended = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+  await Promise.race([ended, setTimeout(DRAIN_BUSY)]);
+  server.forceShutdown();
 }
 
 function listenGrpc(server: GrpcServer, at: Address, tls: Tls | undefined): Promise<string> {

@@ -4,8 +4,9 @@ import type { SubmitAnswer } from "../carriers/carrier.ts";
 export type CarrierGate = {
   /** Messages that it may be given at a moment (milliseconds since 1970). */
   readonly budget: (now: number) => number;
-  readonly gave: (count: number, now: number) => void;
-  readonly answered: (answer: SubmitAnswer, now: number) => void;
+  /** Gives the generation of what was given, which its answers are told with: how often the carrier had broken down until then. */
+  readonly gave: (count: number, now: number) => number;
+  readonly answered: (answer: SubmitAnswer, now: number, generation?: number) => void;
   /** When there will be a budget again; Infinity: when an answer comes. */
   readonly opensAt: (now: number) => number;
 };
@@ -28,12 +29,12 @@ const LEAST_RATE = 0.2;
 /** What may be given at once, in seconds of the rate. */
 const BURST = 0.1;
 
-/** A gate that is open. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
+/** A gate that is open. Moments are of a clock that never runs backwards. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
 export function createCarrierGate(random: () => number): CarrierGate {
   let underWay = 0;
   let silent = 0;
-  // Submits from before it broke: what becomes of them says nothing of the probe.
-  let lost = 0;
+  // What was given before the carrier broke down says nothing of whether it is still down when it fails.
+  let generation = 0;
   let down: { until: number; pauses: number; isProbing: boolean } | undefined;
   let slow: { rate: number; tokens: number; asOf: number; cutAt: number; notBefore: number } | undefined;
   const given = { perSecond: 0, asOf: 0 };
@@ -58,11 +59,8 @@ export function createCarrierGate(random: () => number): CarrierGate {
 
   const breakDown = (now: number) => {
     silent = 0;
-    if (down !== undefined && lost > 0) {
-      lost -= 1;
-      return;
-    }
-    lost = underWay;
+    if (down !== undefined && !down.isProbing) return;
+    generation += 1;
     const pauses = down?.pauses ?? 0;
     const pause = Math.min(FIRST_PAUSE * 2 ** pauses, LONGEST_PAUSE) * (1 + 0.25 * random());
     down = { until: now + pause, pauses: pauses + 1, isProbing: false };
@@ -87,15 +85,18 @@ export function createCarrierGate(random: () => number): CarrierGate {
       return now < slow.notBefore ? 0 : Math.min(room, Math.floor(slow.tokens));
     },
     gave: (count, now) => {
-      if (count === 0) return;
+      if (count === 0) return generation;
       underWay += count;
       measure(now);
       given.perSecond += count;
       if (down !== undefined) down.isProbing = true;
       if (slow !== undefined) slow.tokens -= count;
+      return generation;
     },
-    answered: (answer, now) => {
+    answered: (answer, now, given = generation) => {
       underWay -= 1;
+      const isFailure = answer.kind === "unavailable" || answer.kind === "unanswered";
+      if (isFailure && given < generation) return;
       if (answer.kind === "unavailable") return breakDown(now);
       if (answer.kind === "unanswered") {
         silent += 1;
@@ -103,7 +104,6 @@ export function createCarrierGate(random: () => number): CarrierGate {
         return;
       }
       silent = 0;
-      lost = 0;
       down = undefined;
       if (answer.kind === "throttled") throttle(now, answer.retryAfter);
     },

@@ -43,6 +43,8 @@ const PAGE = 500;
 const PAGE_PAUSE = 10;
 /** How often numbers whose carrier takes nothing are looked at, milliseconds: what waits for too long expires all the same. */
 const HELD_POLL = 60_000;
+/** A clock that steps back by more than this, milliseconds, makes what was planned by it worthless. */
+const STEP_BACK = 1_000;
 /** The first pause after a temporary refusal, and the longest, milliseconds. They double in between. */
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 600_000;
@@ -59,7 +61,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const gates = new Map<string, CarrierGate>();
   // What claims told: waking a number before its pace lets it send would be a claim for nothing.
   const freeAt = new Map<string, number>();
-  const underWay = new Set<Promise<void>>();
+  /** What is being handed over, by message. */
+  const underWay = new Map<string, Promise<void>>();
+  // A claim failed without telling whether it was carried out.
+  let isUnsure = false;
   let timer: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let heldPoll: NodeJS.Timeout | undefined;
@@ -74,15 +79,25 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     return gate;
   };
 
+  // Gates go by a clock that is never set: a carrier's pause is not longer because somebody mended the time.
+  const elapsed = () => performance.now();
+
   const schedule = () => {
     if (!isRunning || turning !== undefined) return;
     const now = clock();
-    let next = due.nextAt() ?? Number.POSITIVE_INFINITY;
-    for (const carrier of held.carriers()) next = Math.min(next, gateOf(carrier).opensAt(now));
+    let wait = (due.nextAt() ?? Number.POSITIVE_INFINITY) - now;
+    for (const carrier of held.carriers()) wait = Math.min(wait, gateOf(carrier).opensAt(elapsed()) - elapsed());
     clearTimeout(timer);
-    if (next === Number.POSITIVE_INFINITY) return;
-    // A clock that was set back must not keep anybody waiting for longer than a poll.
-    timer = setTimeout(turn, Math.min(Math.max(next - now, lastTurn + TURN - now, 0), POLL));
+    if (wait === Number.POSITIVE_INFINITY) return;
+    timer = setTimeout(turn, Math.min(Math.max(wait, Math.min(lastTurn + TURN - now, TURN), 0), POLL));
+  };
+
+  /** After a step back nothing is due for as long as the step was; the stored queues tell what is. */
+  const startAnew = () => {
+    due.clear();
+    freeAt.clear();
+    clearTimeout(poll);
+    void findQueues();
   };
 
   const turn = () => {
@@ -101,43 +116,50 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
 
   const claimDue = async () => {
     const now = clock();
+    if (now < lastTurn - STEP_BACK) startAnew();
     lastTurn = now;
+    if (isUnsure) {
+      for (const id of await store.takeBack(parts.owner, [...underWay.keys()])) due.put(id, now);
+      isUnsure = false;
+    }
     for (const carrier of held.carriers()) {
-      for (const id of held.take(carrier, Math.min(atOnce, gateOf(carrier).budget(now)))) due.put(id, now);
+      for (const id of held.take(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())))) due.put(id, now);
     }
     const phoneNumberIds = due.takeDue(now, atOnce);
     if (phoneNumberIds.length === 0) return;
     const budgets = new Map<string, number>();
     // Those that are not configured any more, too.
     for (const carrier of [...carriers.keys(), ...gates.keys()])
-      budgets.set(carrier, Math.min(atOnce, gateOf(carrier).budget(now)));
+      budgets.set(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())));
     try {
       const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
       pools.bookClaims(claims);
-      for (const claim of claims) take(claim, now);
+      for (const claim of claims) take(claim);
     } catch (error) {
+      isUnsure = true;
       for (const id of phoneNumberIds) due.put(id, now);
       throw error;
     }
   };
 
-  const take = ({ phoneNumberId, carrier, messages, isHeld, dueAt, freeAt: free }: Claim, now: number) => {
-    freeAt.set(phoneNumberId, free);
+  const take = ({ phoneNumberId, carrier, messages, isHeld, dueAt, freeAt: free }: Claim) => {
+    if (carrier === undefined) freeAt.delete(phoneNumberId);
+    else freeAt.set(phoneNumberId, free);
     if (isHeld && carrier !== undefined) held.put(carrier, phoneNumberId);
     else if (dueAt !== undefined) due.put(phoneNumberId, dueAt);
-    if (carrier !== undefined) gateOf(carrier).gave(messages.length, now);
+    const generation = carrier === undefined ? 0 : gateOf(carrier).gave(messages.length, elapsed());
     for (const message of messages) {
-      const work = handOver(message).finally(() => underWay.delete(work));
-      underWay.add(work);
+      const work = handOver(message, generation).finally(() => underWay.delete(message.id));
+      underWay.set(message.id, work);
     }
   };
 
-  const handOver = async (message: QueuedMessage): Promise<void> => {
-    const { organizationId, id: messageId, carrier } = message;
+  const handOver = async (message: QueuedMessage, generation: number): Promise<void> => {
+    const { organizationId, id: messageId, carrier, submits } = message;
     const answer = await submit(carriers.get(carrier), message);
-    gateOf(carrier).answered(answer, clock());
+    gateOf(carrier).answered(answer, elapsed(), generation);
     const report = reportOf(answer, message);
-    await reporter.report({ target: { organizationId, messageId }, carrier, report });
+    await reporter.report({ target: { organizationId, messageId }, carrier, report, submit: submits });
     if (report.kind === "deferred") due.put(message.phoneNumberId, report.retryAt);
     schedule();
   };
@@ -149,7 +171,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const timeout = new Promise<SubmitAnswer>((resolve) => {
       late = setTimeout(() => resolve({ kind: "unanswered" }), parts.submitTimeout);
     });
-    const answer = carrier.submit({ messageId, from, to, text, encoding, parts: segments });
+    const answer = carrier.submit({ messageId, from, to, text, encoding, parts: segments }).catch((error) => {
+      log.error({ err: error }, "a carrier failed in a way that none should");
+      return { kind: "unanswered" } as const;
+    });
     return Promise.race([answer, timeout]).finally(() => clearTimeout(late));
   };
 
@@ -177,6 +202,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       next = page.length < PAGE ? undefined : page.at(-1)?.phoneNumberId;
     } catch (error) {
       log.error({ err: error }, "queues could not be looked for; trying again");
+      next = undefined;
     }
     schedule();
     if (isRunning) poll = setTimeout(findQueues, next === undefined ? POLL : PAGE_PAUSE, next);
@@ -220,7 +246,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       const patience = new Promise((resolve) => {
         hurry = setTimeout(resolve, within);
       });
-      await Promise.race([Promise.all(underWay), patience]);
+      await Promise.race([Promise.all(underWay.values()), patience]);
       clearTimeout(hurry);
     },
   };

@@ -6,6 +6,7 @@ export type DueQueue = {
   /** When the next one is due; undefined when there is none. */
   readonly nextAt: () => number | undefined;
   readonly size: () => number;
+  readonly clear: () => void;
 };
 
 type Entry = { readonly name: string; readonly at: number };
@@ -63,5 +64,9 @@ export function createDueQueue(): DueQueue {
     },
     nextAt: () => first()?.at,
     size: () => known.size,
+    clear: () => {
+      heap.length = 0;
+      known.clear();
+    },
   };
 }

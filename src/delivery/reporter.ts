@@ -48,14 +48,20 @@ export function createReporter({ store, pools, log, breathe, observe }: Reporter
           log.error({ err: error }, "reports could not be written; trying again");
           await setTimeout(1000);
         } else if (group.length > 1) alone = group.length;
-        else {
-          log.error({ err: error }, "a report cannot be written, and is dropped");
-          written(group, [UNMATCHED]);
-        }
+        else giveUp(group[0] as Waiting, error);
       }
       await breathe(performance.now() - start);
     }
     writing = undefined;
+  };
+
+  /** A carrier's answer is replaced by none, so that its message comes to an end; anything else is dropped. */
+  const giveUp = ({ report, resolve }: Waiting, error: unknown) => {
+    log.error({ err: error }, "a report cannot be written, and is given up");
+    const { target } = report;
+    if (!("messageId" in target) || report.report.kind === "unanswered")
+      return written([{ report, resolve }], [UNMATCHED]);
+    waiting[0] = { report: { ...report, report: { kind: "unanswered", at: report.report.at } }, resolve };
   };
 
   const written = (group: readonly Waiting[], applied: readonly AppliedReport[]) => {

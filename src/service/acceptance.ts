@@ -57,6 +57,8 @@ export type AcceptanceParts = {
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };
 
+/** What another process accepted may be in its future by so much, milliseconds: clocks differ. */
+const CLOCKS_APART = 10_000;
 /** Sends that arrive together share one transaction, up to so many texts; a larger batch has one of its own. */
 const GROUP_ITEMS = 500;
 
@@ -159,7 +161,7 @@ function readsOf(units: readonly Unit[], now: number): AcceptReads {
   for (const { organizationId, method, items, key, requestHash, isRepeat } of units) {
     if (key !== undefined) reads.keys.push({ organizationId, method, key });
     else if (isRepeat && requestHash !== undefined) {
-      reads.retries.push({ requestHash, since: now - RETRY_REMEMBERED, until: now });
+      reads.retries.push({ requestHash, since: now - RETRY_REMEMBERED, until: now + CLOCKS_APART });
     }
     for (const item of items) {
       if (!("live" in item)) continue;

@@ -1,8 +1,8 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import type { Refusal } from "../domain/failure.ts";
+import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
 import type { LivePool } from "../store/pools.ts";
-import type { ScheduledFacts, ScheduledWrites } from "../store/store.ts";
+import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store/store.ts";
 import { type Booked, decideSend, undoAll } from "./decide-send.ts";
 import type { ServiceParts } from "./services.ts";
 
@@ -42,14 +42,32 @@ export function createScheduledRelease({
   };
 
   const releaseGroup = async (): Promise<{ more: boolean; nextAt: number | undefined }> => {
-    const due = await store.listDueMessages(clock(), GROUP);
-    if (due.messages.length === 0) return { more: false, nextAt: due.nextAt };
-    for (const each of due.messages) await pools.load(each.organizationId, each.messagingProfileId);
+    const { messages, nextAt } = await store.listDueMessages(clock(), GROUP);
+    if (messages.length === 0) return { more: false, nextAt };
+    try {
+      const retryAt = await release(messages);
+      return { more: messages.length === GROUP, nextAt: soonest(retryAt, nextAt) };
+    } catch (error) {
+      if (error instanceof Failure || messages.length === 1) throw error;
+    }
+    // One bad message must not hold up the others.
+    let failed: unknown;
+    for (const each of messages) {
+      await release([each]).catch((error) => {
+        failed = error;
+      });
+    }
+    throw failed ?? new Error("Messages that could not be released together were released one by one.");
+  };
+
+  /** Decides some that are due; resolves with the moment at which the first of them is to be tried again, undefined for none. */
+  const release = async (due: readonly ScheduledRead[]): Promise<number | undefined> => {
+    for (const each of due) await pools.load(each.organizationId, each.messagingProfileId);
     let booked: Booked[] = [];
     let queued = new Map<string, number>();
     let retryAt = Number.POSITIVE_INFINITY;
     try {
-      await store.releaseScheduled(due.messages, (facts) => {
+      await store.releaseScheduled(due, (facts) => {
         undoAll(booked);
         booked = [];
         queued = new Map();
@@ -83,8 +101,7 @@ export function createScheduledRelease({
       throw error;
     }
     if (queued.size > 0) onAccepted(queued);
-    const nextAt = Math.min(retryAt, due.nextAt ?? retryAt);
-    return { more: due.messages.length === GROUP, nextAt: nextAt === Number.POSITIVE_INFINITY ? undefined : nextAt };
+    return retryAt === Number.POSITIVE_INFINITY ? undefined : retryAt;
   };
 
   return async () => {
@@ -93,6 +110,10 @@ export function createScheduledRelease({
       if (!more) return nextAt;
     }
   };
+}
+
+function soonest(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }
 
 function ended(message: Message, status: "expired" | "sending_failed", now: number, error: Message["error"]): Written {

@@ -28,7 +28,11 @@ export function createBacklog(): Backlog {
       const told = changed;
       changed = new Set();
       try {
-        return await hand([...told].map((phoneNumberId) => ({ phoneNumberId, segments: own.get(phoneNumberId) ?? 0 })));
+        const news = await hand(
+          [...told].map((phoneNumberId) => ({ phoneNumberId, segments: own.get(phoneNumberId) ?? 0 })),
+        );
+        for (const phoneNumberId of told) if (own.get(phoneNumberId) === 0) own.delete(phoneNumberId);
+        return news;
       } catch (error) {
         for (const phoneNumberId of told) changed.add(phoneNumberId);
         throw error;
@@ -36,7 +40,8 @@ export function createBacklog(): Backlog {
     },
     learn: (phoneNumberId, segments) => {
       const before = others.get(phoneNumberId) ?? 0;
-      others.set(phoneNumberId, segments);
+      if (segments === 0) others.delete(phoneNumberId);
+      else others.set(phoneNumberId, segments);
       return segments - before;
     },
   };

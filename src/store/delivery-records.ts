@@ -38,6 +38,8 @@ export type CarrierReport = {
   /** The carrier that answered a submit. */
   readonly carrier?: string | undefined;
   readonly report: Report;
+  /** Which submit of the message is answered, counted from 1; undefined: it is no answer. */
+  readonly submit?: number | undefined;
   /** When it came here, by our clock; undefined: when it happened. A receipt that fits no message is kept from then on. */
   readonly receivedAt?: number | undefined;
 };

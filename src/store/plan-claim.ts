@@ -1,3 +1,4 @@
+import { LIMITS } from "../domain/limits.ts";
 import type { QueuedMessage } from "../domain/message.ts";
 import { mostReleased, release } from "../domain/pace.ts";
 
@@ -19,6 +20,8 @@ export type ClaimPlan = {
   readonly send: readonly QueuedMessage[];
   /** Their time ran out. */
   readonly expire: readonly QueuedMessage[];
+  /** Their recipients opted out while they waited. */
+  readonly optedOut: readonly QueuedMessage[];
   /** The number's new `dueAt`; undefined: as it was. */
   readonly setDueAt: number | undefined;
   /** When to look at it again; "whenDeferred": when the first of the messages that were put off may be tried again, if there are any. */
@@ -34,28 +37,50 @@ export function mostLookedAt(pace: Pace, budget: number): number {
 
 /** Whether a claim does anything at a moment. A paused number is looked at for what expires. */
 export function isClaimable(pace: Pace, now: number): boolean {
-  return pace.isPaused || pace.dueAt <= now;
+  return pace.isPaused || pace.dueAt <= now || pace.dueAt > now + mostAhead(pace);
 }
+
+/** How far ahead a claim sets `dueAt` at most, milliseconds. What lies beyond was set before the clock was put back. */
+export function mostAhead({ messagesPerSecond }: Pick<Pace, "messagesPerSecond">): number {
+  return (1000 * LIMITS.parts) / messagesPerSecond + CLOCKS_DIFFER;
+}
+
+/** How far the clocks of processes may be apart, milliseconds. */
+export const CLOCKS_DIFFER = 1_000;
 
 /**
  * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `mostLookedAt`; `budget` is
  * how many messages its carrier may be given.
  */
-export function planClaim(pace: Pace, queue: readonly QueuedMessage[], now: number, budget: number): ClaimPlan {
-  const expire = queue.filter((message) => message.validUntil <= now);
-  const waiting = expire.length === 0 ? queue : queue.filter((message) => message.validUntil > now);
+export function planClaim(
+  pace: Pace,
+  queue: readonly QueuedMessage[],
+  now: number,
+  budget: number,
+  isOptedOut: (message: QueuedMessage) => boolean = () => false,
+): ClaimPlan {
+  const expire: QueuedMessage[] = [];
+  const optedOut: QueuedMessage[] = [];
+  const waiting: QueuedMessage[] = [];
+  for (const message of queue) {
+    if (message.validUntil <= now) expire.push(message);
+    else if (isOptedOut(message)) optedOut.push(message);
+    else waiting.push(message);
+  }
   if (pace.isPaused) {
     const soonest = Math.min(...waiting.map((message) => message.validUntil));
-    const next = expire.length > 0 ? now : waiting.length > 0 ? soonest : "whenDeferred";
-    return { send: [], expire, setDueAt: undefined, next, freeAt: Number.POSITIVE_INFINITY, isHeld: false };
+    const next = waiting.length < queue.length ? now : waiting.length > 0 ? soonest : "whenDeferred";
+    const nothing = { send: [], setDueAt: undefined, isHeld: false };
+    return { ...nothing, expire, optedOut, next, freeAt: Number.POSITIVE_INFINITY };
   }
   const allowed = waiting.slice(0, budget).map((message) => message.parts);
-  const released = release(allowed, pace.dueAt, now, pace.messagesPerSecond);
+  const dueAt = Math.min(pace.dueAt, now);
+  const released = release(allowed, dueAt, now, pace.messagesPerSecond);
   const send = waiting.slice(0, released.count);
   const setDueAt = send.length > 0 ? released.dueAt : undefined;
-  const freeAt = setDueAt ?? pace.dueAt;
+  const freeAt = setDueAt ?? dueAt;
   const isHeld = send.length === budget && waiting.length > send.length;
   // Behind late messages there may be more than were looked at.
   const next = queue.length > send.length ? freeAt : "whenDeferred";
-  return { send, expire, setDueAt, next, freeAt, isHeld };
+  return { send, expire, optedOut, setDueAt, next, freeAt, isHeld };
 }

@@ -1,13 +1,16 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
-import { apply, type Progress, type Report } from "../domain/lifecycle.ts";
+import { apply, type Effect, type Progress, type Report } from "../domain/lifecycle.ts";
 import type { Message } from "../domain/message.ts";
 import type { AppliedReport } from "./delivery-records.ts";
 import type { MessageEvent } from "./store.ts";
 
 /** What must be known of a message to plan what a report does to it. */
 export type ReportedMessage = Progress &
-  Pick<Message, "organizationId" | "id" | "messagingProfileId" | "phoneNumberId" | "carrier" | "parts" | "receivedAt">;
+  Pick<
+    Message,
+    "organizationId" | "id" | "messagingProfileId" | "phoneNumberId" | "carrier" | "parts" | "submits" | "receivedAt"
+  >;
 
 /** What a report does to a message, for any store to write. */
 export type ReportPlan = {
@@ -37,23 +40,26 @@ export const UNMATCHED: AppliedReport = {
 };
 
 /**
- * Plans what a report does. `carrierMessageId` is the one that a receipt named. `isNumberGone`: the message's queue is gone with its
- * number, so that there is nothing to come back to.
+ * Plans what a report does. `carrierMessageId` is the one that a receipt named, `submit` the submit that is answered.
+ * `isNumberGone`: the message's queue is gone with its number, so that there is nothing to come back to.
  */
 export function planReport(
   message: ReportedMessage,
   given: Report,
   carrierMessageId: string | undefined,
   isNumberGone: boolean,
+  submit?: number,
 ): ReportPlan {
   // Clocks of carriers stray: nothing happened to a message before it was there.
   const at = Math.max(given.at, message.receivedAt);
   const report: Report = given.kind === "deferred" && isNumberGone ? { ...NUMBER_GONE, at } : { ...given, at };
-  const effect = apply(message, report);
+  // Written twice, because it was not known whether the first time succeeded, it would take back a later submit.
+  const isStale = report.kind === "deferred" && submit !== undefined && submit !== message.submits;
+  const effect = isStale ? NO_EFFECT : apply(message, report);
   const status = effect.progress?.status ?? message.status;
   return {
     progress: effect.progress,
-    nextSubmitAt: report.kind === "deferred" ? report.retryAt : undefined,
+    nextSubmitAt: report.kind === "deferred" && !isStale ? report.retryAt : undefined,
     carrierMessageId: report.kind === "accepted" ? report.carrierMessageId : undefined,
     event: {
       messageId: message.id,
@@ -68,6 +74,8 @@ export function planReport(
     applied: appliedTo(message, status, effect.reported),
   };
 }
+
+const NO_EFFECT: Effect = { progress: undefined, health: undefined, reported: 0 };
 
 /** What the end of a message that never left does; `kind` says which end. */
 export function planEnd(
@@ -95,6 +103,12 @@ export function planEnd(
 export const EXPIRED_IN_QUEUE = {
   reason: ErrorReason.EXPIRED_IN_QUEUE,
   detail: "The message was still in its queue at valid_until.",
+} as const;
+
+/** What a message says whose recipient opted out while it waited. */
+export const OPTED_OUT_MEANWHILE = {
+  reason: ErrorReason.OPTED_OUT,
+  detail: "The recipient opted out of this messaging profile's messages while the message was queued.",
 } as const;
 
 /** What a message says that came into a queue while its number was being removed. */

@@ -1,7 +1,7 @@
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { bookClaim, bookOutcome, bookQueue } from "../domain/pool/book.ts";
+import { bookClaim, bookOutcome, bookQueue, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
 import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
@@ -33,6 +33,9 @@ export type Pools = {
   readonly countUnhealthy: () => number;
   readonly close: () => void;
 };
+
+/** Numbers whose unreported messages are counted anew at one exchange: each is a small read. */
+const MOST_RECOUNTED = 20;
 
 /** Opens the pools over a store. `clock` gives milliseconds since 1970. */
 export function openPools(store: Store, clock: () => number): Pools {
@@ -138,6 +141,16 @@ export function openPools(store: Store, clock: () => number): Pools {
     }
   };
 
+  /** What numbers on trial still owe a report for, which other processes may have booked: read anew, a few at a time. */
+  const recount = async () => {
+    const onTrial = [...live.values()].flatMap(({ pool }) => numbersOnTrial(pool)).slice(0, MOST_RECOUNTED);
+    for (const id of onTrial) {
+      const row = await store.loadPoolNumber(id);
+      const pool = poolOf(id);
+      if (row !== undefined && pool !== undefined) setUnreported(pool, id, row.traffic.unreported);
+    }
+  };
+
   return {
     peek,
     load: async (organizationId, profileId) => {
@@ -178,6 +191,7 @@ export function openPools(store: Store, clock: () => number): Pools {
         if (pool !== undefined) bookOutcome(pool, phoneNumberId, health, 0);
       }
       book(news.settled);
+      await recount();
       return news;
     },
     countUnhealthy: () => [...live.values()].reduce((sum, { pool }) => sum + pool.passedOver.unhealthy, 0),

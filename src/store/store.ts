@@ -141,6 +141,11 @@ export type Store = {
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /**
+   * Puts messages back into their queues that `owner` claimed and knows nothing of, because the claim's answer was lost: those that are
+   * being sent and not among `underWay`, by id. To be called while nothing is being claimed. Gives the numbers whose queues they are in.
+   */
+  readonly takeBack: (owner: string, underWay: readonly string[]) => Promise<string[]>;
+  /**
    * Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. A receipt that fits no
    * message is kept, and applied as soon as a carrier's answer tells which message has its id.
    */

@@ -112,21 +112,44 @@ describe("A carrier's gate", () => {
 
   it("gives no second probe while one is under way, although what was under way before goes on failing", () => {
     const gate = createCarrierGate(() => 0);
-    gate.gave(100, NOON);
-    for (let failed = 0; failed < SILENT; failed += 1) gate.answered(SILENCE, NOON);
+    const before = gate.gave(100, NOON);
+    for (let failed = 0; failed < SILENT; failed += 1) gate.answered(SILENCE, NOON, before);
     let now = gate.opensAt(NOON);
     gate.gave(1, now);
     let probes = 1;
     // The other ninety were given before it broke; none of them is the probe's answer.
     for (let late = 0; late < 90; late += 1) {
       now += SECOND;
-      gate.answered(SILENCE, now);
+      gate.answered(SILENCE, now, before);
       if (gate.budget(now) > 0) {
         gate.gave(1, now);
         probes += 1;
       }
     }
     expect(probes).toBe(1);
+  });
+
+  it("tries again, whatever was under way when it fell silent and whenever that ends", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: SILENT, max: 200 }), fc.array(fc.nat(3), { maxLength: 30 }), (count, rest) => {
+        const gate = createCarrierGate(() => 0);
+        const before = gate.gave(count, NOON);
+        let left = count;
+        let now = NOON;
+        for (; left > count - SILENT; left -= 1) gate.answered(SILENCE, now, before);
+        for (const some of rest) {
+          now = gate.opensAt(now);
+          expect(now).toBeLessThan(Number.POSITIVE_INFINITY);
+          const probe = gate.gave(gate.budget(now), now);
+          for (let late = 0; late < some && left > 0; late += 1) {
+            gate.answered(SILENCE, now, before);
+            left -= 1;
+          }
+          gate.answered(SILENCE, now, probe);
+        }
+        expect(gate.opensAt(now)).toBeLessThan(Number.POSITIVE_INFINITY);
+      }),
+    );
   });
 
   it("never has more under way than its window, nor gives while it is away or says that it is closed", () => {

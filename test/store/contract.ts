@@ -9,6 +9,7 @@ import { forgetting } from "./contract/forgetting.ts";
 import { isolation } from "./contract/isolation.ts";
 import { keeping } from "./contract/keeping.ts";
 import { messages } from "./contract/messages.ts";
+import { mishaps } from "./contract/mishaps.ts";
 import { numbers } from "./contract/numbers.ts";
 import { orders } from "./contract/orders.ts";
 import { organizations } from "./contract/organizations.ts";
@@ -60,6 +61,7 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     describe("finds the messages that receipts speak of:", () => receipts(subject));
     describe("takes reports in any order:", () => orders(subject));
     describe("settles what nobody reports:", () => sweeps(subject));
+    describe("survives mishaps:", () => mishaps(subject));
     describe("tells of configuration changes:", () => watching(subject));
     describe("keeps and forgets:", () => keeping(subject));
     describe("forgets messages:", () => forgetting(subject));

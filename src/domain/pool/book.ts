@@ -48,6 +48,23 @@ export function bookClaim(pool: Pool, id: string, segments: number, freeAt: numb
   reclassify(pool, slot);
 }
 
+/** Numbers on trial, by id: only of these it matters how many messages are unreported. */
+export function numbersOnTrial(pool: Pool): string[] {
+  return pool.changing.items.flatMap((slot) => {
+    const known = pool.slots[slot];
+    return known?.standing.standing === "trial" ? [known.number.id] : [];
+  });
+}
+
+/** Sets how many messages of a number are unreported. */
+export function setUnreported(pool: Pool, id: string, unreported: number): void {
+  const slot = pool.byId.get(id);
+  const known = slot === undefined ? undefined : pool.slots[slot];
+  if (slot === undefined || known === undefined || known.unreported === unreported) return;
+  known.unreported = unreported;
+  reclassify(pool, slot);
+}
+
 /** What a load may stray from what was foreseen before it is put right: milliseconds, and the share of what was foreseen. */
 const STRAYED = 1_000;
 const STRAYED_SHARE = 0.02;

@@ -1,8 +1,9 @@
 import type { Progress } from "../../domain/lifecycle.ts";
+import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
-import { type ClaimPlan, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+import { CLOCKS_DIFFER, type ClaimPlan, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
@@ -19,18 +20,24 @@ const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
 const SENDING_TYPES = { ...NAMED_TYPES, carrier: "text" } as const;
 const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer" } as const;
 
+/** Milliseconds, to be divided by a rate and added: what `mostAhead` says, in SQL. */
+const MOST_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
+
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
   `SELECT id, carrier, messages_per_second, state, due_at FROM phone_numbers
-   WHERE id = ANY ($1) AND (due_at <= $2 OR state = 'paused') FOR NO KEY UPDATE SKIP LOCKED`,
+   WHERE id = ANY ($1) AND (due_at <= $2 OR state = 'paused' OR due_at > $2 + $3::float8 / messages_per_second + $4)
+   FOR NO KEY UPDATE SKIP LOCKED`,
 );
 const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numbers WHERE id = ANY ($1)");
 const selectQueued = statement<Row>(
-  `SELECT ${columnsOf("queued", MESSAGE_COLUMNS)} FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
+  `SELECT ${columnsOf("queued", MESSAGE_COLUMNS)}, o."to" IS NOT NULL AS is_opted_out FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
      WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= $3
      ORDER BY m.queued_at, m.id LIMIT given.most
-   ) queued ORDER BY queued.queued_at, queued.id`,
+   ) queued LEFT JOIN opt_outs o ON o.organization_id = queued.organization_id
+     AND o.messaging_profile_id = queued.messaging_profile_id AND o."to" = queued."to"
+   ORDER BY queued.queued_at, queued.id`,
 );
 const lockStillQueued = statement<Row>(
   `SELECT m.id FROM messages m JOIN ${givenRows("given", NAMED_TYPES)}
@@ -42,6 +49,10 @@ const markSending = statement<Row>(
   `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1
    FROM ${givenRows("given", SENDING_TYPES)}
    WHERE m.organization_id = given.organization_id AND m.id = given.id AND m.status = 'queued' RETURNING m.id`,
+);
+const putBack = statement<Row>(
+  `UPDATE messages SET status = 'queued', submits = submits - 1
+   WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) RETURNING phone_number_id`,
 );
 const setDue = statement(
   `UPDATE phone_numbers n SET due_at = given.due_at, sent_lately_as_of = $4::float8,
@@ -61,6 +72,8 @@ type Numbers = {
   readonly known: ReadonlyMap<string, { readonly carrier: string; readonly dueAt: number }>;
   /** The beginnings of the queues of those that are locked, and of those that are gone. */
   readonly queues: ReadonlyMap<string, readonly QueuedMessage[]>;
+  /** Those in them whose recipients opted out. */
+  readonly optedOut: ReadonlySet<QueuedMessage>;
 };
 
 /**
@@ -118,7 +131,7 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
 
 async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: ClaimRequest): Promise<Numbers> {
   const [lockedRows, knownRows] = await Promise.all([
-    session.all(lockClaimable, phoneNumberIds, now),
+    session.all(lockClaimable, phoneNumberIds, now, ...MOST_AHEAD),
     session.all(selectNumbers, phoneNumberIds),
   ]);
   const paces = new Map(lockedRows.map((row) => [row.id as string, paceFrom(row)]));
@@ -131,18 +144,29 @@ async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: C
     return [[id, mostLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY)]];
   });
   const queues = new Map<string, QueuedMessage[]>();
+  const optedOut = new Set<QueuedMessage>();
   const rows = wanted.length === 0 ? [] : await session.all(selectQueued, ...listsOf(QUEUE_TYPES, wanted), now);
   for (const row of rows) {
     const message = queuedMessageFrom(row);
+    if (row.is_opted_out === true) optedOut.add(message);
     const queue = queues.get(message.phoneNumberId) ?? [];
     queues.set(message.phoneNumberId, queue);
     queue.push(message);
   }
-  return { paces, known, queues };
+  return { paces, known, queues, optedOut };
+}
+
+/** Puts back what a claim took whose answer was lost; gives the numbers in whose queues it is again. */
+export async function takeBack(session: Session, owner: string, underWay: readonly string[]): Promise<string[]> {
+  const rows = await session.all(putBack, owner, underWay);
+  return rows.map((row) => row.phone_number_id as string);
 }
 
 /** Plans the claims of those that are locked, in the order in which they were asked for. */
-function planAll({ now, phoneNumberIds, budgets }: ClaimRequest, { paces, queues }: Numbers): Map<string, ClaimPlan> {
+function planAll(
+  { now, phoneNumberIds, budgets }: ClaimRequest,
+  { paces, queues, optedOut }: Numbers,
+): Map<string, ClaimPlan> {
   const left = new Map(budgets);
   const plans = new Map<string, ClaimPlan>();
   for (const id of phoneNumberIds) {
@@ -151,22 +175,22 @@ function planAll({ now, phoneNumberIds, budgets }: ClaimRequest, { paces, queues
     const budget = left.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
     // Numbers before it may have used up what its carrier takes: then less is looked at than was read.
     const queue = (queues.get(id) ?? []).slice(0, mostLookedAt(pace, budget));
-    const plan = planClaim(pace, queue, now, budget);
+    const plan = planClaim(pace, queue, now, budget, (message) => optedOut.has(message));
     left.set(pace.carrier, budget - plan.send.length);
     plans.set(id, plan);
   }
   return plans;
 }
 
-/** Ends what waited for too long, and what a number that is gone left behind, by number. */
+/** Ends what waited for too long or must not be sent any more, and what a number that is gone left behind, by number. */
 async function endMessages(
   session: Session,
   plans: ReadonlyMap<string, ClaimPlan>,
-  { paces, queues }: Numbers,
+  { paces, queues, optedOut }: Numbers,
   now: number,
 ): Promise<ReadonlyMap<string, AppliedReport[]>> {
   const ended = new Map<string, AppliedReport[]>();
-  const expired = [...plans.values()].flatMap(({ expire }) => expire);
+  const expired = [...plans.values()].flatMap((plan) => [...plan.expire, ...plan.optedOut]);
   const leftBehind = [...queues].flatMap(([id, queue]) => (paces.has(id) ? [] : queue));
   const ending = [...expired, ...leftBehind];
   if (ending.length === 0) return ended;
@@ -178,9 +202,11 @@ async function endMessages(
   for (const message of ending) {
     if (!isStillQueued.has(message.id)) continue;
     const { organizationId, phoneNumberId } = message;
-    const end = paces.has(phoneNumberId)
+    const isLate = paces.has(phoneNumberId) && message.validUntil <= now;
+    const why = optedOut.has(message) ? OPTED_OUT_MEANWHILE : REMOVED_MEANWHILE;
+    const end = isLate
       ? planEnd(message, "expired", now, EXPIRED_IN_QUEUE)
-      : planEnd(message, "sending_failed", now, REMOVED_MEANWHILE);
+      : planEnd(message, "sending_failed", now, why);
     progress.push([message, end.progress]);
     events.push({ organizationId, event: end.event });
     ended.set(phoneNumberId, [...(ended.get(phoneNumberId) ?? []), end.applied]);

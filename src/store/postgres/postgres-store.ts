@@ -1,7 +1,7 @@
 import type { Store, StoreOptions } from "../store.ts";
 import { accept } from "./acceptance.ts";
 import { createChangeTeller } from "./changes.ts";
-import { claim } from "./claim.ts";
+import { claim, takeBack } from "./claim.ts";
 import { openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
 import { forget, probe } from "./keeping.ts";
@@ -114,6 +114,7 @@ export async function openPostgresStore(
     measureQueue: () => measureQueue(database),
     listQueues: (most, after) => listQueues(database, most, after),
     claim: (request) => transactAnd((session) => claim(session, request)),
+    takeBack: (owner, underWay) => transact((session) => takeBack(session, owner, underWay)),
     applyReports: async (reports) => {
       const applied = await applyReports(transactAnd, reports);
       exchange.learned(applied);

@@ -42,7 +42,7 @@ export type ReportBook = {
   /** Applies a report to the message it means; keeps a receipt that fits none. Gives what it did once health is known. */
   readonly take: (report: CarrierReport) => Outcome;
   /** Applies a report to a message that is held. */
-  readonly apply: (held: HeldMessage, report: Report, carrierMessageId: string | undefined) => Outcome;
+  readonly apply: (held: HeldMessage, report: Report, carrierMessageId: string | undefined, submit?: number) => Outcome;
   /** A receipt fitted no message that is held. */
   readonly hasUnmatched: () => boolean;
   readonly changed: () => HeldMessage[];
@@ -74,10 +74,10 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
   };
   for (const held of messages) index(held);
 
-  const apply = (held: HeldMessage, report: Report, carrierMessageId: string | undefined): Outcome => {
+  const apply: ReportBook["apply"] = (held, report, carrierMessageId, submit) => {
     const { message } = held;
     const { organizationId, phoneNumberId } = message;
-    const plan = planReport(message, report, carrierMessageId, held.isNumberGone);
+    const plan = planReport(message, report, carrierMessageId, held.isNumberGone, submit);
     held.isChanged ||= (plan.progress ?? plan.nextSubmitAt ?? plan.carrierMessageId) !== undefined;
     held.message = { ...message, ...plan.progress };
     held.nextSubmitAt = plan.nextSubmitAt ?? held.nextSubmitAt;
@@ -171,8 +171,8 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
         keep(given);
         return () => UNMATCHED;
       }
-      const { target, report } = given;
-      return apply(held, report, "carrierMessageId" in target ? target.carrierMessageId : undefined);
+      const { target, report, submit } = given;
+      return apply(held, report, "carrierMessageId" in target ? target.carrierMessageId : undefined, submit);
     },
     hasUnmatched: () => hasUnmatched,
     changed: () => messages.filter(({ isChanged }) => isChanged),

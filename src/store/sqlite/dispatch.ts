@@ -2,13 +2,18 @@ import { HALF_LIFE } from "../../domain/health.ts";
 import type { Message, QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { isClaimable, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
+import type { prepareRecipients } from "./recipients.ts";
 
 /** The statements of queues and claims. Each function runs inside a transaction of the caller. */
-export function prepareDispatch(db: Connection, messages: ReturnType<typeof prepareMessages>) {
+export function prepareDispatch(
+  db: Connection,
+  messages: ReturnType<typeof prepareMessages>,
+  recipients: ReturnType<typeof prepareRecipients>,
+) {
   // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone
   // is due at once, for what came into its queue while it was being removed.
   const selectQueues = db.prepare(
@@ -44,6 +49,13 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
      WHERE id = @phoneNumberId`,
   );
 
+  const takeBack = db
+    .prepare(
+      `UPDATE messages SET status = 'queued', submits = submits - 1
+       WHERE status = 'sending' AND owner = ? AND id NOT IN (SELECT value FROM json_each(?)) RETURNING phone_number_id`,
+    )
+    .pluck();
+
   const claimOne = (phoneNumberId: string, now: number, owner: string, budgets: Map<string, number>): Claim => {
     const row = selectPace.get(phoneNumberId) as Row | undefined;
     if (row === undefined) return claimGone(phoneNumberId, now);
@@ -57,9 +69,12 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
     if (!isClaimable(pace, now)) return { ...nothing, isHeld: false, dueAt: pace.dueAt, freeAt: pace.dueAt };
     const budget = budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
     const queue = (selectQueued.all(phoneNumberId, now, mostLookedAt(pace, budget)) as Row[]).map(queuedMessageFrom);
-    const plan = planClaim(pace, queue, now, budget);
+    const plan = planClaim(pace, queue, now, budget, (message) => recipients.read(message, false).optedOut);
     budgets.set(pace.carrier, budget - plan.send.length);
-    const expired = plan.expire.map((message) => end(message, "expired", now, EXPIRED_IN_QUEUE));
+    const expired = [
+      ...plan.expire.map((message) => end(message, "expired", now, EXPIRED_IN_QUEUE)),
+      ...plan.optedOut.map((message) => end(message, "sending_failed", now, OPTED_OUT_MEANWHILE)),
+    ];
     for (const message of plan.send) markSending.run(owner, pace.carrier, message.organizationId, message.id);
     if (plan.setDueAt !== undefined) {
       setDue.run({ phoneNumberId, dueAt: plan.setDueAt, now, messages: plan.send.length });
@@ -107,6 +122,8 @@ export function prepareDispatch(db: Connection, messages: ReturnType<typeof prep
         dueAt: row.due_at as number,
       })),
 
+    takeBack: (owner: string, underWay: readonly string[]): string[] =>
+      takeBack.all(owner, JSON.stringify(underWay)) as string[],
     claim: ({ now, owner, phoneNumberIds, budgets }: ClaimRequest): Claim[] => {
       const left = new Map(budgets);
       return phoneNumberIds.map((phoneNumberId) => claimOne(phoneNumberId, now, owner, left));

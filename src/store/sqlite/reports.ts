@@ -46,10 +46,15 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     return row === undefined ? undefined : reportedFrom(row);
   };
 
-  const applyTo = (message: ReportedMessage, report: Report, carrierMessageId: string | undefined): AppliedReport => {
+  const applyTo = (
+    message: ReportedMessage,
+    report: Report,
+    carrierMessageId: string | undefined,
+    submit?: number,
+  ): AppliedReport => {
     const { organizationId, id, phoneNumberId } = message;
     const isGone = report.kind === "deferred" && !health.knowsNumber(phoneNumberId);
-    const plan = planReport(message, report, carrierMessageId, isGone);
+    const plan = planReport(message, report, carrierMessageId, isGone, submit);
     const { progress, carrierMessageId: given } = plan;
     const key = given === undefined ? undefined : carrierMessageKey(given);
     // What happens to every message is one statement.
@@ -129,8 +134,9 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
         reports.map((report) => {
           const message = find(report);
           if (message !== undefined) {
-            const { target } = report;
-            return applyTo(message, report.report, "carrierMessageId" in target ? target.carrierMessageId : undefined);
+            const { target, submit } = report;
+            const named = "carrierMessageId" in target ? target.carrierMessageId : undefined;
+            return applyTo(message, report.report, named, submit);
           }
           keep(report);
           return UNMATCHED;

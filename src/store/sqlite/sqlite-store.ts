@@ -24,7 +24,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   const recipients = prepareRecipients(db);
   const acceptance = prepareAcceptance(db, messages, recipients);
   const schedule = prepareSchedule(db, messages, recipients, acceptance);
-  const dispatch = prepareDispatch(db, messages);
+  const dispatch = prepareDispatch(db, messages, recipients);
   const reports = prepareReports(db, messages);
   const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
   const forgetKeys = db.prepare(
@@ -176,6 +176,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     measureQueue: () => run(dispatch.measureQueue),
     listQueues: (most, after) => run(() => dispatch.listQueues(most, after)),
     claim: (request) => transact(() => dispatch.claim(request)),
+    takeBack: (owner, underWay) => transact(() => dispatch.takeBack(owner, underWay)),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>
       transact(() => reports.settleUnreceipted(sentBefore, at, after, most)),
