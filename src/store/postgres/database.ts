@@ -20,8 +20,6 @@ export type Database = Session & {
    * back for the sake of another, so `work` must be repeatable: all it does is to be in the database or in what it returns.
    */
   readonly transact: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
-  /** The same, but `work` runs once: for work that does something besides. */
-  readonly transactOnce: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
   /** Several reads that see one state of the database. Repeatable as in `transact`. */
   readonly read: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
   /** Waits for what is under way. */
@@ -144,7 +142,6 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
     ...alone,
     name,
     transact: (work) => repeatedly(() => transaction(BEGIN, work)),
-    transactOnce: async (work) => settle(await transaction(BEGIN, work)),
     read: (work) => repeatedly(() => transaction(BEGIN_READING, work)),
     close: () => pool.end(),
   };
