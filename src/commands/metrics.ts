@@ -4,7 +4,8 @@ import type { Message } from "../domain/message.ts";
 import type { CallObserver } from "../doors/invoke.ts";
 import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
-import type { ScheduledWrites, Store } from "../store/store.ts";
+import type { ScheduledWrites } from "../store/schedule-records.ts";
+import type { Store } from "../store/store.ts";
 
 /** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
 export type Metrics = {

@@ -2,7 +2,7 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
 import type { LivePool } from "../store/pools.ts";
-import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store/store.ts";
+import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store/schedule-records.ts";
 import { type Booked, decideSend, undoAll } from "./decide-send.ts";
 import type { ServiceParts } from "./services.ts";
 

@@ -13,6 +13,7 @@ import type {
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
+import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "./schedule-records.ts";
 
 /**
  * What the house asks of a database. Every method is one transaction of its own, and what it resolves with is on disk. Functions
@@ -245,30 +246,6 @@ export type Cancelled =
   /** It is not scheduled or queued any more. */
   | { readonly kind: "tooLate"; readonly message: Message }
   | { readonly kind: "unknown" };
-
-export type DueMessages = {
-  readonly messages: readonly ScheduledRead[];
-  /** Undefined: none is scheduled beyond those. */
-  readonly nextAt: number | undefined;
-};
-
-/** A scheduled message by name. */
-export type ScheduledRead = {
-  readonly organizationId: string;
-  readonly id: string;
-  readonly messagingProfileId: string;
-};
-
-export type ScheduledFacts = { readonly message: Message; readonly recipient: RecipientFacts };
-
-/** Messages as they are since `at`: `queued`, `sending_failed`, `expired`, or still `scheduled` to be looked at again at `retryAt`. */
-export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage"> & {
-  readonly messages: readonly {
-    readonly message: Message;
-    readonly at: number;
-    readonly retryAt: number | undefined;
-  }[];
-};
 
 export type MessageQuery = {
   /** The cursor: an id; the list goes on with older ones. */

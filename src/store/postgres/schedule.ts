@@ -1,5 +1,5 @@
 import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store.ts";
+import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../schedule-records.ts";
 import { writeDecided } from "./acceptance.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { rewriteMessages } from "./messages.ts";

@@ -1,5 +1,5 @@
 import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store.ts";
+import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../schedule-records.ts";
 import type { prepareAcceptance } from "./acceptance.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";

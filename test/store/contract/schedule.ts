@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Message } from "../../../src/domain/message.ts";
-import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../../../src/store/store.ts";
+import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../../../src/store/schedule-records.ts";
 import type { Subject } from "../contract.ts";
 import {
   aMessage,
