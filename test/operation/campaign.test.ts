@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { mostAheadOf } from "./ahead.ts";
+import { makeMixedPool } from "./mixed-pool.ts";
 import { rowsOf } from "./program.ts";
 import { readLedger } from "./sandbox-ledger.ts";
 
@@ -55,28 +56,15 @@ afterAll(async () => {
   folder.remove();
 });
 
-async function makeCampaign(): Promise<string> {
-  const { body } = await server.json("POST", "/v2/messaging_profiles", {
-    name: "Campaign",
-    whitelisted_destinations: ["US"],
-    number_pool_settings: { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true },
-  });
-  const numbers = [
-    ...Array.from({ length: LONG_CODES }, (_, index) => `+1212555${String(index).padStart(4, "0")}`),
-    ...Array.from({ length: TOLL_FREE }, (_, index) => `+1800555${String(index).padStart(4, "0")}`),
-  ];
-  for (const phone_number of numbers) {
-    const number = { phone_number, messaging_profile_id: body.data.id, messages_per_second: RATE };
-    expect((await server.json("POST", "/v2/phone_numbers", number)).status).toBe(200);
-  }
-  return body.data.id;
-}
-
 describe("A campaign of 20,000 messages through 100 numbers, one of them blocked", () => {
   it("ends with every message final, the bad number left out, shares as weighted and every rate kept", {
     timeout: 120_000,
   }, async () => {
-    const messaging_profile_id = await makeCampaign();
+    const messaging_profile_id = await makeMixedPool(server, {
+      longCodes: LONG_CODES,
+      tollFree: TOLL_FREE,
+      rate: RATE,
+    });
     for (let at = 0; at < MESSAGES; at += BATCH) {
       const messages = Array.from({ length: BATCH }, (_, index) => ({
         messaging_profile_id,

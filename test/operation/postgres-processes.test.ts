@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { freshDatabase } from "../store/postgres-database.ts";
 import { mostAheadOf } from "./ahead.ts";
+import { makeMixedPool } from "./mixed-pool.ts";
 import { rowsOfPostgres } from "./postgres-rows.ts";
 import { readLedger, timesEach } from "./sandbox-ledger.ts";
 
@@ -49,29 +50,14 @@ async function start(): Promise<TestServer> {
   return server;
 }
 
-async function makePool(server: TestServer): Promise<string> {
-  const { body } = await server.json("POST", "/v2/messaging_profiles", {
-    name: "Shared",
-    whitelisted_destinations: ["US"],
-    number_pool_settings: { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true },
-  });
-  const numbers = [
-    ...Array.from({ length: LONG_CODES }, (_, index) => `+1212555${String(index).padStart(4, "0")}`),
-    ...Array.from({ length: TOLL_FREE }, (_, index) => `+1800555${String(index).padStart(4, "0")}`),
-  ];
-  for (const phone_number of numbers) {
-    const number = { phone_number, messaging_profile_id: body.data.id, messages_per_second: RATE };
-    expect((await server.json("POST", "/v2/phone_numbers", number)).status).toBe(200);
-  }
-  return body.data.id;
-}
+const POOL = { longCodes: LONG_CODES, tollFree: TOLL_FREE, rate: RATE };
 
 describe("Two processes on one PostgreSQL database", () => {
   it("lose and double nothing when one is killed, share as weighted, and keep every number's rate together", {
     timeout: 120_000 + MESSAGES * 20,
   }, async () => {
     const servers = [await start(), await start()];
-    const messaging_profile_id = await makePool(servers[0] as TestServer);
+    const messaging_profile_id = await makeMixedPool(servers[0] as TestServer, POOL);
     const accepted = new Set<string>();
     let next = 0;
     let isKilled = false;
@@ -153,7 +139,7 @@ describe("Two processes on one PostgreSQL database", () => {
 
   it("make a change of configuration effective everywhere within two seconds", async () => {
     const [one, other] = [await start(), await start()];
-    const messaging_profile_id = await makePool(one);
+    const messaging_profile_id = await makeMixedPool(one, POOL);
     const send = () =>
       other.json("POST", "/v2/messages/number_pool", { messaging_profile_id, to: "+13125550100", text: "Hi" });
     expect((await send()).status).toBe(200);

@@ -1,4 +1,4 @@
-import { optional, type Row } from "../rows.ts";
+import { mappingFrom, optional, optOutFrom, type Row } from "../rows.ts";
 import type {
   AcceptReads,
   Continued,
@@ -187,27 +187,4 @@ export async function removeOptOut(
 
 function recipientText({ organizationId, messagingProfileId, to }: RecipientKey): string {
   return `${organizationId} ${messagingProfileId} ${to}`;
-}
-
-function mappingFrom(row: Row): StickyMapping {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumberId: row.phone_number_id as string,
-    profileGeneration: row.profile_generation as number,
-    numberGeneration: row.number_generation as number,
-    lastMessageAt: row.last_message_at as number,
-  };
-}
-
-function optOutFrom(row: Row): OptOut {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumber: row.phone_number as string,
-    keyword: row.keyword as string,
-    createdAt: row.created_at as number,
-  };
 }

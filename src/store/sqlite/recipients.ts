@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import { mappingFrom, optOutFrom, type Row } from "../rows.ts";
 import type {
   Continued,
   Counted,
@@ -96,28 +96,5 @@ export function prepareRecipients(db: Connection) {
       const row = deleteOptOut.get(organizationId, messagingProfileId, to) as Row | undefined;
       return row === undefined ? undefined : optOutFrom(row);
     },
-  };
-}
-
-function mappingFrom(row: Row): StickyMapping {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumberId: row.phone_number_id as string,
-    profileGeneration: row.profile_generation as number,
-    numberGeneration: row.number_generation as number,
-    lastMessageAt: row.last_message_at as number,
-  };
-}
-
-function optOutFrom(row: Row): OptOut {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumber: row.phone_number as string,
-    keyword: row.keyword as string,
-    createdAt: row.created_at as number,
   };
 }
