@@ -80,7 +80,8 @@ describe("Messages that were being sent", () => {
     await first.kill();
 
     const second = await start();
-    expect(second.stderr()).toContain('"messages":6');
+    // The log is written a few times a second.
+    await vi.waitFor(() => expect(second.stderr()).toContain('"messages":6'));
     for (const id of ids) expect(await statusOf(second, id)).toBe("delivery_unconfirmed");
     // The queues are looked through every five seconds.
     await pause(6_000);
