@@ -149,19 +149,24 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     else if (dueAt !== undefined) due.put(phoneNumberId, dueAt);
     const generation = carrier === undefined ? 0 : gateOf(carrier).gave(messages.length, elapsed());
     for (const message of messages) {
-      const work = handOver(message, generation).finally(() => underWay.delete(message.id));
+      const work = handOver(message, generation).then((isWritten) => {
+        // One that was put off may be under way again; and what is not known to be on disk must not be taken for lost.
+        if (isWritten && underWay.get(message.id) === work) underWay.delete(message.id);
+      });
       underWay.set(message.id, work);
     }
   };
 
-  const handOver = async (message: QueuedMessage, generation: number): Promise<void> => {
+  /** Resolves with whether the carrier's answer is on disk. */
+  const handOver = async (message: QueuedMessage, generation: number): Promise<boolean> => {
     const { organizationId, id: messageId, carrier, submits } = message;
     const answer = await submit(carriers.get(carrier), message);
     gateOf(carrier).answered(answer, elapsed(), generation);
     const report = reportOf(answer, message);
-    await reporter.report({ target: { organizationId, messageId }, carrier, report, submit: submits });
+    const applied = await reporter.report({ target: { organizationId, messageId }, carrier, report, submit: submits });
     if (report.kind === "deferred") due.put(message.phoneNumberId, report.retryAt);
     schedule();
+    return applied.messageId !== undefined;
   };
 
   const submit = async (carrier: Carrier | undefined, message: QueuedMessage): Promise<SubmitAnswer> => {

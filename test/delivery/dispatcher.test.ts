@@ -6,6 +6,7 @@ import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
 import { createBreather } from "../../src/delivery/breather.ts";
 import { createDispatcher, type Dispatcher } from "../../src/delivery/dispatcher.ts";
 import { createReporter } from "../../src/delivery/reporter.ts";
+import { failure } from "../../src/domain/failure.ts";
 import type { Message } from "../../src/domain/message.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { openPools } from "../../src/store/pools.ts";
@@ -31,10 +32,12 @@ const BUSY: SubmitAnswer = { kind: "deferred", carrierCode: "busy", retryAfter: 
 const FAST = 1_000;
 const log = pino({ level: "silent" });
 
+type Given = { readonly submitTimeout?: number; readonly laidOver?: (store: Store) => Store };
+
 /** A real store with a dispatcher over it, whose clock began at noon. */
-async function openHouse(given: { readonly submitTimeout?: number } = {}) {
+async function openHouse(given: Given = {}) {
   const opened = openInFolder();
-  const { store } = opened;
+  const store = given.laidOver?.(opened.store) ?? opened.store;
   const begun = performance.now();
   const clock = () => Math.round(NOON + performance.now() - begun);
   const pools = openPools(store, clock);
@@ -83,10 +86,7 @@ async function openHouse(given: { readonly submitTimeout?: number } = {}) {
 
 type House = Awaited<ReturnType<typeof openHouse>>;
 
-async function inHouse(
-  given: { readonly submitTimeout?: number },
-  story: (house: House) => Promise<void>,
-): Promise<void> {
+async function inHouse(given: Given, story: (house: House) => Promise<void>): Promise<void> {
   const house = await openHouse(given);
   try {
     await story(house);
@@ -102,7 +102,30 @@ const statusesOf = async (store: Store, messages: readonly Message[]) => {
 const all = (messages: readonly unknown[], status: string) => messages.map(() => status);
 const eventually = (check: () => unknown, within: number) => vi.waitFor(check, { timeout: within, interval: 20 });
 
+/** A store that carries out its first two claims without telling so. */
+function forgetful(store: Store): Store {
+  let claims = 0;
+  return {
+    ...store,
+    claim: async (request) => {
+      const taken = await store.claim(request);
+      claims += 1;
+      if (claims > 2) return taken;
+      throw failure(ErrorReason.UNAVAILABLE, "The answer was lost.");
+    },
+  };
+}
+
 describe.concurrent("The dispatcher", () => {
+  it("hands over once what a claim took whose answer was lost", () =>
+    inHouse({ laidOver: forgetful }, async ({ store, carrier, number, messages, start }) => {
+      const good = carrier("good");
+      const queued = await messages(await number("good"), 30);
+      await start(good);
+      await eventually(async () => expect(await statusesOf(store, queued)).toEqual(all(queued, "sent")), 10 * SECOND);
+      expect(good.taken.toSorted()).toEqual(idsOf(queued).toSorted());
+    }));
+
   it("hands over each message once, oldest first, at its number's pace", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const good = carrier("good");
