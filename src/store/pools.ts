@@ -43,6 +43,7 @@ export function openPools(store: Store, clock: () => number): Pools {
   const loading = new Map<string, Promise<LivePool | undefined>>();
   const profileOf = new Map<string, string>();
   const backlog = createBacklog();
+  let recounted = 0;
   /** Numbers that were loaded since the last exchange: what others queued until then is counted already. */
   let loaded = new Set<string>();
 
@@ -143,8 +144,12 @@ export function openPools(store: Store, clock: () => number): Pools {
 
   /** What numbers on trial still owe a report for, which other processes may have booked: read anew, a few at a time. */
   const recount = async () => {
-    const onTrial = [...live.values()].flatMap(({ pool }) => numbersOnTrial(pool)).slice(0, MOST_RECOUNTED);
-    for (const id of onTrial) {
+    const onTrial = [...live.values()].flatMap(({ pool }) => numbersOnTrial(pool));
+    // Where there are many, each has its turn.
+    const from = onTrial.length === 0 ? 0 : recounted % onTrial.length;
+    const some = [...onTrial.slice(from), ...onTrial.slice(0, from)].slice(0, MOST_RECOUNTED);
+    recounted = from + some.length;
+    for (const id of some) {
       const row = await store.loadPoolNumber(id);
       const pool = poolOf(id);
       if (row !== undefined && pool !== undefined) setUnreported(pool, id, row.traffic.unreported);
