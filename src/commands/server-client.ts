@@ -1,0 +1,132 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:tls";
+import type { Config } from "../config.ts";
+import type { CommandCall, Option } from "./command.ts";
+
+/** The options of a command that asks the running server. */
+export const SERVER_OPTIONS: readonly Option[] = [
+  {
+    name: "url",
+    value: "URL",
+    description: "Where the server's JSON API is, as http://127.0.0.1:8080. Default: http_address.",
+  },
+];
+
+/** How long the server is given for its answer, milliseconds. */
+const ANSWER_TIMEOUT = 30_000;
+
+/**
+ * Calls the JSON API of the running server with the key of the configuration, and gives the parsed answer. Throws one sentence when
+ * there is no key, no server, or the server refuses.
+ */
+export async function callServer(call: CommandCall, verb: string, path: string, body?: unknown): Promise<unknown> {
+  const { config } = call;
+  if (config.apiKey === undefined) {
+    throw new Error(
+      "The running server is asked with an API key: give one with the scope admin in NUMBERPOOL_API_KEY.",
+    );
+  }
+  const base = serverUrl(config, call.values.url);
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const headers = {
+    authorization: `Bearer ${config.apiKey}`,
+    accept: "application/json",
+    ...(text !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(text) }),
+  };
+  const target = new URL(path, base);
+  const answer = await send(config, target, verb, headers, text).catch((error: NodeJS.ErrnoException) => {
+    const why = error.code ?? error.message;
+    throw new Error(
+      `No server answers at ${base.origin} (${why}); this is done by the running server: start it, or name it with --url.`,
+    );
+  });
+  if (answer.status >= 200 && answer.status < 300) return answer.body;
+  const detail = (answer.body as { errors?: { detail?: string }[] } | undefined)?.errors?.[0]?.detail;
+  throw new Error(`The server at ${base.origin} refused with ${answer.status}: ${detail ?? "it gave no reason."}`);
+}
+
+/** Where the server is, by the option or else by where it listens. */
+function serverUrl(config: Config, given: string | undefined): URL {
+  if (given !== undefined) {
+    if (!URL.canParse(given) || !/^https?:$/.test(new URL(given).protocol)) {
+      throw new Error(`--url must be an absolute http or https URL, and not ${JSON.stringify(given)}.`);
+    }
+    return new URL(given);
+  }
+  const { host, port } = config.httpAddress;
+  if (port === 0) throw new Error("http_address has port 0, so the server's port is not known; name it with --url.");
+  // An address that stands for all of the machine's is reached over loopback.
+  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  const scheme = config.tlsCertificate === undefined ? "http" : "https";
+  return new URL(`${scheme}://${reached.includes(":") ? `[${reached}]` : reached}:${port}`);
+}
+
+type Answer = { readonly status: number; readonly body: unknown };
+
+async function send(
+  config: Config,
+  target: URL,
+  verb: string,
+  headers: Record<string, string | number>,
+  text: string | undefined,
+): Promise<Answer> {
+  const socket = target.protocol === "https:" ? await connectSecurely(config, target) : undefined;
+  return new Promise((resolve, reject) => {
+    const call: ClientRequest = httpRequest(
+      {
+        host: target.hostname.replace(/^\[|\]$/g, ""),
+        port: target.port || (socket === undefined ? 80 : 443),
+        path: target.pathname + target.search,
+        method: verb,
+        headers: { ...headers, host: target.host },
+        agent: false,
+        timeout: ANSWER_TIMEOUT,
+        ...(socket !== undefined && { createConnection: () => socket }),
+      },
+      (response) => readAnswer(response).then(resolve, reject),
+    );
+    call.on("timeout", () => call.destroy(new Error(`no answer within ${ANSWER_TIMEOUT / 1000} s`)));
+    call.on("error", reject);
+    call.end(text);
+  });
+}
+
+/**
+ * A connection to a server whose certificate is trusted: by its authority and name, or because it is the very one that the
+ * configuration names, which is made for other names than loopback's.
+ */
+function connectSecurely(config: Config, target: URL) {
+  const host = target.hostname.replace(/^\[|\]$/g, "");
+  const own = config.tlsCertificate === undefined ? undefined : readFileSync(config.tlsCertificate);
+  return new Promise<ReturnType<typeof connect>>((resolve, reject) => {
+    const socket = connect({
+      host,
+      port: Number(target.port || 443),
+      ...(/[a-z]/i.test(host) && !host.includes(":") && { servername: host }),
+      rejectUnauthorized: false,
+      timeout: ANSWER_TIMEOUT,
+    });
+    socket.on("error", reject);
+    socket.on("timeout", () => socket.destroy(new Error("no TLS handshake in time")));
+    socket.on("secureConnect", () => {
+      const shown = socket.getPeerX509Certificate();
+      const isOwn = own !== undefined && shown?.fingerprint256 === new X509Certificate(own).fingerprint256;
+      if (socket.authorized || isOwn) resolve(socket);
+      else socket.destroy(new Error(`its certificate is not trusted: ${socket.authorizationError}`));
+    });
+  });
+}
+
+async function readAnswer(response: IncomingMessage): Promise<Answer> {
+  let text = "";
+  for await (const chunk of response.setEncoding("utf8")) text += chunk;
+  let body: unknown;
+  try {
+    body = text === "" ? undefined : JSON.parse(text);
+  } catch {
+    // Something else than a Numberpool answers there: its status says enough.
+  }
+  return { status: response.statusCode ?? 0, body };
+}
