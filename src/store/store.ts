@@ -188,7 +188,8 @@ export type Store = {
   readonly probe: () => Promise<void>;
   /**
    * Tells of every configuration change, made here or by another process (within a second), in order; a change made here before its
-   * promise resolves. A listener that rejects is told again later, and must not wait for a change of its own. Returns how to stop.
+   * promise resolves. A listener that rejects is told again later, and holds up no other. It must not wait for a change of its own.
+   * Returns how to stop.
    */
   readonly watchConfiguration: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
   readonly close: () => Promise<void>;

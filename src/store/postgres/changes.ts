@@ -1,4 +1,4 @@
-import { setImmediate } from "node:timers/promises";
+import { createChangeFeed } from "../change-feed.ts";
 import type { Row } from "../rows.ts";
 import type { ConfigurationChange } from "../store.ts";
 import type { Database } from "./database.ts";
@@ -6,8 +6,6 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { CHANGES, watchChanges } from "./watch.ts";
 
-/** Changes that are told before other work gets a turn: a few milliseconds. */
-const TOLD_AT_ONCE = 50;
 /** What transactions that change configuration hold in turn: any number that nobody else takes, here the bytes of "change". */
 const LOCK = 0x6368_616e_6765;
 
@@ -19,7 +17,7 @@ const insertChanges = statement(
 const notify = statement(`SELECT pg_notify('${CHANGES}', '')`);
 const selectChanges = statement<Row>(
   `SELECT change_sequence, kind, organization_id, id FROM configuration_changes WHERE change_sequence > $1
-   ORDER BY change_sequence`,
+   ORDER BY change_sequence LIMIT $2`,
 );
 const selectLast = statement<{ last: number }>(
   "SELECT coalesce(max(change_sequence), 0) AS last FROM configuration_changes",
@@ -41,41 +39,35 @@ export function noteChanges(session: Session, changes: readonly ConfigurationCha
   void session.run(notify);
 }
 
-/** Tells listeners of the changes that are made to a database. */
+/** Passes on the changes that are made to a database, by this process and by others. */
 export type ChangeTeller = {
   readonly listen: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
-  /** Resolves when everything that was committed before this call has been told. */
+  /** Resolves when every listener has what was committed before this call; rejects when one failed, which is tried again later. */
   readonly tell: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
 /** Begins with the changes that are made from now on. */
 export async function createChangeTeller(url: string, database: Database): Promise<ChangeTeller> {
-  const listeners = new Set<(change: ConfigurationChange) => Promise<void>>();
-  let seen = (await database.get(selectLast))?.last ?? 0;
-
-  const read = async () => {
-    for (const [index, row] of (await database.all(selectChanges, seen)).entries()) {
-      // An import leaves thousands: sends must not wait for all of them.
-      if (index % TOLD_AT_ONCE === TOLD_AT_ONCE - 1) await setImmediate();
-      const change = {
+  const read = async (after: number, most: number) =>
+    (await database.all(selectChanges, after, most)).map((row) => ({
+      sequence: row.change_sequence as number,
+      change: {
         kind: row.kind as ConfigurationChange["kind"],
         organizationId: row.organization_id as string,
         id: row.id as string,
-      };
-      for (const listener of listeners) await listener(change);
-      seen = row.change_sequence as number;
-    }
-  };
+      },
+    }));
+  const feed = createChangeFeed(read, (await database.get(selectLast))?.last ?? 0);
 
-  // What failed is tried again by the watch itself, and whoever needs the database meanwhile hears of it.
-  const watch = watchChanges({ url, read, onError: () => {} });
-  return {
-    listen: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+  // The watch does not wait for listeners: a slow one would hold up the next look. What failed is tried again by the watch itself, and
+  // whoever needs the database meanwhile hears of it.
+  const watch = watchChanges({
+    url,
+    read: async () => {
+      feed.deliver().catch(() => {});
     },
-    tell: watch.refresh,
-    close: watch.close,
-  };
+    onError: () => {},
+  });
+  return { listen: feed.listen, tell: feed.deliver, close: watch.close };
 }

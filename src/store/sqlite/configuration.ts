@@ -1,6 +1,7 @@
 import type { Message } from "../../domain/message.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import type { SequencedChange } from "../change-feed.ts";
 import {
   healthFrom,
   NUMBER_COLUMNS,
@@ -31,7 +32,7 @@ import type { Connection } from "./open.ts";
 export function prepareConfiguration(db: Connection) {
   const noteChange = db.prepare("INSERT INTO configuration_changes (kind, organization_id, id) VALUES (?, ?, ?)");
   const changesAfter = db.prepare(
-    "SELECT change_sequence, kind, organization_id, id FROM configuration_changes WHERE change_sequence > ? ORDER BY change_sequence",
+    "SELECT change_sequence, kind, organization_id, id FROM configuration_changes WHERE change_sequence > ? ORDER BY change_sequence LIMIT ?",
   );
   const lastChange = db.prepare("SELECT coalesce(max(change_sequence), 0) FROM configuration_changes").pluck();
 
@@ -128,8 +129,8 @@ export function prepareConfiguration(db: Connection) {
   };
 
   return {
-    changesAfter: (sequence: number) =>
-      (changesAfter.all(sequence) as Row[]).map((row) => ({
+    changesAfter: (sequence: number, most: number): SequencedChange[] =>
+      (changesAfter.all(sequence, most) as Row[]).map((row) => ({
         sequence: row.change_sequence as number,
         change: {
           kind: row.kind as ConfigurationChange["kind"],

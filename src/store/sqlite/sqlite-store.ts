@@ -1,7 +1,7 @@
-import { setImmediate } from "node:timers/promises";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
-import type { ConfigurationChange, Store, StoreOptions } from "../store.ts";
+import { createChangeFeed } from "../change-feed.ts";
+import type { Store, StoreOptions } from "../store.ts";
 import { prepareAcceptance } from "./acceptance.ts";
 import { prepareConfiguration } from "./configuration.ts";
 import { prepareDispatch } from "./dispatch.ts";
@@ -13,8 +13,6 @@ import { prepareSchedule } from "./schedule.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
-/** Changes of configuration that are told before other work gets a turn: a few milliseconds. */
-const TOLD_AT_ONCE = 50;
 
 /** The store on one SQLite file, made and migrated if need be. Throws one sentence when it cannot be used. */
 export function openSqliteStore(path: string, options: StoreOptions): Store {
@@ -46,8 +44,6 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
        (SELECT sequence FROM unmatched_receipts WHERE received_at < ? ORDER BY received_at LIMIT ?)`,
   );
 
-  const listeners = new Set<(change: ConfigurationChange) => Promise<void>>();
-  let seen = configuration.lastChange();
   let dataVersion = db.pragma("data_version", { simple: true });
   /** Who serves this file: nobody else does, so that the others' rows are settled once. */
   let beating = "";
@@ -80,46 +76,43 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     }
   };
 
+  const feed = createChangeFeed(
+    (after, most) => run(() => configuration.changesAfter(after, most)),
+    configuration.lastChange(),
+  );
+
   /** One transaction; IMMEDIATE, because one that turned from reading to writing would not wait for another writer. */
   const transact = <Result>(work: () => Result): Promise<Result> => run(() => db.transaction(work).immediate());
 
-  /** A transaction that changes configuration: its changes are told before it resolves. */
+  /** A transaction that changes configuration: listeners have its changes before it resolves. */
   const configure = async <Result>(work: () => Result): Promise<Result> => {
     const result = await transact(work);
-    // It is on disk: that somebody could not be told yet does not undo it.
-    await tellChanges().catch(() => {});
+    // It is on disk: a listener that fails does not undo it.
+    await deliverChanges().catch(() => {});
     return result;
   };
 
-  const tellNews = async () => {
-    const news = await run(() => configuration.changesAfter(seen));
-    for (const [index, { sequence, change }] of news.entries()) {
-      // An import leaves thousands: sends must not wait for all of them.
-      if (index % TOLD_AT_ONCE === TOLD_AT_ONCE - 1) await setImmediate();
-      for (const listener of listeners) await listener(change);
-      seen = sequence;
-    }
-    isAllTold = true;
-  };
+  /** Whether every listener has every change that was seen so far. */
+  let isDelivered = true;
+  let deliveries = 0;
 
-  let telling = Promise.resolve();
-  let isAllTold = true;
-
-  /** Tells what is new after what is being told already, so that changes are told one by one and each caller waits for its own. */
-  const tellChanges = (): Promise<void> => {
-    isAllTold = false;
-    telling = telling.then(tellNews, tellNews);
-    return telling;
+  const deliverChanges = async () => {
+    isDelivered = false;
+    deliveries += 1;
+    const delivery = deliveries;
+    await feed.deliver();
+    // A later one may have failed meanwhile.
+    if (delivery === deliveries) isDelivered = true;
   };
 
   const watch = setInterval(() => {
-    if (lost || listeners.size === 0) return;
+    if (lost) return;
     try {
       const version = db.pragma("data_version", { simple: true });
-      if (version === dataVersion && isAllTold) return;
+      if (version === dataVersion && isDelivered) return;
       dataVersion = version;
-      // What a listener could not take in is told again the next time.
-      tellChanges().catch(() => {});
+      // A listener that fails gets the same change again the next time.
+      deliverChanges().catch(() => {});
     } catch (error) {
       translate(error);
     }
@@ -200,10 +193,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       transact(() => {
         writeProbe.run();
       }),
-    watchConfiguration: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    watchConfiguration: feed.listen,
     close: async () => {
       clearInterval(watch);
       // The last one to close brings the log into the file. Asked for it by name, SQLite would keep others from writing meanwhile.

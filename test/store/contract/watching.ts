@@ -129,6 +129,46 @@ export function watching(subject: Subject): void {
     expect([one.told.length, two.told.length]).toEqual([1, 2]);
   });
 
+  it("a listener that fails holds up no other, and gets the change that failed again", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const failing: string[] = [];
+    let isFailing = true;
+    store.watchConfiguration(async ({ id }) => {
+      failing.push(id);
+      if (isFailing) throw new Error("this listener fails");
+    });
+    const { told } = listen();
+    const number = await storeNumber(store, profile);
+    const key = aKey(organizationId);
+    await store.insertApiKey(key);
+    await store.revokeApiKey(key.id, NOON);
+    expect(told.map(({ id }) => id)).toEqual([number.id, key.id, key.id]);
+    expect(new Set(failing)).toEqual(new Set([number.id]));
+    isFailing = false;
+    failing.length = 0;
+    await vi.waitFor(() => expect(failing).toEqual([number.id, key.id, key.id]), { timeout: 4 * SECOND, interval: 20 });
+  });
+
+  it("a listener that is slow over another process's changes holds up no other", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip("this store cannot be opened twice");
+    const profile = await storeProfile(store);
+    const other = await another();
+    let finish = () => {};
+    const slow = store.watchConfiguration(() => new Promise((resolve) => (finish = resolve)));
+    const { told } = listen();
+    const number = await storeNumber(other, profile);
+    const key = aKey(profile.organizationId);
+    await other.insertApiKey(key);
+    await other.revokeApiKey(key.id, NOON);
+    const expected = [number.id, key.id, key.id];
+    await vi.waitFor(() => expect(told.map(({ id }) => id)).toEqual(expected), { timeout: SECOND, interval: 5 });
+    slow();
+    finish();
+  });
+
   it("tells one change to its end before the next, however many are made at once", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
