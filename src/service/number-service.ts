@@ -60,13 +60,8 @@ export function numberService({
     },
 
     removeNumber: async (request, context) => {
-      const at = clock();
-      const removed = await store.removeNumber(callOf(context).organizationId, request.id, {
-        status: "sending_failed",
-        completedAt: at,
-        error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was queued." },
-      });
-      return { data: numberMessage(removed ?? unknownNumber(), at) };
+      const removed = await store.removeNumber(callOf(context).organizationId, request.id);
+      return { data: numberMessage(removed ?? unknownNumber(), clock()) };
     },
 
     getNumberMessagingSettings: async (request, context) => {

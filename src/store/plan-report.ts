@@ -111,7 +111,7 @@ export const OPTED_OUT_MEANWHILE = {
   detail: "The recipient opted out of this messaging profile's messages while the message was queued.",
 } as const;
 
-/** What a message says that came into a queue while its number was being removed. */
+/** What a message says that was in its number's queue when the number was removed. */
 export const REMOVED_MEANWHILE = {
   reason: ErrorReason.INVALID_FROM,
   detail: "The number was removed while the message was queued.",

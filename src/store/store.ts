@@ -70,12 +70,8 @@ export type Store = {
     idOrPhoneNumber: string,
     change: (number: PhoneNumber) => PhoneNumber,
   ) => Promise<NumberWritten>;
-  /** Gives what it was. What it still had queued becomes `sending_failed` in the same transaction, in full by `fail`. */
-  readonly removeNumber: (
-    organizationId: string,
-    idOrPhoneNumber: string,
-    fail: Pick<Message, "status" | "completedAt" | "error">,
-  ) => Promise<NumberFound | undefined>;
+  /** Gives what it was. What it still had queued becomes `sending_failed` afterwards, in the small steps of `claim`. */
+  readonly removeNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
 
   /** The profile with all its numbers, as a pool is built from them; undefined when there is no such profile. */
   readonly loadPool: (organizationId: string, profileId: string) => Promise<PoolRows | undefined>;
@@ -138,7 +134,8 @@ export type Store = {
   /**
    * Claims numbers that are due: takes from each queue, oldest first, what `domain/pace.ts` allows, marks it `sending` with `owner` and
    * the number's carrier, and sets when the number is due again. Paused numbers, those not due and those of a carrier that takes
-   * nothing more give no messages; what waited until its valid_until expires.
+   * nothing more give no messages; what waited until its valid_until expires. What a number that is gone left in its queue becomes
+   * `sending_failed`, at most `MOST_LEFT_BEHIND` messages in one claim.
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /**

@@ -321,7 +321,7 @@ describe("A scheduled message", () => {
     const messages = await Promise.all(numbers.map(({ id }) => schedule({ from: id })));
     const { organizationId } = profile;
     await store.updateNumber(organizationId, paused.id, (number) => ({ ...number, state: "paused" }));
-    await store.removeNumber(organizationId, gone.id, { status: "sending_failed", completedAt: now, error: undefined });
+    await store.removeNumber(organizationId, gone.id);
     await store.updateNumber(organizationId, moved.id, (number) =>
       leaveProfile(number, { ...number, messagingProfileId: other.id }),
     );

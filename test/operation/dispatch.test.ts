@@ -238,6 +238,8 @@ describe.concurrent("a number that", () => {
     const { ids } = await queueOf(server, number, 0.001, 4);
     await vi.waitFor(() => expect(countOf(files.database, "delivered")).toBe(1), WAITING);
     await done(server.json("DELETE", `/v2/phone_numbers/${number}`));
+    // The number goes at once, its queue in small steps afterwards.
+    await vi.waitFor(() => expect(countOf(files.database, "sending_failed")).toBe(3), WAITING);
     const ends: string[] = [];
     for (const id of ids) {
       const { data } = await done(server.json("GET", `/v2/messages/${id}`));

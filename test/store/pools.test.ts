@@ -25,7 +25,6 @@ import {
 } from "./contract/records.ts";
 import { openInFolder } from "./sqlite-folder.ts";
 
-const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
 const RULES = { longCodeWeight: 1, tollFreeWeight: 1, skipUnhealthy: false, stickySender: false, geomatch: false };
 
 let opened: ReturnType<typeof openInFolder>;
@@ -249,7 +248,7 @@ describe("A pool in memory follows the store: when the promise of a change resol
   it("a removed number is out of it, and one of the same phone number can come after it", async () => {
     const number = await storeNumber(store, profile);
     const live = await livePool();
-    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+    await store.removeNumber(profile.organizationId, number.id);
     expect(senderOf(live)).toBe("noNumbers");
     expect([live.numbers.size, live.idByPhoneNumber.size]).toEqual([0, 0]);
     const next = await storeNumber(store, profile, { phoneNumber: number.phoneNumber });
@@ -368,11 +367,7 @@ describe("A pool that is changed while it is being loaded", () => {
         store.updateNumber(organizationId, id, (current) => ({ ...current, state: "paused" })),
       "nothingUsable",
     ],
-    [
-      "by removing its number",
-      ({ organizationId, id }) => store.removeNumber(organizationId, id, REMOVED),
-      "noNumbers",
-    ],
+    ["by removing its number", ({ organizationId, id }) => store.removeNumber(organizationId, id), "noNumbers"],
     [
       "by unassigning its number",
       ({ organizationId, id }) => store.updateNumber(organizationId, id, unassign),

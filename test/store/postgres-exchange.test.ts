@@ -20,8 +20,6 @@ import {
 } from "./contract/records.ts";
 import { freshDatabase } from "./postgres-database.ts";
 
-const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-
 let one: Store;
 /** What others do to the database. */
 let raw: Client;
@@ -71,7 +69,7 @@ describe("What processes tell each other", () => {
     expect((await b.beat(NOON + SECOND)).backlog).toEqual([]);
     expect((await a.beat(NOON + 2 * SECOND, has(first, 9))).backlog).toEqual([]);
     expect((await c.beat(NOON + 2 * SECOND)).backlog).toEqual([has(first, 7)]);
-    await one.removeNumber(first.organizationId, first.id, REMOVED);
+    await one.removeNumber(first.organizationId, first.id);
     expect((await a.beat(NOON + 3 * SECOND, has(first, 0))).backlog).toEqual([]);
     expect((await raw.query("SELECT FROM number_backlog WHERE phone_number_id = $1", [first.id])).rowCount).toBe(0);
     await leaveAll(a, b, c);

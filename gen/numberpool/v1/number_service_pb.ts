@@ -601,8 +601,8 @@ export const NumberService: GenService<{
     output: typeof UpdateNumberResponseSchema;
   },
   /**
-   * Removes a number and gives what it was. Always succeeds: what it still had queued becomes sending_failed, its mappings end,
-   * and the same number can be registered again.
+   * Removes a number and gives what it was. Always succeeds at once: its mappings end, and the same number can be registered again.
+   * What it still had queued becomes sending_failed in small steps afterwards, about 5,000 messages a second at most.
    *
    * @generated from rpc numberpool.v1.NumberService.RemoveNumber
    */

@@ -2,7 +2,7 @@ import type { Progress } from "../../domain/lifecycle.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
-import { CLOCKS_DIFFER, type ClaimPlan, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { CLOCKS_DIFFER, type ClaimPlan, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
@@ -15,7 +15,7 @@ import { statement } from "./statement.ts";
 /** When to come back to a number that another process is at, milliseconds: what others do takes a few. */
 const OCCUPIED = 20;
 
-const QUEUE_TYPES = { id: "text", most: "integer" } as const;
+const QUEUE_TYPES = { id: "text", most: "integer", until: "float8" } as const;
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
 const SENDING_TYPES = { ...NAMED_TYPES, carrier: "text" } as const;
 const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer" } as const;
@@ -33,7 +33,7 @@ const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numb
 const selectQueued = statement<Row>(
   `SELECT ${columnsOf("queued", MESSAGE_COLUMNS)}, o."to" IS NOT NULL AS is_opted_out FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
-     WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= $3
+     WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= given.until
      ORDER BY m.queued_at, m.id LIMIT given.most
    ) queued LEFT JOIN opt_outs o ON o.organization_id = queued.organization_id
      AND o.messaging_profile_id = queued.messaging_profile_id AND o."to" = queued."to"
@@ -72,6 +72,8 @@ type Numbers = {
   readonly known: ReadonlyMap<string, { readonly carrier: string; readonly dueAt: number }>;
   /** The beginnings of the queues of those that are locked, and of those that are gone. */
   readonly queues: ReadonlyMap<string, readonly QueuedMessage[]>;
+  /** How many messages were read of each that is gone. */
+  readonly mostLeftBehind: number;
   /** Those in them whose recipients opted out. */
   readonly optedOut: ReadonlySet<QueuedMessage>;
 };
@@ -108,7 +110,7 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
       const expired = ended.get(phoneNumberId) ?? [];
       const nothing = { phoneNumberId, messages: [], expired, isHeld: false };
       if (known === undefined) {
-        const isMore = numbers.queues.get(phoneNumberId)?.length === MOST_LEFT_BEHIND;
+        const isMore = numbers.queues.get(phoneNumberId)?.length === numbers.mostLeftBehind;
         const dueAt = isMore ? now : undefined;
         return { ...nothing, carrier: undefined, dueAt, freeAt: Number.POSITIVE_INFINITY };
       }
@@ -138,14 +140,16 @@ async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: C
   const known = new Map(
     knownRows.map((row) => [row.id as string, { carrier: row.carrier as string, dueAt: row.due_at as number }]),
   );
+  const most = mostLeftBehind(phoneNumberIds.filter((id) => !known.has(id)).length);
   const wanted = phoneNumberIds.flatMap((id) => {
     const pace = paces.get(id);
-    if (pace === undefined) return known.has(id) ? [] : [[id, MOST_LEFT_BEHIND]];
-    return [[id, mostLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY)]];
+    // What a number that is gone put off ends, too.
+    if (pace === undefined) return known.has(id) ? [] : [[id, most, Number.POSITIVE_INFINITY]];
+    return [[id, mostLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY), now]];
   });
   const queues = new Map<string, QueuedMessage[]>();
   const optedOut = new Set<QueuedMessage>();
-  const rows = wanted.length === 0 ? [] : await session.all(selectQueued, ...listsOf(QUEUE_TYPES, wanted), now);
+  const rows = wanted.length === 0 ? [] : await session.all(selectQueued, ...listsOf(QUEUE_TYPES, wanted));
   for (const row of rows) {
     const message = queuedMessageFrom(row);
     if (row.is_opted_out === true) optedOut.add(message);
@@ -153,7 +157,7 @@ async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: C
     queues.set(message.phoneNumberId, queue);
     queue.push(message);
   }
-  return { paces, known, queues, optedOut };
+  return { paces, known, queues, mostLeftBehind: most, optedOut };
 }
 
 /** Puts back what a claim took whose answer was lost; gives the numbers in whose queues it is again. */

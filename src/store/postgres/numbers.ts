@@ -1,4 +1,3 @@
-import type { Message } from "../../domain/message.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted, NumberFound, NumberQuery, NumberWritten } from "../store.ts";
@@ -65,14 +64,6 @@ const insert = statement<{ id: string }>(
 const rewrite = statement(
   `UPDATE phone_numbers n SET (${columns}) = ROW(${columnsOf("given", NUMBER_COLUMNS)})
    FROM ${givenRows("given", TYPES)} WHERE n.organization_id = given.organization_id AND n.id = given.id`,
-);
-const failQueued = statement(
-  `WITH failed AS (
-     UPDATE messages SET status = $2, completed_at = $3, error_reason = $4, error_detail = $5
-     WHERE phone_number_id = $1 AND status = 'queued' RETURNING organization_id, id
-   )
-   INSERT INTO message_events (organization_id, message_id, kind, status, occurred_at, error_reason, detail)
-   SELECT organization_id, id, 'sending_failed', $2, $3, $4, $5 FROM failed`,
 );
 const remove = statement("DELETE FROM phone_numbers WHERE organization_id = $1 AND id = $2");
 
@@ -154,20 +145,17 @@ export async function updateNumber(
   return { kind: "written", number, health: before.health };
 }
 
-/** Removes a number, and fails what it still has queued. */
+/** Removes a number. Claims end what it still has queued. */
 export async function removeNumber(
   session: Session,
   organizationId: string,
   idOrPhoneNumber: string,
-  fail: Pick<Message, "status" | "completedAt" | "error">,
 ): Promise<NumberFound | undefined> {
-  // No claim takes anything from its queue from here on.
+  // No claim sends anything from its queue from here on.
   const lock = lockToRemove[idOrPhoneNumber.startsWith("+") ? 1 : 0];
   const row = await session.get(lock, organizationId, idOrPhoneNumber);
   if (row === undefined) return undefined;
   const { id } = row as { id: string };
-  const { status, completedAt, error } = fail;
-  void session.run(failQueued, id, status, completedAt, error?.reason, error?.detail);
   void session.run(remove, organizationId, id);
   noteChanges(session, [{ kind: "phone_number", organizationId, id }]);
   return found(row);

@@ -88,7 +88,7 @@ export async function openPostgresStore(
     listNumbers: (organizationId, query) => read((session) => listNumbers(session, organizationId, query)),
     updateNumber: (organizationId, id, change) =>
       configure((session) => updateNumber(session, organizationId, id, change)),
-    removeNumber: (organizationId, id, fail) => configure((session) => removeNumber(session, organizationId, id, fail)),
+    removeNumber: (organizationId, id) => configure((session) => removeNumber(session, organizationId, id)),
 
     loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),
     loadPoolNumber: (id) => loadPoolNumber(database, id),

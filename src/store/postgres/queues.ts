@@ -4,7 +4,7 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone
-// is due at once, for what came into its queue meanwhile.
+// is due at once, for what it left in its queue.
 const selectQueues = statement<Row>(
   `WITH RECURSIVE queue (phone_number_id) AS (
      SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > $1

@@ -1,4 +1,3 @@
-import type { Message } from "../../domain/message.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
@@ -75,14 +74,6 @@ export function prepareConfiguration(db: Connection) {
   );
   const deleteNumber = db.prepare("DELETE FROM phone_numbers WHERE organization_id = ? AND id = ?");
   const deleteHealth = db.prepare("DELETE FROM number_health WHERE phone_number_id = ?");
-  const failQueued = db.prepare(
-    `UPDATE messages SET status = ?, completed_at = ?, error_reason = ?, error_detail = ?
-     WHERE phone_number_id = ? AND status = 'queued' RETURNING organization_id, id`,
-  );
-  const noteFailed = db.prepare(
-    `INSERT INTO message_events (organization_id, message_id, kind, status, occurred_at, error_reason, detail)
-     VALUES (?, ?, 'sending_failed', ?, ?, ?, ?)`,
-  );
   // The queue's segments stand in the index.
   const selectQueue = db.prepare(
     "SELECT sum(parts) AS segments, count(*) AS messages FROM messages WHERE status = 'queued' AND phone_number_id = ?",
@@ -233,18 +224,10 @@ export function prepareConfiguration(db: Connection) {
       changed("phone_number", organizationId, number.id);
       return { kind: "written", number, health: current.health };
     },
-    removeNumber: (
-      organizationId: string,
-      idOrPhoneNumber: string,
-      fail: Pick<Message, "status" | "completedAt" | "error">,
-    ): NumberFound | undefined => {
+    removeNumber: (organizationId: string, idOrPhoneNumber: string): NumberFound | undefined => {
       const current = findNumber(organizationId, idOrPhoneNumber);
       if (current === undefined) return undefined;
       const { id } = current.number;
-      const { status, completedAt, error } = fail;
-      for (const row of failQueued.all(status, completedAt, error?.reason, error?.detail, id) as Row[]) {
-        noteFailed.run(row.organization_id, row.id, status, completedAt, error?.reason, error?.detail);
-      }
       deleteNumber.run(organizationId, id);
       deleteHealth.run(id);
       changed("phone_number", organizationId, id);

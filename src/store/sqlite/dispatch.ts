@@ -1,7 +1,7 @@
 import { HALF_LIFE } from "../../domain/health.ts";
 import type { Message, QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
-import { isClaimable, MOST_LEFT_BEHIND, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
@@ -15,7 +15,7 @@ export function prepareDispatch(
   recipients: ReturnType<typeof prepareRecipients>,
 ) {
   // Jumps from number to number through the index of queued messages: its cost is the numbers, not the messages. One that is gone
-  // is due at once, for what came into its queue while it was being removed.
+  // is due at once, for what it left in its queue.
   const selectQueues = db.prepare(
     `WITH RECURSIVE queue (phone_number_id) AS (
        SELECT min(phone_number_id) FROM messages WHERE status = 'queued' AND phone_number_id > +?
@@ -35,6 +35,9 @@ export function prepareDispatch(
   const selectQueued = db.prepare(
     `SELECT * FROM messages WHERE phone_number_id = +? AND status = 'queued' AND coalesce(next_submit_at, 0) <= +?
      ORDER BY queued_at, id LIMIT +?`,
+  );
+  const selectLeftBehind = db.prepare(
+    `SELECT * FROM messages WHERE phone_number_id = +? AND status = 'queued' ORDER BY queued_at, id LIMIT +?`,
   );
   const selectNextDeferred = db
     .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = +? AND status = 'queued'")
@@ -56,9 +59,13 @@ export function prepareDispatch(
     )
     .pluck();
 
-  const claimOne = (phoneNumberId: string, now: number, owner: string, budgets: Map<string, number>): Claim => {
-    const row = selectPace.get(phoneNumberId) as Row | undefined;
-    if (row === undefined) return claimGone(phoneNumberId, now);
+  const claimOne = (
+    phoneNumberId: string,
+    row: Row,
+    now: number,
+    owner: string,
+    budgets: Map<string, number>,
+  ): Claim => {
     const nothing = { phoneNumberId, carrier: row.carrier as string, messages: [], expired: [] };
     const pace: Pace = {
       carrier: row.carrier as string,
@@ -86,10 +93,11 @@ export function prepareDispatch(
     return { phoneNumberId, carrier, messages: sent, expired, dueAt: next, freeAt: plan.freeAt, isHeld: plan.isHeld };
   };
 
-  const claimGone = (phoneNumberId: string, now: number): Claim => {
-    const left = (selectQueued.all(phoneNumberId, now, MOST_LEFT_BEHIND) as Row[]).map(queuedMessageFrom);
+  /** Ends up to `most` messages of a number that was removed, also those that were put off. */
+  const claimGone = (phoneNumberId: string, now: number, most: number): Claim => {
+    const left = (selectLeftBehind.all(phoneNumberId, most) as Row[]).map(queuedMessageFrom);
     const expired = left.map((message) => end(message, "sending_failed", now, REMOVED_MEANWHILE));
-    const dueAt = left.length === MOST_LEFT_BEHIND ? now : undefined;
+    const dueAt = left.length === most ? now : undefined;
     const nothing = { phoneNumberId, carrier: undefined, messages: [], isHeld: false };
     return { ...nothing, expired, dueAt, freeAt: Number.POSITIVE_INFINITY };
   };
@@ -126,7 +134,11 @@ export function prepareDispatch(
       takeBack.all(owner, JSON.stringify(underWay)) as string[],
     claim: ({ now, owner, phoneNumberIds, budgets }: ClaimRequest): Claim[] => {
       const left = new Map(budgets);
-      return phoneNumberIds.map((phoneNumberId) => claimOne(phoneNumberId, now, owner, left));
+      const rows = phoneNumberIds.map((id) => [id, selectPace.get(id) as Row | undefined] as const);
+      const most = mostLeftBehind(rows.filter(([, row]) => row === undefined).length);
+      return rows.map(([id, row]) =>
+        row === undefined ? claimGone(id, now, most) : claimOne(id, row, now, owner, left),
+      );
     },
   };
 }

@@ -143,7 +143,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listNumbers: (organizationId, query) => run(() => configuration.listNumbers(organizationId, query)),
     updateNumber: (organizationId, id, change) =>
       configure(() => configuration.updateNumber(organizationId, id, change)),
-    removeNumber: (organizationId, id, fail) => configure(() => configuration.removeNumber(organizationId, id, fail)),
+    removeNumber: (organizationId, id) => configure(() => configuration.removeNumber(organizationId, id)),
 
     loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),

@@ -101,11 +101,7 @@ export function budgets(subject: Subject): void {
     await storeMessages(store, paced, {}, {});
     await storeMessage(store, paused);
     await claimOne(store, paced, NOON);
-    await store.removeNumber(profile.organizationId, gone.id, {
-      status: "sending_failed",
-      completedAt: NOON,
-      error: undefined,
-    });
+    await store.removeNumber(profile.organizationId, gone.id);
     const claims = await claim([paced, paused, empty, gone], { sandbox: 0 }, NOON + 1);
     expect(claims.filter((each) => each?.isHeld)).toEqual([]);
     expect(claims[0]).toMatchObject({ messages: [], dueAt: NOON + 980 });

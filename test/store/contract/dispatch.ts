@@ -573,8 +573,7 @@ function reports(subject: Subject): void {
     const { store } = subject();
     const message = await sending();
     const { organizationId, messagingProfileId, phoneNumberId } = message;
-    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-    const removed = await store.removeNumber(organizationId, phoneNumberId, fail);
+    const removed = await store.removeNumber(organizationId, phoneNumberId);
     const [applied] = await report(store, message, failed());
     const named = { messageId: message.id, messagingProfileId, phoneNumberId };
     expect(applied).toEqual({ ...UNKNOWN, ...named, status: "delivery_failed", reported: 1 });
@@ -588,8 +587,7 @@ function reports(subject: Subject): void {
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number);
     await claimOne(store, number, NOON);
-    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-    await store.removeNumber(message.organizationId, number.id, fail);
+    await store.removeNumber(message.organizationId, number.id);
     await report(store, message, { kind: "deferred", at: NOON + 1, carrierCode: "088", retryAt: NOON + SECOND });
     expect(await stored(message)).toMatchObject({ status: "sending_failed", completedAt: NOON + 1 });
   });

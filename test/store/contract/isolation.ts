@@ -27,7 +27,6 @@ type Victim = {
 };
 type Attempt = (store: Store, intruder: string, victim: Victim) => Promise<unknown>;
 
-const FAIL = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
 const FREE = { optedOut: false, mapping: undefined };
 const NONE = { rows: [], total: 0 };
 
@@ -69,10 +68,10 @@ const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
     (store, intruder, { number }) => store.updateNumber(intruder, number.phoneNumber, NEVER),
     { kind: "unknownNumber" },
   ],
-  ["removeNumber by id", (store, intruder, { number }) => store.removeNumber(intruder, number.id, FAIL), undefined],
+  ["removeNumber by id", (store, intruder, { number }) => store.removeNumber(intruder, number.id), undefined],
   [
     "removeNumber by phone number",
-    (store, intruder, { number }) => store.removeNumber(intruder, number.phoneNumber, FAIL),
+    (store, intruder, { number }) => store.removeNumber(intruder, number.phoneNumber),
     undefined,
   ],
   ["loadPool", (store, intruder, { profile }) => store.loadPool(intruder, profile.id), undefined],

@@ -166,11 +166,7 @@ export function keeping(subject: Subject): void {
     });
     const optOut = { ...mapping, to: "+12125550101", phoneNumber: "", keyword: "STOP", createdAt: NOON };
     await store.addOptOut(optOut);
-    await store.removeNumber(organizationId, gone.id, {
-      status: "sending_failed",
-      completedAt: NOON,
-      error: undefined,
-    });
+    await store.removeNumber(organizationId, gone.id);
     const apiKey = { id: newId(), organizationId, name: "Till 4", secretHash: bytes.requestHash, createdAt: NOON };
     await store.insertApiKey({ ...apiKey, scopes: ["read"], revokedAt: undefined });
     await store.revokeApiKey(apiKey.id, NOON + 1);

@@ -90,8 +90,7 @@ export function mishaps(subject: Subject): void {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
-    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-    await store.removeNumber(profile.organizationId, number.id, fail);
+    await store.removeNumber(profile.organizationId, number.id);
     const message = await storeMessage(store, number, { id: newId() });
     expect((await store.listQueues(10)).map(({ phoneNumberId }) => phoneNumberId)).toEqual([number.id]);
     const claim = await claimOne(store, number, NOON + SECOND);

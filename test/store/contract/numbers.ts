@@ -14,12 +14,14 @@ import {
   eventsOf,
   expectHealth,
   FAILED_BY_SENDER,
+  HOUR,
   idsOf,
   NEVER,
   NOON,
   newE164,
   newId,
   report,
+  SECOND,
   storeMessage,
   storeMessages,
   storeNumber,
@@ -27,12 +29,6 @@ import {
   TODAY,
   write,
 } from "./records.ts";
-
-const REMOVED = {
-  status: "sending_failed",
-  completedAt: NOON + 77,
-  error: { reason: ErrorReason.INVALID_MESSAGING_SOURCE, detail: "The number was removed." },
-} as const;
 
 /** Phone numbers. */
 export function numbers(subject: Subject): void {
@@ -113,7 +109,7 @@ export function numbers(subject: Subject): void {
     const second = await storeNumber(store, theirs, { phoneNumber: first.phoneNumber });
     expect((await store.getNumber(mine.organizationId, first.phoneNumber))?.number).toEqual(first);
     expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
-    await store.removeNumber(mine.organizationId, first.phoneNumber, REMOVED);
+    await store.removeNumber(mine.organizationId, first.phoneNumber);
     expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
   });
 
@@ -212,7 +208,7 @@ export function numbers(subject: Subject): void {
     expectHealth((await store.listNumbers(organizationId, ALL)).rows[0]?.health, health);
     const written = await store.updateNumber(organizationId, number.id, (current) => ({ ...current, tags: ["x"] }));
     expectHealth(written.kind === "written" ? written.health : undefined, health);
-    expectHealth((await store.removeNumber(organizationId, number.id, REMOVED))?.health, health);
+    expectHealth((await store.removeNumber(organizationId, number.id))?.health, health);
   });
 
   it("changes one by a policy, named by id or by phone number, and gives what it became", async () => {
@@ -257,7 +253,7 @@ export function numbers(subject: Subject): void {
     const { organizationId } = await storeProfile(store);
     for (const unknown of [newId(), newE164()]) {
       expect(await store.updateNumber(organizationId, unknown, NEVER)).toEqual({ kind: "unknownNumber" });
-      expect(await store.removeNumber(organizationId, unknown, REMOVED)).toBeUndefined();
+      expect(await store.removeNumber(organizationId, unknown)).toBeUndefined();
     }
   });
 
@@ -284,56 +280,89 @@ export function numbers(subject: Subject): void {
     const neighbour = await storeNumber(store, profile);
     for (const name of ["id", "phoneNumber"] as const) {
       const number = await storeNumber(store, profile);
-      const removed = await store.removeNumber(organizationId, number[name], REMOVED);
+      const removed = await store.removeNumber(organizationId, number[name]);
       expect(removed).toEqual({ number, health: NO_EVIDENCE });
       expect(await store.getNumber(organizationId, number.id)).toBeUndefined();
       expect(await store.getNumber(organizationId, number.phoneNumber)).toBeUndefined();
       expect(await store.loadPoolNumber(number.id)).toBeUndefined();
-      expect(await store.removeNumber(organizationId, number[name], REMOVED)).toBeUndefined();
+      expect(await store.removeNumber(organizationId, number[name])).toBeUndefined();
     }
     expect((await store.listNumbers(organizationId, ALL)).rows.map(({ number }) => number)).toEqual([neighbour]);
   });
 
-  it("a removed number's queued messages fail as they are told to, and no others", async () => {
+  it("a removed number is gone at once, and its queue ends in small steps, what was put off too", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
     const number = await storeNumber(store, profile);
     const neighbour = await storeNumber(store, profile);
     const other = await storeMessage(store, neighbour);
-    const [sending, first, second] = await storeMessages(store, number, {}, {}, { text: "Bye" });
+    const [sending] = await storeMessages(store, number, {});
     const delivered = await storeMessage(store, number, { status: "delivered", sentAt: NOON, completedAt: NOON + 1 });
     expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([sending?.id]);
+    const putOff = await storeMessage(store, number, { queuedAt: NOON + 1 });
+    expect((await claimOne(store, number, NOON + SECOND)).messages).toHaveLength(1);
+    await report(store, putOff, { kind: "deferred", at: NOON + SECOND, carrierCode: "088", retryAt: NOON + HOUR });
+    const waiting = await storeMessages(store, number, ...Array.from({ length: 249 }, () => ({ parts: 2 })));
 
-    await store.removeNumber(organizationId, number.id, REMOVED);
+    expect((await store.removeNumber(organizationId, number.id))?.number).toEqual(number);
+    expect(await store.getNumber(organizationId, number.phoneNumber)).toBeUndefined();
+    const again = await storeNumber(store, profile, { phoneNumber: number.phoneNumber });
+    const fresh = await storeMessage(store, again);
+    expect((await store.measureQueue()).messages).toBe(252);
 
-    for (const message of [first, second]) {
-      expect(await store.getMessage(organizationId, message?.id ?? "")).toEqual({ ...message, ...REMOVED });
+    const steps: number[] = [];
+    const ended: string[] = [];
+    for (let dueAt: number | undefined = NOON + 2 * SECOND; dueAt !== undefined; ) {
+      const claim: Awaited<ReturnType<typeof claimOne>> = await claimOne(store, number, NOON + 2 * SECOND);
+      expect([claim.carrier, claim.messages]).toEqual([undefined, []]);
+      steps.push(claim.expired.length);
+      ended.push(...claim.expired.map(({ messageId }) => messageId ?? ""));
+      dueAt = claim.dueAt;
     }
-    expect(await store.getMessage(organizationId, sending?.id ?? "")).toEqual({
-      ...sending,
-      status: "sending",
-      submits: 1,
-    });
+    expect(steps).toEqual([100, 100, 50]);
+    expect(ended.toSorted()).toEqual(idsOf([putOff, ...waiting]).toSorted());
+    const end = {
+      status: "sending_failed",
+      completedAt: NOON + 2 * SECOND,
+      error: { reason: ErrorReason.INVALID_FROM, detail: "The number was removed while the message was queued." },
+    } as const;
+    for (const message of [waiting[0], waiting[248]] as Message[]) {
+      expect(await store.getMessage(organizationId, message.id)).toEqual({ ...message, ...end });
+      expect(await eventsOf(store, message)).toMatchObject([
+        { kind: "sending_failed", status: "sending_failed", at: end.completedAt, error: end.error },
+      ]);
+    }
+    expect((await store.getMessage(organizationId, putOff.id))?.status).toBe("sending_failed");
+    expect((await store.getMessage(organizationId, sending?.id ?? ""))?.status).toBe("sending");
+    expect(await eventsOf(store, sending as Message)).toEqual([]);
     expect(await store.getMessage(organizationId, delivered.id)).toEqual(delivered);
     expect(await store.getMessage(organizationId, other.id)).toEqual(other);
-    expect(idsOf((await store.listQueues(10)).map(({ phoneNumberId }) => ({ id: phoneNumberId })))).toEqual([
-      neighbour.id,
-    ]);
-    expect((await claimOne(store, number, NOON + 60_000)).messages).toEqual([]);
+    expect((await store.measureQueue()).messages).toBe(2);
+    expect((await store.loadPoolNumber(again.id))?.traffic).toMatchObject({ queuedSegments: 1, unreported: 1 });
+    expect(idsOf((await claimOne(store, again, NOON)).messages)).toEqual([fresh.id]);
   });
 
-  it("writes an event for each message that a removal fails, and for no other", async () => {
+  it("one claim ends a bounded number of messages, however many of its numbers are gone", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile);
-    const [sending, queued] = await storeMessages(store, number, {}, {});
-    await claimOne(store, number, NOON);
-    await store.removeNumber(profile.organizationId, number.id, REMOVED);
-    expect(await eventsOf(store, queued as Message)).toMatchObject([
-      { kind: "sending_failed", status: "sending_failed", at: REMOVED.completedAt, error: REMOVED.error },
-    ]);
-    expect(await eventsOf(store, sending as Message)).toEqual([]);
+    const gone = [];
+    for (let count = 0; count < 8; count++) {
+      const number = await storeNumber(store, profile);
+      await storeMessages(store, number, ...Array.from({ length: 30 }, () => ({})));
+      await store.removeNumber(profile.organizationId, number.id);
+      gone.push(number.id);
+    }
+    let left = 240;
+    for (let due = gone; due.length > 0; ) {
+      const claims = await store.claim({ now: NOON, owner: "process-1", phoneNumberIds: due, budgets: new Map() });
+      const ended = claims.reduce((sum, { expired }) => sum + expired.length, 0);
+      expect(ended).toBeLessThanOrEqual(100);
+      expect(ended).toBeGreaterThan(left > 100 ? 80 : 0);
+      left -= ended;
+      due = claims.filter(({ dueAt }) => dueAt !== undefined).map(({ phoneNumberId }) => phoneNumberId);
+    }
+    expect((await store.measureQueue()).messages).toBe(0);
   });
 
   it("a number that is registered again begins anew: health, queue, pace, usage and place", async () => {
@@ -347,11 +376,11 @@ export function numbers(subject: Subject): void {
     if (first !== undefined) await report(store, first, failed);
     const before = await store.loadPoolNumber(number.id);
     expect(before?.traffic.health.failed).toBe(1);
-    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+    await store.removeNumber(profile.organizationId, number.id);
 
-    // The same record again, its id too: nothing of the old one may be found under it.
-    expect(await store.insertNumber(number)).toEqual({ kind: "written", number, health: NO_EVIDENCE });
-    const after = await store.loadPoolNumber(number.id);
+    const again = { ...number, id: newId() };
+    expect(await store.insertNumber(again)).toEqual({ kind: "written", number: again, health: NO_EVIDENCE });
+    const after = await store.loadPoolNumber(again.id);
     expect(after?.traffic).toMatchObject({ health: NO_EVIDENCE, dueAt: 0, queuedSegments: 0, usedToday: 0 });
     expect(after?.traffic.sequence).toBeGreaterThan(before?.traffic.sequence ?? Number.POSITIVE_INFINITY);
   });

@@ -116,11 +116,7 @@ export function poolRows(subject: Subject): void {
     }
     const last = await storeNumber(store, profile);
     places.push((await trafficOf(last.id))?.sequence ?? Number.NaN);
-    await store.removeNumber(profile.organizationId, last.id, {
-      status: "sending_failed",
-      completedAt: NOON,
-      error: undefined,
-    });
+    await store.removeNumber(profile.organizationId, last.id);
     const next = await storeNumber(store, profile);
     places.push((await trafficOf(next.id))?.sequence ?? Number.NaN);
     expect(places.every((place, index) => index === 0 || place > (places[index - 1] as number))).toBe(true);

@@ -258,8 +258,7 @@ export function receipts(subject: Subject): void {
     const { store } = subject();
     const message = await sending();
     const { organizationId, phoneNumberId } = message;
-    const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-    const removed = await store.removeNumber(organizationId, phoneNumberId, fail);
+    const removed = await store.removeNumber(organizationId, phoneNumberId);
     await receive("c-14", FAILED);
     const { followed } = await take(message, "c-14");
     expect(followed).toMatchObject([{ status: "delivery_failed", health: undefined, reported: 1 }]);

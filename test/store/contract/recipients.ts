@@ -122,8 +122,7 @@ export function recipients(subject: Subject): void {
       await store.updateNumber(profile.organizationId, left.id, (current) =>
         leaveProfile(current, { ...current, messagingProfileId: undefined }),
       );
-      const fail = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-      await store.removeNumber(profile.organizationId, gone.id, fail);
+      await store.removeNumber(profile.organizationId, gone.id);
       expect((await list({}, NOON)).rows).toEqual([holds]);
       // What is left out does not take the place of what is not.
       expect(await list({ limit: 1 }, NOON)).toEqual({ rows: [holds] });

@@ -5,8 +5,6 @@ import type { ConfigurationChange } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
 import { aNumber, aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
 
-const REMOVED = { status: "sending_failed", completedAt: NOON, error: undefined } as const;
-
 /** What watchers of the configuration are told, and when. */
 export function watching(subject: Subject): void {
   const unassign = (number: PhoneNumber) => leaveProfile(number, { ...number, messagingProfileId: undefined });
@@ -49,7 +47,7 @@ export function watching(subject: Subject): void {
     expect(told.splice(0)).toEqual([change("phone_number", number.id)]);
     const second = await storeNumber(store, profile);
     told.splice(0);
-    await store.removeNumber(organizationId, second.phoneNumber, REMOVED);
+    await store.removeNumber(organizationId, second.phoneNumber);
     expect(told.splice(0)).toEqual([change("phone_number", second.id)]);
 
     const many = [aNumber(other), { ...number, id: newId() }, aNumber(other)];
@@ -84,7 +82,7 @@ export function watching(subject: Subject): void {
     });
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "paused" }));
     await store.updateProfile(profile.organizationId, profile.id, (current) => ({ ...current, name: "Changed" }));
-    await store.removeNumber(profile.organizationId, number.id, REMOVED);
+    await store.removeNumber(profile.organizationId, number.id);
     expect(seen).toEqual(["paused", "Changed", undefined]);
   });
 
@@ -106,7 +104,7 @@ export function watching(subject: Subject): void {
     await expect(store.deleteProfile(organizationId, profile.id, refuse)).rejects.toThrow();
     await store.updateProfile(organizationId, newId(), (current) => current);
     await store.deleteProfile(organizationId, newId(), unassign);
-    await store.removeNumber(organizationId, newId(), REMOVED);
+    await store.removeNumber(organizationId, newId());
     await store.revokeApiKey(newId(), NOON);
     await read(store, {});
     await storeMessage(store, number);
