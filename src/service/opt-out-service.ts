@@ -21,7 +21,8 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
         ...rows,
         messagingProfileId: filter?.messagingProfileId,
         // A plus in a query string that nobody escaped arrives as a space.
-        to: filter?.from?.replace(/^ /, "+"),
+        to: filter?.to?.replace(/^ /, "+"),
+        phoneNumber: filter?.from?.replace(/^ /, "+"),
         createdSince: createdAt?.gte && timestampMs(createdAt.gte),
         createdUntil: createdAt?.lte && timestampMs(createdAt.lte),
       });
@@ -34,13 +35,14 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
       if (profileId === undefined || profileId === "") {
         throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
       }
-      const to = checkE164(request.from, "from");
+      const to = checkE164(request.to, "to");
+      const phoneNumber = request.from === undefined ? "" : checkE164(request.from, "from");
       const profile = (await store.getProfile(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
       const optOut = {
         organizationId,
         messagingProfileId: profile.id,
         to,
-        phoneNumber: "",
+        phoneNumber,
         keyword: "",
         createdAt: clock(),
       };
@@ -49,20 +51,19 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
 
     removeOptOut: async (request, context) => {
       const { organizationId } = callOf(context);
-      const { messagingProfileId, from: to } = request;
+      const { messagingProfileId, to } = request;
       const removed = await store.removeOptOut({ organizationId, messagingProfileId, to });
       return { data: optOutMessage(removed ?? unknownOptOut()) };
     },
   };
 }
 
-/** The documentation names the two numbers as the STOP message had them: `from` the recipient, `to` our number. */
 function optOutMessage(optOut: OptOut): OptOutMessage {
   return create(OptOutSchema, {
     recordType: "messaging_optout",
     messagingProfileId: optOut.messagingProfileId,
-    from: optOut.to,
-    to: optOut.phoneNumber,
+    from: optOut.phoneNumber,
+    to: optOut.to,
     keyword: optOut.keyword,
     createdAt: timestampFromMs(optOut.createdAt),
   });

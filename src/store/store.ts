@@ -280,6 +280,7 @@ export type OptOut = RecipientKey & {
 export type OptOutQuery = PageQuery & {
   readonly messagingProfileId?: string | undefined;
   readonly to?: string | undefined;
+  readonly phoneNumber?: string | undefined;
   readonly createdSince?: number | undefined;
   readonly createdUntil?: number | undefined;
 };

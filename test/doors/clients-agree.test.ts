@@ -91,7 +91,7 @@ async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
   await step("send far too much text", "SendMessage", send("+13125570001", { text: "x".repeat(2_000) }));
   await step("send abroad", "SendMessage", send("+442071838750"));
 
-  await step("opt a recipient out", "AddOptOut", { messaging_profile_id, from: "+13125570004" });
+  await step("opt a recipient out", "AddOptOut", { messaging_profile_id, to: "+13125570004" });
   await step("send to a recipient that opted out", "SendMessage", send("+13125570004"));
   await step("preview to a recipient that opted out", "PreviewSender", send("+13125570004"));
 

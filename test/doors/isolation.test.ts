@@ -130,12 +130,12 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
   ],
   ListOptOuts: [
     ({ profile }) => ({ filter: { messaging_profile_id: profile } }),
-    ({ recipient }) => ({ filter: { from: recipient } }),
+    ({ recipient }) => ({ filter: { to: recipient } }),
   ],
-  AddOptOut: [({ profile, recipient }) => ({ messaging_profile_id: profile, from: recipient })],
+  AddOptOut: [({ profile, recipient }) => ({ messaging_profile_id: profile, to: recipient })],
   RemoveOptOut: [
-    ({ profile, recipient }) => ({ messaging_profile_id: profile, from: recipient }),
-    ({ recipient }, own) => ({ messaging_profile_id: own.profile, from: recipient }),
+    ({ profile, recipient }) => ({ messaging_profile_id: profile, to: recipient }),
+    ({ recipient }, own) => ({ messaging_profile_id: own.profile, to: recipient }),
   ],
   ListWebhookDeliveries: [({ message }) => ({ filter: { message_id: message } })],
   RedeliverWebhook: [({ delivery }) => ({ id: delivery })],
@@ -202,7 +202,7 @@ async function makeThings(): Promise<Ids> {
   const message = body.data.id as string;
   for (const to of ["+13125560172", "+13125560173"]) await ours("POST", "/v2/messages/number_pool", { ...send, to });
   const page = await ours("GET", "/v2/messages?page[size]=2");
-  await ours("POST", "/v2/messaging_optouts", { messaging_profile_id: profile, from: recipient });
+  await ours("POST", "/v2/messaging_optouts", { messaging_profile_id: profile, to: recipient });
   const list = () => ours("GET", "/v2/messages");
   await until(list, (answer) => answer.body.data.every((each: Sent) => each.to[0]?.status === "delivered"));
   const number = await ours("GET", `/v2/phone_numbers/${numbers[0]}`);

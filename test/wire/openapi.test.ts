@@ -535,9 +535,16 @@ describe("the document is true", () => {
     await done("GET", `${path}/sticky_mappings?phone_number=${encodeURIComponent(phone_number)}`);
     await done("DELETE", `${path}/sticky_mappings/%2B13125550100`);
 
-    await done("POST", "/v2/messaging_optouts", { messaging_profile_id: profile, from: "+13125550100" });
+    await done("POST", "/v2/messaging_optouts", {
+      messaging_profile_id: profile,
+      from: phone_number,
+      to: "+13125550100",
+    });
     await done("GET", "/v2/messaging_optouts?redaction_enabled=false&page[size]=5");
-    await done("GET", `/v2/messaging_optouts?filter[messaging_profile_id]=${profile}&filter[from]=%2B13125550100`);
+    await done(
+      "GET",
+      `/v2/messaging_optouts?filter[messaging_profile_id]=${profile}&filter[from]=${encodeURIComponent(phone_number)}&filter[to]=%2B13125550100`,
+    );
     await done(
       "GET",
       "/v2/messaging_optouts?created_at[gte]=2020-01-01T00:00:00Z&created_at[lte]=2100-01-01T00:00:00Z",

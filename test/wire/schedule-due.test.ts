@@ -127,7 +127,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     const profileOf = (name: keyof typeof scheduled) =>
       `/v2/messaging_profiles/${scheduled[name].messaging_profile_id}`;
     await done(server.json("PATCH", profileOf("disabled"), { enabled: false }));
-    await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, from: optedOut }));
+    await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, to: optedOut }));
     await done(server.json("PATCH", profileOf("poolOff"), { number_pool_settings: null }));
     await done(server.json("DELETE", profileOf("deleted")));
     await done(server.json("DELETE", `/v2/phone_numbers/${gone}`));

@@ -188,7 +188,7 @@ describe("a scheduled send", () => {
   it("is refused at once for what is wrong already: an opt-out, a disabled profile, the content", async () => {
     const { profileId } = await makePool(server);
     const body = { messaging_profile_id: profileId, to: "+13125560191", text: "Never", send_at: ahead(DAY) };
-    await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, from: body.to }));
+    await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, to: body.to }));
     for (const path of ["/v2/messages", POOL]) {
       expect(told(await server.json("POST", path, body))).toMatchObject({ status: 400, code: "40300" });
     }

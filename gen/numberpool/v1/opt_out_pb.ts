@@ -15,7 +15,7 @@ export const file_numberpool_v1_opt_out: GenFile = /*@__PURE__*/
   fileDesc("ChtudW1iZXJwb29sL3YxL29wdF9vdXQucHJvdG8SDW51bWJlcnBvb2wudjEilgEKBk9wdE91dBITCgtyZWNvcmRfdHlwZRgBIAEoCRIcChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgCIAEoCRIMCgRmcm9tGAMgASgJEgoKAnRvGAQgASgJEg8KB2tleXdvcmQYBSABKAkSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * OptOut is a recipient that must not be texted by a profile.
+ * OptOut is a recipient that must not be texted by a profile, from any of its numbers.
  *
  * @generated from message numberpool.v1.OptOut
  */
@@ -35,14 +35,14 @@ export type OptOut = Message<"numberpool.v1.OptOut"> & {
   messagingProfileId: string;
 
   /**
-   * The recipient that opted out, +E.164. (The documentation names it `from`: it wrote the STOP.)
+   * The sender that the recipient answered: a number of ours, +E.164; "" when the opt-out was added by hand.
    *
    * @generated from field: string from = 3;
    */
   from: string;
 
   /**
-   * The number of ours that was answered, +E.164; "" when the opt-out was added by hand.
+   * The recipient that must not be texted, +E.164.
    *
    * @generated from field: string to = 4;
    */

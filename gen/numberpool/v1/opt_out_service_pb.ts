@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/opt_out_service.proto.
  */
 export const file_numberpool_v1_opt_out_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNudW1iZXJwb29sL3YxL29wdF9vdXRfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSLOAQoSTGlzdE9wdE91dHNSZXF1ZXN0EisKBmZpbHRlchgBIAEoCzIbLm51bWJlcnBvb2wudjEuT3B0T3V0RmlsdGVyEiwKCmNyZWF0ZWRfYXQYAiABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRIhCgRwYWdlGAMgASgLMhMubnVtYmVycG9vbC52MS5QYWdlEiQKEXJlZGFjdGlvbl9lbmFibGVkGAQgASgIQgSItRgBSACIAQFCFAoSX3JlZGFjdGlvbl9lbmFibGVkImYKDE9wdE91dEZpbHRlchIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUgAiAEBEhEKBGZyb20YAiABKAlIAYgBAUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCBwoFX2Zyb20iXQoJVGltZVJhbmdlEicKA2d0ZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDbHRlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJhChNMaXN0T3B0T3V0c1Jlc3BvbnNlEiMKBGRhdGEYASADKAsyFS5udW1iZXJwb29sLnYxLk9wdE91dBIlCgRtZXRhGAIgASgLMhcubnVtYmVycG9vbC52MS5QYWdlTWV0YSJqChBBZGRPcHRPdXRSZXF1ZXN0EiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJSACIAQESEQoEZnJvbRgCIAEoCUgBiAEBQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIHCgVfZnJvbSI4ChFBZGRPcHRPdXRSZXNwb25zZRIjCgRkYXRhGAEgASgLMhUubnVtYmVycG9vbC52MS5PcHRPdXQiQQoTUmVtb3ZlT3B0T3V0UmVxdWVzdBIcChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCRIMCgRmcm9tGAIgASgJIjsKFFJlbW92ZU9wdE91dFJlc3BvbnNlEiMKBGRhdGEYASABKAsyFS5udW1iZXJwb29sLnYxLk9wdE91dDKyAwoNT3B0T3V0U2VydmljZRJ6CgtMaXN0T3B0T3V0cxIhLm51bWJlcnBvb2wudjEuTGlzdE9wdE91dHNSZXF1ZXN0GiIubnVtYmVycG9vbC52MS5MaXN0T3B0T3V0c1Jlc3BvbnNlIiSQAgGItRgCgtPkkwIXEhUvdjIvbWVzc2FnaW5nX29wdG91dHMSdwoJQWRkT3B0T3V0Eh8ubnVtYmVycG9vbC52MS5BZGRPcHRPdXRSZXF1ZXN0GiAubnVtYmVycG9vbC52MS5BZGRPcHRPdXRSZXNwb25zZSInkAICiLUYA4LT5JMCGjoBKiIVL3YyL21lc3NhZ2luZ19vcHRvdXRzEqsBCgxSZW1vdmVPcHRPdXQSIi5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlcXVlc3QaIy5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlc3BvbnNlIlKItRgDgtPkkwJIKkYvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3ttZXNzYWdpbmdfcHJvZmlsZV9pZH0vbWVzc2FnaW5nX29wdG91dHMve2Zyb219YgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_opt_out, file_numberpool_v1_page]);
+  fileDesc("CiNudW1iZXJwb29sL3YxL29wdF9vdXRfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSLOAQoSTGlzdE9wdE91dHNSZXF1ZXN0EisKBmZpbHRlchgBIAEoCzIbLm51bWJlcnBvb2wudjEuT3B0T3V0RmlsdGVyEiwKCmNyZWF0ZWRfYXQYAiABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRIhCgRwYWdlGAMgASgLMhMubnVtYmVycG9vbC52MS5QYWdlEiQKEXJlZGFjdGlvbl9lbmFibGVkGAQgASgIQgSItRgBSACIAQFCFAoSX3JlZGFjdGlvbl9lbmFibGVkIn4KDE9wdE91dEZpbHRlchIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUgAiAEBEhEKBGZyb20YAiABKAlIAYgBARIPCgJ0bxgDIAEoCUgCiAEBQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIHCgVfZnJvbUIFCgNfdG8iXQoJVGltZVJhbmdlEicKA2d0ZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDbHRlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJhChNMaXN0T3B0T3V0c1Jlc3BvbnNlEiMKBGRhdGEYASADKAsyFS5udW1iZXJwb29sLnYxLk9wdE91dBIlCgRtZXRhGAIgASgLMhcubnVtYmVycG9vbC52MS5QYWdlTWV0YSKCAQoQQWRkT3B0T3V0UmVxdWVzdBIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUgAiAEBEhEKBGZyb20YAiABKAlIAYgBARIPCgJ0bxgDIAEoCUgCiAEBQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIHCgVfZnJvbUIFCgNfdG8iOAoRQWRkT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0Ij8KE1JlbW92ZU9wdE91dFJlcXVlc3QSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAkSCgoCdG8YAiABKAkiOwoUUmVtb3ZlT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0MrADCg1PcHRPdXRTZXJ2aWNlEnoKC0xpc3RPcHRPdXRzEiEubnVtYmVycG9vbC52MS5MaXN0T3B0T3V0c1JlcXVlc3QaIi5udW1iZXJwb29sLnYxLkxpc3RPcHRPdXRzUmVzcG9uc2UiJJACAYi1GAKC0+STAhcSFS92Mi9tZXNzYWdpbmdfb3B0b3V0cxJ3CglBZGRPcHRPdXQSHy5udW1iZXJwb29sLnYxLkFkZE9wdE91dFJlcXVlc3QaIC5udW1iZXJwb29sLnYxLkFkZE9wdE91dFJlc3BvbnNlIieQAgKItRgDgtPkkwIaOgEqIhUvdjIvbWVzc2FnaW5nX29wdG91dHMSqQEKDFJlbW92ZU9wdE91dBIiLm51bWJlcnBvb2wudjEuUmVtb3ZlT3B0T3V0UmVxdWVzdBojLm51bWJlcnBvb2wudjEuUmVtb3ZlT3B0T3V0UmVzcG9uc2UiUIi1GAOC0+STAkYqRC92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve21lc3NhZ2luZ19wcm9maWxlX2lkfS9tZXNzYWdpbmdfb3B0b3V0cy97dG99YgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_opt_out, file_numberpool_v1_page]);
 
 /**
  * ListOptOutsRequest says which opt-outs, and which page of them.
@@ -76,11 +76,18 @@ export type OptOutFilter = Message<"numberpool.v1.OptOutFilter"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * Of this recipient, +E.164.
+   * From this number of ours, +E.164.
    *
    * @generated from field: optional string from = 2;
    */
   from?: string | undefined;
+
+  /**
+   * Of this recipient, +E.164.
+   *
+   * @generated from field: optional string to = 3;
+   */
+  to?: string | undefined;
 };
 
 /**
@@ -147,7 +154,7 @@ export const ListOptOutsResponseSchema: GenMessage<ListOptOutsResponse> = /*@__P
   messageDesc(file_numberpool_v1_opt_out_service, 3);
 
 /**
- * AddOptOutRequest names a profile and a recipient.
+ * AddOptOutRequest names a profile, a recipient and, where there is one, the sender that was answered.
  *
  * @generated from message numberpool.v1.AddOptOutRequest
  */
@@ -160,11 +167,18 @@ export type AddOptOutRequest = Message<"numberpool.v1.AddOptOutRequest"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. The recipient, +E.164.
+   * The number of ours that the recipient answered, +E.164. Absent: the opt-out is added by hand.
    *
    * @generated from field: optional string from = 2;
    */
   from?: string | undefined;
+
+  /**
+   * Required. The recipient, +E.164.
+   *
+   * @generated from field: optional string to = 3;
+   */
+  to?: string | undefined;
 };
 
 /**
@@ -211,9 +225,9 @@ export type RemoveOptOutRequest = Message<"numberpool.v1.RemoveOptOutRequest"> &
   /**
    * The recipient, +E.164.
    *
-   * @generated from field: string from = 2;
+   * @generated from field: string to = 2;
    */
-  from: string;
+  to: string;
 };
 
 /**
@@ -245,7 +259,8 @@ export const RemoveOptOutResponseSchema: GenMessage<RemoveOptOutResponse> = /*@_
   messageDesc(file_numberpool_v1_opt_out_service, 7);
 
 /**
- * OptOutService shows and mends the lists of recipients that must not be texted.
+ * OptOutService keeps the lists of recipients that must not be texted. An opt-out holds for the whole profile, whichever of its
+ * numbers the recipient answered.
  *
  * @generated from service numberpool.v1.OptOutService
  */

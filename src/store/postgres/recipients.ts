@@ -162,6 +162,7 @@ export function listOptOuts(session: Session, organizationId: string, query: Opt
     ["organization_id = ?", organizationId],
     ["messaging_profile_id = ?", query.messagingProfileId],
     ['"to" = ?', query.to],
+    ["phone_number = ?", query.phoneNumber],
     ["created_at >= ?", query.createdSince],
     ["created_at <= ?", query.createdUntil],
   ]);

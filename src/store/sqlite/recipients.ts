@@ -82,6 +82,7 @@ export function prepareRecipients(db: Connection) {
         ["organization_id = ?", organizationId],
         ["messaging_profile_id = ?", query.messagingProfileId],
         ['"to" = ?', query.to],
+        ["phone_number = ?", query.phoneNumber],
         ["created_at >= ?", query.createdSince],
         ["created_at <= ?", query.createdUntil],
       ]);

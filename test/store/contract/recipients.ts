@@ -175,7 +175,8 @@ export function recipients(subject: Subject): void {
       const all: OptOut[] = [];
       for (let made = 0; made < 12; made += 1) {
         const messagingProfileId = made % 3 === 0 ? other.id : profile.id;
-        const optOut = anOptOut(nth(made >> 1), { messagingProfileId, createdAt: NOON + made * SECOND });
+        const phoneNumber = made % 2 === 0 ? number.phoneNumber : "";
+        const optOut = anOptOut(nth(made >> 1), { messagingProfileId, phoneNumber, createdAt: NOON + made * SECOND });
         const noted = await store.addOptOut(optOut);
         if (noted.createdAt === optOut.createdAt) all.unshift(optOut);
       }
@@ -186,6 +187,7 @@ export function recipients(subject: Subject): void {
         limit: fc.nat(12),
         messagingProfileId: maybe(fc.constantFrom(profile.id, other.id, newId())),
         to: maybe(fc.constantFrom(nth(0), nth(3), nth(99), "%")),
+        phoneNumber: maybe(fc.constantFrom(number.phoneNumber, "", nth(99))),
         createdSince: maybe(moment),
         createdUntil: maybe(moment),
       });
@@ -194,6 +196,7 @@ export function recipients(subject: Subject): void {
           const left = all
             .filter((o) => asked.messagingProfileId === undefined || o.messagingProfileId === asked.messagingProfileId)
             .filter((o) => asked.to === undefined || o.to === asked.to)
+            .filter((o) => asked.phoneNumber === undefined || o.phoneNumber === asked.phoneNumber)
             .filter((o) => o.createdAt >= (asked.createdSince ?? 0))
             .filter((o) => o.createdAt <= (asked.createdUntil ?? Number.POSITIVE_INFINITY));
           const { rows, total } = await store.listOptOuts(profile.organizationId, asked);
