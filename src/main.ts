@@ -2,6 +2,7 @@ import { backup } from "./commands/backup.ts";
 import { check } from "./commands/check.ts";
 import type { Command } from "./commands/command.ts";
 import { readCommandLine } from "./commands/command-line.ts";
+import { deliveryResume } from "./commands/delivery-resume.ts";
 import { keyCreate } from "./commands/key-create.ts";
 import { keyList } from "./commands/key-list.ts";
 import { keyRevoke } from "./commands/key-revoke.ts";
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   numberImport,
   message,
   backup,
+  deliveryResume,
   migrate,
   check,
 ];

@@ -9,7 +9,8 @@ import { knownSqliteFile } from "./with-store.ts";
 export const backup: Command = {
   name: "backup",
   summary: "Copies the database into a new file, beside a running server, and verifies the copy.",
-  details: "FILE appears when it is complete and verified, and is never overwritten; until then it is FILE.partial.",
+  details: `FILE appears when it is complete and verified, and is never overwritten; until then it is FILE.partial.
+A server on it accepts sends and holds them until \`numberpool delivery resume\`.`,
   argument: "FILE",
   options: [JSON_OPTION],
   run: async (call) => {
@@ -21,7 +22,7 @@ export const backup: Command = {
     // Before the file is there: a signal that comes in between is heeded afterwards.
     const unguard = removeWhenSignalled(partial);
     try {
-      reserve(partial, statSync(database).mode);
+      reserve(partial);
     } catch (error) {
       unguard();
       throw error;
@@ -51,7 +52,7 @@ async function copyWithProgress(database: string, partial: string) {
   let doing = "copying";
   const drawing = setInterval(() => progress.show(doing, statSync(partial).size, total), 250);
   try {
-    return await startCopy(database, partial, () => {
+    return await startCopy(database, partial, Date.now(), () => {
       doing = "verifying";
     });
   } finally {
@@ -64,10 +65,10 @@ function refuseExisting(file: string): void {
   if (existsSync(file)) throw new Error(`${file} exists; name a new file.`);
 }
 
-/** Makes the file that is written to, for this backup alone, and readable to nobody who cannot read the database. */
-function reserve(partial: string, mode: number): void {
+/** Makes the file that is written to, for this backup alone, and readable to its owner alone. */
+function reserve(partial: string): void {
   try {
-    closeSync(openSync(partial, "wx", mode & 0o777));
+    closeSync(openSync(partial, "wx", 0o600));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EEXIST") throw new Error(`${partial} cannot be written (${code}).`);

@@ -9,6 +9,7 @@ import { createDispatcher } from "../delivery/dispatcher.ts";
 import { createHousekeeping } from "../delivery/housekeeping.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../delivery/reporter.ts";
 import { createScheduler } from "../delivery/scheduler.ts";
+import type { DeliveryControl } from "../service/services.ts";
 import { UNMATCHED } from "../store/plan-report.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
@@ -20,6 +21,8 @@ export type Delivery = {
   readonly carriers: readonly string[];
   /** Takes what a carrier reports over an RPC: at once, or with the reason why not, because whoever reports can do it again. */
   readonly report: Reporter["report"];
+  /** Whether messages leave, and how to let them. */
+  readonly control: DeliveryControl;
   /** Tells of segments that came into numbers' queues. */
   readonly accepted: (segments: ReadonlyMap<string, number>) => void;
   /** `release` decides scheduled messages that are due. */
@@ -40,8 +43,13 @@ export type DeliveryParts = {
 /** How long what carriers answer at the very end may take to be written, milliseconds: the database may be away. */
 const LAST_WORDS = 2_000;
 
+/** How often a hold of delivery is looked at while there is one, milliseconds. */
+const HOLD_POLL = 1_000;
+
 /** Puts delivery together. Nothing runs before `start`. */
 export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
+  let heldSince: number | undefined;
+  let watchingHold: NodeJS.Timeout | undefined;
   const breather = createBreather(() => performance.now(), store.delivery.isBlocking);
   const reporter = createReporter({ store, pools, log, breathe: breather.breathe, observe });
   const owner = randomUUID();
@@ -63,12 +71,38 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     breathe: breather.breathe,
     owner,
     submitTimeout: config.submitTimeoutSeconds * 1000,
+    isHeld: () => heldSince !== undefined,
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
   const housekeeping = createHousekeeping(chores({ config, store, pools, clock, synchronize }), log);
   let scheduler: ReturnType<typeof createScheduler> | undefined;
 
+  /** Delivery was held, and is no longer. */
+  const resume = () => {
+    if (heldSince === undefined) return;
+    heldSince = undefined;
+    clearInterval(watchingHold);
+    log.warn({ event: "delivery_resumed" }, "delivery resumed");
+    dispatcher.resume();
+  };
+
+  /** Another process on the same database may resume delivery. */
+  const watchHold = async () => {
+    try {
+      if ((await store.readDeliveryHold()) === undefined) resume();
+    } catch (error) {
+      log.error({ event: "delivery_hold_unread", err: error }, "delivery hold not read, retrying");
+    }
+  };
+
   return {
+    control: {
+      heldSince: () => heldSince,
+      resume: async () => {
+        await store.endDeliveryHold();
+        resume();
+      },
+    },
     carriers: [...carriers.keys()],
     report: async (report) => {
       const [applied = UNMATCHED] = await store.applyReports([report]);
@@ -86,12 +120,21 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
       if (settled.length > 0) {
         log.warn({ messages: settled.length }, "the outcome of messages that were being sent is not known");
       }
+      heldSince = await store.readDeliveryHold();
+      if (heldSince !== undefined) {
+        log.warn(
+          { event: "delivery_held", held_since: new Date(heldSince).toISOString() },
+          "delivery held: the database is a backup; sends wait until `numberpool delivery resume`",
+        );
+        watchingHold = setInterval(watchHold, HOLD_POLL);
+      }
       await dispatcher.start();
       housekeeping.start();
       scheduler = createScheduler({ release, clock, log });
       scheduler.start();
     },
     stop: async (within) => {
+      clearInterval(watchingHold);
       await scheduler?.stop();
       await dispatcher.stop(within);
       // What is still open is answered by that, and the answers are written.

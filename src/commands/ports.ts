@@ -32,6 +32,8 @@ export type PortsParts = {
   readonly clock: () => number;
   /** Rejects while the store cannot be written. */
   readonly probe: () => Promise<void>;
+  /** Since when delivery is held; undefined: it is not. */
+  readonly heldSince: () => number | undefined;
 };
 
 /** How long a drain leaves idle connections alone, and how long busy ones, milliseconds. */
@@ -41,7 +43,16 @@ const DRAIN_BUSY = 15_000;
 const PROBE_INTERVAL = 1_000;
 
 /** Puts the ports together. Throws one sentence when a certificate cannot be read. */
-export function createPorts({ config, services, authenticate, metrics, log, clock, probe }: PortsParts): Ports {
+export function createPorts({
+  config,
+  services,
+  authenticate,
+  metrics,
+  log,
+  clock,
+  probe,
+  heldSince,
+}: PortsParts): Ports {
   const tls = readTls({
     certificate: config.tlsCertificate,
     key: config.tlsKey,
@@ -57,6 +68,7 @@ export function createPorts({ config, services, authenticate, metrics, log, cloc
     if (isDraining) throw new Error("draining");
     if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: probe() };
     await probed.outcome;
+    return heldSince() === undefined ? {} : { delivery: "held" };
   };
 
   const http = createHttpPort({ invoke, admit, checkReady, tls });

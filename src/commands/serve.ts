@@ -53,10 +53,20 @@ export async function serve(config: Config): Promise<void> {
     carriers: delivery.carriers,
     stickyLifetime: config.stickyLifetimeSeconds * 1000,
     report: delivery.report,
+    delivery: delivery.control,
     onAccepted: delivery.accepted,
   };
   const services = createServices(serviceParts);
-  const ports = createPorts({ config, services, authenticate, metrics, log, clock, probe: store.probe });
+  const ports = createPorts({
+    config,
+    services,
+    authenticate,
+    metrics,
+    log,
+    clock,
+    probe: store.probe,
+    heldSince: delivery.control.heldSince,
+  });
 
   await delivery.start(createScheduledRelease(serviceParts));
   const addresses = await ports.listen();

@@ -24,6 +24,8 @@ export type DispatcherParts = {
   readonly owner: string;
   /** Milliseconds after which a submit counts as never answered. */
   readonly submitTimeout: number;
+  /** Whether delivery is held: then nothing is claimed but what expires. */
+  readonly isHeld: () => boolean;
 };
 
 /** Moves messages from their numbers' queues to the carriers, each number at its pace. */
@@ -31,6 +33,8 @@ export type Dispatcher = {
   /** Tells of numbers that have new messages. */
   readonly wake: (phoneNumberIds: Iterable<string>) => void;
   readonly start: () => Promise<void>;
+  /** Looks at every queue anew: delivery is no longer held. */
+  readonly resume: () => void;
   /** Claims nothing more, and resolves when what was handed over is answered, or after so many milliseconds. */
   readonly stop: (within: number) => Promise<void>;
 };
@@ -132,7 +136,13 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     for (const carrier of [...carriers.keys(), ...gates.keys()])
       budgets.set(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())));
     try {
-      const claims = await store.claim({ now, owner: parts.owner, phoneNumberIds, budgets });
+      const claims = await store.claim({
+        now,
+        owner: parts.owner,
+        phoneNumberIds,
+        budgets,
+        isDeliveryHeld: parts.isHeld(),
+      });
       pools.bookClaims(claims);
       for (const claim of claims) take(claim);
     } catch (error) {
@@ -210,6 +220,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       next = undefined;
     }
     schedule();
+    // Another look may have begun meanwhile; one goes on.
+    clearTimeout(poll);
     if (isRunning) poll = setTimeout(findQueues, next === undefined ? POLL : PAGE_PAUSE, next);
   };
 
@@ -240,6 +252,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       await findQueues();
       heldPoll = setInterval(lookAtHeld, HELD_POLL);
     },
+    resume: startAnew,
     stop: async (within) => {
       isRunning = false;
       clearTimeout(timer);

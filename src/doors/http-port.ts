@@ -16,8 +16,8 @@ import type { Tls } from "./tls.ts";
 export type HttpPortParts = {
   readonly invoke: Invoke;
   readonly admit: Admit;
-  /** Rejects, with the reason, while the program cannot take traffic. */
-  readonly checkReady: () => Promise<void>;
+  /** Rejects, with the reason, while the program cannot take traffic; resolves with what else the probe shall say. */
+  readonly checkReady: () => Promise<Readonly<Record<string, string>>>;
   /** Certificate, key and the authority of clients' certificates, as PEM; undefined: plaintext. */
   readonly tls: Tls | undefined;
 };
@@ -65,8 +65,7 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
   app.get("/readyz", async (_request, reply) => {
     reply.type("application/json");
     try {
-      await checkReady();
-      return reply.send('{"status":"ready"}');
+      return reply.send(JSON.stringify({ status: "ready", ...(await checkReady()) }));
     } catch (error) {
       const why = error instanceof Error ? error.message : "not ready";
       return reply.code(503).send(JSON.stringify({ status: "not ready", why }));

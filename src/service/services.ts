@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { CarrierReportService } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
+import { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
 import { NumberService } from "../../gen/numberpool/v1/number_service_pb.ts";
 import { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
@@ -12,6 +13,7 @@ import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts"
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import { carrierReportService } from "./carrier-report-service.ts";
+import { deliveryService } from "./delivery-service.ts";
 import { numberService } from "./number-service.ts";
 import { optOutService } from "./opt-out-service.ts";
 import { poolSendService } from "./pool-send-service.ts";
@@ -31,8 +33,18 @@ export type ServiceParts = {
   readonly stickyLifetime: number;
   /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
   readonly report: (report: CarrierReport) => Promise<AppliedReport>;
+  /** Delivery of the whole installation. */
+  readonly delivery: DeliveryControl;
   /** Told how many segments came into which numbers' queues, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
+};
+
+/** Whether messages leave, and how to let them. */
+export type DeliveryControl = {
+  /** Since when delivery is held, milliseconds since 1970; undefined: it is not. */
+  readonly heldSince: () => number | undefined;
+  /** Ends a hold for good; resolves when that is on disk. */
+  readonly resume: () => Promise<void>;
 };
 
 /** A service of the contract with the methods that this release has. */
@@ -52,6 +64,7 @@ export function createServices(parts: ServiceParts): Service[] {
     of(StickyMappingService, stickyMappingService(parts)),
     of(OptOutService, optOutService(parts)),
     of(WebhookDeliveryService, {}),
+    of(DeliveryService, deliveryService(parts)),
     of(CarrierReportService, carrierReportService(parts)),
   ];
 }

@@ -11,6 +11,8 @@ export type ClaimRequest = {
   readonly phoneNumberIds: readonly string[];
   /** How many messages carriers that are throttled or down may be given in this claim; others take what comes. */
   readonly budgets: ReadonlyMap<string, number>;
+  /** Delivery is held: every number is treated as paused, so that messages expire and none is taken. */
+  readonly isDeliveryHeld?: boolean;
 };
 
 /** What a claim took from one number. */

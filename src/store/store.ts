@@ -143,6 +143,10 @@ export type Store = {
    * being sent and not among `underWay`, by id. To be called while nothing is being claimed. Gives the numbers whose queues they are in.
    */
   readonly takeBack: (owner: string, underWay: readonly string[]) => Promise<string[]>;
+  /** Since when delivery is held, because the database is a restored backup; undefined: it is not. */
+  readonly readDeliveryHold: () => Promise<number | undefined>;
+  /** Ends the hold of delivery for good. */
+  readonly endDeliveryHold: () => Promise<void>;
   /**
    * Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. A receipt that fits no
    * message is kept, and applied as soon as a carrier's answer tells which message has its id.

@@ -4,6 +4,7 @@ import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { copyVerified } from "../../src/store/sqlite/copy.ts";
 import { openConnection } from "../../src/store/sqlite/open.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { makePool, numbersAt, rowsOf, run, sendTo } from "../operation/program.ts";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
@@ -100,9 +101,9 @@ describe("A backup beside a running server", () => {
 });
 
 describe("A backup", () => {
-  it("says one line, is readable to nobody else than the database, and refuses to overwrite", async () => {
+  it("says one line, is readable to its owner alone, and refuses to overwrite", async () => {
     const database = databaseOf("private.db", 1_234);
-    chmodSync(database, 0o600);
+    chmodSync(database, 0o644);
     const first = await numberpool(database, "backup", at("private.copy"));
     expect([first.code, first.stderr]).toEqual([0, ""]);
     expect(first.stdout).toBe(
@@ -191,6 +192,23 @@ describe("A backup", () => {
     expect(filesLike(copy)).toEqual([]);
   });
 
+  it.each([
+    ["before it is copied", "before", 70],
+    ["once it is copied", "after", 100],
+  ] as const)("is good though retention deletes messages %s", async (_when, moment, messages) => {
+    const database = databaseOf(`retention-${moment}.db`, 100);
+    const store = openSqliteStore(database, { onLost: () => {} });
+    const forget = () => store.forgetMessages({ organizationId: "o", before: "n", after: undefined, most: 30 });
+    if (moment === "before") expect((await forget()).forgotten).toBe(30);
+    let forgotten: ReturnType<typeof forget> | undefined;
+    const copied = copyVerified(database, at(`retention-${moment}.copy`), 0, () => {
+      forgotten = forget();
+    });
+    expect(copied.messages).toBe(messages);
+    expect((await forgotten)?.forgotten).toBe(30);
+    await store.close();
+  });
+
   it("that lost rows is told from a good one", () => {
     const database = databaseOf("counted.db", 100);
     const db = openConnection(database);
@@ -205,12 +223,12 @@ describe("A backup", () => {
     const lose = (table: string) => () => {
       new Database(at(`${table}.copy`)).exec(`DELETE FROM ${table} WHERE rowid = 1`).close();
     };
-    expect(() => copyVerified(database, at("messages.copy"), lose("messages"))).toThrow(
-      "The copy has 99 messages, and the source 100 before and 100 after.",
+    expect(() => copyVerified(database, at("messages.copy"), 0, lose("messages"))).toThrow(
+      "The copy has 99 messages, and the source 100 before and 100 after, those that retention deleted included.",
     );
-    expect(() => copyVerified(database, at("phone_numbers.copy"), lose("phone_numbers"))).toThrow(
+    expect(() => copyVerified(database, at("phone_numbers.copy"), 0, lose("phone_numbers"))).toThrow(
       "The copy has 1 of the 2 numbers that did not change meanwhile.",
     );
-    expect(copyVerified(database, at("good.copy"), () => {})).toMatchObject({ messages: 100, numbers: 2 });
+    expect(copyVerified(database, at("good.copy"), 0, () => {})).toMatchObject({ messages: 100, numbers: 2 });
   });
 });

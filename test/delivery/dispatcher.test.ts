@@ -60,6 +60,7 @@ async function openHouse(given: Given = {}) {
     start: async (...carriers: FakeCarrier[]) => {
       const reporter = createReporter({ store, pools, log, breathe, observe: () => {} });
       const dispatcher = createDispatcher({
+        isHeld: () => false,
         store,
         pools,
         carriers: new Map(carriers.map((carrier) => [carrier.name, carrier])),

@@ -61,6 +61,7 @@ function partsOver(given: Store): ServiceParts {
     carriers: ["sandbox"],
     stickyLifetime: 8 * 24 * HOUR,
     report: () => Promise.reject(new Error("nothing reports here")),
+    delivery: { heldSince: () => undefined, resume: async () => {} },
     onAccepted: (segments) => {
       for (const [id, count] of segments) told.set(id, (told.get(id) ?? 0) + count);
     },

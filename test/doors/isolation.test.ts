@@ -139,6 +139,8 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
   ],
   ListWebhookDeliveries: [({ message }) => ({ filter: { message_id: message } })],
   RedeliverWebhook: [({ delivery }) => ({ id: delivery })],
+  GetDelivery: [],
+  ResumeDelivery: [],
   ReportReceipt: [
     ({ carrierMessage }) => ({
       carrier: "sandbox",

@@ -28,6 +28,8 @@ export type Opened = {
   readonly reopen: () => Promise<Store>;
   /** A second store on the same database, as another process has it. Without it, what needs one is skipped. */
   readonly another?: () => Promise<Store>;
+  /** Runs SQL that every database understands, as another program would. */
+  readonly execute: (sql: string) => Promise<void>;
   /** Closes everything and removes the database. */
   readonly dispose: () => Promise<void>;
 };

@@ -43,6 +43,11 @@ storeContract("PostgreSQL", async (): Promise<Opened> => {
       return openOne();
     },
     another: openOne,
+    execute: async (sql) => {
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      await client.query(sql).finally(() => client.end());
+    },
     dispose: closeAll,
   };
 });

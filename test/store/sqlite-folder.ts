@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import Database from "better-sqlite3";
 import { afterAll, expect } from "vitest";
 import { codeOf } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
@@ -38,6 +39,9 @@ export function openInFolder(): Required<Opened> & { readonly path: string } {
       return openOne();
     },
     another: async () => openOne(),
+    execute: async (sql) => {
+      new Database(path).exec(sql).close();
+    },
     dispose: async () => {
       for (const each of open.splice(0)) await each.close();
       rmSync(dirname(path), { recursive: true, force: true });

@@ -26,7 +26,8 @@ const MOST_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
   `SELECT id, carrier, messages_per_second, state, due_at FROM phone_numbers
-   WHERE id = ANY ($1) AND (due_at <= $2 OR state = 'paused' OR due_at > $2 + $3::float8 / messages_per_second + $4)
+   WHERE id = ANY ($1)
+     AND (due_at <= $2 OR state = 'paused' OR $5 OR due_at > $2 + $3::float8 / messages_per_second + $4)
    FOR NO KEY UPDATE SKIP LOCKED`,
 );
 const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numbers WHERE id = ANY ($1)");
@@ -131,12 +132,15 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
   };
 }
 
-async function readNumbers(session: Session, { now, phoneNumberIds, budgets }: ClaimRequest): Promise<Numbers> {
+async function readNumbers(
+  session: Session,
+  { now, phoneNumberIds, budgets, isDeliveryHeld = false }: ClaimRequest,
+): Promise<Numbers> {
   const [lockedRows, knownRows] = await Promise.all([
-    session.all(lockClaimable, phoneNumberIds, now, ...MOST_AHEAD),
+    session.all(lockClaimable, phoneNumberIds, now, ...MOST_AHEAD, isDeliveryHeld),
     session.all(selectNumbers, phoneNumberIds),
   ]);
-  const paces = new Map(lockedRows.map((row) => [row.id as string, paceFrom(row)]));
+  const paces = new Map(lockedRows.map((row) => [row.id as string, paceFrom(row, isDeliveryHeld)]));
   const known = new Map(
     knownRows.map((row) => [row.id as string, { carrier: row.carrier as string, dueAt: row.due_at as number }]),
   );
@@ -220,11 +224,11 @@ async function endMessages(
   return ended;
 }
 
-function paceFrom(row: Row): Pace {
+function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
   return {
     carrier: row.carrier as string,
     messagesPerSecond: row.messages_per_second as number,
-    isPaused: row.state === "paused",
+    isPaused: isDeliveryHeld || row.state === "paused",
     dueAt: row.due_at as number,
   };
 }

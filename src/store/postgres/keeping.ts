@@ -1,3 +1,4 @@
+import type { Row } from "../rows.ts";
 import type { Store } from "../store.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
@@ -22,6 +23,8 @@ const forgetReceipts = statement(
   `DELETE FROM unmatched_receipts WHERE sequence IN (
      SELECT sequence FROM unmatched_receipts WHERE received_at < $1 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 );
+const selectHold = statement<Row>("SELECT min(held_since) AS held_since FROM delivery_holds");
+const deleteHolds = statement("DELETE FROM delivery_holds");
 const writeProbe = statement("UPDATE write_probes SET count = count + 1");
 
 /** Forgets what is older than the moments given, at most so many of each kind. */
@@ -33,6 +36,17 @@ export async function forget(session: Session, before: Parameters<Store["forget"
     session.run(forgetReceipts, before.unmatchedReceipts, most),
   ]);
   return forgotten.reduce((sum, count) => sum + count, 0);
+}
+
+/** Since when delivery is held; undefined: it is not. */
+export async function readDeliveryHold(session: Session): Promise<number | undefined> {
+  const row = await session.get(selectHold);
+  return (row?.held_since as number | null | undefined) ?? undefined;
+}
+
+/** Ends the hold of delivery. */
+export async function endDeliveryHold(session: Session): Promise<void> {
+  await session.run(deleteHolds);
 }
 
 /** Writes something that has to get to the disk. */

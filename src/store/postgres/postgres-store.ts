@@ -4,7 +4,7 @@ import { createChangeTeller } from "./changes.ts";
 import { claim, takeBack } from "./claim.ts";
 import { openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
-import { forget, probe } from "./keeping.ts";
+import { endDeliveryHold, forget, probe, readDeliveryHold } from "./keeping.ts";
 import { cancelMessage, forgetMessages, getMessage, listMessages, listTraffic } from "./messages.ts";
 import { migrate } from "./migrate.ts";
 import { getNumber, insertNumber, insertNumbers, listNumbers, removeNumber, updateNumber } from "./numbers.ts";
@@ -114,6 +114,8 @@ export async function openPostgresStore(
     measureQueue: () => measureQueue(database),
     listQueues: (most, after) => listQueues(database, most, after),
     claim: (request) => transactAnd((session) => claim(session, request)),
+    readDeliveryHold: () => readDeliveryHold(database),
+    endDeliveryHold: () => endDeliveryHold(database),
     takeBack: (owner, underWay) => transact((session) => takeBack(session, owner, underWay)),
     applyReports: async (reports) => {
       const applied = await applyReports(transactAnd, reports);

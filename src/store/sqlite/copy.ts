@@ -6,27 +6,29 @@ import type { Connection } from "./open.ts";
 export type Copy = { readonly messages: number; readonly numbers: number; readonly bytes: number };
 
 /**
- * Copies a SQLite file as it is at one moment into another file, which must be empty or not there, syncs it to disk and verifies it:
- * by SQLite's own check, and by what the source holds. Others may write to the source all the while. Throws one sentence when
- * anything is wrong, and leaves what it wrote. `onCopied` is called before the verification.
+ * Copies a SQLite file as it is at one moment into another file, which must be empty or not there, marks the copy so that a server
+ * on it holds delivery (`heldSince`: milliseconds since 1970), syncs it to disk and verifies it: by SQLite's own check, and by what
+ * the source holds. Others may write to the source all the while, and retention may delete. Throws one sentence when anything is
+ * wrong, and leaves what it wrote. `onCopied` is called before the verification.
  */
-export function copyVerified(from: string, to: string, onCopied: () => void): Copy {
+export function copyVerified(from: string, to: string, heldSince: number, onCopied: () => void): Copy {
   const source = new Database(from, { fileMustExist: true });
   let copy: Connection | undefined;
   try {
-    const messagesBefore = count(source, "messages");
+    const acceptedBefore = countAccepted(source);
     source.prepare("VACUUM INTO ?").run(to);
+    mark(to, heldSince);
     sync(to);
     onCopied();
     copy = new Database(to, { readonly: true, fileMustExist: true });
     const found = copy.pragma("integrity_check(1)", { simple: true });
     if (found !== "ok") throw new Error(`The copy is damaged (${found}).`);
 
-    const messages = count(copy, "messages");
-    const messagesAfter = count(source, "messages");
-    if (messages < messagesBefore || messages > messagesAfter) {
+    const accepted = countAccepted(copy);
+    const acceptedAfter = countAccepted(source);
+    if (accepted < acceptedBefore || accepted > acceptedAfter) {
       throw new Error(
-        `The copy has ${messages} messages, and the source ${messagesBefore} before and ${messagesAfter} after.`,
+        `The copy has ${accepted} messages, and the source ${acceptedBefore} before and ${acceptedAfter} after, those that retention deleted included.`,
       );
     }
     const { changed, others } = numbersUnchangedSince(source, lastChange(copy));
@@ -34,11 +36,29 @@ export function copyVerified(from: string, to: string, onCopied: () => void): Co
     if (inCopy !== others) {
       throw new Error(`The copy has ${inCopy} of the ${others} numbers that did not change meanwhile.`);
     }
-    return { messages, numbers: count(copy, "phone_numbers"), bytes: statSync(to).size };
+    return { messages: count(copy, "messages"), numbers: count(copy, "phone_numbers"), bytes: statSync(to).size };
   } finally {
     copy?.close();
     source.close();
   }
+}
+
+/** A copy of a copy keeps the earlier mark. */
+function mark(path: string, heldSince: number): void {
+  const copy = new Database(path, { fileMustExist: true });
+  try {
+    copy.prepare("INSERT INTO delivery_holds SELECT ? WHERE NOT EXISTS (SELECT 1 FROM delivery_holds)").run(heldSince);
+  } finally {
+    copy.close();
+  }
+}
+
+/** All messages that were ever accepted: those that are there, and those that retention deleted. It only grows. */
+function countAccepted(db: Connection): number {
+  return db
+    .prepare("SELECT (SELECT count(*) FROM messages) + (SELECT count FROM forgotten_messages)")
+    .pluck()
+    .get() as number;
 }
 
 /** VACUUM INTO leaves it to the system when its pages reach the disk. */

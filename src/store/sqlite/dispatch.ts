@@ -62,15 +62,14 @@ export function prepareDispatch(
   const claimOne = (
     phoneNumberId: string,
     row: Row,
-    now: number,
-    owner: string,
+    { now, owner, isDeliveryHeld = false }: ClaimRequest,
     budgets: Map<string, number>,
   ): Claim => {
     const nothing = { phoneNumberId, carrier: row.carrier as string, messages: [], expired: [] };
     const pace: Pace = {
       carrier: row.carrier as string,
       messagesPerSecond: row.messages_per_second as number,
-      isPaused: row.state === "paused",
+      isPaused: isDeliveryHeld || row.state === "paused",
       dueAt: row.due_at as number,
     };
     if (!isClaimable(pace, now)) return { ...nothing, isHeld: false, dueAt: pace.dueAt, freeAt: pace.dueAt };
@@ -132,12 +131,12 @@ export function prepareDispatch(
 
     takeBack: (owner: string, underWay: readonly string[]): string[] =>
       takeBack.all(owner, JSON.stringify(underWay)) as string[],
-    claim: ({ now, owner, phoneNumberIds, budgets }: ClaimRequest): Claim[] => {
-      const left = new Map(budgets);
-      const rows = phoneNumberIds.map((id) => [id, selectPace.get(id) as Row | undefined] as const);
+    claim: (request: ClaimRequest): Claim[] => {
+      const left = new Map(request.budgets);
+      const rows = request.phoneNumberIds.map((id) => [id, selectPace.get(id) as Row | undefined] as const);
       const most = mostLeftBehind(rows.filter(([, row]) => row === undefined).length);
       return rows.map(([id, row]) =>
-        row === undefined ? claimGone(id, now, most) : claimOne(id, row, now, owner, left),
+        row === undefined ? claimGone(id, request.now, most) : claimOne(id, row, request, left),
       );
     },
   };

@@ -50,6 +50,7 @@ export function prepareMessages(db: Connection) {
      WHERE organization_id = ? AND id > +? AND id < +? ORDER BY id LIMIT +?`,
   );
   const deleteMessage = db.prepare("DELETE FROM messages WHERE organization_id = ? AND id = ?");
+  const countForgotten = db.prepare("UPDATE forgotten_messages SET count = count + ?");
   const deleteEvents = db.prepare("DELETE FROM message_events WHERE organization_id = ? AND message_id = ?");
 
   const get = (organizationId: string, id: string): Message | undefined => {
@@ -95,6 +96,7 @@ export function prepareMessages(db: Connection) {
         deleteEvents.run(organizationId, id);
         deleteMessage.run(organizationId, id);
       }
+      if (ended.length > 0) countForgotten.run(ended.length);
       return { forgotten: ended.length, next: rows.length === most ? rows.at(-1)?.id : undefined };
     },
     list: (organizationId: string, query: MessageQuery): Continued<Message> => {

@@ -24,6 +24,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   const schedule = prepareSchedule(db, messages, recipients, acceptance);
   const dispatch = prepareDispatch(db, messages, recipients);
   const reports = prepareReports(db, messages);
+  const selectHold = db.prepare("SELECT min(held_since) FROM delivery_holds").pluck();
+  const deleteHolds = db.prepare("DELETE FROM delivery_holds");
   const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
   const forgetKeys = db.prepare(
     `DELETE FROM idempotency_keys WHERE (organization_id, method, key) IN
@@ -169,6 +171,11 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     measureQueue: () => run(dispatch.measureQueue),
     listQueues: (most, after) => run(() => dispatch.listQueues(most, after)),
     claim: (request) => transact(() => dispatch.claim(request)),
+    readDeliveryHold: () => run(() => (selectHold.get() as number | null) ?? undefined),
+    endDeliveryHold: () =>
+      transact(() => {
+        deleteHolds.run();
+      }),
     takeBack: (owner, underWay) => transact(() => dispatch.takeBack(owner, underWay)),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>

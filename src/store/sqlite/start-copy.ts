@@ -6,11 +6,11 @@ import type { Copy } from "./copy.ts";
  * Runs `copyVerified` in a thread of its own, so that this one can show how far it is and heed signals meanwhile. Rejects with its
  * error.
  */
-export function startCopy(from: string, to: string, onCopied: () => void): Promise<Copy> {
+export function startCopy(from: string, to: string, heldSince: number, onCopied: () => void): Promise<Copy> {
   // The same file with another ending when the program was built.
   const body = new URL(`copy-thread${extname(import.meta.url)}`, import.meta.url);
   return new Promise((resolve, reject) => {
-    const thread = new Worker(body, { workerData: { from, to } });
+    const thread = new Worker(body, { workerData: { from, to, heldSince } });
     thread.on("message", (message: "copied" | Copy) => {
       if (message === "copied") onCopied();
       else resolve(message);

@@ -45,6 +45,44 @@ export function budgets(subject: Subject): void {
     expect(count(await claim([number], {}))).toEqual([3]);
   });
 
+  it("while delivery is held, nothing is given, and what expires does so on time whatever the number's turn is", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), fast("up"));
+    const validUntil = [NOON + SECOND, NOON + HOUR, NOON - 1];
+    const messages = await storeMessages(store, number, ...validUntil.map((each) => ({ validUntil: each })));
+    const hold = async (now: number) => {
+      const request = {
+        now,
+        owner: "process-1",
+        phoneNumberIds: [number.id],
+        budgets: new Map(),
+        isDeliveryHeld: true,
+      };
+      const [claimed] = await store.claim(request);
+      return claimed as Claim;
+    };
+    const ended = ({ expired }: Claim) => expired.map(({ messageId }) => messageId);
+    const first = await hold(NOON);
+    expect([first.messages, ended(first)]).toEqual([[], [messages[2]?.id]]);
+    const second = await hold(NOON);
+    expect([second.messages, ended(second), second.dueAt]).toEqual([[], [], NOON + SECOND]);
+    expect(ended(await hold(NOON + SECOND))).toEqual([messages[0]?.id]);
+    expect(idsOf((await claimOne(store, number, NOON + SECOND)).messages)).toEqual([messages[1]?.id]);
+    // A number whose turn is yet to come.
+    const [late] = await storeMessages(store, number, { validUntil: NOON + SECOND });
+    expect(ended(await hold(NOON + SECOND))).toEqual([late?.id]);
+  });
+
+  it("delivery is held as long as the database is marked", async () => {
+    const { store, execute } = subject();
+    expect(await store.readDeliveryHold()).toBeUndefined();
+    await execute("INSERT INTO delivery_holds (held_since) VALUES (1700000000000)");
+    expect(await store.readDeliveryHold()).toBe(1_700_000_000_000);
+    await store.endDeliveryHold();
+    expect(await store.readDeliveryHold()).toBeUndefined();
+    await store.endDeliveryHold();
+  });
+
   it("a budget is shared between the numbers of its carrier, and other carriers take what comes", async () => {
     const numbers = [
       await filled("slow", 3),

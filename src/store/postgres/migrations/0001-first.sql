@@ -254,6 +254,11 @@ CREATE TABLE write_probes (
 );
 INSERT INTO write_probes VALUES (0);
 
+-- A row while delivery is held: since then what is queued here may have been sent from another copy of this database.
+CREATE TABLE delivery_holds (
+  held_since bigint NOT NULL
+);
+
 -- The oldest program that may use this database: `minimum_program_version` is the newest schema number that a program must know.
 -- A migration that older programs cannot live with raises it.
 CREATE TABLE schema_compatibility (

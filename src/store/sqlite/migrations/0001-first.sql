@@ -221,6 +221,17 @@ CREATE TABLE write_probes (
 ) STRICT;
 INSERT INTO write_probes VALUES (0);
 
+-- A row while delivery is held: since then what is queued here may have been sent from another copy of this file.
+CREATE TABLE delivery_holds (
+  held_since INTEGER NOT NULL
+) STRICT;
+
+-- How many messages retention deleted: with those that are there, all that were ever accepted. A backup is verified by it.
+CREATE TABLE forgotten_messages (
+  count INTEGER NOT NULL
+) STRICT;
+INSERT INTO forgotten_messages VALUES (0);
+
 -- The oldest program that may use this file: `minimum_program_version` is the newest schema number that a program must know.
 -- A migration that older programs cannot live with raises it.
 CREATE TABLE schema_compatibility (

@@ -1,0 +1,26 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { type Delivery, DeliverySchema, DeliveryState } from "../../gen/numberpool/v1/delivery_pb.ts";
+import type { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
+import type { ServiceParts } from "./services.ts";
+
+/** The methods of DeliveryService. */
+export function deliveryService({ delivery }: ServiceParts): Partial<ServiceImpl<typeof DeliveryService>> {
+  return {
+    getDelivery: async () => ({ data: deliveryMessage(delivery.heldSince()) }),
+
+    resumeDelivery: async () => {
+      await delivery.resume();
+      return { data: deliveryMessage(delivery.heldSince()) };
+    },
+  };
+}
+
+function deliveryMessage(heldSince: number | undefined): Delivery {
+  return create(DeliverySchema, {
+    recordType: "delivery",
+    state: heldSince === undefined ? DeliveryState.ACTIVE : DeliveryState.HELD,
+    ...(heldSince !== undefined && { heldSince: timestampFromMs(heldSince) }),
+  });
+}
