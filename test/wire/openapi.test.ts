@@ -581,6 +581,8 @@ describe("the document is true", () => {
     await refused(400, "GET", `/v2/messages/${id}/events?page[after]=nothing`);
     await refused(400, "POST", "/v2/carriers/sandbox/receipts", { ...receipt, status: null });
     await refused(404, "POST", "/v2/carriers/nobody/receipts", receipt);
+    await done("GET", "/v2/delivery");
+    await done("POST", "/v2/delivery/actions/resume", {});
     await lacking("POST", "/v2/carriers/sandbox/inbound_messages", { from: "+13125550100", to: "+12125570001" });
     await lacking("GET", "/v2/webhook_deliveries?filter[status]=failed&page[size]=1");
     await lacking("POST", `/v2/webhook_deliveries/${UNKNOWN_ID}/actions/redeliver`, {});
