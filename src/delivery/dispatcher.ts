@@ -9,6 +9,7 @@ import type { Breather } from "./breather.ts";
 import { type CarrierGate, createCarrierGate } from "./carrier-gate.ts";
 import { createDueQueue } from "./due-queue.ts";
 import { createHeldNumbers } from "./held-numbers.ts";
+import { createLateAnswers } from "./late-answers.ts";
 import type { Reporter } from "./reporter.ts";
 
 export type DispatcherParts = {
@@ -65,6 +66,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const gates = new Map<string, CarrierGate>();
   // What claims told: waking a number before its pace lets it send would be a claim for nothing.
   const freeAt = new Map<string, number>();
+  const lateAnswers = createLateAnswers({ report: reporter.report, clock, log });
   /** What is being handed over, by message. */
   const underWay = new Map<string, Promise<void>>();
   // A claim failed without telling whether it was carried out.
@@ -181,10 +183,13 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
 
   const submit = async (carrier: Carrier | undefined, message: QueuedMessage): Promise<SubmitAnswer> => {
     if (carrier === undefined) return NOT_CONFIGURED;
-    const { id: messageId, from, to, text, encoding, parts: segments } = message;
+    const { organizationId, id: messageId, submits, from, to, text, encoding, parts: segments } = message;
     let late: NodeJS.Timeout | undefined;
     const timeout = new Promise<SubmitAnswer>((resolve) => {
-      late = setTimeout(() => resolve({ kind: "unanswered" }), parts.submitTimeout);
+      late = setTimeout(() => {
+        resolve({ kind: "unanswered" });
+        lateAnswers.expect({ organizationId, id: messageId, carrier: carrier.name, submits }, answer);
+      }, parts.submitTimeout);
     });
     const answer = carrier.submit({ messageId, from, to, text, encoding, parts: segments }).catch((error) => {
       log.error({ err: error }, "a carrier failed in a way that none should");

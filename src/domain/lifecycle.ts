@@ -61,9 +61,12 @@ export function apply(progress: Progress, report: Report): Effect {
   const proof = SENT_BY.has(report.kind) ? report.at : Number.POSITIVE_INFINITY;
   const earliest = Math.min(progress.sentAt ?? Number.POSITIVE_INFINITY, proof);
   const sentAt = earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
-  if (STRENGTH[status] <= STRENGTH[progress.status]) {
+  // Nobody knew whether it left; now the carrier says that it did not.
+  const isLateRefusal = report.kind === "refused" && isUnanswered(progress);
+  if (STRENGTH[status] <= STRENGTH[progress.status] && !isLateRefusal) {
     const isNews = report.kind === "accepted" && sentAt !== progress.sentAt;
-    return { progress: isNews ? { ...progress, sentAt } : undefined, health: undefined, reported: 0 };
+    const error = isUnanswered(progress) ? TAKEN_LATE : progress.error;
+    return { progress: isNews ? { ...progress, sentAt, error } : undefined, health: undefined, reported: 0 };
   }
   const error = "error" in report ? report.error : SILENCE[report.kind];
   const completedAt = status === "sent" ? undefined : report.at;
@@ -87,6 +90,17 @@ const SILENCE: Partial<Record<Report["kind"], MessageError>> = {
     detail: "The carrier took the message, and no receipt came in time. It is not sent again.",
   },
 };
+
+/** What the error of a message says whose carrier took it after it had been given up. */
+const TAKEN_LATE: MessageError = {
+  reason: ErrorReason.RECEIPT_MISSING,
+  detail: "The carrier answered late that it took the message, and no receipt came yet. It is not sent again.",
+};
+
+/** Whether a message was given up because its carrier did not answer, and nothing has proved since that it left. */
+export function isUnanswered({ status, sentAt }: Pick<Progress, "status" | "sentAt">): boolean {
+  return status === "delivery_unconfirmed" && sentAt === undefined;
+}
 
 /** Reports that prove that the carrier took the message. */
 const SENT_BY: ReadonlySet<Report["kind"]> = new Set(["accepted", "buffered", "delivered", "failed"]);

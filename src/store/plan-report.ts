@@ -1,6 +1,6 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
-import { apply, type Effect, type Progress, type Report } from "../domain/lifecycle.ts";
+import { apply, type Effect, isUnanswered, type Progress, type Report } from "../domain/lifecycle.ts";
 import type { Message } from "../domain/message.ts";
 import type { AppliedReport } from "./delivery-records.ts";
 import type { MessageEvent } from "./store.ts";
@@ -52,14 +52,15 @@ export function planReport(
 ): ReportPlan {
   // Clocks of carriers stray: nothing happened to a message before it was there.
   const at = Math.max(given.at, message.receivedAt);
-  const report: Report = given.kind === "deferred" && isNumberGone ? { ...NUMBER_GONE, at } : { ...given, at };
   // Written twice, because it was not known whether the first time succeeded, it would take back a later submit.
-  const isStale = report.kind === "deferred" && submit !== undefined && submit !== message.submits;
+  const isStale = given.kind === "deferred" && submit !== undefined && submit !== message.submits;
+  const report: Report =
+    given.kind === "deferred" && !isStale ? deferral({ ...given, at }, message, isNumberGone) : { ...given, at };
   const effect = isStale ? NO_EFFECT : apply(message, report);
   const status = effect.progress?.status ?? message.status;
   return {
     progress: effect.progress,
-    nextSubmitAt: report.kind === "deferred" && !isStale ? report.retryAt : undefined,
+    nextSubmitAt: report.kind === "deferred" && effect.progress !== undefined ? report.retryAt : undefined,
     carrierMessageId: report.kind === "accepted" ? report.carrierMessageId : undefined,
     event: {
       messageId: message.id,
@@ -73,6 +74,17 @@ export function planReport(
     health: effect.health,
     applied: appliedTo(message, status, effect.reported),
   };
+}
+
+/** A temporary refusal. Where the message is not tried again, it is one for good: it is known that the message did not leave. */
+function deferral(
+  report: Extract<Report, { kind: "deferred" }>,
+  message: ReportedMessage,
+  isNumberGone: boolean,
+): Extract<Report, { kind: "deferred" | "refused" }> {
+  const { at, carrierCode } = report;
+  if (isUnanswered(message)) return { kind: "refused", at, carrierCode, error: DEFERRED_LATE };
+  return isNumberGone && message.status === "sending" ? { ...NUMBER_GONE, at } : report;
 }
 
 const NO_EFFECT: Effect = { progress: undefined, health: undefined, reported: 0 };
@@ -115,6 +127,13 @@ export const OPTED_OUT_MEANWHILE = {
 export const REMOVED_MEANWHILE = {
   reason: ErrorReason.INVALID_FROM,
   detail: "The number was removed while the message was queued.",
+} as const;
+
+const DEFERRED_LATE = {
+  reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE,
+  detail:
+    "The carrier refused the message for now, but answered after submit_timeout_seconds, when it had been given up. " +
+    "The message did not leave. It is not sent again by itself.",
 } as const;
 
 const NUMBER_GONE = {

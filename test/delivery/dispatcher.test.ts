@@ -14,6 +14,8 @@ import type { Store } from "../../src/store/store.ts";
 import {
   aMessage,
   aNumber,
+  BLOCKED_AS_SPAM,
+  eventsOf,
   idsOf,
   NOON,
   SECOND,
@@ -24,7 +26,7 @@ import {
   write,
 } from "../store/contract/records.ts";
 import { openInFolder } from "../store/sqlite-folder.ts";
-import { type FakeCarrier, fakeCarrier, type Submit } from "./fake-carrier.ts";
+import { type FakeCarrier, fakeCarrier } from "./fake-carrier.ts";
 
 const AWAY: SubmitAnswer = { kind: "unavailable", carrierCode: "away" };
 const THROTTLED: SubmitAnswer = { kind: "throttled", carrierCode: "busy", retryAfter: undefined };
@@ -51,8 +53,7 @@ async function openHouse(given: Given = {}) {
     store,
     clock,
     profile,
-    carrier: (name: string, answer?: (submit: Submit) => SubmitAnswer | undefined | "never") =>
-      fakeCarrier(name, clock, answer),
+    carrier: (name: string, answer?: Parameters<typeof fakeCarrier>[2]) => fakeCarrier(name, clock, answer),
     number: (carrier: string, changes: Partial<PhoneNumber> = {}) =>
       storeNumber(store, profile, { carrier, messagesPerSecond: FAST, ...changes }),
     messages: (number: PhoneNumber, count: number, changes: Partial<Message> = {}) =>
@@ -385,6 +386,98 @@ describe.concurrent("The dispatcher", () => {
       expect(old.submits.length).toBe(before);
       await eventually(async () => expect(await statusesOf(store, stored)).toEqual(all(stored, "sent")), 1_000);
       expect(await store.getMessage(one.organizationId, stored[0]?.id ?? "")).toMatchObject({ carrier: "new" });
+    }));
+
+  it("an answer that comes after the submit was given up is booked, and its receipt settles the message", () =>
+    inHouse({ submitTimeout: 100 }, async ({ store, clock, carrier, number, messages, start }) => {
+      let answer = (_: undefined) => {};
+      const late = carrier("late", () => new Promise<undefined>((resolve) => (answer = resolve)));
+      const [message] = await messages(await number("late"), 1);
+      await start(late);
+      const isNow = (status: string) => async () =>
+        expect(await statusesOf(store, [message as Message])).toEqual([status]);
+      await eventually(isNow("delivery_unconfirmed"), 3 * SECOND);
+      const target = { carrier: "late", carrierMessageId: "late-1" };
+      const receipt = { kind: "failed", at: clock(), error: BLOCKED_AS_SPAM, carrierCode: "1" } as const;
+      expect(await store.applyReports([{ target, report: receipt }])).toMatchObject([{ messageId: undefined }]);
+      answer(undefined);
+      await eventually(isNow("delivery_failed"), 3 * SECOND);
+      const [unanswered, accepted, failed] = await eventsOf(store, message as Message);
+      expect(unanswered).toMatchObject({ kind: "unanswered", status: "delivery_unconfirmed" });
+      expect(accepted).toMatchObject({ kind: "accepted", status: "delivery_unconfirmed", carrierMessageId: "late-1" });
+      expect(failed).toMatchObject({ kind: "failed", status: "delivery_failed", carrierMessageId: "late-1" });
+      const [stored] = (await store.listNumbers(message?.organizationId ?? "", { offset: 0, limit: 1 })).rows;
+      expect(stored?.health).toMatchObject({ failed: 1, spam: 1 });
+      expect(late.submits).toHaveLength(1);
+    }));
+
+  const LATE: readonly [string, SubmitAnswer, string, ErrorReason][] = [
+    [
+      "a refusal",
+      { kind: "refused", error: BLOCKED_AS_SPAM, carrierCode: "9" },
+      "9",
+      ErrorReason.BLOCKED_AS_SPAM_TEMPORARY,
+    ],
+    ["a deferral", BUSY, "busy", ErrorReason.RECIPIENT_SERVER_UNAVAILABLE],
+    ["throttling", THROTTLED, "busy", ErrorReason.RECIPIENT_SERVER_UNAVAILABLE],
+    ["a lost connection", AWAY, "away", ErrorReason.RECIPIENT_SERVER_UNAVAILABLE],
+  ];
+
+  it.each(LATE)("%s that comes late ends the message as failed, and nothing is sent again", (_, given, code, reason) =>
+    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+      let answer = (_: SubmitAnswer) => {};
+      const late = carrier("late", () => new Promise<SubmitAnswer>((resolve) => (answer = resolve)));
+      const one = await number("late");
+      const [message] = await messages(one, 1);
+      await start(late);
+      const isNow = (status: string) => async () =>
+        expect(await statusesOf(store, [message as Message])).toEqual([status]);
+      await eventually(isNow("delivery_unconfirmed"), 3 * SECOND);
+      answer(given);
+      await eventually(isNow("sending_failed"), 3 * SECOND);
+      expect((await eventsOf(store, message as Message)).at(-1)).toMatchObject({
+        status: "sending_failed",
+        carrierCode: code,
+        error: { reason },
+      });
+      // The carrier is not slowed down for what it said of a submit that was over.
+      const next = await messages(one, 3);
+      late.submits.length = 0;
+      await eventually(() => expect(late.submits.map(({ messageId }) => messageId)).toEqual(idsOf(next)), 7 * SECOND);
+    }),
+  );
+
+  it("a carrier that is down stays so, whatever it answers late", () =>
+    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+      const answers: ((_: undefined) => void)[] = [];
+      const late = carrier("late", () => new Promise<undefined>((resolve) => answers.push(resolve)));
+      const one = await number("late");
+      const silent = await messages(one, 10);
+      const dispatcher = await start(late);
+      const isUnconfirmed = all(silent, "delivery_unconfirmed");
+      await eventually(async () => expect(await statusesOf(store, silent)).toEqual(isUnconfirmed), 3 * SECOND);
+      const [waiting] = await messages(one, 1);
+      dispatcher.wake([one.id]);
+      for (const answer of answers.splice(0)) answer(undefined);
+      await eventually(async () => {
+        const rows = await Promise.all(silent.map((message) => eventsOf(store, message)));
+        expect(rows.map((events) => events.at(-1)?.kind)).toEqual(all(silent, "accepted"));
+      }, 900);
+      expect(await statusesOf(store, [waiting as Message])).toEqual(["queued"]);
+      expect(late.submits).toHaveLength(10);
+      await eventually(() => expect(late.submits).toHaveLength(11), 3 * SECOND);
+    }));
+
+  it("does not wait for late answers when it stops", () =>
+    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+      const silent = carrier("silent", () => "never");
+      const stored = await messages(await number("silent"), 5);
+      const dispatcher = await start(silent);
+      const isUnconfirmed = all(stored, "delivery_unconfirmed");
+      await eventually(async () => expect(await statusesOf(store, stored)).toEqual(isUnconfirmed), 3 * SECOND);
+      const began = performance.now();
+      await dispatcher.stop(10 * SECOND);
+      expect(performance.now() - began).toBeLessThan(5 * SECOND);
     }));
 
   it("stops when what it handed over is answered and written, and claims nothing more", () =>

@@ -10,11 +10,13 @@ export type FakeCarrier = Carrier & {
   readonly taken: string[];
 };
 
-/** `answer` may give undefined for "taken", and "never" for no answer at all. */
+type Answer = SubmitAnswer | undefined | "never";
+
+/** `answer` may give undefined for "taken", and "never" for no answer at all; a promise answers when it resolves. */
 export function fakeCarrier(
   name: string,
   clock: () => number,
-  answer: (submit: Submit) => SubmitAnswer | undefined | "never" = () => undefined,
+  answer: (submit: Submit) => Answer | Promise<Answer> = () => undefined,
 ): FakeCarrier {
   const submits: Submit[] = [];
   const taken: string[] = [];
@@ -28,7 +30,7 @@ export function fakeCarrier(
       times.set(submission.messageId, nth);
       const submit = { ...submission, nth, at: clock() };
       submits.push(submit);
-      const given = answer(submit);
+      const given = await answer(submit);
       if (given === "never") return new Promise(() => {});
       if (given !== undefined) return given;
       taken.push(submission.messageId);

@@ -72,6 +72,8 @@ const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>]
   ["put off, then never answered", [deferred, unanswered], "delivery_unconfirmed", {}],
   ["refused for the sender's sake", [refused(ErrorReason.INVALID_MESSAGING_SOURCE)], "sending_failed", { failed: 1 }],
   ["refused as spam", [refused(SPAM)], "sending_failed", { failed: 1, spam: 1 }],
+  ["refused too late", [unanswered, refused(SENDER)], "sending_failed", { failed: 1 }],
+  ["refused too late, yet delivered", [unanswered, refused(SPAM), delivered], "delivered", { delivered: 1 }],
   ["refused for the content", [refused(ErrorReason.INVALID_MESSAGE_BODY)], "sending_failed", {}],
 ];
 
@@ -166,6 +168,16 @@ describe("The moment a message was sent", () => {
   it("is told by an answer that came too late", () => {
     expect(story([unanswered]).progress.sentAt).toBeUndefined();
     expect(story([unanswered, accepted]).progress).toMatchObject({ sentAt: accepted.at, completedAt: unanswered.at });
+  });
+
+  it("and what is known then stand in the error of a message that was answered too late", () => {
+    expect(story([unanswered]).progress.error?.detail).toContain("not known whether the message left");
+    expect(story([unanswered, accepted]).progress.error).toMatchObject({
+      reason: ErrorReason.RECEIPT_MISSING,
+      detail: expect.stringContaining("answered late that it took the message"),
+    });
+    const silent = story([accepted, { kind: "unreceipted", at: NOON + 90_000 }]).progress;
+    expect(apply(silent, refused(SPAM)).progress).toBeUndefined();
   });
 
   it("is not after its receipt when that came before the answer", () => {

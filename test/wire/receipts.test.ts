@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -69,6 +70,44 @@ async function send(): Promise<Sent> {
   const carrierMessageId = taken(events)?.carrier_message_id as string;
   return { id, carrierMessageId, number: numbers[0] as string, profileId };
 }
+
+describe("a carrier that answers after submit_timeout_seconds", () => {
+  const withSandbox = async (sandbox: object, story: (slow: TestServer) => Promise<void>) => {
+    const files = temporaryFolder();
+    const config = `${files.path}/numberpool.yaml`;
+    writeFileSync(config, JSON.stringify({ carriers: { sandbox: { type: "sandbox", ...sandbox } } }));
+    const args = ["--config", config, "--submit-timeout-seconds", "1"];
+    const slow = await startServer({ database: `${files.path}/numberpool.db`, args });
+    try {
+      await story(slow);
+      expect(await slow.stop()).toBe(0);
+    } finally {
+      await slow.kill();
+      files.remove();
+    }
+  };
+
+  it.each([
+    ["delivered", {}, "+13125550100", "delivered", { message_count: 1, success_ratio: 1 }],
+    ["blocked", {}, "+13125550102", "delivery_failed", { message_count: 1, success_ratio: 0, spam_ratio: 1 }],
+    ["refused", {}, "+13125550105", "sending_failed", { message_count: 0 }],
+  ])("a message that is %s says so in the end, and its number's health learns it", (_, more, to, status, health) =>
+    withSandbox({ latency_milliseconds: 2_000, receipt_after_milliseconds: 100, ...more }, async (slow) => {
+      const { profileId, numbers } = await makePool(slow);
+      const body = { messaging_profile_id: profileId, to, text: "Late" };
+      const { id } = await done(slow.json("POST", "/v2/messages/number_pool", body));
+      const statusOf = async () => (await done(slow.json("GET", `/v2/messages/${id}`))).to[0].status;
+      await until(statusOf, (now) => now === "delivery_unconfirmed");
+      await until(statusOf, (now) => now === status);
+      expect((await done(slow.json("GET", `/v2/phone_numbers/${numbers[0]}`))).health).toMatchObject(health);
+      const story: { type: string; carrier_message_id: string | null }[] = await done(
+        slow.json("GET", `/v2/messages/${id}/events`),
+      );
+      const submitted = story.filter(({ type }) => type === "submitted");
+      if (status !== "sending_failed") expect(submitted).toMatchObject([{ carrier_message_id: `${id}-1` }]);
+    }),
+  );
+});
 
 describe("a receipt that is reported", () => {
   it("says delivered", async () => {
