@@ -33,6 +33,8 @@ export type Config = {
   readonly tlsClientAuthority: string | undefined;
   /** Whether plaintext may be served on other than loopback addresses. */
   readonly allowPlaintext: boolean;
+  /** Whether several organizations may register one phone number. */
+  readonly allowSharedNumbers: boolean;
   readonly carriers: ReadonlyMap<string, CarrierConfig>;
 };
 
@@ -163,6 +165,11 @@ export const SETTINGS: readonly Setting[] = [
     default: "false",
     description: "Whether to serve without TLS on other than loopback addresses, as behind a proxy.",
   },
+  {
+    name: "allow_shared_numbers",
+    default: "false",
+    description: "Whether several organizations may register the same phone number.",
+  },
 ];
 
 const schema = z.strictObject({
@@ -190,6 +197,7 @@ const schema = z.strictObject({
   tls_key: path.optional(),
   tls_client_authority: path.optional(),
   allow_plaintext: flag,
+  allow_shared_numbers: flag,
   carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is no carrier name"), sandbox),
 });
 
@@ -267,6 +275,7 @@ export function readConfig(
     tlsKey: c.tls_key,
     tlsClientAuthority: c.tls_client_authority,
     allowPlaintext: c.allow_plaintext,
+    allowSharedNumbers: c.allow_shared_numbers,
     carriers: new Map(Object.entries(c.carriers)),
   };
   const inEffect = (name: string): SettingInEffect => {

@@ -44,6 +44,7 @@ async function importNumbers(call: CommandCall, file: NumberFile, store: Store):
   const parts = {
     store,
     organizationId: organization.id,
+    mayBeShared: call.config.allowSharedNumbers,
     carriers: [...call.config.carriers.keys()],
     ids: createIds(randomBytes),
     at: Date.now(),
@@ -60,7 +61,7 @@ async function importNumbers(call: CommandCall, file: NumberFile, store: Store):
   const mayWrite = bad.count() === 0 || call.switches.has("skip-bad");
   let imported = 0;
   if (mayWrite) {
-    const refused = await write(store, good, progress);
+    const refused = await write(store, good, progress, call.config.allowSharedNumbers);
     for (const row of refused) bad.tell(row);
     imported = good.length - refused.length;
   }
@@ -90,12 +91,14 @@ async function importNumbers(call: CommandCall, file: NumberFile, store: Store):
 }
 
 /** Writes in commits between which a signal is heeded. */
-async function write(store: Store, rows: readonly GoodRow[], progress: Progress) {
+async function write(store: Store, rows: readonly GoodRow[], progress: Progress, mayBeShared: boolean) {
   const stop = new AbortController();
   const onSignal = () => stop.abort(new Error("interrupted"));
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   try {
-    return await writeRows(store, rows, stop.signal, (written) => progress.show("importing", written, rows.length));
+    return await writeRows(store, rows, { stop: stop.signal, mayBeShared }, (written) =>
+      progress.show("importing", written, rows.length),
+    );
   } finally {
     progress.clear();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);

@@ -15,6 +15,8 @@ export type CheckedRow = { readonly line: number } & ({ readonly number: PhoneNu
 export type RowParts = {
   readonly store: Store;
   readonly organizationId: string;
+  /** Whether a number that another organization registered is good. */
+  readonly mayBeShared: boolean;
   /** The names of the configured ones. */
   readonly carriers: readonly string[];
   readonly ids: Ids;
@@ -44,6 +46,7 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
     const phoneNumbers = chunk.flatMap((row) => ("number" in row ? [row.number.phoneNumber] : []));
     const found = await store.listNumbers(organizationId, { offset: 0, limit: CHUNK, phoneNumbers });
     const registered = new Set(found.rows.map(({ number }) => number.phoneNumber));
+    const taken = new Set(parts.mayBeShared ? [] : await store.listTaken(organizationId, phoneNumbers));
     const checked: CheckedRow[] = [];
     for (const row of chunk) {
       let reason: string | undefined;
@@ -51,6 +54,7 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
         const { phoneNumber, messagingProfileId } = row.number;
         const before = lineOf.get(phoneNumber);
         if (registered.has(phoneNumber)) reason = REGISTERED;
+        else if (taken.has(phoneNumber)) reason = TAKEN;
         else if (before !== undefined) reason = `The phone number is on line ${before} already.`;
         else if (messagingProfileId !== undefined && !(await knowsProfile(messagingProfileId))) reason = NO_PROFILE;
         else lineOf.set(phoneNumber, row.line);
@@ -62,6 +66,7 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
 }
 
 export const REGISTERED = "The phone number is registered already.";
+export const TAKEN = "Another organization registered the phone number; --allow-shared-numbers allows that.";
 export const NO_PROFILE = "The organization has no messaging profile with this id.";
 
 /** Empty cells are absent fields. */

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type { Store } from "../store/store.ts";
-import { NO_PROFILE, REGISTERED } from "./number-rows.ts";
+import { NO_PROFILE, REGISTERED, TAKEN } from "./number-rows.ts";
 
 /** A row that was found good. */
 export type GoodRow = { readonly line: number; readonly number: PhoneNumber };
+
+const REASONS = { exists: REGISTERED, taken: TAKEN, unknownProfile: NO_PROFILE, unknownNumber: NO_PROFILE } as const;
 
 /** Rows in one transaction: some milliseconds, for which a server beside us waits. */
 const COMMIT = 500;
@@ -17,7 +19,7 @@ const COMMIT = 500;
 export async function writeRows(
   store: Store,
   rows: readonly GoodRow[],
-  stop: AbortSignal,
+  { stop, mayBeShared }: { readonly stop: AbortSignal; readonly mayBeShared: boolean },
   onWritten: (rows: number) => void,
 ): Promise<{ readonly line: number; readonly reason: string }[]> {
   const refused: { line: number; reason: string }[] = [];
@@ -26,10 +28,13 @@ export async function writeRows(
     const since = performance.now();
     try {
       stop.throwIfAborted();
-      const outcomes = await store.insertNumbers(chunk.map(({ number }) => number));
+      const outcomes = await store.insertNumbers(
+        chunk.map(({ number }) => number),
+        mayBeShared,
+      );
       for (const [index, outcome] of outcomes.entries()) {
         if (outcome === "written") continue;
-        refused.push({ line: chunk[index]?.line ?? 0, reason: outcome === "exists" ? REGISTERED : NO_PROFILE });
+        refused.push({ line: chunk[index]?.line ?? 0, reason: REASONS[outcome] });
       }
     } catch (error) {
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;

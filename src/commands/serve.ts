@@ -51,6 +51,7 @@ export async function serve(config: Config): Promise<void> {
     clock,
     ids,
     carriers: delivery.carriers,
+    mayShareNumbers: config.allowSharedNumbers,
     stickyLifetime: config.stickyLifetimeSeconds * 1000,
     report: delivery.report,
     delivery: delivery.control,

@@ -24,6 +24,7 @@ export function numberService({
   clock,
   ids,
   carriers,
+  mayShareNumbers,
 }: ServiceParts): Partial<ServiceImpl<typeof NumberService>> {
   const find = async (organizationId: string, id: string): Promise<NumberFound> =>
     (await store.getNumber(organizationId, id)) ?? unknownNumber();
@@ -37,7 +38,7 @@ export function numberService({
       const at = clock();
       const input = request.number ?? create(PhoneNumberInputSchema);
       const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
-      return { data: numberMessage(written(await store.insertNumber(number)), at) };
+      return { data: numberMessage(written(await store.insertNumber(number, mayShareNumbers)), at) };
     },
 
     getNumber: async (request, context) => {
@@ -124,6 +125,10 @@ const LINE_TYPE_FILTERS: Readonly<Record<number, PhoneNumber["lineType"]>> = {
   [MessagingNumberType.TOLL_FREE]: "toll_free",
 };
 
+/** Whose it is must not be said. */
+const TAKEN =
+  "The phone number is registered already, by another organization of this installation; remove it there first, or have the operator set allow_shared_numbers.";
+
 function written(result: NumberWritten): NumberFound {
   switch (result.kind) {
     case "written":
@@ -134,6 +139,8 @@ function written(result: NumberWritten): NumberFound {
         "The phone number is registered already; change it with PATCH /v2/phone_numbers/{id}.",
         "/phone_number",
       );
+    case "taken":
+      throw failure(ErrorReason.ALREADY_EXISTS, TAKEN, "/phone_number");
     case "unknownNumber":
       return unknownNumber();
     case "unknownProfile":

@@ -29,6 +29,8 @@ export type ServiceParts = {
   readonly ids: Ids;
   /** The names of the configured carriers, the default first. */
   readonly carriers: readonly string[];
+  /** Whether several organizations may register one phone number. */
+  readonly mayShareNumbers: boolean;
   /** How long a sticky mapping lives, milliseconds. */
   readonly stickyLifetime: number;
   /** Takes what a carrier reports, and resolves with what it did when that is on disk. */

@@ -58,9 +58,12 @@ export type Store = {
     unassign: (number: PhoneNumber) => PhoneNumber,
   ) => Promise<MessagingProfile | undefined>;
 
-  readonly insertNumber: (number: PhoneNumber) => Promise<NumberWritten>;
+  /** Registers a number. One that another organization registered is refused, unless it `mayBeShared`. */
+  readonly insertNumber: (number: PhoneNumber, mayBeShared?: boolean) => Promise<NumberWritten>;
   /** Many at once, of one organization: what became of each, in the same order. Those that can be written are. */
-  readonly insertNumbers: (numbers: readonly PhoneNumber[]) => Promise<NumberWritten["kind"][]>;
+  readonly insertNumbers: (numbers: readonly PhoneNumber[], mayBeShared?: boolean) => Promise<NumberWritten["kind"][]>;
+  /** Which of these phone numbers other organizations registered. */
+  readonly listTaken: (organizationId: string, phoneNumbers: readonly string[]) => Promise<string[]>;
   /** Numbers are found by id or by +E.164. */
   readonly getNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
   /** By phone number. */
@@ -309,6 +312,8 @@ export type NumberFound = { readonly number: PhoneNumber; readonly health: Healt
 export type NumberWritten =
   | ({ readonly kind: "written" } & NumberFound)
   | { readonly kind: "exists" }
+  /** Another organization registered it. */
+  | { readonly kind: "taken" }
   | { readonly kind: "unknownNumber" }
   | { readonly kind: "unknownProfile" };
 

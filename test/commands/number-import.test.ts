@@ -167,7 +167,7 @@ describe("An import", () => {
 
   it("belongs to the organization that is named, which must be there", async () => {
     await jsonOf(server.database, "key", "create", "--organization", "x y");
-    const file = fileOf("phone_number\n+12125550100\n");
+    const file = fileOf("phone_number\n+12125550199\n");
     expect(await jsonOf(server.database, "number", "import", file, "--organization", "x y")).toEqual({
       file,
       organization: "x y",
@@ -308,6 +308,22 @@ describe("A long import", () => {
     expect(slowest).toBeLessThan(2_000);
     expect(server.stderr()).toBe("");
     expect(await server.stop()).toBe(0);
+  });
+
+  it("refuses a number that another organization has before the first is written, unless that is allowed", async () => {
+    const database = await emptyDatabase();
+    await jsonOf(database, "key", "create", "--organization", "other");
+    const [taken = "", free = ""] = manyNumbers(2);
+    expect((await importing(database, fileOf(`phone_number\n${taken}`), "--organization", "other")).code).toBe(0);
+    const file = fileOf(["phone_number", free, taken].join("\n"));
+    const { code, stderr } = await importing(database, file);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      `${file}:3: Another organization registered the phone number; --allow-shared-numbers allows`,
+    );
+    expect(phoneNumbersIn(database)).toEqual([taken]);
+    expect((await importing(database, file, "--allow-shared-numbers")).code).toBe(0);
+    expect(phoneNumbersIn(database)).toEqual([taken, free, taken]);
   });
 
   it("that is interrupted says what was written, and the next run with --skip-bad completes it", async () => {

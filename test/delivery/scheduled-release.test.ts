@@ -59,6 +59,7 @@ function partsOver(given: Store): ServiceParts {
     clock: () => now,
     ids: newId,
     carriers: ["sandbox"],
+    mayShareNumbers: false,
     stickyLifetime: 8 * 24 * HOUR,
     report: () => Promise.reject(new Error("nothing reports here")),
     delivery: { heldSince: () => undefined, resume: async () => {} },

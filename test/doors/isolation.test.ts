@@ -400,15 +400,38 @@ describe("another organization's things", () => {
     expect((await sent()).body.data.to[0].status).toBe("delivered");
   });
 
-  it("do not stand in the way of registering the same number", async () => {
-    const { status, body } = await theirs("POST", "/v2/phone_numbers", { phone_number: foreign.phoneNumber });
-    expect(status).toBe(200);
-    expect(body.data.id).not.toBe(foreign.number);
-    expect(body.data.messaging_profile_id).toBeNull();
-    const { body: found } = await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`);
-    expect(found.data.id).toBe(foreign.number);
-    expect((await theirs("DELETE", `/v2/phone_numbers/${foreign.phoneNumber}`)).body.data.id).toBe(body.data.id);
-    expect((await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).status).toBe(200);
+  it("cannot be registered once more, and the refusal does not say whose they are", async () => {
+    const request = { number: { phone_number: foreign.phoneNumber } };
+    for (const door of doors) {
+      const outcome = await door.call(methodOf("RegisterNumber"), request, other.token);
+      expect(outcome).toMatchObject({ kind: "refused", reason: "ALREADY_EXISTS" });
+      const { data } = (await ours("GET", "/v2/messaging_profiles")).body;
+      for (const hidden of [foreign.profile, foreign.profileName, foreign.number, data[0].organization_id, "default"]) {
+        expect(told(outcome)).not.toContain(hidden);
+      }
+    }
+    expect((await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).body.data.id).toBe(foreign.number);
+    expect((await theirs("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).status).toBe(404);
+  });
+
+  it("can be registered by several where the operator allows it", async () => {
+    const allowing = await startServer({ database: `${folder.path}/shared.db`, args: ["--allow-shared-numbers"] });
+    const stranger = await makeKey(allowing, "stranger");
+    const number = { phone_number: freshNumber("415") };
+    const first = await allowing.json("POST", "/v2/phone_numbers", number);
+    const headers = { authorization: `Bearer ${stranger.token}` };
+    const second = await until(
+      () => allowing.json("POST", "/v2/phone_numbers", number, headers),
+      ({ status }) => status !== 401,
+    );
+    expect([first.status, second.status]).toEqual([200, 200]);
+    expect(second.body.data.id).not.toBe(first.body.data.id);
+    expect((await allowing.json("DELETE", `/v2/phone_numbers/${number.phone_number}`, undefined, headers)).status).toBe(
+      200,
+    );
+    const { body } = await allowing.json("GET", `/v2/phone_numbers/${number.phone_number}`);
+    expect(body.data.id).toBe(first.body.data.id);
+    expect(await allowing.stop()).toBe(0);
   });
 
   it("are no matter to idempotency keys: the same key of two organizations is two keys", async () => {

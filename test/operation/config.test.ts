@@ -113,6 +113,13 @@ const VALUES: Readonly<Record<string, Values>> = {
     env: ["1", 1],
     flag: ["3153600000", 3_153_600_000],
   },
+  allow_shared_numbers: {
+    field: "allowSharedNumbers",
+    default: false,
+    file: [true, true],
+    env: ["true", true],
+    flag: [true, true],
+  },
   calls_per_second: { field: "callsPerSecond", default: 0, file: [0.5, 0.5], env: ["2", 2], flag: ["1000000", 1e6] },
   tls_certificate: {
     field: "tlsCertificate",

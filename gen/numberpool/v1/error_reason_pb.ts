@@ -94,7 +94,7 @@ export const ErrorReason = {
   TOO_MANY_REQUESTS: 9,
 
   /**
-   * The phone number is registered already.
+   * The phone number is registered already, by the organization or by another one.
    *
    * @generated from enum value: ERROR_REASON_ALREADY_EXISTS = 10;
    */

@@ -560,7 +560,8 @@ export const SortDirectionSchema: GenEnum<SortDirection> = /*@__PURE__*/
  */
 export const NumberService: GenService<{
   /**
-   * Registers a number. Refused with ALREADY_EXISTS when the organization has it.
+   * Registers a number. Refused with ALREADY_EXISTS when the organization has it, or, unless the operator set
+   * allow_shared_numbers, when another one has it.
    *
    * @generated from rpc numberpool.v1.NumberService.RegisterNumber
    */

@@ -49,6 +49,16 @@ const lockOfProfile = statement<Row>(
 const lockProfiles = statement<Row>(
   "SELECT organization_id, id FROM messaging_profiles WHERE organization_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE",
 );
+/** What registrations hold in turn, so that each sees the ones before it: the bytes of "number", which nobody else takes. */
+const LOCK = 0x6e75_6d62_6572;
+// Taken before anything else, so that it closes no circle with locks of profiles and of changes.
+const takeTurns = statement(`SELECT pg_advisory_xact_lock(${LOCK})`);
+const selectTaken = statement<{ phone_number: string }>(
+  "SELECT DISTINCT phone_number FROM phone_numbers WHERE organization_id <> $1 AND phone_number = ANY ($2)",
+);
+const selectOwn = statement<{ phone_number: string }>(
+  "SELECT phone_number FROM phone_numbers WHERE organization_id = $1 AND phone_number = ANY ($2)",
+);
 const insert = statement<{ id: string }>(
   `WITH added AS (
      INSERT INTO phone_numbers (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}
@@ -68,9 +78,13 @@ const rewrite = statement(
 const remove = statement("DELETE FROM phone_numbers WHERE organization_id = $1 AND id = $2");
 
 /** Registers a number. */
-export async function insertNumber(session: Session, number: PhoneNumber): Promise<NumberWritten> {
-  const [kind] = await insertNumbers(session, [number]);
-  if (kind !== "written") return { kind: kind as "exists" | "unknownProfile" };
+export async function insertNumber(
+  session: Session,
+  number: PhoneNumber,
+  mayBeShared: boolean,
+): Promise<NumberWritten> {
+  const [kind] = await insertNumbers(session, [number], mayBeShared);
+  if (kind !== "written") return { kind: kind as "exists" | "taken" | "unknownProfile" };
   return { kind, number, health: healthFrom({}) };
 }
 
@@ -78,20 +92,44 @@ export async function insertNumber(session: Session, number: PhoneNumber): Promi
 export async function insertNumbers(
   session: Session,
   numbers: readonly PhoneNumber[],
+  mayBeShared: boolean,
 ): Promise<NumberWritten["kind"][]> {
+  const taken = new Set(mayBeShared ? [] : await takenAlone(session, numbers));
   const profileIds = new Set(numbers.flatMap(({ messagingProfileId }) => messagingProfileId ?? []));
   const known = await knownProfiles(session, numbers[0]?.organizationId ?? "", [...profileIds]);
-  const fitting = numbers.filter(
-    ({ messagingProfileId }) => messagingProfileId === undefined || known.has(messagingProfileId),
-  );
-  if (fitting.length === 0) return numbers.map(() => "unknownProfile");
-  const rows = await session.all(insert, ...listsOf(TYPES, fitting.map(numberValues)));
+  const refusalOf = ({ messagingProfileId, phoneNumber }: PhoneNumber) => {
+    if (messagingProfileId !== undefined && !known.has(messagingProfileId)) return "unknownProfile";
+    return taken.has(phoneNumber) ? "taken" : undefined;
+  };
+  const fitting = numbers.filter((number) => refusalOf(number) === undefined);
+  const rows = fitting.length === 0 ? [] : await session.all(insert, ...listsOf(TYPES, fitting.map(numberValues)));
   const written = new Set(rows.map(({ id }) => id));
   noteChanges(session, fitting.filter(({ id }) => written.has(id)).map(changeOf));
-  const fits = new Set(fitting);
-  return numbers.map((number) =>
-    fits.has(number) ? (written.has(number.id) ? "written" : "exists") : "unknownProfile",
-  );
+  return numbers.map((number) => refusalOf(number) ?? (written.has(number.id) ? "written" : "exists"));
+}
+
+/** Which of these phone numbers other organizations registered. */
+export async function listTaken(
+  session: Session,
+  organizationId: string,
+  phoneNumbers: readonly string[],
+): Promise<string[]> {
+  const rows = await session.all(selectTaken, organizationId, phoneNumbers as Value);
+  return rows.map((row) => row.phone_number);
+}
+
+/** Phone numbers that other organizations have and this one does not; nobody else registers any until this transaction ends. */
+async function takenAlone(session: Session, numbers: readonly PhoneNumber[]): Promise<string[]> {
+  const organizationId = numbers[0]?.organizationId;
+  if (organizationId === undefined) return [];
+  const phoneNumbers = numbers.map(({ phoneNumber }) => phoneNumber);
+  await session.run(takeTurns);
+  const [taken, own] = await Promise.all([
+    listTaken(session, organizationId, phoneNumbers),
+    session.all(selectOwn, organizationId, phoneNumbers),
+  ]);
+  const isOwn = new Set(own.map((row) => row.phone_number));
+  return taken.filter((phoneNumber) => !isOwn.has(phoneNumber));
 }
 
 /** One number by its id or +E.164. */

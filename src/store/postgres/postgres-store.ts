@@ -7,7 +7,15 @@ import { listEvents } from "./events.ts";
 import { endDeliveryHold, forget, probe, readDeliveryHold } from "./keeping.ts";
 import { cancelMessage, forgetMessages, getMessage, listMessages, listTraffic } from "./messages.ts";
 import { migrate } from "./migrate.ts";
-import { getNumber, insertNumber, insertNumbers, listNumbers, removeNumber, updateNumber } from "./numbers.ts";
+import {
+  getNumber,
+  insertNumber,
+  insertNumbers,
+  listNumbers,
+  listTaken,
+  removeNumber,
+  updateNumber,
+} from "./numbers.ts";
 import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
 import { loadPool, loadPoolNumber } from "./pool-rows.ts";
 import { createExchange } from "./processes.ts";
@@ -82,8 +90,10 @@ export async function openPostgresStore(
     deleteProfile: (organizationId, id, unassign) =>
       configure((session) => deleteProfile(session, organizationId, id, unassign)),
 
-    insertNumber: (number) => configure((session) => insertNumber(session, number)),
-    insertNumbers: (numbers) => configure((session) => insertNumbers(session, numbers)),
+    insertNumber: (number, mayBeShared = false) => configure((session) => insertNumber(session, number, mayBeShared)),
+    insertNumbers: (numbers, mayBeShared = false) =>
+      configure((session) => insertNumbers(session, numbers, mayBeShared)),
+    listTaken: (organizationId, phoneNumbers) => listTaken(database, organizationId, phoneNumbers),
     getNumber: (organizationId, id) => getNumber(database, organizationId, id),
     listNumbers: (organizationId, query) => read((session) => listNumbers(session, organizationId, query)),
     updateNumber: (organizationId, id, change) =>

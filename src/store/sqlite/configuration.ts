@@ -59,6 +59,12 @@ export function prepareConfiguration(db: Connection) {
     `INSERT INTO phone_numbers (${NUMBER_COLUMNS.join(", ")}) VALUES (${marks(NUMBER_COLUMNS)})
      ON CONFLICT (organization_id, phone_number) DO NOTHING`,
   );
+  const selectTaken = db
+    .prepare(
+      `SELECT DISTINCT phone_number FROM phone_numbers
+       WHERE organization_id <> ? AND phone_number IN (SELECT value FROM json_each(?))`,
+    )
+    .pluck();
   // +?, because a join that compares an indexed column with a bare parameter is planned anew for every value, which costs twenty
   // times as much as its rows.
   const withHealth = "SELECT n.*, h.* FROM phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
@@ -96,8 +102,11 @@ export function prepareConfiguration(db: Connection) {
     number.messagingProfileId === undefined ||
     selectProfile.get(number.organizationId, number.messagingProfileId) !== undefined;
 
-  const putNumber = (number: PhoneNumber) => {
+  const putNumber = (number: PhoneNumber, mayBeShared: boolean) => {
     if (!knowsProfile(number)) return "unknownProfile";
+    const isTaken = () => selectTaken.get(number.organizationId, JSON.stringify([number.phoneNumber])) !== undefined;
+    const isOwn = () => selectNumberByE164.get(number.organizationId, number.phoneNumber) !== undefined;
+    if (!mayBeShared && isTaken() && !isOwn()) return "taken";
     if (insertNumber.run(numberValues(number)).changes === 0) return "exists";
     changed("phone_number", number.organizationId, number.id);
     return "written";
@@ -189,12 +198,15 @@ export function prepareConfiguration(db: Connection) {
       return profileFrom(row);
     },
 
-    insertNumber: (number: PhoneNumber): NumberWritten => {
-      const kind = putNumber(number);
+    insertNumber: (number: PhoneNumber, mayBeShared: boolean): NumberWritten => {
+      const kind = putNumber(number, mayBeShared);
       if (kind !== "written") return { kind };
       return { kind, ...(findNumber(number.organizationId, number.id) as NumberFound) };
     },
-    insertNumbers: (numbers: readonly PhoneNumber[]): NumberWritten["kind"][] => numbers.map(putNumber),
+    insertNumbers: (numbers: readonly PhoneNumber[], mayBeShared: boolean): NumberWritten["kind"][] =>
+      numbers.map((number) => putNumber(number, mayBeShared)),
+    listTaken: (organizationId: string, phoneNumbers: readonly string[]) =>
+      selectTaken.all(organizationId, JSON.stringify(phoneNumbers)) as string[],
     getNumber: findNumber,
     listNumbers: (organizationId: string, query: NumberQuery): Counted<NumberFound> => {
       const where = conditions([

@@ -139,8 +139,9 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     deleteProfile: (organizationId, id, unassign) =>
       configure(() => configuration.deleteProfile(organizationId, id, unassign)),
 
-    insertNumber: (number) => configure(() => configuration.insertNumber(number)),
-    insertNumbers: (numbers) => configure(() => configuration.insertNumbers(numbers)),
+    insertNumber: (number, mayBeShared = false) => configure(() => configuration.insertNumber(number, mayBeShared)),
+    insertNumbers: (numbers, mayBeShared = false) => configure(() => configuration.insertNumbers(numbers, mayBeShared)),
+    listTaken: (organizationId, phoneNumbers) => run(() => configuration.listTaken(organizationId, phoneNumbers)),
     getNumber: (organizationId, id) => run(() => configuration.getNumber(organizationId, id)),
     listNumbers: (organizationId, query) => run(() => configuration.listNumbers(organizationId, query)),
     updateNumber: (organizationId, id, change) =>

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { NO_EVIDENCE } from "../../../src/domain/health.ts";
 import type { Message } from "../../../src/domain/message.ts";
+import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { NumberQuery } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
@@ -102,11 +103,42 @@ export function numbers(subject: Subject): void {
     expect(await store.insertNumbers([])).toEqual([]);
   });
 
-  it("lets two organizations have the same phone number, each its own", async () => {
+  it("refuses a phone number that another organization has, and takes it once it is removed there", async () => {
     const { store } = subject();
     const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];
     const first = await storeNumber(store, mine);
-    const second = await storeNumber(store, theirs, { phoneNumber: first.phoneNumber });
+    const [second, other] = [aNumber(theirs, { phoneNumber: first.phoneNumber }), aNumber(theirs)];
+    expect(await store.insertNumber(second)).toEqual({ kind: "taken" });
+    expect(await store.insertNumbers([second, other])).toEqual(["taken", "written"]);
+    expect(await store.getNumber(theirs.organizationId, first.phoneNumber)).toBeUndefined();
+    const asked = [first.phoneNumber, other.phoneNumber, newE164()];
+    expect(await store.listTaken(theirs.organizationId, asked)).toEqual([first.phoneNumber]);
+    expect(await store.listTaken(mine.organizationId, asked)).toEqual([other.phoneNumber]);
+    expect(await store.insertNumber(aNumber(mine, { phoneNumber: first.phoneNumber }))).toEqual({ kind: "exists" });
+    await store.removeNumber(mine.organizationId, first.phoneNumber);
+    expect((await store.insertNumber(second)).kind).toBe("written");
+  });
+
+  it("gives a phone number to one of two organizations that register it at the same time", async ({ skip }) => {
+    const { store, another } = subject();
+    if (another === undefined) return skip();
+    const stores = [store, await another()];
+    const profiles = [await storeProfile(store), await storeProfile(store)];
+    for (let turn = 0; turn < 20; turn += 1) {
+      const phoneNumber = newE164();
+      const written = await Promise.all(
+        stores.map((each, index) => each.insertNumber(aNumber(profiles[index] as MessagingProfile, { phoneNumber }))),
+      );
+      expect(written.map(({ kind }) => kind).sort()).toEqual(["taken", "written"]);
+    }
+  });
+
+  it("lets two organizations have the same phone number where it may be shared, each its own", async () => {
+    const { store } = subject();
+    const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];
+    const first = await storeNumber(store, mine);
+    const second = aNumber(theirs, { phoneNumber: first.phoneNumber });
+    expect((await store.insertNumber(second, true)).kind).toBe("written");
     expect((await store.getNumber(mine.organizationId, first.phoneNumber))?.number).toEqual(first);
     expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
     await store.removeNumber(mine.organizationId, first.phoneNumber);

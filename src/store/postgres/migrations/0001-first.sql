@@ -62,6 +62,8 @@ CREATE TABLE phone_numbers (
 CREATE INDEX phone_numbers_of_profile ON phone_numbers (organization_id, messaging_profile_id, phone_number);
 -- A number that a dispatcher or a receipt names by its id alone.
 CREATE UNIQUE INDEX phone_numbers_by_id ON phone_numbers (id);
+-- Whether another organization registered a phone number.
+CREATE INDEX phone_numbers_by_number ON phone_numbers (phone_number, organization_id);
 
 -- Decaying counts of outcomes, as they were at as_of; see domain/health.ts. Every number has a row.
 CREATE TABLE number_health (
