@@ -1,9 +1,10 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { MessagingProfileInput, NumberPoolSettings } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import { failure } from "./failure.ts";
+import { isRegion, regionMeant } from "./geography/regions.ts";
 import { LIMITS } from "./limits.ts";
 import type { PoolSettings } from "./pool/pool.ts";
-import { checkText, checkUrl } from "./text.ts";
+import { checkText, checkUrl, shown } from "./text.ts";
 
 /** A messaging profile as it is kept. Times are milliseconds since 1970. */
 export type MessagingProfile = {
@@ -153,13 +154,15 @@ function checkDestinations(destinations: readonly string[]): readonly string[] {
     );
   }
   destinations.forEach((entry, index) => {
-    if (entry !== "*" && !/^[A-Z]{2}$/.test(entry)) {
-      throw failure(
-        ErrorReason.BAD_REQUEST,
-        `whitelisted_destinations[${index}] must be an ISO 3166-1 alpha-2 code in upper case, such as "US", or "*".`,
-        `${pointer}/${index}`,
-      );
-    }
+    if (entry === "*" || isRegion(entry)) return;
+    const meant = regionMeant(entry);
+    throw failure(
+      ErrorReason.BAD_REQUEST,
+      `whitelisted_destinations[${index}] is ${shown(entry)}, which is not the ISO 3166-1 alpha-2 code of a country in upper case; use ${
+        meant === undefined ? 'one such as "US"' : `"${meant}"`
+      }, or "*" for every country.`,
+      `${pointer}/${index}`,
+    );
   });
   return destinations;
 }

@@ -32,6 +32,17 @@ export function checkTags(tags: readonly string[]): readonly string[] {
   return tags;
 }
 
+/** A value as a refusal shows it: quoted, at most 60 characters, with what cannot be seen spelled as an escape. */
+export function shown(value: string): string {
+  const text = value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value;
+  return JSON.stringify(text).replace(
+    /[^\P{C}]|[^\P{Z} ]/gu,
+    (unit) => `\\u{${(unit.codePointAt(0) as number).toString(16)}}`,
+  );
+}
+
+const MAX_SHOWN = 60;
+
 /** "tags[3].name" as a JSON pointer, "/tags/3/name". */
 export function pointerOf(field: string): string {
   return `/${field.replaceAll("[", "/").replaceAll("]", "").replaceAll(".", "/")}`;

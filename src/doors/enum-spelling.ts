@@ -1,7 +1,7 @@
 import { type DescEnum, getOption, hasOption } from "@bufbuild/protobuf";
 import { also_read_as, error, spelling } from "../../gen/numberpool/v1/enum_options_pb.ts";
 
-/** How an enum looks in JSON. */
+/** How an enum looks in JSON. Its values are read by their documented spellings and by their names in the contract. */
 export type EnumSpellings = {
   /** The spellings that are written, for people. */
   readonly names: readonly string[];
@@ -18,6 +18,7 @@ export function enumSpellings(desc: DescEnum): EnumSpellings {
   const written = new Map<number, string>();
   const read = new Map<string, number>();
   for (const value of desc.values) {
+    if (value.number !== 0) read.set(value.name, value.number);
     const text = hasOption(value, spelling)
       ? getOption(value, spelling)
       : hasOption(value, error)

@@ -19,6 +19,7 @@ import { type Call, callKey } from "../service/call.ts";
 import type { Service } from "../service/services.ts";
 import type { Caller } from "./authentication.ts";
 import { enumSpellings } from "./enum-spelling.ts";
+import { refusalOfItem } from "./refused-item.ts";
 import { requestCheckOf } from "./request-checks.ts";
 import { traced, traceIdOf } from "./tracing.ts";
 
@@ -251,7 +252,7 @@ function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "heade
     idempotencyKey: entry.acceptsMessages ? call.header("idempotency-key") : undefined,
     mayBeRepeated: entry.acceptsMessages && call.door === "json",
     isRepeat: entry.acceptsMessages && Number(call.header("x-stainless-retry-count")) >= 1,
-    check: (request) => entry.check(request, "")?.refusal,
+    check: (desc, message) => refusalOfItem(message) ?? requestCheckOf(desc)(message, "")?.refusal,
   };
   const values: HandlerContext["values"] = {
     get: (key) => (key.id === callKey.id ? (known as never) : key.defaultValue),

@@ -1,5 +1,5 @@
-import { type DescField, type DescMessage, getOption, type Message } from "@bufbuild/protobuf";
-import { not_supported } from "../../gen/numberpool/v1/call_options_pb.ts";
+import { type DescField, type DescMessage, getOption, isFieldSet, type Message } from "@bufbuild/protobuf";
+import { not_supported, refused_by_item } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { enumSpellings } from "./enum-spelling.ts";
@@ -21,6 +21,8 @@ export function requestCheckOf(message: DescMessage): RequestCheck {
     return check === undefined ? [] : [{ name: field.localName, pointer: `/${field.name}`, check }];
   });
   const check: RequestCheck = (value, pointer) => {
+    const unknown = value.$unknown;
+    if (unknown !== undefined && pointer !== "" && isEmpty(message, value)) return holdsOnlyUnknown(unknown, pointer);
     for (const field of fields) {
       const content = (value as unknown as Record<string, unknown>)[field.name];
       if (content === undefined) continue;
@@ -34,6 +36,19 @@ export function requestCheckOf(message: DescMessage): RequestCheck {
 }
 
 const CHECKS = new Map<string, RequestCheck>();
+
+/** True when no field of a message is set. */
+function isEmpty(desc: DescMessage, message: Message): boolean {
+  return !desc.fields.some((field) => isFieldSet(message, field));
+}
+
+/** A message of which nothing is known would pass for an empty one, which may say much: it turns a pool off. */
+function holdsOnlyUnknown(unknown: readonly { readonly no: number }[], pointer: string): Failure {
+  const numbers = [...new Set(unknown.map(({ no }) => no))].slice(0, 5).join(", ");
+  const name = pointer.slice(pointer.lastIndexOf("/") + 1);
+  const detail = `${name} holds only fields that this release does not know (${numbers}); send one that it knows.`;
+  return failure(ErrorReason.BAD_REQUEST, detail, pointer);
+}
 
 function checkOf(field: DescField, parent: DescMessage): FieldCheck | undefined {
   const content = contentCheckOf(field, parent);
@@ -56,10 +71,12 @@ function contentCheckOf(field: DescField, parent: DescMessage): FieldCheck | und
           : failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
     }
     case "message":
+      if (getOption(field, refused_by_item)) return undefined;
       if (field.message.typeName === "google.protobuf.FieldMask") return maskCheckOf(parent);
       if (field.message.typeName === "google.protobuf.Timestamp") return undefined;
       return requestCheckOf(field.message) as unknown as FieldCheck;
     case "list": {
+      if (getOption(field, refused_by_item)) return undefined;
       const element = elementCheckOf(field);
       return (
         element &&

@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Refusal } from "../domain/failure.ts";
 
@@ -12,8 +12,11 @@ export type Call = {
   readonly mayBeRepeated: boolean;
   /** The header `x-stainless-retry-count` says that this is a repeat. */
   readonly isRepeat: boolean;
-  /** What is wrong with a request by the contract alone. Requests of unary methods were checked; those of a stream are not. */
-  readonly check: (request: Message) => Refusal | undefined;
+  /**
+   * What is wrong with a message of a type by the contract alone. Requests of unary methods were checked; items of a batch and
+   * requests of a stream are not, because each is refused by itself.
+   */
+  readonly check: (desc: DescMessage, message: Message) => Refusal | undefined;
 };
 
 /** Where a door leaves the call for the service methods. */

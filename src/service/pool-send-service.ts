@@ -13,7 +13,7 @@ import {
   SendMessagesRequestSchema,
   SendMessagesResponseSchema,
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { Failure, failure } from "../domain/failure.ts";
+import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { MessageStatus } from "../domain/message.ts";
 import { checkSend, checkSendAt } from "../domain/send.ts";
@@ -108,9 +108,16 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
     answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
   ): Promise<{ readonly answer: MessageShape<Response>; readonly isReplayed: boolean }> => {
     const key = keyOf(call, request.requestId);
-    const items = await Promise.all(texts.map((text) => itemOf(call, text)));
+    const isBatch = texts[0] !== (request as unknown);
+    const refusals = isBatch ? texts.map((text) => refusalOfBatchItem(call, text as SendMessageRequest)) : [];
+    const items = await Promise.all(
+      texts.map((text, index) => {
+        const refusal = refusals[index];
+        return refusal === undefined ? itemOf(call, text) : { refusal };
+      }),
+    );
     // The official client, whose repeats carry no key, sends no batches.
-    const mayBeRepeated = call.mayBeRepeated && texts[0] === (request as unknown);
+    const mayBeRepeated = call.mayBeRepeated && !isBatch;
     const isKept = key !== undefined || mayBeRepeated;
     const outcome = await acceptance.accept({
       organizationId: call.organizationId,
@@ -118,7 +125,11 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       items,
       key,
       requestHash: isKept
-        ? hashOfRequest(forms.request, request, key === undefined ? `${call.apiKeyId} ${method} ` : "")
+        ? hashOfRequest(
+            forms.request,
+            request,
+            (key === undefined ? `${call.apiKeyId} ${method} ` : "") + JSON.stringify(refusals),
+          )
         : undefined,
       isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
       answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
@@ -223,13 +234,17 @@ function checkBatch(messages: readonly SendMessageRequest[]): void {
       "/messages",
     );
   }
-  const index = messages.findIndex((message) => message.requestId !== undefined);
-  if (index < 0) return;
-  throw failure(
-    ErrorReason.BAD_REQUEST,
-    "An item of a batch has no request_id of its own; give one to the batch.",
-    `/messages/${index}/request_id`,
-  );
+}
+
+/** What is wrong with an item of a batch before anything is looked up; its own result tells it. */
+function refusalOfBatchItem(call: Call, item: SendMessageRequest): Refusal | undefined {
+  const refusal = call.check(SendMessageRequestSchema, item);
+  if (refusal !== undefined || item.requestId === undefined) return refusal;
+  return {
+    reason: ErrorReason.BAD_REQUEST,
+    detail: "An item of a batch has no request_id of its own; give one to the batch.",
+    pointer: "/request_id",
+  };
 }
 
 /** The idempotency key of a send: the header's or the request's. Both are given only if they are the same. */

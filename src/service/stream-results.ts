@@ -4,10 +4,11 @@ import {
   SendMessageRequestSchema,
   type SendMessageResponse,
   type StreamMessagesRequest,
+  StreamMessagesRequestSchema,
   type StreamMessagesResponse,
   StreamMessagesResponseSchema,
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { Failure, type Refusal } from "../domain/failure.ts";
+import { Failure } from "../domain/failure.ts";
 import type { Call } from "./call.ts";
 import { sendError } from "./message-form.ts";
 
@@ -45,18 +46,14 @@ async function resultOf(
   send: (request: SendMessageRequest) => Promise<{ readonly answer: SendMessageResponse }>,
 ): Promise<StreamMessagesResponse> {
   try {
-    const refusal = call.check(request);
-    if (refusal !== undefined) throw new Failure(withoutPrefix(refusal));
-    const { answer } = await send(request.message ?? create(SendMessageRequestSchema));
+    const message = request.message ?? create(SendMessageRequestSchema);
+    const refusal = call.check(StreamMessagesRequestSchema, request) ?? call.check(SendMessageRequestSchema, message);
+    if (refusal !== undefined) throw new Failure(refusal);
+    const { answer } = await send(message);
     return create(StreamMessagesResponseSchema, { result: answer.data === undefined ? {} : { message: answer.data } });
   } catch (error) {
     // Anything that is not a refusal concerns the server, and ends the stream.
     if (!(error instanceof Failure)) throw error;
     return create(StreamMessagesResponseSchema, { result: { error: sendError(error.refusal) } });
   }
-}
-
-/** Pointers of an item are told as of its text, as SendMessage tells them. */
-function withoutPrefix(refusal: Refusal): Refusal {
-  return { ...refusal, pointer: refusal.pointer?.replace(/^\/message\//, "/") };
 }

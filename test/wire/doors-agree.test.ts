@@ -583,15 +583,6 @@ describe("a batch", () => {
     expect(messagesTo(item.to)).toBe(1_000);
   });
 
-  it("has one key for all, none for an item", async () => {
-    const item = { messaging_profile_id: profileId, to: TO, text: "Keyed", request_id: "item-key" };
-    const messages = [{ ...item, request_id: undefined }, item];
-    const json = await server.json("POST", BATCH, { messages });
-    const refusal = await grpcRefusalOf(grpc.call(sendMessages, { messages: messages.map(asRpc) }));
-    expect(toldByJson(json)).toMatchObject({ reason: "BAD_REQUEST", pointer: "/messages/1/request_id" });
-    expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
-  });
-
   it("of more than 4 MiB is refused", async () => {
     const text = "a".repeat(5_000);
     const messages = Array.from({ length: 1_000 }, () => ({ messagingProfileId: profileId, to: TO, text }));

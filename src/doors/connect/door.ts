@@ -1,4 +1,4 @@
-import { type DescMessage, fromBinary, fromJsonString, type Message } from "@bufbuild/protobuf";
+import { create, type DescMessage, type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
 import {
   ConnectError,
   type ConnectRouter,
@@ -11,12 +11,14 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { errorForm } from "../../domain/error-form.ts";
-import { failure, type Refusal } from "../../domain/failure.ts";
+import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import { type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { errorDetails } from "../error-details.ts";
 import type { Invoke, Method } from "../invoke.ts";
+import { parseBody } from "../json/body.ts";
+import { decodeInto } from "../json/decode.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 
 /**
@@ -76,24 +78,26 @@ const ENVELOPE = 5;
 const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web)?(\+(json|proto))?)(;|$)/;
 
 /** What the port knows of a call, for its handler. */
-type Arrival = { readonly admitted: ReturnType<Admit>; readonly bytes: number; readonly isMalformed: boolean };
+type Arrival = {
+  readonly admitted: ReturnType<Admit>;
+  readonly bytes: number;
+  /** Decodes the body; throws a Failure. Undefined: what the handler was given is the request. */
+  readonly decode: (() => Message) | undefined;
+};
 
-const arrivalKey = createContextKey<Arrival>({ admitted: { refusal: UNAUTHENTICATED }, bytes: 0, isMalformed: false });
+const arrivalKey = createContextKey<Arrival>({ admitted: { refusal: UNAUTHENTICATED }, bytes: 0, decode: undefined });
 
 function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
   const { desc } = method;
   const carryOut = async (request: Message, context: HandlerContext): Promise<Message> => {
-    const { admitted, bytes, isMalformed } = context.values.get(arrivalKey);
+    const { admitted, bytes, decode } = context.values.get(arrivalKey);
     if ("refusal" in admitted) throw connectError(admitted.refusal);
     const outcome = await invoke(method, {
       door: "connect",
       caller: admitted.caller,
       header: (name) => context.requestHeader.get(name) ?? undefined,
       bytes,
-      decode: () => {
-        if (isMalformed) throw failure(ErrorReason.MALFORMED_MESSAGE, `The bytes are not a ${desc.input.typeName}.`);
-        return request;
-      },
+      decode: decode ?? (() => request),
     });
     if ("refusal" in outcome) throw connectError(outcome.refusal);
     for (const [name, value] of outcome.headers ?? []) context.responseHeader.set(name, value);
@@ -129,7 +133,7 @@ async function answer(
   body: Buffer,
 ): Promise<void> {
   const type = request.headers["content-type"] ?? "";
-  const isMalformed = "refusal" in admitted || !canBeRead(method, type, body);
+  const decode = "refusal" in admitted ? () => create(method.desc.input) : decoderOf(method, type, body);
   const header = new Headers();
   for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
   // The body is handed on whole, or replaced: its announced length would be held against it.
@@ -142,35 +146,47 @@ async function answer(
     url: `http://localhost${handler.requestPath}`,
     method: "POST",
     header,
-    body: once(isMalformed ? emptyBody(type) : body),
+    // connect-es would answer a malformed message with INTERNAL, as if it were our fault, and drop enum values it does not know.
+    body: once(decode === undefined ? body : emptyBody(type)),
     signal: aborted.signal,
-    contextValues: createContextValues().set(arrivalKey, { admitted, bytes: body.length, isMalformed }),
+    contextValues: createContextValues().set(arrivalKey, { admitted, bytes: body.length, decode }),
   });
   reply.hijack();
   await write(reply, response);
 }
 
 /**
- * Whether the body holds what it says. connect-es would answer a malformed message with INTERNAL, as if it were our fault; so it is
- * handed an empty one, and `invoke` refuses the call.
+ * Decodes the message of a body. Undefined where the handler's own decoding must answer: the message is compressed, which is not
+ * taken and which the protocols have their own answers for.
  */
-function canBeRead(method: Method, type: string, body: Buffer): boolean {
+function decoderOf({ desc }: Method, type: string, body: Buffer): (() => Message) | undefined {
   const isEnveloped = !/^application\/(json|proto)\b/.test(type);
-  if (isEnveloped && (body.length < ENVELOPE || body.readUInt32BE(1) !== body.length - ENVELOPE)) return false;
-  // Compression is not taken, which the protocols have their own answers for.
-  if (isEnveloped && ((body[0] as number) & 1) === 1) return true;
-  const message = isEnveloped ? body.subarray(ENVELOPE) : body;
+  if (isEnveloped && ((body[0] ?? 0) & 1) === 1) return undefined;
+  return () => {
+    if (isEnveloped && (body.length < ENVELOPE || body.readUInt32BE(1) !== body.length - ENVELOPE))
+      throw malformed(desc);
+    const message = isEnveloped ? body.subarray(ENVELOPE) : body;
+    return /json/.test(type) ? decodeJson(desc.input, message) : decodeBinary(desc, message);
+  };
+}
+
+function decodeBinary(desc: DescMethod, message: Buffer): Message {
   try {
-    decode(method.desc.input, type, message);
-    return true;
+    return fromBinary(desc.input, message);
   } catch {
-    return false;
+    throw malformed(desc);
   }
 }
 
-function decode(desc: DescMessage, type: string, message: Buffer): void {
-  if (!/json/.test(type)) fromBinary(desc, message);
-  else if (message.length > 0) fromJsonString(desc, message.toString("utf8"), { ignoreUnknownFields: true });
+/** No bytes are the empty message, as in protobuf's binary form. */
+function decodeJson(desc: DescMessage, bytes: Buffer): Message {
+  const message = create(desc);
+  if (bytes.length > 0) decodeInto(desc, message, parseBody(bytes), "rpc");
+  return message;
+}
+
+function malformed({ input }: DescMethod): Failure {
+  return failure(ErrorReason.MALFORMED_MESSAGE, `The bytes are not a ${input.typeName}.`);
 }
 
 /** An empty message in the framing of a content type. */

@@ -1,21 +1,11 @@
-import {
-  create,
-  type DescEnum,
-  type DescField,
-  type DescMessage,
-  getOption,
-  hasOption,
-  type Message,
-  ScalarType,
-} from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { wrong_type } from "../../../gen/numberpool/v1/call_options_pb.ts";
+import { create, type DescField, type DescMessage, getOption, type Message } from "@bufbuild/protobuf";
+import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
+import { refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { type Failure, failure } from "../../domain/failure.ts";
-import { enumSpellings } from "../enum-spelling.ts";
-
-/** Where a value comes from: a JSON body says its types, a path or query has nothing but text. */
-export type JsonSource = "body" | "text";
+import { Failure, failure } from "../../domain/failure.ts";
+import { refusedItem } from "../refused-item.ts";
+import { decodeEnum, decodeScalar, type JsonSource, wrongType } from "./scalar.ts";
+import { timestampOf } from "./time.ts";
 
 /** A JSON object, or what a path or query was gathered into. */
 export type JsonObject = { readonly [key: string]: unknown };
@@ -32,7 +22,8 @@ export function decodeInto(
   source: JsonSource,
   pointer = "",
 ): void {
-  const fields = fieldsOf(desc);
+  const fields = fieldsOf(desc, source);
+  if (pointer !== "" && source !== "text") refuseUnknown(fields, json, pointer);
   for (const key of Object.keys(json)) {
     const field = fields.get(key);
     const value = json[key];
@@ -50,12 +41,31 @@ export function decodeInto(
   }
 }
 
+/** An object of which nothing is known would pass for an empty one, which may say much: it turns a pool off. */
+function refuseUnknown(fields: ReadonlyMap<string, DescField>, json: JsonObject, pointer: string): void {
+  const keys = Object.keys(json);
+  if (keys.length === 0 || keys.some((key) => fields.has(key))) return;
+  const known = [...new Set([...fields.values()].map(({ name }) => name))].join(", ");
+  const unknown = keys
+    .slice(0, MAX_NAMED)
+    .map((key) => JSON.stringify(key))
+    .join(", ");
+  throw failure(
+    ErrorReason.BAD_REQUEST,
+    `${pointer.slice(pointer.lastIndexOf("/") + 1)} holds only unknown keys: ${unknown}. Its keys are ${known}.`,
+    pointer,
+  );
+}
+
+/** Unknown keys that a refusal names. */
+const MAX_NAMED = 5;
+
 /**
  * The mask of an update: the keys of its body that the contract knows, down to the leaves. null and {} are leaves, so they clear,
  * while objects with content are merged.
  */
 export function maskOf(desc: DescMessage, json: JsonObject, prefix = ""): string[] {
-  const fields = fieldsOf(desc);
+  const fields = fieldsOf(desc, "body");
   return Object.keys(json).flatMap((key) => {
     const field = fields.get(key);
     if (field === undefined) return [];
@@ -74,13 +84,19 @@ export function isObject(value: unknown): value is JsonObject {
 
 const FIELDS = new Map<string, ReadonlyMap<string, DescField>>();
 
-/** Fields by their proto name. The mask of an update is not among them: JSON has its own way to say it. */
-function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
-  let fields = FIELDS.get(desc.typeName);
+/**
+ * Fields by their proto name, for RPCs by their JSON name too. The mask of an update is a field of RPCs only: the documented JSON
+ * has its own way to say it.
+ */
+function fieldsOf(desc: DescMessage, source: JsonSource): ReadonlyMap<string, DescField> {
+  const isRpc = source === "rpc";
+  const key = `${desc.typeName} ${isRpc}`;
+  let fields = FIELDS.get(key);
   if (fields === undefined) {
-    const open = desc.fields.filter((f) => !(f.message?.typeName === "google.protobuf.FieldMask"));
-    fields = new Map(open.map((field) => [field.name, field]));
-    FIELDS.set(desc.typeName, fields);
+    const open = desc.fields.filter((f) => isRpc || f.message?.typeName !== FieldMaskSchema.typeName);
+    const names = (field: DescField) => (isRpc ? [field.name, field.jsonName] : [field.name]);
+    fields = new Map(open.flatMap((field) => names(field).map((name) => [name, field] as const)));
+    FIELDS.set(key, fields);
   }
   return fields;
 }
@@ -90,12 +106,13 @@ function decodeField(field: DescField, value: unknown, source: JsonSource, point
     case "scalar":
       return decodeScalar(field, field.scalar, value, source, pointer);
     case "enum":
-      return decodeEnum(field, field.enum, value, pointer);
+      return decodeEnum(field, field.enum, value, source, pointer);
     case "message":
       return decodeMessage(field, field.message, value, source, pointer);
     case "list": {
       const values = source === "text" && typeof value === "string" ? value.split(",") : value;
       if (!Array.isArray(values)) throw wrongType(field, "a list", pointer);
+      if (getOption(field, refused_by_item)) return values.map((each) => decodeItem(field, each, source));
       return values.map((each, index) => decodeElement(field, each, source, `${pointer}/${index}`));
     }
     default:
@@ -110,8 +127,22 @@ function decodeElement(
   pointer: string,
 ): unknown {
   if (field.listKind === "message") return decodeMessage(field, field.message, value, source, pointer);
-  if (field.listKind === "enum") return decodeEnum(field, field.enum, value, pointer);
+  if (field.listKind === "enum") return decodeEnum(field, field.enum, value, source, pointer);
   return decodeScalar(field, field.scalar, value, source, pointer);
+}
+
+/** An item that is decoded by itself: what is wrong with it is told by its own result. */
+function decodeItem(field: DescField & { fieldKind: "list" }, value: unknown, source: JsonSource): unknown {
+  const desc = field.message as DescMessage;
+  try {
+    if (!isObject(value)) throw failure(ErrorReason.INVALID_TYPE, `An item of ${field.name} must be an object.`);
+    const item = create(desc);
+    decodeInto(desc, item, value, source);
+    return item;
+  } catch (error) {
+    if (error instanceof Failure) return refusedItem(desc, error.refusal);
+    throw error;
+  }
 }
 
 function decodeMessage(
@@ -121,7 +152,11 @@ function decodeMessage(
   source: JsonSource,
   pointer: string,
 ): unknown {
-  if (desc.typeName === "google.protobuf.Timestamp") return decodeTimestamp(field, value, pointer);
+  if (desc.typeName === "google.protobuf.Timestamp") {
+    const timestamp = typeof value === "string" ? timestampOf(value) : undefined;
+    return timestamp ?? raise(wrongType(field, "a time that exists, such as 2030-01-31T18:00:00Z", pointer));
+  }
+  if (desc.typeName === FieldMaskSchema.typeName) return decodeMask(field, value, pointer);
   const json = source === "text" && pointer.lastIndexOf("/") > 0 ? withFirstField(desc, value) : value;
   if (!isObject(json)) throw wrongType(field, "an object", pointer);
   const message = create(desc);
@@ -138,63 +173,15 @@ function withFirstField(desc: DescMessage, value: unknown): unknown {
   return { [first]: plain, ...named };
 }
 
-function decodeScalar(
-  field: DescField,
-  type: ScalarType,
-  value: unknown,
-  source: JsonSource,
-  pointer: string,
-): unknown {
-  switch (type) {
-    case ScalarType.STRING:
-      if (typeof value === "string") return value;
-      throw wrongType(field, "a text", pointer);
-    case ScalarType.BOOL:
-      if (typeof value === "boolean") return value;
-      if (source === "text" && (value === "true" || value === "false")) return value === "true";
-      throw wrongType(field, "true or false", pointer);
-    case ScalarType.DOUBLE: {
-      const number = numberFrom(value, source);
-      if (Number.isFinite(number)) return number;
-      throw wrongType(field, "a number", pointer);
-    }
-    case ScalarType.INT32: {
-      const number = numberFrom(value, source);
-      if (Number.isInteger(number) && Math.abs(number) <= 0x7fffffff) return number;
-      throw wrongType(field, "a whole number", pointer);
-    }
-    case ScalarType.UINT64: {
-      const text = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
-      if (typeof text === "string" && /^\d{1,19}$/.test(text)) return BigInt(text);
-      throw wrongType(field, "a whole number", pointer);
-    }
-    default:
-      throw new Error(`${field} has a type that no documented request has.`);
-  }
+/** The paths of a mask, separated by commas, in the spelling of the fields' names or of their JSON names. */
+function decodeMask(field: DescField, value: unknown, pointer: string): unknown {
+  if (typeof value !== "string") throw wrongType(field, "paths separated by commas", pointer);
+  const paths = value === "" ? [] : value.split(",");
+  return create(FieldMaskSchema, {
+    paths: paths.map((path) => path.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
+  });
 }
 
-function numberFrom(value: unknown, source: JsonSource): number {
-  if (typeof value === "number") return value;
-  const isText = source === "text" && typeof value === "string" && value.trim() !== "";
-  return isText ? Number(value) : Number.NaN;
-}
-
-function decodeEnum(field: DescField, desc: DescEnum, value: unknown, pointer: string): number {
-  const { names, read } = enumSpellings(desc);
-  const number = typeof value === "string" ? read.get(value) : undefined;
-  if (number !== undefined) return number;
-  throw failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
-}
-
-const RFC3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
-
-function decodeTimestamp(field: DescField, value: unknown, pointer: string): unknown {
-  const milliseconds = typeof value === "string" && RFC3339.test(value) ? Date.parse(value) : Number.NaN;
-  if (Number.isNaN(milliseconds)) throw wrongType(field, "a time such as 2030-01-31T18:00:00Z", pointer);
-  return timestampFromMs(milliseconds);
-}
-
-function wrongType(field: DescField, wanted: string, pointer: string): Failure {
-  const reason = hasOption(field, wrong_type) ? getOption(field, wrong_type) : ErrorReason.INVALID_TYPE;
-  return failure(reason, `${field.name} must be ${wanted}.`, pointer);
+function raise(error: Failure): never {
+  throw error;
 }

@@ -1,14 +1,13 @@
-import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { create, type Message } from "@bufbuild/protobuf";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { failure, type Refusal } from "../../domain/failure.ts";
+import type { Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
 import { transportRefusal } from "../transport-refusal.ts";
-import { decodeInto, isObject, type JsonObject, maskOf } from "./decode.ts";
+import { parseBody } from "./body.ts";
+import { decodeInto, type JsonObject, maskOf } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
 import { type Route, routesOf } from "./routes.ts";
@@ -98,21 +97,6 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
 }
 
 const MASK = "google.protobuf.FieldMask";
-
-function parseBody(body: Buffer | undefined): JsonObject {
-  const json = body === undefined || !isUtf8(body) ? undefined : parseJson(body.toString("utf8"));
-  if (isObject(json)) return json;
-  throw failure(ErrorReason.INVALID_JSON, "The body must be a JSON object in UTF-8.");
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The parser's own words quote the body, which must not get into a log.
-    return undefined;
-  }
-}
 
 /** Answers a refusal in the documented form; without a route, of the port itself. */
 export function refuse(reply: FastifyReply, refusal: Refusal, route?: Route): FastifyReply {
