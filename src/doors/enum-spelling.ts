@@ -1,7 +1,7 @@
 import { type DescEnum, getOption, hasOption } from "@bufbuild/protobuf";
 import { also_read_as, error, spelling } from "../../gen/numberpool/v1/enum_options_pb.ts";
 
-/** How an enum looks in JSON. Its values are read by their documented spellings and by their names in the contract. */
+/** How an enum looks in JSON. */
 export type EnumSpellings = {
   /** The spellings that are written, for people. */
   readonly names: readonly string[];
@@ -9,6 +9,8 @@ export type EnumSpellings = {
   readonly numbers: ReadonlySet<number>;
   readonly written: ReadonlyMap<number, string>;
   readonly read: ReadonlyMap<string, number>;
+  /** Values by their names in the contract, which every transport reads too. */
+  readonly byName: ReadonlyMap<string, number>;
 };
 
 /** The spellings of an enum, from the contract: the documented ones, and for the error catalogue the reasons' own names. */
@@ -18,7 +20,6 @@ export function enumSpellings(desc: DescEnum): EnumSpellings {
   const written = new Map<number, string>();
   const read = new Map<string, number>();
   for (const value of desc.values) {
-    if (value.number !== 0) read.set(value.name, value.number);
     const text = hasOption(value, spelling)
       ? getOption(value, spelling)
       : hasOption(value, error)
@@ -29,7 +30,8 @@ export function enumSpellings(desc: DescEnum): EnumSpellings {
     for (const each of [text, ...getOption(value, also_read_as)]) read.set(each, value.number);
   }
   const numbers = new Set(desc.values.map((value) => value.number));
-  const spellings = { names: [...written.values()], numbers, written, read };
+  const byName = new Map(desc.values.map(({ name, number }) => [name, number]));
+  const spellings = { names: [...written.values()], numbers, written, read, byName };
   SPELLINGS.set(desc.typeName, spellings);
   return spellings;
 }

@@ -54,9 +54,9 @@ export function decodeEnum(
   source: JsonSource,
   pointer: string,
 ): number {
-  const { names, read, numbers } = enumSpellings(desc);
-  if (source === "rpc" && value === desc.values[0]?.name) return 0;
-  const number = typeof value === "string" ? read.get(value) : source === "rpc" ? value : undefined;
+  const { names, read, byName, numbers } = enumSpellings(desc);
+  const spelled = typeof value === "string" ? (read.get(value) ?? byName.get(value)) : undefined;
+  const number = spelled ?? (source === "rpc" ? value : undefined);
   if (numbers.has(number as number)) return number as number;
   throw failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
 }
