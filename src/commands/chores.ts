@@ -19,6 +19,8 @@ const SECOND = 1_000;
 const ROWS_AT_ONCE = 1_000;
 /** Messages that await a receipt and are looked at in one step: only their index is read, but for those that are too old. */
 const SENT_AT_ONCE = 5_000;
+/** Kept receipts that are looked at in one step: a few milliseconds. */
+const RECEIPTS_AT_ONCE = 100;
 /** Messages that are forgotten in one step, with their events: a few milliseconds. */
 const MESSAGES_AT_ONCE = 200;
 
@@ -27,6 +29,7 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
   const window = config.receiptWindowSeconds * SECOND;
   const retention = config.messageRetentionSeconds * SECOND;
   let sentCursor: string | undefined;
+  let receiptCursor: string | undefined;
   let organizations: string[] = [];
   let messageCursor: string | undefined;
 
@@ -47,6 +50,14 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
     const { applied, next } = await store.settleUnreceipted(request);
     pools.book(applied);
     sentCursor = next;
+    return next !== undefined;
+  };
+
+  const matchReceipts = async () => {
+    const request = { now: clock(), after: receiptCursor, most: RECEIPTS_AT_ONCE };
+    const { applied, next } = await store.matchReceipts(request);
+    pools.book(applied);
+    receiptCursor = next;
     return next !== undefined;
   };
 
@@ -76,6 +87,7 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
       },
     },
     { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
+    { complaint: "kept receipts could not be matched", interval: SECOND, step: matchReceipts },
     {
       complaint: "messages without a receipt could not be settled",
       interval: Math.min(60 * SECOND, window),

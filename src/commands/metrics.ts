@@ -134,6 +134,11 @@ export function createMetrics(): Metrics {
           if (cancelled.kind === "cancelled") count([cancelled.applied]);
           return cancelled;
         },
+        matchReceipts: async (request) => {
+          const swept = await store.matchReceipts(request);
+          count(swept.applied);
+          return swept;
+        },
         settleUnreceipted: async (request) => {
           const swept = await store.settleUnreceipted(request);
           count(swept.applied);

@@ -65,7 +65,7 @@ export function apply(progress: Progress, report: Report): Effect {
   const isLateRefusal = report.kind === "refused" && isUnanswered(progress);
   if (STRENGTH[status] <= STRENGTH[progress.status] && !isLateRefusal) {
     const isNews = report.kind === "accepted" && sentAt !== progress.sentAt;
-    const error = isUnanswered(progress) ? TAKEN_LATE : progress.error;
+    const error = isUnanswered(progress) ? SILENCE.unreceipted : progress.error;
     return { progress: isNews ? { ...progress, sentAt, error } : undefined, health: undefined, reported: 0 };
   }
   const error = "error" in report ? report.error : SILENCE[report.kind];
@@ -89,12 +89,6 @@ const SILENCE: Partial<Record<Report["kind"], MessageError>> = {
     reason: ErrorReason.RECEIPT_MISSING,
     detail: "The carrier took the message, and no receipt came in time. It is not sent again.",
   },
-};
-
-/** What the error of a message says whose carrier took it after it had been given up. */
-const TAKEN_LATE: MessageError = {
-  reason: ErrorReason.RECEIPT_MISSING,
-  detail: "The carrier answered late that it took the message, and no receipt came yet. It is not sent again.",
 };
 
 /** Whether a message was given up because its carrier did not answer, and nothing has proved since that it left. */

@@ -55,7 +55,9 @@ export function planReport(
   // Written twice, because it was not known whether the first time succeeded, it would take back a later submit.
   const isStale = given.kind === "deferred" && submit !== undefined && submit !== message.submits;
   const report: Report =
-    given.kind === "deferred" && !isStale ? deferral({ ...given, at }, message, isNumberGone) : { ...given, at };
+    given.kind === "deferred" && !isStale
+      ? deferral({ ...given, at }, message, isNumberGone, submit !== undefined)
+      : { ...given, at };
   const effect = isStale ? NO_EFFECT : apply(message, report);
   const status = effect.progress?.status ?? message.status;
   return {
@@ -81,9 +83,10 @@ function deferral(
   report: Extract<Report, { kind: "deferred" }>,
   message: ReportedMessage,
   isNumberGone: boolean,
+  isAnswer: boolean,
 ): Extract<Report, { kind: "deferred" | "refused" }> {
   const { at, carrierCode } = report;
-  if (isUnanswered(message)) return { kind: "refused", at, carrierCode, error: DEFERRED_LATE };
+  if (isAnswer && isUnanswered(message)) return { kind: "refused", at, carrierCode, error: DEFERRED_LATE };
   return isNumberGone && message.status === "sending" ? { ...NUMBER_GONE, at } : report;
 }
 

@@ -151,10 +151,19 @@ export type Store = {
   /** Ends the hold of delivery for good. */
   readonly endDeliveryHold: () => Promise<void>;
   /**
-   * Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. A receipt that fits no
-   * message is kept, and applied as soon as a carrier's answer tells which message has its id.
+   * Applies what carriers reported, in order, with the rule of `domain/lifecycle.ts`; gives what each report did. A receipt is about the
+   * message that has exactly its id. One that fits no message is kept, and applied as soon as a carrier's answer has exactly its id.
    */
   readonly applyReports: (reports: readonly CarrierReport[]) => Promise<AppliedReport[]>;
+  /**
+   * Applies kept receipts that name a message in another form than its carrier's answer, where `plan-match.ts` allows it. One call looks
+   * at `most` receipts, from a cursor on.
+   */
+  readonly matchReceipts: (request: {
+    readonly now: number;
+    readonly after: string | undefined;
+    readonly most: number;
+  }) => Promise<Swept>;
   /**
    * Applies `unreceipted` to messages that the carrier took before `sentBefore` and that no receipt came for. One call looks at `most`
    * messages that were sent, from a cursor on.

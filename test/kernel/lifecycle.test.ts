@@ -174,7 +174,7 @@ describe("The moment a message was sent", () => {
     expect(story([unanswered]).progress.error?.detail).toContain("not known whether the message left");
     expect(story([unanswered, accepted]).progress.error).toMatchObject({
       reason: ErrorReason.RECEIPT_MISSING,
-      detail: expect.stringContaining("answered late that it took the message"),
+      detail: expect.stringContaining("The carrier took the message, and no receipt came"),
     });
     const silent = story([accepted, { kind: "unreceipted", at: NOON + 90_000 }]).progress;
     expect(apply(silent, refused(SPAM)).progress).toBeUndefined();

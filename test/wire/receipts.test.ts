@@ -200,11 +200,50 @@ describe("a receipt that is reported", () => {
     expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 1, spam_ratio: 0 });
   });
 
-  it("finds its message whatever the case of the id, and with spaces around it", async () => {
+  it("finds its message with spaces around the id", async () => {
     const { id, carrierMessageId } = await send();
-    const carrier_message_id = ` ${carrierMessageId.toUpperCase()} `;
-    expect(await report({ carrier_message_id, status: "delivered" })).toEqual({ message_id: id });
-    expect((await storyOf(id)).at(-1).carrier_message_id).toBe(carrierMessageId.toUpperCase());
+    const receipt = { carrier_message_id: ` ${carrierMessageId} `, status: "delivered" };
+    expect(await report(receipt)).toEqual({ message_id: id });
+  });
+
+  it("finds its message in another case of the id a moment later, unless its carrier keeps the case", async () => {
+    const files = temporaryFolder();
+    const fresh = await startServer({ database: `${files.path}/numberpool.db` });
+    try {
+      const { profileId } = await makePool(fresh);
+      const body = { messaging_profile_id: profileId, to: SILENT, text: "WHERE?" };
+      const isSent = ({ to }: { to: { status: string }[] }) => to[0]?.status === "sent";
+      const ids: string[] = [];
+      for (const nth of [1, 2, 3]) {
+        const { id } = await done(fresh.json("POST", "/v2/messages/number_pool", body));
+        ids.push(`${id}-${nth}`);
+        await until(() => done(fresh.json("GET", `/v2/messages/${id}`)), isSent);
+      }
+      const receive = (carrier_message_id = "") =>
+        done(fresh.json("POST", RECEIPTS, { carrier_message_id, status: "delivered" }));
+      const stored = (each = "") => done(fresh.json("GET", `/v2/messages/${each.slice(0, 36)}`));
+      expect(await receive(ids[0]?.toUpperCase())).toEqual({ message_id: null });
+      await until(
+        () => stored(ids[0]),
+        ({ to }) => to[0].status === "delivered",
+      );
+      const story = await done(fresh.json("GET", `/v2/messages/${ids[0]?.slice(0, 36)}/events`));
+      expect(story.at(-1).carrier_message_id).toBe(ids[0]?.toUpperCase());
+      expect(await receive(ids[1])).toEqual({ message_id: ids[1]?.slice(0, 36) });
+      expect(await receive(ids[2]?.toUpperCase())).toEqual({ message_id: null });
+      const database = new Database(fresh.database, { readonly: true });
+      const examined = database.prepare("SELECT is_examined FROM unmatched_receipts").pluck();
+      await until(
+        async () => examined.all(),
+        (all) => all.length === 1 && all[0] === 1,
+      );
+      database.close();
+      expect(await stored(ids[2])).toMatchObject({ to: [{ status: "sent" }] });
+      expect(await fresh.stop()).toBe(0);
+    } finally {
+      await fresh.kill();
+      files.remove();
+    }
   });
 
   it("did not happen in the future, nor before its message", async () => {
@@ -243,7 +282,7 @@ describe("a receipt that fits no message", () => {
     // The sandbox numbers its ids.
     const next = Number(carrierMessageId.split("-").at(-1)) + 2;
     const early = {
-      carrier_message_id: `${waiting.id}-${next}`.toUpperCase(),
+      carrier_message_id: `${waiting.id}-${next}`,
       status: "failed",
       carrier_code: "40002",
     };

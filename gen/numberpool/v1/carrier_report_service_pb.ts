@@ -33,7 +33,8 @@ export type ReportReceiptRequest = Message<"numberpool.v1.ReportReceiptRequest">
   carrier: string;
 
   /**
-   * Required. The carrier's id of the message, in hex or decimal and any case.
+   * Required. The carrier's id of the message. Where it is written in another form than the carrier's answer (hex for decimal or the
+   * other way round, another case or other leading zeros), the receipt is matched later, and message_id is absent.
    *
    * @generated from field: optional string carrier_message_id = 2;
    */

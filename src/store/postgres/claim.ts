@@ -47,7 +47,7 @@ const lockStillQueued = statement<Row>(
 );
 // Only cancelling can come between the look at the queue and this: what was cancelled stays so.
 const markSending = statement<Row>(
-  `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1
+  `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1, submitted_at = $5
    FROM ${givenRows("given", SENDING_TYPES)}
    WHERE m.organization_id = given.organization_id AND m.id = given.id AND m.status = 'queued' RETURNING m.id`,
 );
@@ -96,7 +96,7 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
     for (const message of send) sending.push([message.organizationId, message.id, carrier]);
     if (setDueAt !== undefined) due.push([id, setDueAt, send.length]);
   }
-  const marked = sending.length === 0 ? [] : session.all(markSending, ...listsOf(SENDING_TYPES, sending), owner);
+  const marked = sending.length === 0 ? [] : session.all(markSending, ...listsOf(SENDING_TYPES, sending), owner, now);
   if (due.length > 0) void session.run(setDue, ...listsOf(DUE_TYPES, due), now);
   const emptied = [...plans].filter(([, { next }]) => next === "whenDeferred").map(([id]) => id);
   const deferred = emptied.length === 0 ? [] : session.all(selectDeferred, emptied);

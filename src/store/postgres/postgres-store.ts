@@ -30,7 +30,7 @@ import {
   removeMapping,
   removeOptOut,
 } from "./recipients.ts";
-import { applyReports, settleUnreceipted } from "./reports.ts";
+import { applyReports, matchReceipts, settleUnreceipted } from "./reports.ts";
 import { listDueMessages, releaseScheduled } from "./schedule.ts";
 import type { Session } from "./session.ts";
 
@@ -71,6 +71,9 @@ export async function openPostgresStore(
     const result = await transact(work);
     return result();
   };
+
+  /** Carriers, with organizations, whose receipts have shown that they keep the ids of the answers; on disk already. */
+  const exactCarriers = new Set<string>();
 
   return {
     name: database.name,
@@ -128,9 +131,14 @@ export async function openPostgresStore(
     endDeliveryHold: () => endDeliveryHold(database),
     takeBack: (owner, underWay) => transact((session) => takeBack(session, owner, underWay)),
     applyReports: async (reports) => {
-      const applied = await applyReports(transactAnd, reports);
+      const applied = await applyReports(transactAnd, reports, exactCarriers);
       exchange.learned(applied);
       return applied;
+    },
+    matchReceipts: async (request) => {
+      const swept = await transactAnd((session) => matchReceipts(session, request));
+      exchange.learned(swept.applied);
+      return swept;
     },
     settleUnreceipted: async (request) => {
       const swept = await transactAnd((session) => settleUnreceipted(session, request));

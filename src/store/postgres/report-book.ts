@@ -1,6 +1,6 @@
-import { carrierMessageKey, carrierMessageKeys } from "../../domain/carrier-message-id.ts";
+import { carrierMessageKey, carrierMessageKeys, comparedIds, isSameId } from "../../domain/carrier-message-id.ts";
 import type { HealthChange, HealthCounts } from "../../domain/health.ts";
-import type { Report } from "../../domain/lifecycle.ts";
+import { isUnanswered, type Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport } from "../delivery-records.ts";
 import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
 import { optional, type Row, receiptFrom, reportedFrom } from "../rows.ts";
@@ -52,6 +52,10 @@ export type ReportBook = {
   readonly kept: () => UnmatchedReceipt[];
   /** Rows of receipts that found their message. */
   readonly followed: readonly number[];
+  /** Keys of kept receipts that are to be matched again, as they may be about a message that was answered late, with its carrier. */
+  readonly reopened: readonly (readonly [key: string, carrier: string])[];
+  /** Carriers whose receipts showed that they keep the ids of the answers, with the organization that reported them or "". */
+  readonly exact: ReadonlyMap<string, readonly [carrier: string, organizationId: string]>;
 };
 
 /** What a report did, given a sender's counts after each lesson; undefined counts: the number is gone. */
@@ -65,6 +69,8 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
   const lessons: Lesson[] = [];
   const learned = new Map<string, number>();
   const followed: number[] = [];
+  const reopened: [string, string][] = [];
+  const exact = new Map<string, readonly [string, string]>();
   let unmatched: readonly UnmatchedReceipt[] = receipts;
   let hasUnmatched = false;
 
@@ -86,6 +92,9 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
         : learn(phoneNumberId, plan.health, plan.event.at);
+    if (plan.carrierMessageId !== undefined && isUnanswered(message)) {
+      for (const key of carrierMessageKeys(plan.carrierMessageId)) reopened.push([key, message.carrier ?? ""]);
+    }
     const after = plan.carrierMessageId === undefined ? [] : follow(held, plan.carrierMessageId);
     return (healthAfter) => ({
       ...plan.applied,
@@ -112,38 +121,38 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     if (meant.length === 0) return [];
     unmatched = unmatched.filter((receipt) => !meant.includes(receipt));
     followed.push(...meant.flatMap(({ sequence }) => sequence ?? []));
+    for (const { organizationId } of meant) noteExact(held.message.carrier, organizationId, carrierMessageId);
     return meant.map((receipt) => apply(held, receipt.report, receipt.carrierMessageId));
   };
 
-  /** As with messages: those that have exactly its id, before those that only read like it. */
+  const noteExact = (carrier: string | undefined, organizationId: string, id: string) => {
+    if (carrier !== undefined && comparedIds(id, id)?.isTelling)
+      exact.set(`${carrier} ${organizationId}`, [carrier, organizationId]);
+  };
+
+  /** The receipts that have exactly its id. */
   const waitingFor = (
     { carrier, organizationId }: ReportedMessage,
     carrierMessageId: string,
-  ): readonly UnmatchedReceipt[] => {
-    for (const key of carrierMessageKeys(carrierMessageId)) {
-      const meant = unmatched.filter(
-        (receipt) =>
-          receipt.carrierMessageKey === key &&
-          receipt.carrier === carrier &&
-          (receipt.organizationId === "" || receipt.organizationId === organizationId),
-      );
-      if (meant.length > 0) return meant;
-    }
-    return [];
-  };
+  ): readonly UnmatchedReceipt[] =>
+    unmatched.filter(
+      (receipt) =>
+        receipt.carrier === carrier &&
+        isSameId(receipt.carrierMessageId, carrierMessageId) &&
+        (receipt.organizationId === "" || receipt.organizationId === organizationId),
+    );
 
   const find = ({ target }: CarrierReport): HeldMessage | undefined => {
     if ("messageId" in target) return byId.get(`${target.organizationId} ${target.messageId}`);
-    for (const key of carrierMessageKeys(target.carrierMessageId)) {
-      let newest: HeldMessage | undefined;
-      for (const held of byKey.get(key) ?? []) {
-        const { carrier, organizationId, id } = held.message;
-        if (carrier !== target.carrier || (target.organizationId ?? organizationId) !== organizationId) continue;
-        if (newest === undefined || id > newest.message.id) newest = held;
-      }
-      if (newest !== undefined) return newest;
+    let newest: HeldMessage | undefined;
+    for (const held of byKey.get(carrierMessageKey(target.carrierMessageId)) ?? []) {
+      const { carrier, organizationId, id } = held.message;
+      if (carrier !== target.carrier || (target.organizationId ?? organizationId) !== organizationId) continue;
+      if (!isSameId(held.carrierMessageId ?? "", target.carrierMessageId)) continue;
+      if (newest === undefined || id > newest.message.id) newest = held;
     }
-    return undefined;
+    if (newest !== undefined) noteExact(target.carrier, target.organizationId ?? "", target.carrierMessageId);
+    return newest;
   };
 
   const keep = ({ target, report, receivedAt }: CarrierReport) => {
@@ -153,7 +162,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     const key = carrierMessageKey(carrierMessageId);
     const isKnown = unmatched.some(
       (known) =>
-        known.carrierMessageKey === key &&
+        known.carrierMessageId === carrierMessageId &&
         known.carrier === carrier &&
         known.organizationId === organizationId &&
         known.report.kind === report.kind,
@@ -180,6 +189,8 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     lessons,
     kept: () => unmatched.filter(({ sequence }) => sequence === undefined),
     followed,
+    reopened,
+    exact,
   };
 }
 

@@ -1,6 +1,7 @@
-import { carrierMessageKeys } from "../../domain/carrier-message-id.ts";
+import { carrierMessageKey, carrierMessageKeys, type IdForm } from "../../domain/carrier-message-id.ts";
 import type { Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
+import { type MatchPlan, planMatch } from "../plan-match.ts";
 import { REPORTED_COLUMNS, type Row } from "../rows.ts";
 import { noteEvents } from "./events.ts";
 import { teachHealth } from "./health.ts";
@@ -10,6 +11,7 @@ import {
   heldFrom,
   type Outcome,
   type ReportBook,
+  type UnmatchedReceipt,
   unmatchedFrom,
 } from "./report-book.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
@@ -48,6 +50,8 @@ const RECEIPT_TYPES = {
   received_at: "bigint",
 } as const;
 
+const FORM_TYPES = { carrier: "text", organization_id: "text", form: "text" } as const;
+
 const holdTogether = statement(`SELECT pg_advisory_xact_lock_shared(${LOCK})`);
 const holdAlone = statement(`SELECT pg_advisory_xact_lock(${LOCK})`);
 
@@ -73,6 +77,29 @@ const lockReceipts = statement<Row>(
 const insertReceipts = statement(
   `INSERT INTO unmatched_receipts (${Object.keys(RECEIPT_TYPES).join(", ")})
    SELECT ${Object.keys(RECEIPT_TYPES).join(", ")} FROM ${givenRows("given", RECEIPT_TYPES)} ON CONFLICT DO NOTHING`,
+);
+const selectUnexamined = statement<Row>(
+  `SELECT sequence, ${Object.keys(RECEIPT_TYPES).join(", ")} FROM unmatched_receipts WHERE NOT is_examined AND sequence > $1
+   ORDER BY sequence LIMIT $2`,
+);
+const lockUnexamined = statement<{ sequence: number }>(
+  "SELECT sequence FROM unmatched_receipts WHERE sequence = ANY ($1) AND NOT is_examined ORDER BY sequence FOR UPDATE",
+);
+const setExamined = statement("UPDATE unmatched_receipts SET is_examined = true WHERE sequence = ANY ($1)");
+const reopenReceipts = statement(
+  `UPDATE unmatched_receipts r SET is_examined = false FROM unnest($1::text[], $2::text[]) AS given (key, carrier)
+   WHERE r.carrier_message_key = given.key AND r.carrier = given.carrier AND r.is_examined`,
+);
+const selectOpen = statement<Row>(
+  "SELECT carrier, min(submitted_at) AS since FROM messages WHERE status = 'sending' GROUP BY carrier",
+);
+const selectForms = statement<Row>(
+  "SELECT carrier, organization_id, form FROM carrier_id_forms WHERE carrier = ANY ($1)",
+);
+const putForms = statement(
+  `INSERT INTO carrier_id_forms (carrier, organization_id, form)
+   SELECT carrier, organization_id, form FROM ${givenRows("given", FORM_TYPES)} ORDER BY carrier, organization_id
+   ON CONFLICT (carrier, organization_id) DO UPDATE SET form = excluded.form WHERE carrier_id_forms.form <> excluded.form`,
 );
 const deleteReceipts = statement("DELETE FROM unmatched_receipts WHERE sequence = ANY ($1)");
 const update = statement(
@@ -110,26 +137,37 @@ type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Resul
 /**
  * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may
  * be written by two processes at the same moment, and one of them must see the other: whoever wants to keep a receipt that fits
- * no message is alone while it looks once more.
+ * no message is alone while it looks once more. `exactCarriers` are those whose form is on disk already.
  */
-export async function applyReports(transact: Transact, reports: readonly CarrierReport[]): Promise<AppliedReport[]> {
+export async function applyReports(
+  transact: Transact,
+  reports: readonly CarrierReport[],
+  exactCarriers: Set<string>,
+): Promise<AppliedReport[]> {
   if (reports.length === 0) return [];
+  const applyWhen = (isAlone: boolean) =>
+    transact((session) => applyInTransaction(session, reports, isAlone, exactCarriers));
   try {
-    return await transact((session) => applyInTransaction(session, reports, false));
+    return await applyWhen(false);
   } catch (error) {
     if (error !== MUST_BE_ALONE) throw error;
-    return transact((session) => applyInTransaction(session, reports, true));
+    return applyWhen(true);
   }
 }
 
-async function applyInTransaction(session: Session, reports: readonly CarrierReport[], isAlone: boolean) {
+async function applyInTransaction(
+  session: Session,
+  reports: readonly CarrierReport[],
+  isAlone: boolean,
+  exactCarriers: Set<string>,
+) {
   const named: unknown[][] = [];
   const receipts: unknown[][] = [];
   const answers = new Set<string>();
   for (const { target, report } of reports) {
     if ("messageId" in target) named.push([target.organizationId, target.messageId]);
-    else for (const key of carrierMessageKeys(target.carrierMessageId)) receipts.push([key, target.carrier]);
-    if (report.kind === "accepted") for (const key of carrierMessageKeys(report.carrierMessageId)) answers.add(key);
+    else receipts.push([carrierMessageKey(target.carrierMessageId), target.carrier]);
+    if (report.kind === "accepted") answers.add(carrierMessageKey(report.carrierMessageId));
   }
   if (isAlone) void session.run(holdAlone);
   else if (answers.size > 0) void session.run(holdTogether);
@@ -140,7 +178,73 @@ async function applyInTransaction(session: Session, reports: readonly CarrierRep
   const book = createReportBook(messages.map(heldFrom), unmatched.map(unmatchedFrom));
   const outcomes = reports.map(book.take);
   if (book.hasUnmatched() && !isAlone) throw MUST_BE_ALONE;
-  return writeBook(session, book, outcomes);
+  return writeBook(session, book, outcomes, exactCarriers);
+}
+
+/** Matches receipts that are kept: see `planMatch`. */
+export async function matchReceipts(
+  session: Session,
+  { now, after, most }: { now: number; after: string | undefined; most: number },
+): Promise<() => Promise<Swept>> {
+  // What is open is read before the receipts are locked: an answer that is not open any more took those with exactly its id.
+  const [rows, openRows] = await Promise.all([
+    session.all(selectUnexamined, Number(after ?? 0), most),
+    session.all(selectOpen),
+  ]);
+  const next = rows.length === most ? String(rows.at(-1)?.sequence) : undefined;
+  if (rows.length === 0) return async () => ({ applied: [], next });
+  const receipts = rows.map(unmatchedFrom);
+  const keys = receipts.flatMap(({ carrier, carrierMessageId }) =>
+    carrierMessageKeys(carrierMessageId).map((key) => [key, carrier]),
+  );
+  const [messages, locked, formRows] = await Promise.all([
+    session.all(lockNamed, ...listsOf(NAMED_TYPES, []), ...listsOf({ key: "text", carrier: "text" }, keys)),
+    session.all(
+      lockUnexamined,
+      rows.map((row) => row.sequence as number),
+    ),
+    session.all(selectForms, [...new Set(receipts.map(({ carrier }) => carrier))]),
+  ]);
+  const held = messages.map(heldFrom);
+  const open = new Map(openRows.map((row) => [row.carrier as string, (row.since as number | null) ?? 0]));
+  const shown = new Map(formRows.map((row) => [`${row.carrier} ${row.organization_id}`, row.form as IdForm]));
+  const isLocked = new Set(locked.map(({ sequence }) => sequence));
+  const book = createReportBook(held, []);
+  const outcomes: Outcome[] = [];
+  const forms = new Map<string, unknown[]>();
+  const matched: number[] = [];
+  const examined: number[] = [];
+  for (const receipt of receipts) {
+    const { sequence, carrier, organizationId, carrierMessageId, report } = receipt;
+    if (sequence === undefined || !isLocked.has(sequence)) continue;
+    const name = `${carrier} ${organizationId}`;
+    const plan = planFor(receipt, held, { now, openSince: open.get(carrier), shown: shown.get(name) });
+    if (plan.kind === "none") examined.push(sequence);
+    if (plan.kind !== "match") continue;
+    matched.push(sequence);
+    if (plan.shown !== undefined) {
+      shown.set(name, plan.shown);
+      forms.set(name, [carrier, organizationId, plan.shown]);
+    }
+    outcomes.push(book.apply(plan.candidate, report, carrierMessageId));
+  }
+  if (matched.length > 0) void session.run(deleteReceipts, matched);
+  if (examined.length > 0) void session.run(setExamined, examined);
+  if (forms.size > 0) void session.run(putForms, ...listsOf(FORM_TYPES, [...forms.values()]));
+  const applied = writeBook(session, book, outcomes);
+  return async () => ({ applied: await applied(), next });
+}
+
+function planFor(
+  { carrier, organizationId, carrierMessageId, receivedAt }: UnmatchedReceipt,
+  held: readonly HeldMessage[],
+  facts: { readonly now: number; readonly openSince: number | undefined; readonly shown: IdForm | undefined },
+): MatchPlan<HeldMessage> {
+  const candidates = held.filter(
+    ({ message }) =>
+      message.carrier === carrier && (organizationId === "" || message.organizationId === organizationId),
+  );
+  return planMatch(carrierMessageId, candidates, { receivedAt, ...facts });
 }
 
 /** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
@@ -172,11 +276,22 @@ function applyToAll(session: Session, rows: readonly Row[], report: Report): () 
 }
 
 /** Writes what a book has; what it did is known when the transaction has been committed. */
-function writeBook(session: Session, book: ReportBook, outcomes: readonly Outcome[]): () => Promise<AppliedReport[]> {
+function writeBook(
+  session: Session,
+  book: ReportBook,
+  outcomes: readonly Outcome[],
+  exactCarriers = new Set<string>(),
+): () => Promise<AppliedReport[]> {
   const changed = book.changed();
   if (changed.length > 0) void session.run(update, ...listsOf(CHANGED_TYPES, changed.map(changedValues)));
   noteEvents(session, book.events);
   if (book.followed.length > 0) void session.run(deleteReceipts, book.followed);
+  if (book.reopened.length > 0) {
+    void session.run(reopenReceipts, ...listsOf({ key: "text", carrier: "text" }, book.reopened));
+  }
+  const exact = [...book.exact].filter(([name]) => !exactCarriers.has(name));
+  const exactForms = exact.map(([, [carrier, organizationId]]) => [carrier, organizationId, "exact"]);
+  if (exactForms.length > 0) void session.run(putForms, ...listsOf(FORM_TYPES, exactForms));
   const kept = book.kept().map((receipt) => {
     const { carrier, carrierMessageKey, carrierMessageId, organizationId, report, receivedAt } = receipt;
     const code = "carrierCode" in report ? report.carrierCode : undefined;
@@ -187,6 +302,7 @@ function writeBook(session: Session, book: ReportBook, outcomes: readonly Outcom
   if (kept.length > 0) void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, kept));
   const healthAfter = teachHealth(session, book.lessons);
   return async () => {
+    for (const [name] of exact) exactCarriers.add(name);
     const after = await healthAfter();
     return outcomes.map((outcome) => outcome(after));
   };

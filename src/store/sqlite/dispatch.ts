@@ -43,7 +43,7 @@ export function prepareDispatch(
     .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = +? AND status = 'queued'")
     .pluck();
   const markSending = db.prepare(
-    `UPDATE messages SET status = 'sending', owner = ?, carrier = ?, submits = submits + 1
+    `UPDATE messages SET status = 'sending', owner = ?, carrier = ?, submits = submits + 1, submitted_at = ?
      WHERE organization_id = ? AND id = ?`,
   );
   const setDue = db.prepare(
@@ -81,7 +81,7 @@ export function prepareDispatch(
       ...plan.expire.map((message) => end(message, "expired", now, EXPIRED_IN_QUEUE)),
       ...plan.optedOut.map((message) => end(message, "sending_failed", now, OPTED_OUT_MEANWHILE)),
     ];
-    for (const message of plan.send) markSending.run(owner, pace.carrier, message.organizationId, message.id);
+    for (const message of plan.send) markSending.run(owner, pace.carrier, now, message.organizationId, message.id);
     if (plan.setDueAt !== undefined) {
       setDue.run({ phoneNumberId, dueAt: plan.setDueAt, now, messages: plan.send.length });
     }

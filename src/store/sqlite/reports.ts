@@ -1,6 +1,13 @@
-import { carrierMessageKey, carrierMessageKeys } from "../../domain/carrier-message-id.ts";
-import type { Report } from "../../domain/lifecycle.ts";
+import {
+  carrierMessageKey,
+  carrierMessageKeys,
+  comparedIds,
+  type IdForm,
+  isSameId,
+} from "../../domain/carrier-message-id.ts";
+import { isUnanswered, type Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
+import { planMatch } from "../plan-match.ts";
 import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
 import { REPORTED_COLUMNS, type Row, receiptFrom, reportedFrom } from "../rows.ts";
 import { prepareHealth } from "./health.ts";
@@ -14,7 +21,7 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
   // +?, because with bare parameters some of these statements are planned anew whenever one has another value.
   const selectById = db.prepare(`SELECT ${columns} FROM messages WHERE organization_id = ? AND id = ?`);
   const selectByCarrierKey = db.prepare(
-    `SELECT ${columns} FROM messages WHERE carrier_message_key = +? AND carrier = +? ORDER BY id DESC`,
+    `SELECT carrier_message_id, ${columns} FROM messages WHERE carrier_message_key = +? AND carrier = +? ORDER BY id DESC`,
   );
   const setNextSubmit = db.prepare("UPDATE messages SET next_submit_at = ? WHERE organization_id = ? AND id = ?");
   const setCarrierId = db.prepare(
@@ -28,9 +35,22 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     `INSERT INTO unmatched_receipts (carrier, carrier_message_key, carrier_message_id, organization_id, kind, occurred_at,
        carrier_code, error_reason, detail, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
   );
-  const takeReceipts = db.prepare(
-    `DELETE FROM unmatched_receipts WHERE carrier_message_key = +? AND carrier = +? AND organization_id IN ('', +?)
-     RETURNING *`,
+  const selectReceipts = db.prepare(
+    `SELECT * FROM unmatched_receipts WHERE carrier_message_key = +? AND carrier = +? AND organization_id IN ('', +?)
+     ORDER BY sequence`,
+  );
+  const deleteReceipt = db.prepare("DELETE FROM unmatched_receipts WHERE sequence = ?");
+  const setExamined = db.prepare("UPDATE unmatched_receipts SET is_examined = ? WHERE sequence = ?");
+  const selectUnexamined = db.prepare(
+    "SELECT * FROM unmatched_receipts WHERE is_examined = 0 AND sequence > +? ORDER BY sequence LIMIT +?",
+  );
+  const selectOpen = db.prepare(
+    "SELECT carrier, min(submitted_at) AS since FROM messages WHERE status = 'sending' GROUP BY carrier",
+  );
+  const selectForm = db.prepare("SELECT form FROM carrier_id_forms WHERE carrier = ? AND organization_id = ?").pluck();
+  const putForm = db.prepare(
+    `INSERT INTO carrier_id_forms (carrier, organization_id, form) VALUES (?, ?, ?)
+     ON CONFLICT DO UPDATE SET form = excluded.form`,
   );
   const selectSending = db.prepare(`SELECT owner, ${columns} FROM messages WHERE status = 'sending'`);
   const selectSent = db.prepare(
@@ -74,28 +94,77 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     return { ...plan.applied, health: learned, followed };
   };
 
-  /** Applies the receipts that came before anybody knew whose they are. */
+  const receiptsOf = ({ carrier, organizationId }: ReportedMessage, key: string): Row[] =>
+    selectReceipts.all(key, carrier, organizationId) as Row[];
+
+  /** Applies a kept receipt. */
+  const take = ({ organizationId, id }: ReportedMessage, row: Row): AppliedReport => {
+    deleteReceipt.run(row.sequence);
+    const current = byId(organizationId, id) as ReportedMessage;
+    return applyTo(current, receiptFrom(row), row.carrier_message_id as string);
+  };
+
+  /** Applies the receipts with exactly this id that came before anybody knew whose they are. */
   const follow = (message: ReportedMessage, carrierMessageId: string): AppliedReport[] => {
-    let rows: Row[] = [];
-    // The likeliest reading of the id that anything waits for: the others may be other messages' ids.
-    for (const key of carrierMessageKeys(carrierMessageId)) {
-      if (rows.length === 0) rows = takeReceipts.all(key, message.carrier, message.organizationId) as Row[];
+    // Receipts in another form were examined without this message.
+    if (isUnanswered(message)) {
+      for (const key of carrierMessageKeys(carrierMessageId))
+        for (const row of receiptsOf(message, key)) setExamined.run(0, row.sequence);
     }
-    rows.sort((one, other) => (one.sequence as number) - (other.sequence as number));
-    return rows.map((row) => {
-      const current = byId(message.organizationId, message.id) as ReportedMessage;
-      return applyTo(current, receiptFrom(row), row.carrier_message_id as string);
+    return receiptsOf(message, carrierMessageKey(carrierMessageId))
+      .filter((row) => isSameId(row.carrier_message_id as string, carrierMessageId))
+      .map((row) => {
+        noteExact(message.carrier, row.organization_id as string, carrierMessageId);
+        return take(message, row);
+      });
+  };
+
+  /** Carriers whose receipts have shown that they keep the ids of the answers, as read from the file. */
+  const exactCarriers = new Set<string>();
+
+  const shownBy = (carrier: string, organizationId: string) =>
+    selectForm.get(carrier, organizationId) as IdForm | undefined;
+
+  const noteExact = (carrier: string | undefined, organizationId: string, id: string) => {
+    const name = `${carrier} ${organizationId}`;
+    if (carrier === undefined || exactCarriers.has(name) || !comparedIds(id, id)?.isTelling) return;
+    // Remembered only when it is read back: this transaction may fail.
+    if (shownBy(carrier, organizationId) === "exact") exactCarriers.add(name);
+    else putForm.run(carrier, organizationId, "exact");
+  };
+
+  /** Matches one kept receipt; undefined: it stays. */
+  const match = (row: Row, now: number, open: ReadonlyMap<string, number>): AppliedReport | undefined => {
+    const [carrier, organizationId] = [row.carrier as string, row.organization_id as string];
+    const carrierMessageId = row.carrier_message_id as string;
+    const candidates = carrierMessageKeys(carrierMessageId)
+      .flatMap((key) => selectByCarrierKey.all(key, carrier) as Row[])
+      .filter((each) => organizationId === "" || each.organization_id === organizationId)
+      .map((each) => ({ message: reportedFrom(each), carrierMessageId: each.carrier_message_id as string }));
+    const plan = planMatch(carrierMessageId, candidates, {
+      receivedAt: row.received_at as number,
+      now,
+      openSince: open.get(carrier),
+      shown: shownBy(carrier, organizationId),
     });
+    if (plan.kind === "none") setExamined.run(1, row.sequence);
+    if (plan.kind !== "match") return undefined;
+    if (plan.shown !== undefined) putForm.run(carrier, organizationId, plan.shown);
+    return take(plan.candidate.message, row);
   };
 
   const find = ({ target }: CarrierReport): ReportedMessage | undefined => {
     if ("messageId" in target) return byId(target.organizationId, target.messageId);
-    for (const key of carrierMessageKeys(target.carrierMessageId)) {
-      const rows = selectByCarrierKey.all(key, target.carrier) as Row[];
-      const row = rows.find((each) => (target.organizationId ?? each.organization_id) === each.organization_id);
-      if (row !== undefined) return reportedFrom(row);
-    }
-    return undefined;
+    const { carrier, carrierMessageId, organizationId } = target;
+    const rows = selectByCarrierKey.all(carrierMessageKey(carrierMessageId), carrier) as Row[];
+    const row = rows.find(
+      (each) =>
+        (organizationId ?? each.organization_id) === each.organization_id &&
+        isSameId(each.carrier_message_id as string, carrierMessageId),
+    );
+    if (row === undefined) return undefined;
+    noteExact(carrier, organizationId ?? "", carrierMessageId);
+    return reportedFrom(row);
   };
 
   const keep = ({ target, report, receivedAt }: CarrierReport) => {
@@ -142,6 +211,18 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
           return UNMATCHED;
         }),
       ),
+
+    /** Matches receipts that are kept: see `planMatch`. */
+    matchReceipts: (now: number, after: string | undefined, most: number): Swept => {
+      const rows = selectUnexamined.all(Number(after ?? 0), most) as Row[];
+      const open = new Map(
+        rows.length === 0
+          ? []
+          : (selectOpen.all() as Row[]).map((row) => [row.carrier as string, (row.since as number | null) ?? 0]),
+      );
+      const applied = together(() => rows.flatMap((row) => match(row, now, open) ?? []));
+      return { applied, next: rows.length === most ? String(rows.at(-1)?.sequence) : undefined };
+    },
 
     /** Settles everything that is being sent and not by `owner`. */
     settleOthers: (owner: string, at: number): AppliedReport[] =>

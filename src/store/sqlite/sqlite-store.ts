@@ -179,6 +179,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       }),
     takeBack: (owner, underWay) => transact(() => dispatch.takeBack(owner, underWay)),
     applyReports: (given) => transact(() => reports.applyReports(given)),
+    matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>
       transact(() => reports.settleUnreceipted(sentBefore, at, after, most)),
     synchronize: async ({ owner, now }) => {

@@ -13,6 +13,7 @@ import {
   FAILED_BY_SENDER,
   HOUR,
   NOON,
+  newId,
   report,
   SECOND,
   settleOthers,
@@ -168,18 +169,156 @@ export function receipts(subject: Subject): void {
     ["FFFFFFFFFFFFFFFF", "18446744073709551615"],
   ];
 
+  /** What becomes of all receipts that are kept, a little later. */
+  const match = async (now = NOON + 2 * SECOND) => {
+    const applied: AppliedReport[] = [];
+    let after: string | undefined;
+    do {
+      const swept = await subject().store.matchReceipts({ now, after, most: 2 });
+      applied.push(...swept.applied);
+      after = swept.next;
+    } while (after !== undefined);
+    return applied.map(({ messageId, status }) => [messageId, status]);
+  };
+  /** A carrier that no other test knows. */
+  const aCarrier = () => `carrier-${newId()}`;
+
   it.each(FORMS)(
     "an answer with %j and a receipt with %j are about one message, whichever comes first",
     async (answer, other) => {
-      const [first, second] = [await sending("one"), await sending("two")];
+      const [one, two] = [aCarrier(), aCarrier()];
+      const [first, second] = [await sending(one), await sending(two)];
       await take(first, answer);
-      expect(await receive(other, DELIVERED, { carrier: "one" })).toMatchObject({ messageId: first.id });
-      await receive(other, DELIVERED, { carrier: "two" });
-      expect((await take(second, answer)).followed).toMatchObject([{ messageId: second.id, status: "delivered" }]);
+      expect((await receive(other, DELIVERED, { carrier: one })).messageId).toBeUndefined();
+      expect(await match()).toEqual([[first.id, "delivered"]]);
+      await receive(other, DELIVERED, { carrier: two });
+      expect((await take(second, answer)).followed).toEqual([]);
+      expect(await match()).toEqual([[second.id, "delivered"]]);
+      expectHealth(await healthOf(second), { ...NO_EVIDENCE, delivered: 1, asOf: DELIVERED.at });
       const story = await eventsOf(subject().store, first);
       expect(story.map(({ carrierMessageId }) => carrierMessageId)).toEqual([answer, other]);
+      expect(await match()).toEqual([]);
     },
   );
+
+  it("a receipt waits for the message with exactly its id while its submit is open", async () => {
+    const carrier = aCarrier();
+    const [before, other] = [await sending(carrier), await sending(carrier)];
+    await take(before, "1000");
+    await receive("4096", FAILED, { carrier });
+    expect(await match()).toEqual([]);
+    expect((await take(other, "4096")).followed).toMatchObject([{ messageId: other.id, status: "delivery_failed" }]);
+    expect(await match()).toEqual([]);
+    expect(await statusOf(before)).toBe("sent");
+    expect(await healthOf(before)).toEqual(NO_EVIDENCE);
+  });
+
+  it("a receipt whose own answer never comes blames no other message in a form that its carrier has not shown", async () => {
+    const carrier = aCarrier();
+    const [before, other] = [await sending(carrier), await sending(carrier)];
+    await take(before, "1000");
+    await receive("4096", FAILED, { carrier });
+    await report(subject().store, other, { kind: "unanswered", at: NOON + SECOND });
+    expect(await match()).toEqual([]);
+    expect(await match(NOON + 50 * HOUR)).toEqual([]);
+    expect(await statusOf(before)).toBe("sent");
+    // However late it is answered.
+    expect((await take(other, "4096")).followed).toMatchObject([{ messageId: other.id, status: "delivery_failed" }]);
+  });
+
+  it("a form that a carrier has shown is read where the ids alone would not tell, and not before all are answered", async () => {
+    const carrier = aCarrier();
+    const [telling, silent, open] = [await sending(carrier), await sending(carrier), await sending(carrier)];
+    await take(silent, "1000");
+    await receive("4096", FAILED, { carrier });
+    await take(telling, "ffff");
+    await receive("65535", DELIVERED, { carrier });
+    expect(await match()).toEqual([]);
+    await take(open, "fffe");
+    // Those that wait from before are read in the form, too, at the next look.
+    expect(await match()).toEqual([[telling.id, "delivered"]]);
+    expect(await match()).toEqual([[silent.id, "delivery_failed"]]);
+    await receive("65534", DELIVERED, { carrier });
+    expect(await match()).toEqual([[open.id, "delivered"]]);
+  });
+
+  it("a submit that is made after a receipt came holds it up no more, nor one that stays open for hours", async () => {
+    const { store } = subject();
+    for (const [claimedAt, now] of [
+      [NOON + HOUR, NOON + HOUR],
+      [NOON - HOUR, NOON + 2 * HOUR],
+    ] as const) {
+      const carrier = aCarrier();
+      const message = await sending(carrier);
+      await take(message, "ffff");
+      await receive("65535", DELIVERED, { carrier });
+      const number = await storeNumber(store, await storeProfile(store), { carrier });
+      await storeMessage(store, number);
+      expect((await claimOne(store, number, claimedAt)).messages).toHaveLength(1);
+      expect(await match(now)).toEqual([[message.id, "delivered"]]);
+    }
+  });
+
+  it("receipts of a carrier that keeps the ids of its answers are read in no other form", async () => {
+    const carrier = aCarrier();
+    const [first, second] = [await sending(carrier), await sending(carrier)];
+    await take(first, "fffe");
+    expect((await receive("fffe", DELIVERED, { carrier })).messageId).toBe(first.id);
+    await take(second, "ffff");
+    await receive("65535", FAILED, { carrier });
+    await receive("FFFF", FAILED, { carrier });
+    expect(await match()).toEqual([]);
+    expect(await match(NOON + 50 * HOUR)).toEqual([]);
+    expect(await statusOf(second)).toBe("sent");
+    expect((await receive("ffff", DELIVERED, { carrier })).messageId).toBe(second.id);
+  });
+
+  it.each([
+    ["ffff", "FFFF", "fFFf"],
+    ["ffff", "0FFFF", "65535"],
+    ["65535", "065535", "FFFF"],
+  ])("where answers with %j and %j may both be meant by %j, neither is", async (one, two, receipt) => {
+    const carrier = aCarrier();
+    const messages = [await sending(carrier), await sending(carrier)] as const;
+    await take(messages[0], one);
+    await take(messages[1], two);
+    await receive(receipt, FAILED, { carrier });
+    expect(await match()).toEqual([]);
+    expect([await statusOf(messages[0]), await statusOf(messages[1])]).toEqual(["sent", "sent"]);
+  });
+
+  it("what an organization reports shows no form for anybody else", async () => {
+    const carrier = aCarrier();
+    const [own, foreign] = [await sending(carrier), await sending(carrier)];
+    await take(own, "ffff");
+    await take(foreign, "1000");
+    await receive("65535", DELIVERED, { carrier, organizationId: own.organizationId });
+    expect(await match()).toEqual([[own.id, "delivered"]]);
+    await receive("4096", FAILED, { carrier });
+    expect(await match()).toEqual([]);
+    await receive("4096", FAILED, { carrier, organizationId: own.organizationId });
+    expect(await match()).toEqual([]);
+    expect(await statusOf(foreign)).toBe("sent");
+  });
+
+  it("a receipt in another form settles a message that is answered only after it was given up", async () => {
+    const carrier = aCarrier();
+    const message = await sending(carrier);
+    await receive("65535", DELIVERED, { carrier });
+    await report(subject().store, message, { kind: "unanswered", at: NOON + SECOND });
+    expect(await match()).toEqual([]);
+    expect(await take(message, "ffff")).toMatchObject({ status: "delivery_unconfirmed", followed: [] });
+    expect(await match()).toEqual([[message.id, "delivered"]]);
+  });
+
+  it("receipts that are about nothing of ours are looked at once", async () => {
+    const { store } = subject();
+    const carrier = aCarrier();
+    for (const id of ["7001", "7002", "7003"]) await receive(id, DELIVERED, { carrier });
+    const look = () => store.matchReceipts({ now: NOON + SECOND, after: undefined, most: 3 });
+    expect((await look()).next).toBeDefined();
+    expect((await look()).next).toBeUndefined();
+  });
 
   it("a receipt of a message that has exactly its id is not taken for one that only reads like it", async () => {
     const [ten, sixteen] = [await sending(), await sending()];

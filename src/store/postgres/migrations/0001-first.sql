@@ -119,6 +119,7 @@ CREATE TABLE messages (
   wait_seconds double precision NOT NULL,
   owner text COLLATE "C", -- the process that is sending it, or sent it
   submits integer NOT NULL DEFAULT 0,
+  submitted_at bigint, -- when the latest submit was made
   next_submit_at bigint, -- after a temporary refusal; while scheduled, when to decide
   carrier_message_id text, -- as the carrier wrote it
   carrier_message_key text COLLATE "C", -- as it is looked up by; see domain/carrier-message-id.ts
@@ -169,10 +170,21 @@ CREATE TABLE unmatched_receipts (
   error_reason integer,
   detail text,
   received_at bigint NOT NULL,
-  UNIQUE (carrier_message_key, carrier, organization_id, kind)
+  is_examined boolean NOT NULL DEFAULT false, -- only a message with exactly its id can be meant
+  UNIQUE (carrier_message_key, carrier, organization_id, kind, carrier_message_id)
 );
 -- What is to be swept.
 CREATE INDEX unmatched_receipts_by_age ON unmatched_receipts (received_at);
+-- What may be about a message whose id is written in another form.
+CREATE INDEX unmatched_receipts_to_match ON unmatched_receipts (sequence) WHERE NOT is_examined;
+
+-- How the receipts of carriers write the ids of their answers, where they have shown it; see store/plan-match.ts.
+CREATE TABLE carrier_id_forms (
+  carrier text COLLATE "C" NOT NULL,
+  organization_id text COLLATE "C" NOT NULL, -- that reported the receipts; '': the carrier itself
+  form text NOT NULL,
+  PRIMARY KEY (carrier, organization_id)
+);
 
 CREATE TABLE sticky_mappings (
   organization_id text COLLATE "C" NOT NULL,

@@ -109,6 +109,7 @@ CREATE TABLE messages (
   wait_seconds REAL NOT NULL,
   owner TEXT, -- the process that is sending it, or sent it
   submits INTEGER NOT NULL DEFAULT 0,
+  submitted_at INTEGER, -- when the latest submit was made
   next_submit_at INTEGER, -- after a temporary refusal; while scheduled, when to decide
   carrier_message_id TEXT, -- as the carrier wrote it
   carrier_message_key TEXT, -- as it is looked up by; see domain/carrier-message-id.ts
@@ -157,10 +158,21 @@ CREATE TABLE unmatched_receipts (
   error_reason INTEGER,
   detail TEXT,
   received_at INTEGER NOT NULL,
-  UNIQUE (carrier_message_key, carrier, organization_id, kind)
+  is_examined INTEGER NOT NULL DEFAULT 0, -- only a message with exactly its id can be meant
+  UNIQUE (carrier_message_key, carrier, organization_id, kind, carrier_message_id)
 ) STRICT;
 -- What is to be swept.
 CREATE INDEX unmatched_receipts_by_age ON unmatched_receipts (received_at);
+-- What may be about a message whose id is written in another form.
+CREATE INDEX unmatched_receipts_to_match ON unmatched_receipts (sequence) WHERE is_examined = 0;
+
+-- How the receipts of carriers write the ids of their answers, where they have shown it; see store/plan-match.ts.
+CREATE TABLE carrier_id_forms (
+  carrier TEXT NOT NULL,
+  organization_id TEXT NOT NULL, -- that reported the receipts; '': the carrier itself
+  form TEXT NOT NULL,
+  PRIMARY KEY (carrier, organization_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sticky_mappings (
   organization_id TEXT NOT NULL,
