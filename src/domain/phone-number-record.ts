@@ -34,10 +34,22 @@ export type NumberTraffic = {
   /** When the dispatcher may claim it again. */
   readonly dueAt: number;
   readonly queuedSegments: number;
+  /** Messages whose outcome is not known yet; Infinity: more than `MAX_UNREPORTED_COUNTED`. */
   readonly unreported: number;
   readonly usedToday: number;
   readonly usedDay: number;
 };
+
+/**
+ * Messages that are counted as unreported when a number is loaded, so that no load grows with what was sent. Only a number on trial needs
+ * the count, and it is counted again every second until it is small.
+ */
+export const MAX_UNREPORTED_COUNTED = 100;
+
+/** What a number's `unreported` is, from its messages, of which no more than one beyond the bound were counted. */
+export function countedUnreported(messages: number): number {
+  return messages > MAX_UNREPORTED_COUNTED ? Number.POSITIVE_INFINITY : messages;
+}
 
 const STATES = new Map<NumberState, PhoneNumber["state"]>([
   [NumberState.ACTIVE, "active"],

@@ -494,6 +494,36 @@ describe("Booking what receipts did", () => {
     expect(senderOf(live)).toBe(number.id);
   });
 
+  it("a number on trial with more unreported messages than are counted is picked when the last is reported", async () => {
+    profile = await storeProfile(store, { poolSettings: { ...RULES, skipUnhealthy: true } });
+    const number = await storeNumber(store, profile);
+    await failTimes(number, 11);
+    const sent = await storeMessages(
+      store,
+      number,
+      ...Array.from({ length: 150 }, () => ({ status: "sent", sentAt: NOON }) as const),
+    );
+    const exchange = () => pools.exchange((backlog) => store.synchronize({ owner: "process-1", now, backlog }));
+    const report = (messages: typeof sent) =>
+      store.applyReports(
+        messages.map(({ organizationId, id: messageId }) => ({
+          target: { organizationId, messageId },
+          // It says nothing about the sender.
+          report: { kind: "unreceipted", at: NOON },
+        })),
+      );
+    const onTrial = { because: "nothingUsable", passedOver: { onTrial: 1 } };
+    const live = await livePool();
+    expect(decideNow(live)).toMatchObject(onTrial);
+    pools.book(await report(sent.slice(0, 149)));
+    expect(decideNow(live)).toMatchObject(onTrial);
+    await exchange();
+    expect(decideNow(live)).toMatchObject(onTrial);
+    await report(sent.slice(149));
+    await exchange();
+    expect(senderOf(live)).toBe(number.id);
+  });
+
   it("leaves alone what it does not know", async () => {
     const number = await storeNumber(store, profile);
     const live = await livePool();

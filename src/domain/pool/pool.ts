@@ -36,7 +36,7 @@ export type PoolNumber = {
   readonly usedToday: number;
   /** Days since 1970, UTC. */
   readonly day: number;
-  /** Messages taken whose outcome is not known yet. */
+  /** Messages taken whose outcome is not known yet; Infinity: so many that they were not counted. */
   readonly unreported: number;
   /** Segments that wait in its queue. */
   readonly queuedSegments: number;

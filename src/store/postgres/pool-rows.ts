@@ -1,3 +1,4 @@
+import { countedUnreported, MAX_UNREPORTED_COUNTED } from "../../domain/phone-number-record.ts";
 import { healthFrom, numberFrom, type Row } from "../rows.ts";
 import type { PoolRow, PoolRows } from "../store.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
@@ -5,10 +6,13 @@ import { getProfile } from "./profiles.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
+/** Bounded: what a number sent and awaits receipts for grows with its history. */
+const counted = (status: "sending" | "sent") =>
+  `(SELECT count(*) FROM (SELECT FROM messages s WHERE s.phone_number_id = n.id AND s.status = '${status}'
+     LIMIT ${MAX_UNREPORTED_COUNTED + 1}) counted)`;
 // The queue's segments stand in the index.
 const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, u.used_day, u.used_segments, q.segments, q.messages,
-    (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sending') AS sending,
-    (SELECT count(*) FROM messages s WHERE s.phone_number_id = n.id AND s.status = 'sent') AS sent
+    ${counted("sending")} AS sending, ${counted("sent")} AS sent
   FROM ${NUMBERS_WITH_HEALTH} JOIN number_usage u ON u.phone_number_id = n.id CROSS JOIN LATERAL (
     SELECT coalesce(sum(m.parts), 0) AS segments, count(*) AS messages FROM messages m
     WHERE m.phone_number_id = n.id AND m.status = 'queued'
@@ -43,7 +47,7 @@ function poolRow(row: Row): PoolRow {
     sequence: row.sequence as number,
     dueAt: row.due_at as number,
     queuedSegments: row.segments as number,
-    unreported: (row.messages as number) + (row.sending as number) + (row.sent as number),
+    unreported: countedUnreported((row.messages as number) + (row.sending as number) + (row.sent as number)),
     usedToday: row.used_segments as number,
     usedDay: row.used_day as number,
   };

@@ -1,5 +1,5 @@
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
-import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
 import {
   healthFrom,
@@ -84,10 +84,16 @@ export function prepareConfiguration(db: Connection) {
   const selectQueue = db.prepare(
     "SELECT sum(parts) AS segments, count(*) AS messages FROM messages WHERE status = 'queued' AND phone_number_id = ?",
   );
-  const countSending = db
-    .prepare("SELECT count(*) FROM messages WHERE status = 'sending' AND phone_number_id = ?")
-    .pluck();
-  const countSent = db.prepare("SELECT count(*) FROM messages WHERE status = 'sent' AND phone_number_id = ?").pluck();
+  // Bounded: what a number sent and awaits receipts for grows with its history.
+  const countAtMost = (status: "sending" | "sent") =>
+    db
+      .prepare(
+        `SELECT count(*) FROM (SELECT 1 FROM messages WHERE status = '${status}' AND phone_number_id = +?
+           LIMIT ${MAX_UNREPORTED_COUNTED + 1})`,
+      )
+      .pluck();
+  const countSending = countAtMost("sending");
+  const countSent = countAtMost("sent");
 
   const changed = (kind: ConfigurationChange["kind"], organizationId: string, id: string) =>
     noteChange.run(kind, organizationId, id);
@@ -121,7 +127,7 @@ export function prepareConfiguration(db: Connection) {
       sequence: row.sequence as number,
       dueAt: row.due_at as number,
       queuedSegments: queue.segments ?? 0,
-      unreported: queue.messages + underWay,
+      unreported: countedUnreported(queue.messages + underWay),
       usedToday: row.used_segments as number,
       usedDay: row.used_day as number,
     };

@@ -85,6 +85,26 @@ export function poolRows(subject: Subject): void {
     expect(await trafficOf(neighbour.id)).toMatchObject({ queuedSegments: 10, unreported: 1 });
   });
 
+  it("counts unreported messages up to a bound, however many await receipts, and all of them below it", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const sent = await storeMessages(
+      store,
+      number,
+      ...Array.from({ length: 103 }, () => ({ status: "sent", sentAt: NOON }) as const),
+    );
+    await storeMessages(store, number, {}, {});
+    expect((await trafficOf(number.id))?.unreported).toBe(Number.POSITIVE_INFINITY);
+    const target = (message: (typeof sent)[number]) => ({
+      target: { organizationId: message.organizationId, messageId: message.id },
+      report: { kind: "delivered", at: NOON } as const,
+    });
+    await store.applyReports(sent.slice(0, 4).map(target));
+    expect((await trafficOf(number.id))?.unreported).toBe(Number.POSITIVE_INFINITY);
+    await store.applyReports(sent.slice(4, 5).map(target));
+    expect((await trafficOf(number.id))?.unreported).toBe(100);
+  });
+
   it("tells when a number is due again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.3 });
