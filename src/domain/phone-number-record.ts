@@ -3,7 +3,7 @@ import { LineType, NumberState, type PhoneNumberInput } from "../../gen/numberpo
 import { failure } from "./failure.ts";
 import type { HealthCounts } from "./health.ts";
 import { LIMITS } from "./limits.ts";
-import { areaCodeOf, countryOf, isPossibleE164, lineTypeOf, regionOf } from "./phone-number.ts";
+import { areaCodeOf, countryOf, e164Complaint, lineTypeOf, regionOf } from "./phone-number.ts";
 import { dayOf, type PoolNumber } from "./pool/pool.ts";
 import { checkTags } from "./text.ts";
 
@@ -132,15 +132,12 @@ export function populatedPaths(input: PhoneNumberInput): string[] {
   return paths;
 }
 
-/** A possible +E.164 number, or a failure that names the field. */
+/** A possible +E.164 number in its one spelling, or a failure that names the field. */
 export function checkE164(value: string | undefined, field: string): string {
   if (value === undefined) throw failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);
-  if (isPossibleE164(value)) return value;
-  throw failure(
-    ErrorReason.INVALID_PHONE_NUMBER,
-    `${field} must be a possible number in E.164 form with a leading plus, such as +13125550001.`,
-    `/${field}`,
-  );
+  const detail = e164Complaint(value, field);
+  if (detail === undefined) return value;
+  throw failure(ErrorReason.INVALID_PHONE_NUMBER, detail, `/${field}`);
 }
 
 /** The number as a pool takes it in at a moment. */

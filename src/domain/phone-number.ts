@@ -1,5 +1,6 @@
 import { areaCodesByRegion, nonGeographicAreaCodes } from "./geography/area-codes.ts";
 import { callingCodes } from "./geography/calling-codes.ts";
+import { nationalPrefixes } from "./geography/national-prefixes.ts";
 
 const digitZero = 48;
 const digitNine = 57;
@@ -42,6 +43,73 @@ export function isPossibleE164(value: string): boolean {
     }
   }
   return true;
+}
+
+/**
+ * The number that libphonenumber reads in the value: one subscriber has one spelling, and what callers dial before a
+ * national number at home is not part of it, as the zero in +610412555010 for +61412555010. Undefined if the value is
+ * that spelling already, or its calling code is not in use. The value is a plus sign and digits.
+ */
+export function respelled(value: string): string | undefined {
+  let node = 0;
+  let position = 1;
+  while (position < value.length && !possibleLengths[node]) {
+    node = branches[node * 10 + value.charCodeAt(position) - digitZero] ?? 0;
+    if (node === 0) {
+      return undefined;
+    }
+    position += 1;
+  }
+  const rule = prefixRules.get(node);
+  if (rule === undefined) {
+    return undefined;
+  }
+  const national = value.slice(position);
+  const match = rule.prefix.exec(national);
+  if (match === null || match[0] === "") {
+    return undefined;
+  }
+  // Without its last group the prefix is only taken away.
+  const rest =
+    rule.transform !== undefined && match.at(-1) !== undefined && match.length > 1
+      ? national.replace(rule.prefix, rule.transform)
+      : national.slice(match[0].length);
+  // Some numbers begin with the digits of a prefix, as +7 800: taken away, no number would be left.
+  if (rest === national || (rule.national.test(national) && !rule.national.test(rest))) {
+    return undefined;
+  }
+  const spelling = value.slice(0, position) + rest;
+  const lengths = rule.lengths.get(countryOf(spelling) ?? "") ?? possibleLengths[node] ?? 0;
+  return (lengths & (1 << rest.length)) === 0 ? undefined : spelling;
+}
+
+/**
+ * Why the value is not a number's one spelling in E.164, as a sentence about `field` that shows the number probably meant;
+ * undefined if it is one.
+ */
+export function e164Complaint(value: string, field: string): string | undefined {
+  const isPossible = isPossibleE164(value);
+  if (isPossible && respelled(value) === undefined) {
+    return undefined;
+  }
+  const meant = /^\+\d{2,20}$/.test(value) ? meantBy(value) : undefined;
+  if (meant !== undefined) {
+    return `${field} ${value} is not how E.164 writes this number: no national prefix follows the calling code. Send ${meant} if that is meant.`;
+  }
+  return `${field} must be one possible number in E.164 form with a leading plus, such as +13125550001.`;
+}
+
+/** The first accepted spelling behind a value that is not one; a prefix may stand there more than once. */
+function meantBy(value: string): string | undefined {
+  let spelling = respelled(value);
+  for (let round = 0; round < 3 && spelling !== undefined; round++) {
+    const next = respelled(spelling);
+    if (next === undefined) {
+      return isPossibleE164(spelling) ? spelling : undefined;
+    }
+    spelling = next;
+  }
+  return undefined;
 }
 
 /**
@@ -116,6 +184,10 @@ const countries: (string | undefined)[] = [undefined];
 /** By node at the end of a calling code: bit n is set if n digits may follow. */
 const possibleLengths: number[] = [0];
 
+function bitsOf(lengths: readonly number[]): number {
+  return lengths.reduce((bits, length) => bits | (1 << length), 0);
+}
+
 function grow(digits: string, country: string): number {
   let node = 0;
   for (let position = 0; position < digits.length; position++) {
@@ -138,7 +210,7 @@ function grow(digits: string, country: string): number {
 
 for (const { code, countries: sharing, lengths, leadingDigits } of callingCodes) {
   const end = grow(code, sharing[0] ?? "");
-  possibleLengths[end] = lengths.reduce((bits, length) => bits | (1 << length), 0);
+  possibleLengths[end] = bitsOf(lengths);
   for (const [country, beginnings] of Object.entries(leadingDigits ?? {})) {
     for (const beginning of beginnings.split(" ")) {
       grow(code + beginning, country);
@@ -152,3 +224,23 @@ for (const [region, served] of [...Object.entries(areaCodesByRegion), ...Object.
 }
 /** The node at the end of +1. */
 const northAmerica = branches[1];
+
+type PrefixRule = {
+  readonly prefix: RegExp;
+  readonly transform: string | undefined;
+  readonly national: RegExp;
+  /** As `possibleLengths`, by country. */
+  readonly lengths: ReadonlyMap<string, number>;
+};
+
+/** By node at the end of a calling code. */
+const prefixRules = new Map<number, PrefixRule>();
+for (const { code, prefix, transform, national, lengths } of nationalPrefixes) {
+  const end = Array.from(code).reduce((node, digit) => branches[node * 10 + Number(digit)] ?? 0, 0);
+  prefixRules.set(end, {
+    prefix: new RegExp(`^(?:${prefix})`),
+    transform,
+    national: new RegExp(`^(?:${national})$`),
+    lengths: new Map(Object.entries(lengths ?? {}).map(([country, some]) => [country, bitsOf(some)])),
+  });
+}

@@ -4,7 +4,7 @@ import type { Refusal } from "./failure.ts";
 import { overlaysOf } from "./geography/overlays.ts";
 import { LIMITS } from "./limits.ts";
 import type { MessagingProfile } from "./messaging-profile.ts";
-import { areaCodeOf, countryOf, isPossibleE164, regionOf } from "./phone-number.ts";
+import { areaCodeOf, countryOf, e164Complaint, regionOf } from "./phone-number.ts";
 import type { Near, PickRefusal } from "./pool/decide.ts";
 import { type Segments, segment } from "./segments.ts";
 
@@ -191,12 +191,8 @@ function checkRecipient(to: string | undefined): string | Refusal {
   if (to === undefined) {
     return { reason: ErrorReason.MISSING_PARAMETER, detail: "to is required: the recipient's number.", pointer: "/to" };
   }
-  if (isPossibleE164(to)) return to;
-  return {
-    reason: ErrorReason.INVALID_TO,
-    detail: "to must be one possible number in E.164 form with a leading plus, such as +13125550001.",
-    pointer: "/to",
-  };
+  const detail = e164Complaint(to, "to");
+  return detail === undefined ? to : { reason: ErrorReason.INVALID_TO, detail, pointer: "/to" };
 }
 
 function checkDestination(profile: MessagingProfile, to: string): Refusal | undefined {

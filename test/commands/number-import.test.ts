@@ -127,7 +127,8 @@ describe("An import", () => {
     });
     const before = phoneNumbersIn(server.database);
     const bad: [string, RegExp][] = [
-      ["12125550100,,,,,,,", /^phone_number must be a possible number in E\.164 form/],
+      ["12125550100,,,,,,,", /^phone_number must be one possible number in E\.164 form/],
+      ["+610412555010,,,,,,,", /^phone_number \+610412555010 is not how E\.164 .* \+61412555010 /],
       [",,sandbox,,,,,", /^phone_number is required\.$/],
       ["+12125550100,,,,,,,", /^The phone number is registered already\.$/],
       ["+12125550199,,,,,,,", /^The phone number is on line 2 already\.$/],
@@ -159,7 +160,7 @@ describe("An import", () => {
       ),
     );
     expect(last).toBe(
-      `numberpool: ${file}: 19 of 21 rows cannot be imported, so none was; correct the file, or give --skip-bad.`,
+      `numberpool: ${file}: 20 of 22 rows cannot be imported, so none was; correct the file, or give --skip-bad.`,
     );
     expect(phoneNumbersIn(server.database)).toEqual(before);
     expect(server.stderr()).toBe("");

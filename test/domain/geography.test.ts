@@ -5,7 +5,7 @@ import { areaCodesByRegion } from "../../src/domain/geography/area-codes.ts";
 import { callingCodes } from "../../src/domain/geography/calling-codes.ts";
 import { overlaysOf } from "../../src/domain/geography/overlays.ts";
 import { countryOf, regionOf } from "../../src/domain/phone-number.ts";
-import { areaCodesModule, callingCodesModule } from "../../tools/geography.ts";
+import { areaCodesModule, callingCodesModule, nationalPrefixesModule } from "../../tools/geography.ts";
 
 const everyCode = Array.from({ length: 800 }, (_, number) => String(200 + number));
 const assigned = Object.values(areaCodesByRegion).flatMap((areaCodes) => areaCodes.split(" "));
@@ -16,6 +16,7 @@ describe("the generated tables", () => {
   it("are what the generator writes from the installed data", () => {
     expect(committed("area-codes.ts")).toBe(areaCodesModule());
     expect(committed("calling-codes.ts")).toBe(callingCodesModule());
+    expect(committed("national-prefixes.ts")).toBe(nationalPrefixesModule());
   });
 
   it("have every state, province and member of the plan, and no area code twice", () => {

@@ -3,7 +3,15 @@ import examples from "libphonenumber-js/examples.mobile.json" with { type: "json
 import { type CountryCode, getCountries, getExampleNumber, parsePhoneNumberFromString } from "libphonenumber-js/max";
 import { describe, expect, it } from "vitest";
 import { callingCodes } from "../../src/domain/geography/calling-codes.ts";
-import { areaCodeOf, countryOf, isPossibleE164, lineTypeOf } from "../../src/domain/phone-number.ts";
+import { nationalPrefixes } from "../../src/domain/geography/national-prefixes.ts";
+import {
+  areaCodeOf,
+  countryOf,
+  e164Complaint,
+  isPossibleE164,
+  lineTypeOf,
+  respelled,
+} from "../../src/domain/phone-number.ts";
 
 describe("isPossibleE164", () => {
   it.each([
@@ -93,6 +101,93 @@ describe("countryOf", () => {
       expect([country, isPossibleE164(example), countryOf(example)]).toEqual([country, true, expected]);
     }
   });
+});
+
+describe("respelled", () => {
+  it.each([
+    ["+610412555010", "+61412555010"],
+    ["+4407912345678", "+447912345678"],
+    ["+49030123456", "+4930123456"],
+    ["+3606201234567", "+36201234567"],
+    ["+785551234567890", undefined], // no number of Russia is left without the 8
+    ["+78005553535", undefined], // 800 is an area code there
+    ["+5401115555010", undefined], // too short without the zero and the 15 of mobiles
+    ["+54011155550100", "+549115550100"],
+    ["+5401115555501001", undefined],
+    ["+540111555501001", "+5491155501001"], // 0 11 15: a mobile number of Buenos Aires, dialled at home
+    ["+55021312345678", "+5521312345678"],
+    ["+550152131234567", "+552131234567"], // 15: the code of a Brazilian carrier
+    ["+37064112345", undefined],
+    ["+370064112345", "+37064112345"],
+    ["+37886612345", undefined],
+    ["+378866123", "+3780549866123"], // San Marino's area code, left out at home
+    ["+390236618300", undefined],
+    ["+2250712345678", undefined],
+    ["+2290195123456", undefined],
+    ["+24106031234", undefined],
+    ["+15550001234", undefined],
+    ["+882123456789", undefined],
+    ["+999012345678", undefined],
+    ["+61", undefined],
+    ["+", undefined],
+  ])("reads in %s %s, as libphonenumber does", (value, expected) => {
+    const read = parsePhoneNumberFromString(value)?.number;
+    if (isPossibleE164(value)) expect(read === value ? undefined : read).toBe(expected);
+    expect(respelled(value)).toBe(expected);
+  });
+
+  it("is libphonenumber's reading of every possible number, after every calling code", () => {
+    const random = fc.sample(fc.infiniteStream(fc.nat(9)), { numRuns: 1, seed: 20260101 })[0] as Iterator<number>;
+    const digits = (count: number) => Array.from({ length: count }, () => random.next().value).join("");
+    const differing = new Set<string>();
+    for (const { code, lengths } of callingCodes) {
+      const prefix = nationalPrefixes.find((each) => each.code === code)?.prefix;
+      const examplesOfCode = getCountries()
+        .map((country) => getExampleNumber(country, examples))
+        .filter((example) => example?.countryCallingCode === code)
+        .map((example) => String(example?.nationalNumber));
+      for (const length of lengths) {
+        const nationals = examplesOfCode.flatMap((example) =>
+          ["0", "8", "06", "1", "90", "015", "00"].map((dialled) => (dialled + example).slice(0, length)),
+        );
+        for (let round = 0; round < 40; round++) nationals.push(digits(length));
+        for (const dialled of prefix === undefined
+          ? []
+          : ["0", "8", "80", "06", "1", "90", "03", "015", "10", "15", "00"]) {
+          for (let round = 0; round < 10; round++) nationals.push((dialled + digits(length)).slice(0, length));
+        }
+        for (const national of nationals) {
+          const value = `+${code}${national}`;
+          if (!isPossibleE164(value)) continue;
+          const read = parsePhoneNumberFromString(value)?.number;
+          expect([value, respelled(value)]).toEqual([value, read === value ? undefined : read]);
+          expect([value, e164Complaint(value, "to") !== undefined]).toEqual([value, read !== value]);
+          if (read !== value) differing.add(code);
+        }
+      }
+    }
+    expect(differing.size).toBeGreaterThan(49);
+  });
+});
+
+describe("e164Complaint", () => {
+  it.each([
+    ["+610412555010", "+61412555010"],
+    ["+6100412555010", "+61412555010"],
+    ["+4402079460000", "+442079460000"], // longer than any number there: refused for that alone
+    ["+4900301234567890", "+49301234567890"],
+  ])("names in what it says of %s the number probably meant", (value, meant) => {
+    expect(e164Complaint(value, "to")).toBe(
+      `to ${value} is not how E.164 writes this number: no national prefix follows the calling code. Send ${meant} if that is meant.`,
+    );
+  });
+
+  it.each(["+61", "+0", "", "610412555010", `+61${"0".repeat(200)}`, "+61 0412555010", "+1555000123"])(
+    "guesses at nothing in %j",
+    (value) => {
+      expect(e164Complaint(value, "to")).toMatch(/^to must be one possible number in E\.164 form/);
+    },
+  );
 });
 
 describe("areaCodeOf and lineTypeOf", () => {

@@ -150,7 +150,7 @@ export const ErrorReason = {
   INVALID_URL: 17,
 
   /**
-   * A phone number, other than the recipient of a send, is not possible E.164.
+   * A phone number, other than the recipient of a send, is not possible E.164, or not its subscriber's one spelling.
    *
    * @generated from enum value: ERROR_REASON_INVALID_PHONE_NUMBER = 18;
    */
@@ -241,7 +241,7 @@ export const ErrorReason = {
   DESTINATION_NOT_ALLOWED: 30,
 
   /**
-   * `to` is present but not one possible E.164 number, or equals the sender.
+   * `to` is present but not one possible E.164 number in its one spelling, or equals the sender.
    *
    * @generated from enum value: ERROR_REASON_INVALID_TO = 31;
    */

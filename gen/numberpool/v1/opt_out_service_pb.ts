@@ -174,7 +174,7 @@ export type AddOptOutRequest = Message<"numberpool.v1.AddOptOutRequest"> & {
   from?: string | undefined;
 
   /**
-   * Required. The recipient, +E.164.
+   * Required. The recipient, +E.164, in its one spelling: without a national prefix after the calling code.
    *
    * @generated from field: optional string to = 3;
    */

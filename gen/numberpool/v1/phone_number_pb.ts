@@ -205,7 +205,8 @@ export const PhoneNumberSchema: GenMessage<PhoneNumber> = /*@__PURE__*/
  */
 export type PhoneNumberInput = Message<"numberpool.v1.PhoneNumberInput"> & {
   /**
-   * Required to register; +E.164, possible (not necessarily assigned). Cannot be changed.
+   * Required to register; +E.164, possible (not necessarily assigned), in its one spelling: without a national prefix after the
+   * calling code. Cannot be changed.
    *
    * @generated from field: optional string phone_number = 1;
    */

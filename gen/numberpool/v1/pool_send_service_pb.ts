@@ -40,7 +40,8 @@ export type SendMessageRequest = Message<"numberpool.v1.SendMessageRequest"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. One recipient, +E.164.
+   * Required. One recipient, +E.164, in its one spelling: a national prefix after the calling code (+610412555010 for
+   * +61412555010) is refused with INVALID_TO, and the detail names the number probably meant.
    *
    * @generated from field: optional string to = 2;
    */
@@ -351,7 +352,7 @@ export type PreviewSenderRequest = Message<"numberpool.v1.PreviewSenderRequest">
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. The recipient, +E.164.
+   * Required. The recipient, +E.164, in its one spelling.
    *
    * @generated from field: optional string to = 2;
    */
@@ -463,7 +464,8 @@ export type CreateMessageRequest = Message<"numberpool.v1.CreateMessageRequest">
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. One recipient, +E.164.
+   * Required. One recipient, +E.164, in its one spelling: a national prefix after the calling code (+610412555010 for
+   * +61412555010) is refused with INVALID_TO, and the detail names the number probably meant.
    *
    * @generated from field: optional string to = 3;
    */

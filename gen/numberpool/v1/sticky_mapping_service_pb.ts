@@ -95,7 +95,7 @@ export type SetStickyMappingRequest = Message<"numberpool.v1.SetStickyMappingReq
   messagingProfileId: string;
 
   /**
-   * The recipient, +E.164.
+   * The recipient, +E.164, in its one spelling: without a national prefix after the calling code.
    *
    * @generated from field: string to = 2;
    */
