@@ -304,6 +304,27 @@ describe("What carriers report to either of two processes", () => {
     expect(await statusOf(message)).toBe("delivered");
   });
 
+  it("does not wait for answers and receipts of other messages", async () => {
+    const [answered, other] = await storeMessages(one, await aNumberOf(), { status: "sending" }, { status: "sending" });
+    if (answered === undefined || other === undefined) throw new Error("messages were not stored");
+    await raw.query("BEGIN");
+    await raw.query("SELECT FROM messages WHERE id = $1 FOR UPDATE", [answered.id]);
+    const answering = report(one, answered, accepted("answered"));
+    const waitingFor = async (lock: string) => {
+      const waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1";
+      return (await raw.query(waiting, [lock])).rowCount;
+    };
+    await vi.waitFor(async () => expect(await waitingFor("transactionid")).toBe(1), SECOND);
+    expect(await two.applyReports([receipt("nobody's")])).toMatchObject([{ messageId: undefined }]);
+    expect(await report(two, other, accepted("other's"))).toMatchObject([{ messageId: other.id }]);
+    // The receipt of the one that is being answered waits for it.
+    const receiving = two.applyReports([receipt("answered")]);
+    await vi.waitFor(async () => expect(await waitingFor("advisory")).toBe(1), SECOND);
+    await raw.query("ROLLBACK");
+    await answering;
+    expect(await receiving).toMatchObject([{ messageId: answered.id, status: "delivered" }]);
+  });
+
   it("adds up in a number's health, whatever the order and however long ago the last was", async () => {
     const number = await aNumberOf();
     const messages = await storeMessages(one, number, ...upTo(60).map(() => ({ status: "sending" as const })));

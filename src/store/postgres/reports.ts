@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { carrierMessageKey, carrierMessageKeys, type IdForm } from "../../domain/carrier-message-id.ts";
 import type { Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
@@ -19,10 +20,16 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 /**
- * What transactions hold that write carriers' ids of messages, together, or receipts that fit none, alone: any number that nobody
- * else takes, here the bytes of "answer".
+ * The first half of the locks between carriers' answers and receipts: any number that nobody else takes, here the bytes of "answ".
+ * The second half stands for the carrier's id. A transaction that writes a message's id holds its lock together with others, one
+ * that keeps a receipt without a message holds it alone.
  */
-const LOCK = 0x616e_7377_6572;
+const LOCK = 0x616e_7377;
+/**
+ * Locks between answers and receipts. One for each id would be too many for the server, whose table of locks has 6,400 entries by
+ * default: a process holds no more than these at a time.
+ */
+const MAX_LOCKS = 512;
 
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
 const CHANGED_TYPES = {
@@ -50,10 +57,15 @@ const RECEIPT_TYPES = {
   received_at: "bigint",
 } as const;
 
+const LOCK_TYPES = { lock: "integer", alone: "boolean" } as const;
 const FORM_TYPES = { carrier: "text", organization_id: "text", form: "text" } as const;
 
-const holdTogether = statement(`SELECT pg_advisory_xact_lock_shared(${LOCK})`);
-const holdAlone = statement(`SELECT pg_advisory_xact_lock(${LOCK})`);
+// In the order in which they are given.
+const holdLocks = statement(
+  `SELECT CASE WHEN given.alone THEN pg_advisory_xact_lock(${LOCK}, given.lock)
+     ELSE pg_advisory_xact_lock_shared(${LOCK}, given.lock) END
+   FROM ${givenRows("given", LOCK_TYPES)}`,
+);
 
 /** The columns of a message `m` that reports need and change, with its number `n`. */
 const heldColumns = `${columnsOf("m", REPORTED_COLUMNS)}, m.next_submit_at, m.carrier_message_id, m.carrier_message_key,
@@ -136,8 +148,8 @@ type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Resul
 
 /**
  * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may
- * be written by two processes at the same moment, and one of them must see the other: whoever wants to keep a receipt that fits
- * no message is alone while it looks once more. `exactCarriers` are those whose form is on disk already.
+ * be written by two processes at the same moment, and one of them must see the other: a transaction that keeps a receipt that fits
+ * no message holds the locks of its receipts' ids alone while it looks once more. `exactCarriers` are those whose form is on disk already.
  */
 export async function applyReports(
   transact: Transact,
@@ -164,13 +176,22 @@ async function applyInTransaction(
   const named: unknown[][] = [];
   const receipts: unknown[][] = [];
   const answers = new Set<string>();
+  const locks = new Map<number, boolean>();
   for (const { target, report } of reports) {
     if ("messageId" in target) named.push([target.organizationId, target.messageId]);
-    else receipts.push([carrierMessageKey(target.carrierMessageId), target.carrier]);
-    if (report.kind === "accepted") answers.add(carrierMessageKey(report.carrierMessageId));
+    else {
+      const key = carrierMessageKey(target.carrierMessageId);
+      receipts.push([key, target.carrier]);
+      if (isAlone) locks.set(lockOf(key), true);
+    }
+    if (report.kind !== "accepted") continue;
+    const key = carrierMessageKey(report.carrierMessageId);
+    answers.add(key);
+    locks.set(lockOf(key), locks.get(lockOf(key)) ?? false);
   }
-  if (isAlone) void session.run(holdAlone);
-  else if (answers.size > 0) void session.run(holdTogether);
+  // In one order, so that no two transactions wait for each other.
+  const sorted = [...locks].sort(([one], [other]) => one - other);
+  if (sorted.length > 0) void session.run(holdLocks, ...listsOf(LOCK_TYPES, sorted));
   const [messages, unmatched] = await Promise.all([
     session.all(lockNamed, ...listsOf(NAMED_TYPES, named), ...listsOf({ key: "text", carrier: "text" }, receipts)),
     answers.size === 0 ? [] : session.all(lockReceipts, [...answers]),
@@ -179,6 +200,11 @@ async function applyInTransaction(
   const outcomes = reports.map(book.take);
   if (book.hasUnmatched() && !isAlone) throw MUST_BE_ALONE;
   return writeBook(session, book, outcomes, exactCarriers);
+}
+
+/** The second half of the lock of a carrier's id. */
+function lockOf(carrierMessageKey: string): number {
+  return hash("sha256", carrierMessageKey, "buffer").readUInt16BE(0) % MAX_LOCKS;
 }
 
 /** Matches receipts that are kept: see `planMatch`. */
