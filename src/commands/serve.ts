@@ -1,13 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { pino } from "pino";
+import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { createIds } from "../domain/ids.ts";
 import { openAuthentication } from "../doors/authentication.ts";
 import { createScheduledRelease } from "../service/scheduled-release.ts";
 import { createServices, type ServiceParts } from "../service/services.ts";
 import { openPools } from "../store/pools.ts";
-import { holdExclusively } from "../store/sqlite/open.ts";
+import { codeOf, holdExclusively } from "../store/sqlite/open.ts";
+import { inspectLog } from "../store/sqlite/write-ahead-log.ts";
+import type { Store } from "../store/store.ts";
 import { createDelivery } from "./delivery.ts";
+import { openLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { isPostgres, openStore } from "./open-store.ts";
 import { installKey } from "./organization.ts";
@@ -26,19 +29,24 @@ const SAME_KEYPRESS = 2_000;
 export async function serve(config: Config): Promise<void> {
   const stop = signalled();
   const clock = Date.now;
-  const log = pino({ level: config.logLevel, base: null }, pino.destination({ dest: 2, sync: false, minLength: 4096 }));
-  setInterval(() => log.flush(), 250).unref();
+  const { log, finish } = openLog(config.logLevel);
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
 
   const letGo = isPostgres(config) ? () => {} : holdExclusively(config.database);
+  if (!isPostgres(config)) tellOfLog(config.database, log);
   const onLost = (error: unknown) => {
     // What is in memory may not be what is on disk; the next start reads the truth.
     log.fatal({ err: error }, "the disk failed");
     log.flush();
     process.exit(1);
   };
-  const store = metrics.measured(await openStore(config, { onLost }));
+  const onMoved = (detail: string | undefined) => {
+    if (detail === undefined) log.warn({ event: "database_file_back" }, "database file back in place");
+    else log.error({ event: "database_file_moved", database: config.database }, detail);
+  };
+  const store = metrics.measured(await openStore(config, { onLost, onMoved }));
+  await checkWritable(store);
   const organization = await installKey(store, config.apiKey, clock(), ids);
 
   const pools = openPools(store, clock);
@@ -91,8 +99,38 @@ export async function serve(config: Config): Promise<void> {
   await store.close();
   letGo();
   log.info("stopped");
-  log.flush();
+  await finish();
   process.exit(0);
+}
+
+/** Says what recovery finds in the log of a SQLite file: commits that stood only there, or that it has to pass by. */
+function tellOfLog(database: string, log: Logger): void {
+  const { pages, commits, lostCommits, keptAs } = inspectLog(database);
+  const found = { database, log_pages: pages, log_commits: commits };
+  if (lostCommits === 0) {
+    log.info({ event: "log_recovered", ...found }, "write-ahead log recovered");
+    return;
+  }
+  log.error(
+    { event: "log_damaged", ...found, lost_commits: lostCommits, kept_as: keptAs },
+    "write-ahead log damaged: commits behind the damage are lost; the log is kept",
+  );
+}
+
+/** Throws one sentence when the store cannot be written. */
+async function checkWritable(store: Store): Promise<void> {
+  try {
+    await store.probe();
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    const isReadOnly = codeOf(cause).startsWith("SQLITE_READONLY");
+    const why = isReadOnly
+      ? "it is read-only"
+      : cause instanceof Error
+        ? cause.message.replace(/\.$/, "")
+        : String(cause);
+    throw new Error(`${store.name} cannot be written: ${why}.`);
+  }
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

@@ -212,6 +212,11 @@ export type Store = {
 export type StoreOptions = {
   /** Called once when the disk failed: the process must end, so that the next start reads the truth. */
   readonly onLost: (error: unknown) => void;
+  /**
+   * Given by the process that serves: on SQLite it keeps the log short and watches that the file stays in place. Called when the
+   * file was deleted or replaced, with one sentence; everything that writes is refused until it is back (undefined).
+   */
+  readonly onMoved?: (detail: string | undefined) => void;
 };
 
 export type Organization = { readonly id: string; readonly name: string; readonly createdAt: number };

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 
@@ -12,9 +12,16 @@ export type Connection = Database.Database;
 
 /**
  * Opens and migrates a SQLite file, made if need be, with every commit synced to disk. Throws one sentence when SQLite is too old,
- * the settings do not hold, or the file is newer than this program.
+ * the settings do not hold, the file has several names, or it is newer than this program.
  */
 export function openConnection(path: string): Connection {
+  createPrivately(path);
+  const { nlink = 1 } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  if (nlink > 1) {
+    throw new Error(
+      `${path} has ${nlink} names (hard links), and the log that belongs to it is found by its name; remove all names but one.`,
+    );
+  }
   const db = new Database(path, { timeout: BUSY_TIMEOUT });
   try {
     checkVersion(db);
@@ -41,6 +48,7 @@ export function openConnection(path: string): Connection {
 
 /** Migrates a SQLite file, made if need be, and gives the schema that it had, 0 for a new one, and the one that it has. */
 export function bringUpToDate(path: string): { readonly from: number; readonly to: number } {
+  createPrivately(path);
   const before = new Database(path, { timeout: BUSY_TIMEOUT });
   const from = before.pragma("user_version", { simple: true }) as number;
   before.close();
@@ -57,6 +65,7 @@ export function bringUpToDate(path: string): { readonly from: number; readonly t
 export function holdExclusively(path: string): () => void {
   // Two names of one file must lead to one lock.
   const file = existsSync(path) ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
+  createPrivately(`${file}.lock`);
   const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT });
   try {
     lock.exec("BEGIN EXCLUSIVE");
@@ -68,6 +77,15 @@ export function holdExclusively(path: string): () => void {
     throw error;
   }
   return () => lock.close();
+}
+
+/** Makes an empty file that its owner alone can read, if there is none; SQLite makes its log and index alike. */
+function createPrivately(path: string): void {
+  try {
+    closeSync(openSync(path, "wx", 0o600));
+  } catch {
+    // It is there, or SQLite says why it cannot be made.
+  }
 }
 
 /** The extended result code of an SQLite error, or "" for anything else. */

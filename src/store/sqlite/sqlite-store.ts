@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
 import { createChangeFeed } from "../change-feed.ts";
@@ -6,13 +7,17 @@ import { prepareAcceptance } from "./acceptance.ts";
 import { prepareConfiguration } from "./configuration.ts";
 import { prepareDispatch } from "./dispatch.ts";
 import { prepareMessages } from "./messages.ts";
-import { codeOf, openConnection } from "./open.ts";
+import { type Connection, codeOf, openConnection } from "./open.ts";
 import { prepareRecipients } from "./recipients.ts";
 import { prepareReports } from "./reports.ts";
 import { prepareSchedule } from "./schedule.ts";
+import { emptyLog } from "./write-ahead-log.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
+/** How often the log is looked at, milliseconds: it is emptied when nothing was written since, or every so many looks. */
+const LOG_INTERVAL = 1_000;
+const MAX_LOOKS = 10;
 
 /** The store on one SQLite file, made and migrated if need be. Throws one sentence when it cannot be used. */
 export function openSqliteStore(path: string, options: StoreOptions): Store {
@@ -50,6 +55,9 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   /** Who serves this file: nobody else does, so that the others' rows are settled once. */
   let beating = "";
   let lost = false;
+  /** What became of the file under us, one sentence. */
+  let moved: string | undefined;
+  let writes = 0;
 
   const lose = (error: unknown) => {
     if (lost) return;
@@ -84,7 +92,12 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   );
 
   /** One transaction; IMMEDIATE, because one that turned from reading to writing would not wait for another writer. */
-  const transact = <Result>(work: () => Result): Promise<Result> => run(() => db.transaction(work).immediate());
+  const transact = async <Result>(work: () => Result): Promise<Result> => {
+    // What is written into a file without a name ends with this process.
+    if (moved !== undefined) throw unavailable(moved);
+    writes += 1;
+    return run(() => db.transaction(work).immediate());
+  };
 
   /** A transaction that changes configuration: listeners have its changes before it resolves. */
   const configure = async <Result>(work: () => Result): Promise<Result> => {
@@ -120,6 +133,31 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     }
   }, WATCH_INTERVAL);
   watch.unref();
+
+  const { onMoved } = options;
+  const guarded = (work: () => void) => () => {
+    if (lost || moved !== undefined) return;
+    try {
+      work();
+    } catch (error) {
+      translate(error);
+    }
+  };
+  const keepers: NodeJS.Timeout[] = [];
+  if (onMoved !== undefined) {
+    const keepLog = logKeeper(db, path, () => writes);
+    const files = [path, `${path}-wal`, `${path}-shm`];
+    const opened = files.map(identityOf);
+    const lookAtFiles = () => {
+      const before = moved;
+      const isInPlace = files.every((file, index) => identityOf(file) === opened[index]);
+      moved = isInPlace ? undefined : MOVED;
+      if (moved !== before) onMoved(moved);
+    };
+    guarded(() => emptyLog(db))();
+    keepers.push(setInterval(lookAtFiles, WATCH_INTERVAL), setInterval(guarded(keepLog), LOG_INTERVAL));
+    for (const keeper of keepers) keeper.unref();
+  }
 
   return {
     name: path,
@@ -205,10 +243,34 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     watchConfiguration: feed.listen,
     close: async () => {
       clearInterval(watch);
+      for (const keeper of keepers) clearInterval(keeper);
+      if (onMoved !== undefined) guarded(() => emptyLog(db))();
       // The last one to close brings the log into the file. Asked for it by name, SQLite would keep others from writing meanwhile.
       db.close();
     },
   };
+}
+
+const MOVED = "The database file was deleted or replaced under the running server; put it back, or restart the server.";
+
+/** Empties the log when nothing was written since the last look, and every `MAX_LOOKS` at the latest. */
+function logKeeper(db: Connection, path: string, writes: () => number): () => void {
+  let seen = writes();
+  let looks = 0;
+  return () => {
+    const isIdle = writes() === seen;
+    seen = writes();
+    looks += 1;
+    if ((!isIdle && looks < MAX_LOOKS) || (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0) return;
+    looks = 0;
+    emptyLog(db);
+  };
+}
+
+/** What tells a file from another one that takes its name; undefined when there is none. */
+function identityOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found && `${found.dev}:${found.ino}`;
 }
 
 function unavailable(detail: string, cause?: unknown): Failure {
