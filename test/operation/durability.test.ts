@@ -229,7 +229,7 @@ describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 },
 
   const syncs = "fsync,fdatasync";
   it.each([
-    { what: "a sync fails", fault: `${syncs}:error=EIO:when=3`, exit: [1, null] },
+    { what: "a sync fails", fault: `${syncs}:error=EIO:when=12`, exit: [1, null] },
     { what: "a later sync fails", fault: `${syncs}:error=EIO:when=31`, exit: [1, null] },
     { what: "a write fails", fault: "pwrite64:error=EIO:when=200", exit: [1, null] },
     { what: "it is killed in the middle of a sync", fault: `${syncs}:signal=KILL:when=23`, exit: [null, "SIGKILL"] },
