@@ -21,6 +21,8 @@ const ROWS_AT_ONCE = 1_000;
 const SENT_AT_ONCE = 5_000;
 /** Kept receipts that are looked at in one step: a few milliseconds. */
 const RECEIPTS_AT_ONCE = 100;
+/** Numbers of a deleted profile that are rewritten in one step: a few milliseconds. */
+const NUMBERS_AT_ONCE = 100;
 /** Messages that are forgotten in one step, with their events: a few milliseconds. */
 const MESSAGES_AT_ONCE = 200;
 
@@ -87,6 +89,11 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
       },
     },
     { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
+    {
+      complaint: "numbers of deleted profiles could not be unassigned",
+      interval: SECOND,
+      step: async () => (await store.unassignNumbers(NUMBERS_AT_ONCE)).isMore,
+    },
     { complaint: "kept receipts could not be matched", interval: SECOND, step: matchReceipts },
     {
       complaint: "messages without a receipt could not be settled",

@@ -118,6 +118,11 @@ export function leaveProfile(before: PhoneNumber, after: PhoneNumber): PhoneNumb
   return left ? { ...after, generation: before.generation + 1 } : after;
 }
 
+/** A number whose profile was deleted at a moment. */
+export function unassigned(number: PhoneNumber, at: number): PhoneNumber {
+  return leaveProfile(number, { ...number, messagingProfileId: undefined, updatedAt: at });
+}
+
 /** The fields that an input holds, as mask paths: what an update without a mask changes. */
 export function populatedPaths(input: PhoneNumberInput): string[] {
   const paths: string[] = [];

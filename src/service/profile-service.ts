@@ -8,7 +8,6 @@ import {
 } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import type { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { changeProfile, type MessagingProfile, newProfile, populatedPaths } from "../domain/messaging-profile.ts";
-import { leaveProfile } from "../domain/phone-number-record.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
@@ -56,10 +55,7 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
     },
 
     deleteProfile: async (request, context) => {
-      const at = clock();
-      const profile = await store.deleteProfile(callOf(context).organizationId, request.id, (number) =>
-        leaveProfile(number, { ...number, messagingProfileId: undefined, updatedAt: at }),
-      );
+      const profile = await store.deleteProfile(callOf(context).organizationId, request.id, clock());
       return { data: profileMessage(profile ?? unknownProfile()) };
     },
 

@@ -3,7 +3,7 @@ import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import type { DecisionRecord, Message, MessageError, MessageStatus, QueuedMessage } from "../domain/message.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
-import type { PhoneNumber } from "../domain/phone-number-record.ts";
+import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
@@ -99,8 +99,10 @@ export function numberValues(number: PhoneNumber): unknown[] {
   ];
 }
 
+/** A number from its row. With `profile_deleted_at` set, its profile is gone already, though the row says so only later. */
 export function numberFrom(row: Row): PhoneNumber {
-  return {
+  const deletedAt = optional(row.profile_deleted_at) as number | undefined;
+  const number: PhoneNumber = {
     organizationId: row.organization_id as string,
     id: row.id as string,
     phoneNumber: row.phone_number as string,
@@ -116,6 +118,7 @@ export function numberFrom(row: Row): PhoneNumber {
     createdAt: row.created_at as number,
     updatedAt: row.updated_at as number,
   };
+  return deletedAt === undefined ? number : unassigned(number, deletedAt);
 }
 
 /** The counts of a row joined with `number_health`; a number without outcomes has none. */

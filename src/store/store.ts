@@ -51,12 +51,13 @@ export type Store = {
     id: string,
     change: (profile: MessagingProfile) => MessagingProfile,
   ) => Promise<MessagingProfile | undefined>;
-  /** Gives what it was. Its numbers are unassigned in the same transaction, by `unassign`. */
-  readonly deleteProfile: (
-    organizationId: string,
-    id: string,
-    unassign: (number: PhoneNumber) => PhoneNumber,
-  ) => Promise<MessagingProfile | undefined>;
+  /**
+   * Gives what it was. It and its numbers' membership are gone at once, to whoever reads them; the numbers' rows are rewritten in the small
+   * steps of `unassignNumbers`.
+   */
+  readonly deleteProfile: (organizationId: string, id: string, at: number) => Promise<MessagingProfile | undefined>;
+  /** Rewrites up to `most` numbers of a profile that was deleted. Gives how many, and whether there may be more to do. */
+  readonly unassignNumbers: (most: number) => Promise<{ readonly unassigned: number; readonly isMore: boolean }>;
 
   /** Registers a number. One that another organization registered is refused, unless it `mayBeShared`. */
   readonly insertNumber: (number: PhoneNumber, mayBeShared?: boolean) => Promise<NumberWritten>;

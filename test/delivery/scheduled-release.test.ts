@@ -289,8 +289,7 @@ describe("A scheduled message", () => {
     const otherNumber = await storeNumber(store, other);
     const theirs = aScheduled(other, { sendAt: DUE });
     await write(store, { messages: [theirs] });
-    const unassign = (each: PhoneNumber) => leaveProfile(each, { ...each, messagingProfileId: undefined });
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     await release(DUE);
     expect(await stored(message)).toMatchObject({ status: "sending_failed", from: undefined });
     expect(await stored(theirs)).toMatchObject({ status: "queued", from: otherNumber.phoneNumber });

@@ -337,7 +337,7 @@ describe("A pool in memory follows the store: when the promise of a change resol
     const number = await storeNumber(store, profile);
     const into = await livePool(other);
     await livePool();
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     expect(pools.peek(profile.organizationId, profile.id)).toBeUndefined();
     expect(await pools.load(profile.organizationId, profile.id)).toBeUndefined();
     const assign = (current: PhoneNumber) => ({ ...current, messagingProfileId: other.id });
@@ -353,7 +353,7 @@ describe("A pool in memory follows the store: when the promise of a change resol
     const into = await livePool(other);
     await livePool();
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "paused" }));
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     expect(pools.peek(other.organizationId, other.id)).toBe(into);
     expect(senderOf(into)).toBe(neighbour.id);
   });
@@ -399,7 +399,7 @@ describe("A pool that is changed while it is being loaded", () => {
   it("by deleting its profile is not kept", async () => {
     pools = openPools(slowly(store).store, () => now);
     const loading = pools.load(profile.organizationId, profile.id);
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     await loading;
     expect(pools.peek(profile.organizationId, profile.id)).toBeUndefined();
     expect(await pools.load(profile.organizationId, profile.id)).toBeUndefined();

@@ -213,7 +213,8 @@ export const MessagingProfileSchema: GenMessage<MessagingProfile> = /*@__PURE__*
 
 /**
  * NumberPoolSettings are the rules of choosing a sender. In an update, an empty object or null turns the pool off and forgets
- * the stored values; any other object is merged into the stored settings. The order of the pick: what may send at all (weight,
+ * the stored values; an object with a known field is merged into the stored settings; one of unknown fields only is refused with
+ * ERROR_REASON_BAD_REQUEST. The order of the pick: what may send at all (weight,
  * state, health if skip_unhealthy, room in the queue), then sticky_sender, then geomatch, then the weights, then the least
  * loaded number, then the one used longest ago.
  *

@@ -544,7 +544,7 @@ export const ProfileService: GenService<{
     output: typeof UpdateProfileResponseSchema;
   },
   /**
-   * Deletes a profile and gives what it was. Its numbers are unassigned; its messages stay readable.
+   * Deletes a profile and gives what it was. Its numbers are unassigned at once, however many; its messages stay readable.
    *
    * @generated from rpc numberpool.v1.ProfileService.DeleteProfile
    */

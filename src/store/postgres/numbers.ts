@@ -25,9 +25,12 @@ const TYPES: Readonly<Record<(typeof NUMBER_COLUMNS)[number], string>> = {
 };
 
 /** The columns of a number with its health, as `numberFrom` and `healthFrom` read them. */
-export const FOUND_COLUMNS = `${columnsOf("n", NUMBER_COLUMNS)}, h.delivered, h.failed, h.spam, h.inbound, h.as_of`;
-/** A number with its health, as an item of FROM. */
-export const NUMBERS_WITH_HEALTH = "phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
+export const FOUND_COLUMNS = `${columnsOf("n", NUMBER_COLUMNS)}, h.delivered, h.failed, h.spam, h.inbound, h.as_of,
+  p.deleted_at AS profile_deleted_at`;
+/** A number with its health, and with its profile where that was deleted, as an item of FROM. */
+export const NUMBERS_WITH_HEALTH = `phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id
+  LEFT JOIN messaging_profiles p ON p.organization_id = n.organization_id AND p.id = n.messaging_profile_id
+    AND p.deleted_at IS NOT NULL`;
 
 const columns = NUMBER_COLUMNS.join(", ");
 const find = `SELECT ${FOUND_COLUMNS} FROM ${NUMBERS_WITH_HEALTH} WHERE n.organization_id = $1 AND`;
@@ -41,13 +44,15 @@ const lockToRemove = [
   statement<Row>(`${selectById.text} FOR UPDATE OF n`),
   statement<Row>(`${selectByE164.text} FOR UPDATE OF n`),
 ] as const;
+// Those that are being changed come in a later step.
 const lockOfProfile = statement<Row>(
   `SELECT ${columns} FROM phone_numbers WHERE organization_id = $1 AND messaging_profile_id = $2
-   ORDER BY id FOR NO KEY UPDATE`,
+   ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED`,
 );
 // A profile that numbers are about to be assigned to cannot go before they are.
 const lockProfiles = statement<Row>(
-  "SELECT organization_id, id FROM messaging_profiles WHERE organization_id = $1 AND id = ANY ($2) ORDER BY id FOR KEY SHARE",
+  `SELECT organization_id, id FROM messaging_profiles WHERE organization_id = $1 AND id = ANY ($2) AND deleted_at IS NULL
+   ORDER BY id FOR KEY SHARE`,
 );
 /** What registrations hold in turn, so that each sees the ones before it: the bytes of "number", which nobody else takes. */
 const LOCK = 0x6e75_6d62_6572;
@@ -151,7 +156,7 @@ export function listNumbers(
 ): Promise<Counted<NumberFound>> {
   const where = conditions([
     ["n.organization_id = ?", organizationId],
-    ["n.messaging_profile_id = ?", query.messagingProfileId],
+    ["n.messaging_profile_id = ? AND p.deleted_at IS NULL", query.messagingProfileId],
     ["n.phone_number = ANY (?)", query.phoneNumbers],
     ["position(? IN n.phone_number) > 0", query.phoneNumberContains],
     ["n.line_type = ?", query.lineType],
@@ -173,7 +178,7 @@ export async function updateNumber(
   const before = found(row);
   const number = change(before.number);
   const { messagingProfileId } = number;
-  // Where it stays in its profile, nothing is waited for: a deletion of the profile waits for this number.
+  // Where it stays in its profile, nothing is waited for: a profile that is deleted goes after its numbers.
   if (messagingProfileId !== undefined && messagingProfileId !== before.number.messagingProfileId) {
     const known = await knownProfiles(session, organizationId, [messagingProfileId]);
     if (!known.has(messagingProfileId)) return { kind: "unknownProfile" };
@@ -199,13 +204,14 @@ export async function removeNumber(
   return found(row);
 }
 
-/** Locks the numbers of a profile, so that they can be rewritten. */
-export async function lockNumbersOfProfile(
+/** Locks up to `most` numbers of a profile that was deleted; gives them as they are without it. */
+export async function lockNumbersOfDeleted(
   session: Session,
-  organizationId: string,
-  profileId: string,
+  { organizationId, id, deletedAt }: { organizationId: string; id: string; deletedAt: number },
+  most: number,
 ): Promise<PhoneNumber[]> {
-  return (await session.all(lockOfProfile, organizationId, profileId)).map(numberFrom);
+  const rows = await session.all(lockOfProfile, organizationId, id, most);
+  return rows.map((row) => numberFrom({ ...row, profile_deleted_at: deletedAt }));
 }
 
 /** Writes the records of numbers that are there; their traffic stays as it is. */

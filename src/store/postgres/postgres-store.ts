@@ -19,7 +19,7 @@ import {
 import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
 import { loadPool, loadPoolNumber } from "./pool-rows.ts";
 import { createExchange } from "./processes.ts";
-import { deleteProfile, getProfile, insertProfile, listProfiles, updateProfile } from "./profiles.ts";
+import { deleteProfile, getProfile, insertProfile, listProfiles, unassignNumbers, updateProfile } from "./profiles.ts";
 import { listQueues, measureQueue } from "./queues.ts";
 import {
   addOptOut,
@@ -90,8 +90,8 @@ export async function openPostgresStore(
     listProfiles: (organizationId, query) => read((session) => listProfiles(session, organizationId, query)),
     updateProfile: (organizationId, id, change) =>
       configure((session) => updateProfile(session, organizationId, id, change)),
-    deleteProfile: (organizationId, id, unassign) =>
-      configure((session) => deleteProfile(session, organizationId, id, unassign)),
+    deleteProfile: (organizationId, id, at) => configure((session) => deleteProfile(session, organizationId, id, at)),
+    unassignNumbers: (most) => transact((session) => unassignNumbers(session, most)),
 
     insertNumber: (number, mayBeShared = false) => configure((session) => insertNumber(session, number, mayBeShared)),
     insertNumbers: (numbers, mayBeShared = false) =>

@@ -1,10 +1,9 @@
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
-import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import { PROFILE_COLUMNS, profileFrom, profileValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted, ProfileQuery } from "../store.ts";
 import { noteChanges } from "./changes.ts";
 import { conditions, counted } from "./lists.ts";
-import { lockNumbersOfProfile, rewriteNumbers } from "./numbers.ts";
+import { lockNumbersOfDeleted, rewriteNumbers } from "./numbers.ts";
 import type { Session } from "./session.ts";
 import { statement, type Value } from "./statement.ts";
 
@@ -12,13 +11,23 @@ const columns = PROFILE_COLUMNS.join(", ");
 const marks = PROFILE_COLUMNS.map((_, index) => `$${index + 1}`).join(", ");
 
 const insert = statement(`INSERT INTO messaging_profiles (${columns}) VALUES (${marks})`);
-const select = statement<Row>(`SELECT ${columns} FROM messaging_profiles WHERE organization_id = $1 AND id = $2`);
+const select = statement<Row>(
+  `SELECT ${columns} FROM messaging_profiles WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL`,
+);
 const lockToChange = statement<Row>(`${select.text} FOR NO KEY UPDATE`);
 const lockToDelete = statement<Row>(`${select.text} FOR UPDATE`);
 const update = statement(
   `UPDATE messaging_profiles SET (${columns}) = ROW(${marks}) WHERE organization_id = $1 AND id = $2`,
 );
-const remove = statement("DELETE FROM messaging_profiles WHERE organization_id = $1 AND id = $2");
+const setDeleted = statement("UPDATE messaging_profiles SET deleted_at = $3 WHERE organization_id = $1 AND id = $2");
+const lockDeleted = statement<Row>(
+  `SELECT organization_id, id, deleted_at FROM messaging_profiles WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1
+   FOR UPDATE SKIP LOCKED`,
+);
+const remove = statement(
+  `DELETE FROM messaging_profiles p WHERE p.organization_id = $1 AND p.id = $2 AND NOT EXISTS (
+     SELECT FROM phone_numbers n WHERE n.organization_id = p.organization_id AND n.messaging_profile_id = p.id)`,
+);
 
 /** Keeps a new profile. */
 export async function insertProfile(session: Session, profile: MessagingProfile): Promise<void> {
@@ -43,7 +52,7 @@ export function listProfiles(
   query: ProfileQuery,
 ): Promise<Counted<MessagingProfile>> {
   const where = conditions([
-    ["organization_id = ?", organizationId],
+    ["organization_id = ? AND deleted_at IS NULL", organizationId],
     ["name = ?", query.nameEquals],
     // With the plain order of bytes, only ASCII letters have two cases.
     ['position(lower(?::text COLLATE "C") IN lower(name)) > 0', query.nameContains],
@@ -66,23 +75,31 @@ export async function updateProfile(
   return profile;
 }
 
-/** Deletes a profile and unassigns its numbers. */
+/** Deletes a profile, to whoever reads it or its numbers. */
 export async function deleteProfile(
   session: Session,
   organizationId: string,
   id: string,
-  unassign: (number: PhoneNumber) => PhoneNumber,
+  at: number,
 ): Promise<MessagingProfile | undefined> {
   // Nobody can assign a number to it any more, and nobody is about to.
   const row = await session.get(lockToDelete, organizationId, id);
   if (row === undefined) return undefined;
   const profile = profileFrom(row);
-  const numbers = (await lockNumbersOfProfile(session, organizationId, id)).map(unassign);
-  rewriteNumbers(session, numbers);
-  void session.run(remove, organizationId, id);
-  const unassigned = numbers.map((number) => ({ kind: "phone_number" as const, organizationId, id: number.id }));
-  noteChanges(session, [...unassigned, changeOf(profile)]);
+  void session.run(setDeleted, organizationId, id, at);
+  noteChanges(session, [changeOf(profile)]);
   return profile;
+}
+
+/** Rewrites up to `most` numbers of a profile that was deleted, and removes the profile's row after the last. */
+export async function unassignNumbers(session: Session, most: number) {
+  const row = await session.get(lockDeleted);
+  if (row === undefined) return { unassigned: 0, isMore: false };
+  const [organizationId, id, deletedAt] = [row.organization_id as string, row.id as string, row.deleted_at as number];
+  const numbers = await lockNumbersOfDeleted(session, { organizationId, id, deletedAt }, most);
+  rewriteNumbers(session, numbers);
+  if (numbers.length < most) void session.run(remove, organizationId, id);
+  return { unassigned: numbers.length, isMore: numbers.length > 0 };
 }
 
 function changeOf({ organizationId, id }: MessagingProfile): ConfigurationChange {

@@ -27,6 +27,13 @@ import type {
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
 
+/** Numbers with their health, and with the moment when their profile was deleted. */
+const NUMBERS_WITH_HEALTH = `phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id
+  LEFT JOIN (
+    SELECT organization_id AS deleted_organization_id, id AS deleted_profile_id, deleted_at AS profile_deleted_at
+    FROM messaging_profiles WHERE deleted_at IS NOT NULL
+  ) p ON p.deleted_organization_id = n.organization_id AND p.deleted_profile_id = n.messaging_profile_id`;
+
 /** The statements about organizations, keys, profiles and numbers. Each function runs inside a transaction of the caller. */
 export function prepareConfiguration(db: Connection) {
   const noteChange = db.prepare("INSERT INTO configuration_changes (kind, organization_id, id) VALUES (?, ?, ?)");
@@ -48,10 +55,16 @@ export function prepareConfiguration(db: Connection) {
   const insertProfile = db.prepare(
     `INSERT INTO messaging_profiles (${PROFILE_COLUMNS.join(", ")}) VALUES (${marks(PROFILE_COLUMNS)})`,
   );
-  const selectProfile = db.prepare("SELECT * FROM messaging_profiles WHERE organization_id = ? AND id = ?");
+  const selectProfile = db.prepare(
+    "SELECT * FROM messaging_profiles WHERE organization_id = ? AND id = ? AND deleted_at IS NULL",
+  );
   const updateProfile = db.prepare(
     `UPDATE messaging_profiles SET (${PROFILE_COLUMNS.join(", ")}) = (${marks(PROFILE_COLUMNS)})
      WHERE organization_id = ? AND id = ?`,
+  );
+  const setDeleted = db.prepare("UPDATE messaging_profiles SET deleted_at = ? WHERE organization_id = ? AND id = ?");
+  const selectDeleted = db.prepare(
+    "SELECT organization_id, id, deleted_at FROM messaging_profiles WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1",
   );
   const deleteProfile = db.prepare("DELETE FROM messaging_profiles WHERE organization_id = ? AND id = ?");
 
@@ -67,11 +80,14 @@ export function prepareConfiguration(db: Connection) {
     .pluck();
   // +?, because a join that compares an indexed column with a bare parameter is planned anew for every value, which costs twenty
   // times as much as its rows.
-  const withHealth = "SELECT n.*, h.* FROM phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
+  const withHealth = `SELECT * FROM ${NUMBERS_WITH_HEALTH}`;
   const selectNumber = db.prepare(`${withHealth} WHERE n.organization_id = +? AND n.id = +?`);
   const selectNumberByE164 = db.prepare(`${withHealth} WHERE n.organization_id = +? AND n.phone_number = +?`);
   const selectNumbersOfProfile = db.prepare(
     `${withHealth} WHERE n.organization_id = +? AND n.messaging_profile_id = +? ORDER BY n.sequence`,
+  );
+  const selectMembers = db.prepare(
+    "SELECT * FROM phone_numbers WHERE organization_id = +? AND messaging_profile_id = +? LIMIT +?",
   );
   const selectNumberById = db.prepare(`${withHealth} WHERE n.id = +?`);
   const updateNumber = db.prepare(
@@ -177,7 +193,7 @@ export function prepareConfiguration(db: Connection) {
     },
     listProfiles: (organizationId: string, query: ProfileQuery): Counted<MessagingProfile> => {
       const where = conditions([
-        ["organization_id = ?", organizationId],
+        ["organization_id = ? AND deleted_at IS NULL", organizationId],
         ["name = ?", query.nameEquals],
         ["instr(lower(name), lower(?)) > 0", query.nameContains],
       ]);
@@ -191,17 +207,24 @@ export function prepareConfiguration(db: Connection) {
       changed("messaging_profile", organizationId, id);
       return profile;
     },
-    deleteProfile: (organizationId: string, id: string, unassign: (number: PhoneNumber) => PhoneNumber) => {
+    deleteProfile: (organizationId: string, id: string, at: number) => {
       const row = selectProfile.get(organizationId, id) as Row | undefined;
       if (row === undefined) return undefined;
-      for (const numberRow of selectNumbersOfProfile.all(organizationId, id) as Row[]) {
-        const number = unassign(numberFrom(numberRow));
-        updateNumber.run(...numberValues(number), organizationId, number.id);
-        changed("phone_number", organizationId, number.id);
-      }
-      deleteProfile.run(organizationId, id);
+      setDeleted.run(at, organizationId, id);
       changed("messaging_profile", organizationId, id);
       return profileFrom(row);
+    },
+    unassignNumbers: (most: number) => {
+      const profile = selectDeleted.get() as Row | undefined;
+      if (profile === undefined) return { unassigned: 0, isMore: false };
+      const { organization_id: organizationId, id, deleted_at: deletedAt } = profile;
+      const members = selectMembers.all(organizationId, id, most) as Row[];
+      for (const member of members) {
+        const number = numberFrom({ ...member, profile_deleted_at: deletedAt });
+        updateNumber.run(...numberValues(number), organizationId, number.id);
+      }
+      if (members.length < most) deleteProfile.run(organizationId, id);
+      return { unassigned: members.length, isMore: true };
     },
 
     insertNumber: (number: PhoneNumber, mayBeShared: boolean): NumberWritten => {
@@ -217,7 +240,7 @@ export function prepareConfiguration(db: Connection) {
     listNumbers: (organizationId: string, query: NumberQuery): Counted<NumberFound> => {
       const where = conditions([
         ["organization_id = ?", organizationId],
-        ["messaging_profile_id = ?", query.messagingProfileId],
+        ["messaging_profile_id = ? AND profile_deleted_at IS NULL", query.messagingProfileId],
         [
           "phone_number IN (SELECT value FROM json_each(?))",
           query.phoneNumbers === undefined ? undefined : JSON.stringify(query.phoneNumbers),
@@ -225,9 +248,8 @@ export function prepareConfiguration(db: Connection) {
         ["instr(phone_number, ?) > 0", query.phoneNumberContains],
         ["line_type = ?", query.lineType],
       ]);
-      const source = "phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id";
       const order = `phone_number ${query.descending ? "DESC" : "ASC"}`;
-      return counted(db, source, where, order, query, found);
+      return counted(db, NUMBERS_WITH_HEALTH, where, order, query, found);
     },
     updateNumber: (
       organizationId: string,

@@ -174,8 +174,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listProfiles: (organizationId, query) => run(() => configuration.listProfiles(organizationId, query)),
     updateProfile: (organizationId, id, change) =>
       configure(() => configuration.updateProfile(organizationId, id, change)),
-    deleteProfile: (organizationId, id, unassign) =>
-      configure(() => configuration.deleteProfile(organizationId, id, unassign)),
+    deleteProfile: (organizationId, id, at) => configure(() => configuration.deleteProfile(organizationId, id, at)),
+    unassignNumbers: (most) => transact(() => configuration.unassignNumbers(most)),
 
     insertNumber: (number, mayBeShared = false) => configure(() => configuration.insertNumber(number, mayBeShared)),
     insertNumbers: (numbers, mayBeShared = false) => configure(() => configuration.insertNumbers(numbers, mayBeShared)),

@@ -40,7 +40,7 @@ const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
     NONE,
   ],
   ["updateProfile", (store, intruder, { profile }) => store.updateProfile(intruder, profile.id, NEVER), undefined],
-  ["deleteProfile", (store, intruder, { profile }) => store.deleteProfile(intruder, profile.id, NEVER), undefined],
+  ["deleteProfile", (store, intruder, { profile }) => store.deleteProfile(intruder, profile.id, NOON), undefined],
   ["getNumber by id", (store, intruder, { number }) => store.getNumber(intruder, number.id), undefined],
   [
     "getNumber by phone number",

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
-import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { Subject } from "../contract.ts";
 import {
   ALL,
@@ -24,8 +24,6 @@ const aMoment = fc.integer({ min: 0, max: 2 * NOON });
 
 /** Messaging profiles. */
 export function profiles(subject: Subject): void {
-  const unassign = (number: PhoneNumber) => leaveProfile(number, { ...number, messagingProfileId: undefined });
-
   it("gives back every field of a profile", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
@@ -197,7 +195,7 @@ export function profiles(subject: Subject): void {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     expect(await store.updateProfile(organizationId, newId(), NEVER)).toBeUndefined();
-    expect(await store.deleteProfile(organizationId, newId(), NEVER)).toBeUndefined();
+    expect(await store.deleteProfile(organizationId, newId(), NOON)).toBeUndefined();
   });
 
   it("deletes one, gives what it was, and leaves the others", async () => {
@@ -205,38 +203,72 @@ export function profiles(subject: Subject): void {
     const profile = await storeProfile(store);
     const other = aProfile(profile.organizationId);
     await store.insertProfile(other);
-    expect(await store.deleteProfile(profile.organizationId, profile.id, unassign)).toEqual(profile);
+    expect(await store.deleteProfile(profile.organizationId, profile.id, NOON)).toEqual(profile);
     expect(await store.getProfile(profile.organizationId, profile.id)).toBeUndefined();
     expect(await store.loadPool(profile.organizationId, profile.id)).toBeUndefined();
-    expect(await store.deleteProfile(profile.organizationId, profile.id, unassign)).toBeUndefined();
+    expect(await store.deleteProfile(profile.organizationId, profile.id, NOON)).toBeUndefined();
     expect((await store.listProfiles(profile.organizationId, ANY_NAME)).rows).toEqual([other]);
   });
 
-  it("a deleted profile's numbers are unassigned by the policy, and no others", async () => {
+  it("a deleted profile's numbers are unassigned at once, their rows in small steps, and no others", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
     const other = aProfile(organizationId);
     await store.insertProfile(other);
-    const mine = [await storeNumber(store, profile), await storeNumber(store, profile, { generation: 4 })];
+    const mine = [
+      ...Array.from({ length: 24 }, () => aNumber(profile)),
+      aNumber(profile, { generation: 4, updatedAt: NOON - 5 }),
+    ];
+    await store.insertNumbers(mine);
     const foreign = await storeNumber(store, other);
     const free = await storeNumber(store, profile, { messagingProfileId: undefined });
-    const asked: PhoneNumber[] = [];
-    await store.deleteProfile(organizationId, profile.id, (number) => {
-      asked.push(number);
-      return unassign(number);
+    expect(await store.unassignNumbers(10)).toEqual({ unassigned: 0, isMore: false });
+    await store.deleteProfile(organizationId, profile.id, NOON + 7);
+
+    /** What anybody sees, however many rows are rewritten. */
+    const look = async (moved: readonly PhoneNumber[] = []) => {
+      const freed = mine
+        .filter((number) => moved.every(({ id }) => id !== number.id))
+        .map((number) => {
+          const generation = number.generation + 1;
+          return { ...number, messagingProfileId: undefined, generation, updatedAt: NOON + 7 };
+        });
+      for (const number of [freed[0], freed.at(-1), foreign, free, ...moved] as PhoneNumber[]) {
+        expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
+        expect((await store.getNumber(organizationId, number.phoneNumber))?.number).toEqual(number);
+        expect((await store.loadPoolNumber(number.id))?.number).toEqual(number);
+      }
+      const { rows, total } = await store.listNumbers(organizationId, ALL);
+      expect(total).toBe(27);
+      expect(rows.map(({ number }) => number)).toEqual(expect.arrayContaining([...freed, foreign, free, ...moved]));
+      const assigned = { ...ALL, messagingProfileId: profile.id };
+      expect(await store.listNumbers(organizationId, assigned)).toEqual({ rows: [], total: 0 });
+      expect(await store.getProfile(organizationId, profile.id)).toBeUndefined();
+      expect((await store.listProfiles(organizationId, ANY_NAME)).rows).toEqual([other]);
+    };
+    await look();
+    const first = mine[0] as PhoneNumber;
+    const written = await store.updateNumber(organizationId, first.id, (current) => {
+      expect(current.messagingProfileId).toBeUndefined();
+      return { ...current, messagingProfileId: other.id };
     });
-    expect(asked).toHaveLength(2);
-    expect(asked).toEqual(expect.arrayContaining(mine));
-    for (const number of mine) {
-      const expected = { ...number, messagingProfileId: undefined, generation: number.generation + 1 };
-      expect((await store.getNumber(organizationId, number.id))?.number).toEqual(expected);
+    const moved = [{ ...first, messagingProfileId: other.id, generation: 1, updatedAt: NOON + 7 }];
+    expect(written).toMatchObject({ kind: "written", number: moved[0] });
+    expect(
+      await store.updateNumber(organizationId, first.id, (current) => ({ ...current, messagingProfileId: profile.id })),
+    ).toEqual({
+      kind: "unknownProfile",
+    });
+    const steps: number[] = [];
+    for (let isMore = true; isMore; ) {
+      const step = await store.unassignNumbers(10);
+      steps.push(step.unassigned);
+      isMore = step.isMore;
+      await look(moved);
     }
-    for (const number of [foreign, free]) {
-      expect((await store.getNumber(organizationId, number.id))?.number).toEqual(number);
-    }
-    const assigned = { ...ALL, messagingProfileId: profile.id };
-    expect(await store.listNumbers(organizationId, assigned)).toEqual({ rows: [], total: 0 });
+    expect(steps.filter((count) => count > 0)).toEqual([10, 10, 4]);
+    expect(await store.unassignNumbers(10)).toEqual({ unassigned: 0, isMore: false });
   });
 
   it("a deleted profile's messages stay readable", async () => {
@@ -244,31 +276,14 @@ export function profiles(subject: Subject): void {
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
     const message = await storeMessage(store, number);
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     expect(await store.getMessage(profile.organizationId, message.id)).toEqual(message);
-  });
-
-  it("a policy that throws at the second number leaves the profile and every number", async () => {
-    const { store } = subject();
-    const profile = await storeProfile(store);
-    const numbers = [await storeNumber(store, profile), await storeNumber(store, profile)];
-    const error = new Error("the policy says no");
-    let asked = 0;
-    const deleting = store.deleteProfile(profile.organizationId, profile.id, (number) => {
-      asked += 1;
-      if (asked === 2) throw error;
-      return unassign(number);
-    });
-    await expect(deleting).rejects.toBe(error);
-    expect(await store.getProfile(profile.organizationId, profile.id)).toEqual(profile);
-    const { rows } = await store.listNumbers(profile.organizationId, { ...ALL, messagingProfileId: profile.id });
-    expect(rows.map(({ number }) => number)).toEqual(numbers);
   });
 
   it("a deleted profile takes no numbers any more", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    await store.deleteProfile(profile.organizationId, profile.id, unassign);
+    await store.deleteProfile(profile.organizationId, profile.id, NOON);
     expect(await store.insertNumber(aNumber(profile))).toEqual({ kind: "unknownProfile" });
   });
 }

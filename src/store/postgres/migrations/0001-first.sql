@@ -31,8 +31,11 @@ CREATE TABLE messaging_profiles (
   sticky_generation integer NOT NULL,
   created_at bigint NOT NULL,
   updated_at bigint NOT NULL,
+  deleted_at bigint, -- gone, but for its numbers, which are rewritten in small steps
   PRIMARY KEY (organization_id, id)
 );
+-- Deleted profiles, whose numbers are to be rewritten.
+CREATE INDEX messaging_profiles_deleted ON messaging_profiles (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE phone_numbers (
   sequence bigint GENERATED ALWAYS AS IDENTITY, -- the order of registration

@@ -31,8 +31,11 @@ CREATE TABLE messaging_profiles (
   sticky_generation INTEGER NOT NULL,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
+  deleted_at INTEGER, -- gone, but for its numbers, which are rewritten in small steps
   UNIQUE (organization_id, id)
 ) STRICT;
+-- Deleted profiles, whose numbers are to be rewritten.
+CREATE INDEX messaging_profiles_deleted ON messaging_profiles (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE phone_numbers (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of registration
