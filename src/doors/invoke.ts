@@ -109,7 +109,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   const carryOut = async (entry: Entry, call: DoorCall): Promise<CallOutcome> => {
     try {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
-      if (entry.handler === undefined) throw notSupported(entry);
+      if (entry.handler === undefined) throw notImplemented(entry);
       if (call.bytes > entry.mostBytes) throw tooLarge(entry.mostBytes);
       const request = call.decode();
       const found = entry.check(request, "");
@@ -125,7 +125,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   const carryOutStream = async (entry: Entry, call: StreamCall): Promise<Refusal | undefined> => {
     try {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
-      if (entry.handler === undefined) throw notSupported(entry);
+      if (entry.handler === undefined) throw notImplemented(entry);
       const { handler } = contextOf(entry, call);
       const answers = (entry.handler as unknown as StreamHandler)(call.requests, handler);
       for await (const answer of answers) await call.write(whole(entry.desc.output, answer));
@@ -235,8 +235,8 @@ function lacksScope(scope: Scope): Failure {
   return failure(ErrorReason.PERMISSION_DENIED, `The API key lacks the scope \`${name}\`; use a key that has it.`);
 }
 
-function notSupported(entry: Entry): Failure {
-  return failure(ErrorReason.NOT_SUPPORTED, `${entry.desc.name} is not supported by this release.`);
+function notImplemented(entry: Entry): Failure {
+  return failure(ErrorReason.NOT_IMPLEMENTED, `${entry.desc.name} is not served by this release; do without it.`);
 }
 
 function tooLarge(most: number): Failure {

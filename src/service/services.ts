@@ -55,7 +55,7 @@ export type Service<Desc extends DescService = DescService> = {
   readonly methods: Partial<ServiceImpl<Desc>>;
 };
 
-/** Every service of the contract. Methods that are missing answer NOT_SUPPORTED. */
+/** Every service of the contract. Methods that are missing answer NOT_IMPLEMENTED. */
 export function createServices(parts: ServiceParts): Service[] {
   const of = <Desc extends DescService>(service: Desc, methods: Partial<ServiceImpl<Desc>>): Service =>
     ({ service, methods }) as unknown as Service;

@@ -252,6 +252,6 @@ describe("over HTTP/1.1", () => {
     expect(body[0]).toBe(2);
     const { error } = JSON.parse(body.subarray(5).toString());
     expect(error.code).toBe("unimplemented");
-    expect(reasonOfConnect(JSON.stringify(error))).toBe("NOT_SUPPORTED");
+    expect(reasonOfConnect(JSON.stringify(error))).toBe("NOT_IMPLEMENTED");
   });
 });

@@ -395,9 +395,9 @@ describe("a send that is refused", () => {
     ["bad URL", { webhook_url: "javascript:alert(1)" }, ["INVALID_URL", 400, "10003", INVALID_ARGUMENT]],
     ["unknown encoding", { encoding: "utf8" }, ["INVALID_ENUM", 400, "10032", INVALID_ARGUMENT]],
     ["unknown type", { type: "RCS" }, ["INVALID_ENUM", 400, "10032", INVALID_ARGUMENT]],
-    ["MMS", { type: "MMS" }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
-    ["media", { media_urls: ["https://example.com/a.png"] }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
-    ["a subject", { subject: "Picture" }, ["NOT_SUPPORTED", 501, "10038", UNIMPLEMENTED]],
+    ["MMS", { type: "MMS" }, ["NOT_SUPPORTED", 400, "10038", INVALID_ARGUMENT]],
+    ["media", { media_urls: ["https://example.com/a.png"] }, ["NOT_SUPPORTED", 400, "10038", INVALID_ARGUMENT]],
+    ["a subject", { subject: "Picture" }, ["NOT_SUPPORTED", 400, "10038", INVALID_ARGUMENT]],
     ["a moment that is over", { send_at: "2001-01-01T00:00:00Z" }, ["OUT_OF_RANGE", 400, "10033", INVALID_ARGUMENT]],
     ["NUL", { text: "N\0L" }, ["BAD_REQUEST", 400, "10015", INVALID_ARGUMENT]],
     ["an empty key", { request_id: "" }, ["BAD_REQUEST", 400, "10015", INVALID_ARGUMENT]],
@@ -949,13 +949,13 @@ describe("what this release does not have", () => {
     const refusal = await grpcRefusalOf(grpc.call(WebhookDeliveryService.method.listWebhookDeliveries, {}));
     const json = await server.json("GET", "/v2/webhook_deliveries");
     expect([refusal.code, json.status]).toEqual([UNIMPLEMENTED, 501]);
-    expect(toldByJson(json)).toMatchObject({ reason: "NOT_SUPPORTED", code: "10038" });
+    expect(toldByJson(json)).toMatchObject({ reason: "NOT_IMPLEMENTED", code: "10038" });
     expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
   });
 
   it("is UNIMPLEMENTED: the stream of events", async () => {
     const refusal = await grpcRefusalOf(grpc.stream(PoolSendService.method.watchMessages, [{}]));
-    expect([refusal.code, refusal.info?.reason]).toEqual([UNIMPLEMENTED, "NOT_SUPPORTED"]);
+    expect([refusal.code, refusal.info?.reason]).toEqual([UNIMPLEMENTED, "NOT_IMPLEMENTED"]);
   });
 
   it("is UNIMPLEMENTED: a method that nobody knows", async () => {

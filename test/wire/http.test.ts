@@ -404,7 +404,7 @@ describe("what is documented but not supported", () => {
     [POOL, "type", "MMS"],
   ])("is refused by name in POST %s: %s", async (path, field, value) => {
     const answer = await server.json("POST", path, send({ [field]: value }));
-    expect(told(answer)).toEqual({ status: 501, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect(answer.body.errors[0].detail).toContain(field);
   });
 
@@ -428,7 +428,7 @@ describe("what is documented but not supported", () => {
   ])("is refused by name in a profile: %s", async (field, value) => {
     const before = (await server.json("GET", `${PROFILES}/${profileId}`)).body;
     const answer = await server.json("PATCH", `${PROFILES}/${profileId}`, { name: "Changed", [field]: value });
-    expect(told(answer)).toEqual({ status: 501, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect(answer.body.errors[0].detail).toContain(field);
     expect((await server.json("GET", `${PROFILES}/${profileId}`)).body).toEqual(before);
   });

@@ -261,7 +261,7 @@ describe("the document is true", () => {
   /** A call that this release cannot answer yet. */
   async function lacking(verb: string, path: string, body?: unknown) {
     const answer = await call(verb, path, body);
-    expect([path, answer.body.errors?.[0].meta.reason]).toEqual([path, "NOT_SUPPORTED"]);
+    expect([path, answer.body.errors?.[0].meta.reason]).toEqual([path, "NOT_IMPLEMENTED"]);
   }
 
   async function refused(status: number, verb: string, path: string, body?: unknown, headers?: Record<string, string>) {
@@ -327,7 +327,7 @@ describe("the document is true", () => {
     expect((await refused(400, "POST", path, { ...required, name: 5 })).meta.reason).toBe("INVALID_TYPE");
     expect((await refused(400, "POST", path, { ...required, webhook_url: "x" })).meta.reason).toBe("INVALID_URL");
     await refused(400, "POST", path, { ...required, number_pool_settings: { long_code_weight: -1 } });
-    await refused(501, "POST", path, { ...required, alpha_sender: "Numberpool" });
+    await refused(400, "POST", path, { ...required, alpha_sender: "Numberpool" });
     await refused(400, "GET", `${path}?page[size]=251`);
     expect(await refused(400, "GET", `${path}?page[number]=x`)).toMatchObject({
       source: { parameter: "page[number]" },
@@ -482,7 +482,7 @@ describe("the document is true", () => {
     expect(await reasonOf(400, { encoding: "ascii" })).toBe("INVALID_ENUM");
     expect(await reasonOf(404, { messaging_profile_id: UNKNOWN_ID })).toBe("NOT_FOUND");
     expect(await reasonOf(413, { text: "x".repeat(70_000) })).toBe("REQUEST_TOO_LARGE");
-    expect(await reasonOf(501, { media_urls: ["https://example.com/a.png"] })).toBe("NOT_SUPPORTED");
+    expect(await reasonOf(400, { media_urls: ["https://example.com/a.png"] })).toBe("NOT_SUPPORTED");
     expect(await reasonOf(409, { messaging_profile_id: (await makeProfile({ enabled: false })).id })).toBe(
       "PROFILE_DISABLED",
     );

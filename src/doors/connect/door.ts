@@ -114,8 +114,8 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
 
 function notOnThisPort(method: Method): Refusal {
   return {
-    reason: ErrorReason.NOT_SUPPORTED,
-    detail: `${method.desc.name} is not supported on the HTTP port; see its description in the contract.`,
+    reason: ErrorReason.NOT_IMPLEMENTED,
+    detail: `${method.desc.name} is not served on the HTTP port; call it on the gRPC port.`,
   };
 }
 
