@@ -5,6 +5,7 @@ import { isRegion, regionMeant } from "./geography/regions.ts";
 import { LIMITS } from "./limits.ts";
 import type { PoolSettings } from "./pool/pool.ts";
 import { checkText, checkUrl, shown } from "./text.ts";
+import { unlessSame } from "./update.ts";
 
 /** A messaging profile as it is kept. Times are milliseconds since 1970. */
 export type MessagingProfile = {
@@ -67,7 +68,7 @@ export function newProfile(
 
 /**
  * A profile with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that
- * names the field. A named field that is absent is reset to its default.
+ * names the field. A named field that is absent is reset to its default. Gives the very profile when that changes nothing.
  */
 export function changeProfile(
   profile: MessagingProfile,
@@ -93,8 +94,14 @@ export function changeProfile(
     // Other paths of the contract are not supported: anything but their zero value was refused before it came here.
   }
   if (profile.poolSettings?.stickySender && !changed.poolSettings?.stickySender) changed.stickyGeneration += 1;
-  return changed;
+  return unlessSame(profile, changed);
 }
+
+/** Every field that an update can change: what the mask `*` names. */
+export const ALL_PATHS: readonly string[] = [
+  ...["name", "enabled", "webhook_url", "webhook_failover_url", "whitelisted_destinations", "number_pool_settings"],
+  "validity_period_seconds",
+];
 
 /** The fields that an input holds, as mask paths: what an update without a mask changes. */
 export function populatedPaths(input: MessagingProfileInput): string[] {

@@ -6,6 +6,7 @@ import { LIMITS } from "./limits.ts";
 import { areaCodeOf, countryOf, e164Complaint, lineTypeOf, regionOf } from "./phone-number.ts";
 import { dayOf, type PoolNumber } from "./pool/pool.ts";
 import { checkTags } from "./text.ts";
+import { unlessSame } from "./update.ts";
 
 /** A phone number as it is kept. Times are milliseconds since 1970. */
 export type PhoneNumber = {
@@ -88,7 +89,8 @@ export function newNumber(
 
 /**
  * A number with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that names the
- * field. A named field that is absent is reset to its default, but for messaging_profile_id, which is kept.
+ * field. A named field that is absent is reset to its default, but for messaging_profile_id, which is kept. Gives the very number
+ * when that changes nothing.
  */
 export function changeNumber(
   number: PhoneNumber,
@@ -109,8 +111,13 @@ export function changeNumber(
     else if (path === "tags") changed.tags = checkTags(input.tags);
     else refuseChange(number, input, path);
   }
-  return leaveProfile(number, changed);
+  return unlessSame(number, leaveProfile(number, changed));
 }
+
+/** Every field that an update can change: what the mask `*` names. */
+export const ALL_PATHS: readonly string[] = [
+  ...["messaging_profile_id", "carrier", "messages_per_second", "daily_limit", "state", "tags"],
+];
 
 /** A number that may have left its profile: its sticky mappings there are void then. */
 export function leaveProfile(before: PhoneNumber, after: PhoneNumber): PhoneNumber {

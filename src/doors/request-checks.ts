@@ -2,6 +2,7 @@ import { type DescField, type DescMessage, getOption, isFieldSet, type Message }
 import { not_supported, refused_by_item } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure } from "../domain/failure.ts";
+import { shown } from "../domain/text.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 
 /** Looks for what is wrong with a decoded request by the contract alone, whatever door it came through. */
@@ -117,9 +118,15 @@ function maskCheckOf(parent: DescMessage): FieldCheck {
   );
   const paths = new Set(target?.fieldKind === "message" ? pathsOf(target.message, "") : []);
   return (value, pointer) => {
-    const unknown = (value as { paths: string[] }).paths.find((path) => !paths.has(path));
+    const named = (value as { paths: string[] }).paths;
+    if (named.length === 1 && named[0] === "*") return undefined;
+    const unknown = named.find((path) => !paths.has(path));
     if (unknown === undefined) return undefined;
-    return failure(ErrorReason.BAD_REQUEST, `update_mask names a field that does not exist or cannot be set.`, pointer);
+    const detail =
+      unknown === "*"
+        ? 'update_mask names "*", which stands for every field, beside other paths; use it alone.'
+        : `update_mask names ${shown(unknown)}, which is not a field that can be set; see the contract for those that are.`;
+    return failure(ErrorReason.BAD_REQUEST, detail, pointer);
   };
 }
 

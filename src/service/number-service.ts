@@ -10,7 +10,8 @@ import {
 import { MessagingNumberType, PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import { changeNumber, newNumber, type PhoneNumber, populatedPaths } from "../domain/phone-number-record.ts";
+import { ALL_PATHS, changeNumber, newNumber, type PhoneNumber, populatedPaths } from "../domain/phone-number-record.ts";
+import { pathsOfUpdate } from "../domain/update.ts";
 import type { NumberFound, NumberQuery, NumberWritten, PageQuery } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings, numberMessage } from "./number-form.ts";
@@ -53,7 +54,7 @@ export function numberService({
 
     updateNumber: async (request, context) => {
       const input = request.number ?? create(PhoneNumberInputSchema);
-      const paths = request.updateMask?.paths ?? populatedPaths(input);
+      const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
       const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
         changeNumber(number, input, paths, carriers, clock()),
       );
@@ -88,7 +89,8 @@ export function numberService({
         ...(settings?.messagingProfileId !== undefined && { messagingProfileId: settings.messagingProfileId }),
         tags: settings?.tags ?? [],
       });
-      const paths = request.updateMask?.paths.filter((path) => path !== "messaging_product") ?? populatedPaths(input);
+      const named = pathsOfUpdate(request.updateMask, populatedPaths(input), ["messaging_profile_id", "tags"]);
+      const paths = named.filter((path) => path !== "messaging_product");
       const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
         changeNumber(number, input, paths, carriers, clock()),
       );

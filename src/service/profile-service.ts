@@ -7,7 +7,14 @@ import {
   MessagingProfileSchema,
 } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import type { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
-import { changeProfile, type MessagingProfile, newProfile, populatedPaths } from "../domain/messaging-profile.ts";
+import {
+  ALL_PATHS,
+  changeProfile,
+  type MessagingProfile,
+  newProfile,
+  populatedPaths,
+} from "../domain/messaging-profile.ts";
+import { pathsOfUpdate } from "../domain/update.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
@@ -47,7 +54,7 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
 
     updateProfile: async (request, context) => {
       const input = request.profile ?? create(MessagingProfileInputSchema);
-      const paths = request.updateMask?.paths ?? populatedPaths(input);
+      const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
       const profile = await store.updateProfile(callOf(context).organizationId, request.id, (current) =>
         changeProfile(current, input, paths, clock()),
       );

@@ -17,7 +17,7 @@ import { file_numberpool_v1_scope } from "./scope_pb.ts";
  * Describes the file numberpool/v1/call_options.proto.
  */
 export const file_numberpool_v1_call_options: GenFile = /*@__PURE__*/
-  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MTpECg1ub3Rfc3VwcG9ydGVkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjRhgMgASgIUgxub3RTdXBwb3J0ZWQ6WgoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY0oYDIAEoDjIaLm51bWJlcnBvb2wudjEuRXJyb3JSZWFzb25SCXdyb25nVHlwZTpHCg9yZWZ1c2VkX2J5X2l0ZW0SHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGNOGAyABKAhSDXJlZnVzZWRCeUl0ZW06TAoFc2NvcGUSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjRhgMgASgOMhQubnVtYmVycG9vbC52MS5TY29wZVIFc2NvcGU6SwoQYWNjZXB0c19tZXNzYWdlcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNKGAyABKAhSD2FjY2VwdHNNZXNzYWdlc2IGcHJvdG8z", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
+  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MTpECg1ub3Rfc3VwcG9ydGVkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjRhgMgASgIUgxub3RTdXBwb3J0ZWQ6WgoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY0oYDIAEoDjIaLm51bWJlcnBvb2wudjEuRXJyb3JSZWFzb25SCXdyb25nVHlwZTpHCg9yZWZ1c2VkX2J5X2l0ZW0SHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGNOGAyABKAhSDXJlZnVzZWRCeUl0ZW06OwoIbnVsbGFibGUSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGNSGAyABKAhSCG51bGxhYmxlOkwKBXNjb3BlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoDjIULm51bWJlcnBvb2wudjEuU2NvcGVSBXNjb3BlOksKEGFjY2VwdHNfbWVzc2FnZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjShgMgASgIUg9hY2NlcHRzTWVzc2FnZXNiBnByb3RvMw", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
 
 /**
  * Documented, but beyond this release: a request that sets the field to anything but its zero value is refused with
@@ -46,12 +46,21 @@ export const refused_by_item: GenExtension<FieldOptions, boolean> = /*@__PURE__*
   extDesc(file_numberpool_v1_call_options, 2);
 
 /**
+ * True on a field of an update that a JSON null clears, or keeps where its comment says so. A null for any other field of an update
+ * is refused with ERROR_REASON_INVALID_TYPE, but for fields that are not supported, of which null is the zero value.
+ *
+ * @generated from extension: bool nullable = 50004;
+ */
+export const nullable: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
+  extDesc(file_numberpool_v1_call_options, 3);
+
+/**
  * The scope a key needs to call the method. Every method has it.
  *
  * @generated from extension: numberpool.v1.Scope scope = 50001;
  */
 export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 3);
+  extDesc(file_numberpool_v1_call_options, 4);
 
 /**
  * True on the methods that accept messages. They take an idempotency key (header `Idempotency-Key`, or `request_id` in the
@@ -60,5 +69,5 @@ export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
  * @generated from extension: bool accepts_messages = 50002;
  */
 export const accepts_messages: GenExtension<MethodOptions, boolean> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 4);
+  extDesc(file_numberpool_v1_call_options, 5);
 

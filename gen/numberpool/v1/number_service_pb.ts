@@ -274,7 +274,8 @@ export type UpdateNumberRequest = Message<"numberpool.v1.UpdateNumberRequest"> &
 
   /**
    * The fields to take from `number`. A field that is named here and absent there is reset to its default, but an absent
-   * messaging_profile_id keeps. Absent: every field that `number` holds. In JSON: every key of the body.
+   * messaging_profile_id keeps. Absent or empty: every field that `number` holds. "*": every field that can be set. In JSON: every
+   * key of the body; a null is refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
@@ -477,7 +478,8 @@ export type UpdateNumberMessagingSettingsRequest = Message<"numberpool.v1.Update
   settings?: PhoneNumberMessagingSettingsInput | undefined;
 
   /**
-   * The fields to take from `settings`. Absent: every field that it holds. In JSON: every key of the body.
+   * The fields to take from `settings`. Absent or empty: every field that it holds. "*": every field that can be set. In JSON: every
+   * key of the body; a null is refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */

@@ -234,7 +234,8 @@ export type UpdateProfileRequest = Message<"numberpool.v1.UpdateProfileRequest">
   /**
    * The fields to take from `profile`; a field that is named here and absent there is reset to its default. The path
    * `number_pool_settings` with an empty or absent value turns the pool off; with fields in it, these are merged.
-   * Absent: every field that `profile` holds. In JSON: every key of the body.
+   * Absent or empty: every field that `profile` holds. "*": every field that can be set. In JSON: every key of the body; a null is
+   * refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */

@@ -1,6 +1,6 @@
 import { create, type DescField, type DescMessage, getOption, type Message } from "@bufbuild/protobuf";
 import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
-import { refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
+import { not_supported, nullable, refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
 import { refusedItem } from "../refused-item.ts";
@@ -75,6 +75,21 @@ export function maskOf(desc: DescMessage, json: JsonObject, prefix = ""): string
     const inner = maskOf(field.message, value, `${prefix}${key}.`);
     return inner.length > 0 ? inner : [prefix + key];
   });
+}
+
+/** Refuses null for a field of an update that cannot be null: it must not be taken for the field's default. */
+export function refuseNulls(desc: DescMessage, json: JsonObject, pointer = ""): void {
+  for (const [key, field] of fieldsOf(desc, "body")) {
+    const value = json[key];
+    if (value === null && !getOption(field, nullable) && !getOption(field, not_supported)) {
+      throw failure(
+        ErrorReason.INVALID_TYPE,
+        `${key} cannot be null; give a value, or leave it out to keep it.`,
+        `${pointer}/${key}`,
+      );
+    }
+    if (field.fieldKind === "message" && isObject(value)) refuseNulls(field.message, value, `${pointer}/${key}`);
+  }
 }
 
 /** True for what JSON calls an object. */

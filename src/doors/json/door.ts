@@ -7,7 +7,7 @@ import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
-import { decodeInto, type JsonObject, maskOf } from "./decode.ts";
+import { decodeInto, type JsonObject, maskOf, refuseNulls } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
 import { type Route, routesOf } from "./routes.ts";
@@ -88,6 +88,7 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
     else {
       const content = create(field.message);
       decodeInto(field.message, content, json, "body");
+      if (route.mask !== undefined) refuseNulls(field.message, json);
       message[field.localName] = content;
       if (route.mask !== undefined) message[route.mask] = { $typeName: MASK, paths: maskOf(field.message, json) };
     }

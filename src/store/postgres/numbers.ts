@@ -177,6 +177,7 @@ export async function updateNumber(
   if (row === undefined) return { kind: "unknownNumber" };
   const before = found(row);
   const number = change(before.number);
+  if (number === before.number) return { kind: "written", ...before };
   const { messagingProfileId } = number;
   // Where it stays in its profile, nothing is waited for: a profile that is deleted goes after its numbers.
   if (messagingProfileId !== undefined && messagingProfileId !== before.number.messagingProfileId) {

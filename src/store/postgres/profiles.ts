@@ -69,7 +69,9 @@ export async function updateProfile(
 ): Promise<MessagingProfile | undefined> {
   const row = await session.get(lockToChange, organizationId, id);
   if (row === undefined) return undefined;
-  const profile = change(profileFrom(row));
+  const before = profileFrom(row);
+  const profile = change(before);
+  if (profile === before) return profile;
   void session.run(update, ...(profileValues(profile) as Value[]));
   noteChanges(session, [changeOf(profile)]);
   return profile;

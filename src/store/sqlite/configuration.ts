@@ -202,7 +202,9 @@ export function prepareConfiguration(db: Connection) {
     updateProfile: (organizationId: string, id: string, change: (profile: MessagingProfile) => MessagingProfile) => {
       const row = selectProfile.get(organizationId, id) as Row | undefined;
       if (row === undefined) return undefined;
-      const profile = change(profileFrom(row));
+      const before = profileFrom(row);
+      const profile = change(before);
+      if (profile === before) return profile;
       updateProfile.run(...profileValues(profile), organizationId, id);
       changed("messaging_profile", organizationId, id);
       return profile;
@@ -259,6 +261,7 @@ export function prepareConfiguration(db: Connection) {
       const current = findNumber(organizationId, idOrPhoneNumber);
       if (current === undefined) return { kind: "unknownNumber" };
       const number = change(current.number);
+      if (number === current.number) return { kind: "written", ...current };
       if (!knowsProfile(number)) return { kind: "unknownProfile" };
       updateNumber.run(...numberValues(number), organizationId, number.id);
       changed("phone_number", organizationId, number.id);

@@ -1,0 +1,18 @@
+/**
+ * The paths that an update takes from its input: those of the mask; every one in `all` and in `populated` for the mask `*`; those
+ * that are `populated` for an empty or absent mask.
+ */
+export function pathsOfUpdate(
+  mask: { readonly paths: readonly string[] } | undefined,
+  populated: readonly string[],
+  all: readonly string[],
+): readonly string[] {
+  if (mask === undefined || mask.paths.length === 0) return populated;
+  return mask.paths.includes("*") ? [...new Set([...all, ...populated])] : mask.paths;
+}
+
+/** The record after an update, or the very record before it when nothing but `updatedAt` would change. */
+export function unlessSame<Value extends { readonly updatedAt: number }>(before: Value, after: Value): Value {
+  const content = (value: Value) => JSON.stringify({ ...value, updatedAt: 0 });
+  return content(before) === content(after) ? before : after;
+}
