@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import type { Chore } from "../delivery/housekeeping.ts";
+import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_KEPT, RECEIPT_WINDOW, RETRY_REMEMBERED } from "../domain/limits.ts";
 import type { Pools } from "../store/pools.ts";
@@ -23,6 +24,9 @@ const SENT_AT_ONCE = 5_000;
 const RECEIPTS_AT_ONCE = 100;
 /** Numbers of a deleted profile that are rewritten in one step: a few milliseconds. */
 const NUMBERS_AT_ONCE = 100;
+/** Numbers whose health is looked at in one step: a few milliseconds; and how often a look at all of them begins, milliseconds. */
+const HEALTH_AT_ONCE = 1_000;
+const HEALTH_INTERVAL = 60 * SECOND;
 /** Messages that are forgotten in one step, with their events: a few milliseconds. */
 const MESSAGES_AT_ONCE = 200;
 
@@ -79,6 +83,23 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
     return organizations.length > 0;
   };
 
+  let healthCursor: string | undefined;
+  let lookAt = 0;
+  /** Loads the pools that have unhealthy numbers, so that metrics count them though nothing was sent through those pools yet. */
+  const findUnhealthy = async () => {
+    if (healthCursor === undefined && performance.now() < lookAt) return false;
+    const { rows, next } = await store.listHealth(HEALTH_AT_ONCE, healthCursor);
+    healthCursor = next;
+    if (next === undefined) lookAt = performance.now() + HEALTH_INTERVAL;
+    const now = clock();
+    for (const { organizationId, messagingProfileId, health } of rows) {
+      if (judge(health, now).standing !== "unhealthy") continue;
+      if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
+      await pools.load(organizationId, messagingProfileId);
+    }
+    return next !== undefined;
+  };
+
   const always: Chore[] = [
     {
       complaint: "the other processes could not be asked for news",
@@ -88,6 +109,7 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
         return false;
       },
     },
+    { complaint: "unhealthy numbers not counted, retrying", interval: SECOND, step: findUnhealthy },
     { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
     {
       complaint: "numbers of deleted profiles could not be unassigned",

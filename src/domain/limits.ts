@@ -47,6 +47,8 @@ export const LIMITS = {
   /** Entries on a page, as documented. */
   pageSize: 250,
   defaultPageSize: 20,
+  /** About how many bytes of entries a page by cursor holds: what waits to be sent to slow readers stays small. */
+  pageBytes: 1024 * 1024,
   /** A weight, so that sums stay exact. */
   weight: 1_000,
   /** Segments a second of one number: from one in a quarter of an hour to more than any short code has. */

@@ -4,11 +4,14 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { MessageStatus } from "../../gen/numberpool/v1/message_pb.ts";
 import { type PoolSendService, SenderPreviewSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { failure } from "../domain/failure.ts";
+import type { Message } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
+import type { MessageEvent } from "../store/store.ts";
 import { callOf } from "./call.ts";
+import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { acceptanceMessage, eventMessage } from "./message-event-form.ts";
 import { decisionMessage, messageMessage, sendError, senderMessage, statusFrom } from "./message-form.ts";
 import { cursorMeta, rowsAfter, unknownCursor } from "./page.ts";
@@ -19,6 +22,20 @@ type Queries = Pick<
   ServiceImpl<typeof PoolSendService>,
   "getMessage" | "listMessages" | "listMessageEvents" | "previewSender"
 >;
+
+/** Fields of a fixed size come to about this many bytes in JSON. */
+const MESSAGE_BYTES = 2_000;
+const EVENT_BYTES = 500;
+
+const MESSAGES: RowMeasures<Message> = {
+  cursorOf: ({ id }) => id,
+  bytesOf: ({ text, webhookUrl = "", webhookFailoverUrl = "" }) =>
+    MESSAGE_BYTES + Buffer.byteLength(text) + webhookUrl.length + webhookFailoverUrl.length,
+};
+const EVENTS: RowMeasures<MessageEvent> = {
+  cursorOf: ({ sequence }) => String(sequence),
+  bytesOf: ({ error }) => EVENT_BYTES + (error?.detail.length ?? 0),
+};
 
 /** The methods of PoolSendService that change nothing. */
 export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceParts): Queries {
@@ -34,14 +51,19 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       if (status !== MessageStatus.UNSPECIFIED && known === undefined) {
         return { data: [], meta: cursorMeta(undefined) };
       }
-      const { rows, next } = await store.listMessages(callOf(context).organizationId, {
-        ...rowsAfter(page),
+      const filters = {
         messagingProfileId: filter?.messagingProfileId,
         // A plus in a query string that nobody escaped arrives as a space.
         to: filter?.to?.replace(/^ /, "+"),
         from: filter?.from?.replace(/^ /, "+"),
         status: known,
-      });
+      };
+      const { organizationId } = callOf(context);
+      const { rows, next } = await fillPage(
+        rowsAfter(page),
+        (part) => store.listMessages(organizationId, { ...part, ...filters }),
+        MESSAGES,
+      );
       return { data: rows.map(messageMessage), meta: cursorMeta(next) };
     },
 
@@ -53,7 +75,11 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       // The story begins with the acceptance, which the message itself tells.
       const isFirst = after === undefined;
       const query = { after, limit: isFirst ? limit - 1 : limit };
-      const { rows, next } = await store.listMessageEvents(organizationId, message.id, query);
+      const { rows, next } = await fillPage(
+        query,
+        (part) => store.listMessageEvents(organizationId, message.id, part),
+        EVENTS,
+      );
       const events = rows.map((event) => eventMessage(event, message));
       return { data: isFirst ? [acceptanceMessage(message), ...events] : events, meta: cursorMeta(next) };
     },

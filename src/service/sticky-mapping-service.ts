@@ -11,9 +11,13 @@ import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
 import type { StickyMapping } from "../store/store.ts";
 import { callOf } from "./call.ts";
+import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { cursorMeta, rowsAfter } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownMapping, unknownProfile } from "./unknown.ts";
+
+/** A mapping has fields of a fixed size only. */
+const MAPPINGS: RowMeasures<StickyMapping> = { cursorOf: ({ to }) => to, bytesOf: () => 400 };
 
 /** The methods of StickyMappingService. */
 export function stickyMappingService({
@@ -54,7 +58,12 @@ export function stickyMappingService({
         profileGeneration: profile.stickyGeneration,
         since: clock() - stickyLifetime,
       };
-      const { rows, next } = await store.listMappings(list, { ...page, phoneNumberId: number?.number.id });
+      const phoneNumberId = number?.number.id;
+      const { rows, next } = await fillPage(
+        page,
+        (part) => store.listMappings(list, { ...part, phoneNumberId }),
+        MAPPINGS,
+      );
       return { data: await Promise.all(rows.map(withNumber)), meta: cursorMeta(next) };
     },
 

@@ -7,7 +7,7 @@ import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
-import type { MessageEvent, OptOut, StickyMapping } from "./store.ts";
+import type { AssignedHealth, Continued, MessageEvent, OptOut, StickyMapping } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
 export type Row = Record<string, unknown>;
@@ -289,6 +289,16 @@ function decisionFrom(row: Row): DecisionRecord {
     passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },
     standsIn: Boolean(row.decision_stands_in),
   };
+}
+
+/** A step over numbers' health from its rows, of which it asked for `most`; numbers that are in no pool are left out. */
+export function assignedHealth(rows: readonly Row[], most: number): Continued<AssignedHealth> {
+  const assigned = rows.flatMap((row) => {
+    const messagingProfileId = optional<string>(row.messaging_profile_id);
+    if (messagingProfileId === undefined) return [];
+    return [{ organizationId: row.organization_id as string, messagingProfileId, health: healthFrom(row) }];
+  });
+  return { rows: assigned, next: rows.length === most ? (rows.at(-1)?.phone_number_id as string) : undefined };
 }
 
 /** The columns of a message event, in the order of `eventValues`. */

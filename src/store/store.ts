@@ -79,6 +79,8 @@ export type Store = {
 
   /** The profile with all its numbers, as a pool is built from them; undefined when there is no such profile. */
   readonly loadPool: (organizationId: string, profileId: string) => Promise<PoolRows | undefined>;
+  /** The health of numbers that are assigned, whatever their organization, by id; one call looks at no more than `most` numbers. */
+  readonly listHealth: (most: number, after?: string) => Promise<Continued<AssignedHealth>>;
   /** One number with its traffic, whatever its organization; undefined when there is none. */
   readonly loadPoolNumber: (id: string) => Promise<PoolRow | undefined>;
 
@@ -118,7 +120,7 @@ export type Store = {
     now: number,
   ) => Promise<ReadonlyMap<string, number>>;
 
-  /** By recipient. Mappings that are void or too old are left out. */
+  /** By recipient. Mappings that are void or too old are left out. One call looks at no more than `LIST_SCAN` mappings. */
   readonly listMappings: (key: MappingList, query: MappingQuery) => Promise<Continued<StickyMapping>>;
   readonly putMapping: (mapping: StickyMapping) => Promise<void>;
   /** Gives what it was; undefined when there is none. */
@@ -240,8 +242,8 @@ export type Counted<Row> = { readonly rows: Row[]; readonly total: number };
 /** A page of a list that can grow without bound; `next` is the cursor of the next page. */
 export type Continued<Row> = { readonly rows: Row[]; readonly next: string | undefined };
 
-/** How many messages a filtered list looks at in one call, so that a rare match does not hold up the sends. */
-export const LIST_SCAN = 5_000;
+/** How many rows a filtered list looks at in one call, so that a rare match does not hold up the sends: a few milliseconds. */
+export const LIST_SCAN = 2_000;
 
 /** Where in a message's story to go on: a sequence. */
 export type EventQuery = { readonly after: string | undefined; readonly limit: number };
@@ -331,6 +333,13 @@ export type NumberWritten =
   | { readonly kind: "taken" }
   | { readonly kind: "unknownNumber" }
   | { readonly kind: "unknownProfile" };
+
+/** The health of a number and the profile whose pool it is in. */
+export type AssignedHealth = {
+  readonly organizationId: string;
+  readonly messagingProfileId: string;
+  readonly health: HealthCounts;
+};
 
 export type PoolRow = { readonly number: PhoneNumber; readonly traffic: NumberTraffic };
 export type PoolRows = { readonly profile: MessagingProfile; readonly numbers: PoolRow[] };

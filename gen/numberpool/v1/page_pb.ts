@@ -83,7 +83,8 @@ export const PageMetaSchema: GenMessage<PageMeta> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_page, 1);
 
 /**
- * Cursor names one page of a list that can grow without bound. JSON: `page[after]` and `page[size]`.
+ * Cursor names one page of a list that can grow without bound. JSON: `page[after]` and `page[size]`. A page ends early when its
+ * entries come to about 1 MiB, or when they are rare and two seconds have passed.
  *
  * @generated from message numberpool.v1.Cursor
  */

@@ -947,8 +947,9 @@ export const PoolSendService: GenService<{
     output: typeof GetMessageResponseSchema;
   },
   /**
-   * Lists messages, newest first. With a filter, one call looks at no more than 5,000 messages: a page may hold fewer entries than
-   * asked for, even none, although there are more. Go on as long as `meta.next` is there.
+   * Lists messages, newest first. A filter is looked for among all messages, for two seconds at most: only then, or when its
+   * entries come to about 1 MiB, may a page hold fewer of them than asked for, even none, although there are more. Go on as long as
+   * `meta.next` is there.
    *
    * @generated from rpc numberpool.v1.PoolSendService.ListMessages
    */

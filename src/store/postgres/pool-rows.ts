@@ -1,6 +1,6 @@
 import { countedUnreported, MAX_UNREPORTED_COUNTED } from "../../domain/phone-number-record.ts";
-import { healthFrom, numberFrom, type Row } from "../rows.ts";
-import type { PoolRow, PoolRows } from "../store.ts";
+import { assignedHealth, healthFrom, numberFrom, type Row } from "../rows.ts";
+import type { AssignedHealth, Continued, PoolRow, PoolRows } from "../store.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
 import { getProfile } from "./profiles.ts";
 import type { Session } from "./session.ts";
@@ -22,6 +22,12 @@ const selectOfProfile = statement<Row>(
 );
 const selectOne = statement<Row>(`${select} WHERE n.id = $1`);
 
+const selectHealth = statement<Row>(
+  `SELECT h.*, n.organization_id, n.messaging_profile_id
+   FROM (SELECT * FROM number_health WHERE phone_number_id > $1 ORDER BY phone_number_id LIMIT $2) h
+     LEFT JOIN phone_numbers n ON n.id = h.phone_number_id ORDER BY h.phone_number_id`,
+);
+
 /** What a pool is built from; wants one state of the database. */
 export async function loadPool(
   session: Session,
@@ -33,6 +39,11 @@ export async function loadPool(
     session.all(selectOfProfile, organizationId, profileId),
   ]);
   return profile === undefined ? undefined : { profile, numbers: rows.map(poolRow) };
+}
+
+/** A step over the health of numbers that are assigned, by id. */
+export async function listHealth(session: Session, most: number, after = ""): Promise<Continued<AssignedHealth>> {
+  return assignedHealth(await session.all(selectHealth, after, most), most);
 }
 
 /** One number with its traffic. */

@@ -17,7 +17,7 @@ import {
   updateNumber,
 } from "./numbers.ts";
 import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
-import { loadPool, loadPoolNumber } from "./pool-rows.ts";
+import { listHealth, loadPool, loadPoolNumber } from "./pool-rows.ts";
 import { createExchange } from "./processes.ts";
 import { deleteProfile, getProfile, insertProfile, listProfiles, unassignNumbers, updateProfile } from "./profiles.ts";
 import { listQueues, measureQueue } from "./queues.ts";
@@ -104,6 +104,7 @@ export async function openPostgresStore(
     removeNumber: (organizationId, id) => configure((session) => removeNumber(session, organizationId, id)),
 
     loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),
+    listHealth: (most, after) => listHealth(database, most, after),
     loadPoolNumber: (id) => loadPoolNumber(database, id),
 
     accept: (reads, decide) => transact((session) => accept(session, reads, decide)),
@@ -116,7 +117,7 @@ export async function openPostgresStore(
     readRecipient: (key) => readRecipient(database, key),
     listTraffic: (organizationId, profileId, now) => listTraffic(database, organizationId, profileId, now),
 
-    listMappings: (list, query) => listMappings(database, list, query),
+    listMappings: (list, query) => read((session) => listMappings(session, list, query)),
     putMapping: (mapping) => transact(async (session) => putMappings(session, [mapping])),
     removeMapping: (key) => removeMapping(database, key),
 

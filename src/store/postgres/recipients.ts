@@ -1,15 +1,16 @@
 import { mappingFrom, optional, optOutFrom, type Row } from "../rows.ts";
-import type {
-  AcceptReads,
-  Continued,
-  Counted,
-  MappingList,
-  MappingQuery,
-  OptOut,
-  OptOutQuery,
-  RecipientFacts,
-  RecipientKey,
-  StickyMapping,
+import {
+  type AcceptReads,
+  type Continued,
+  type Counted,
+  LIST_SCAN,
+  type MappingList,
+  type MappingQuery,
+  type OptOut,
+  type OptOutQuery,
+  type RecipientFacts,
+  type RecipientKey,
+  type StickyMapping,
 } from "../store.ts";
 import { conditions, counted, statementFor } from "./lists.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
@@ -56,6 +57,9 @@ const putMappingRows = statement(
      last_message_at = excluded.last_message_at`,
 );
 const deleteMapping = statement<Row>(`DELETE FROM sticky_mappings ${ofRecipient} RETURNING ${mappingColumns}`);
+const scan = `FROM sticky_mappings WHERE organization_id = $1 AND messaging_profile_id = $2 AND "to" > $3
+  ORDER BY "to" LIMIT $4`;
+const lastScanned = statement<Row>(`SELECT max("to") AS "to", count(*) AS count FROM (SELECT "to" ${scan}) scanned`);
 const insertOptOut = statement(
   `INSERT INTO opt_outs (${optOutColumns}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
 );
@@ -128,32 +132,37 @@ export async function removeMapping(
   return row === undefined ? undefined : mappingFrom(row);
 }
 
-/** A page of the mappings of a profile that hold. */
+/** A page of the mappings of a profile that hold; wants one state of the database for all that it looks at. */
 export async function listMappings(
   session: Session,
   list: MappingList,
   query: MappingQuery,
 ): Promise<Continued<StickyMapping>> {
-  const where = conditions([
-    ["m.organization_id = ?", list.organizationId],
-    ["m.messaging_profile_id = ?", list.messagingProfileId],
-    ['m."to" > ?', query.after ?? ""],
-    ["m.profile_generation = ?", list.profileGeneration],
-    ["m.last_message_at > ?", list.since],
-    ["m.phone_number_id = ?", query.phoneNumberId],
-  ]);
+  const scanned = [list.organizationId, list.messagingProfileId, query.after ?? "", LIST_SCAN] as const;
+  // The first five parameters are those of the scan and the page.
+  const where = conditions(
+    [
+      ["m.profile_generation = ?", list.profileGeneration],
+      ["m.last_message_at > ?", list.since],
+      ["m.phone_number_id = ?", query.phoneNumberId],
+    ],
+    6,
+  );
   const columns = Object.keys(MAPPING_TYPES).map((column) => `m.${column}`);
   const rows = await session.all(
     statementFor(
-      `SELECT ${columns.join(", ")} FROM sticky_mappings m JOIN phone_numbers n ON n.id = m.phone_number_id
+      `SELECT ${columns.join(", ")} FROM (SELECT * ${scan}) m JOIN phone_numbers n ON n.id = m.phone_number_id
          AND n.generation = m.number_generation AND n.messaging_profile_id = m.messaging_profile_id
-       WHERE ${where.text} ORDER BY m."to" LIMIT $${where.values.length + 1}`,
+       WHERE ${where.text} ORDER BY m."to" LIMIT $5`,
     ),
-    ...where.values,
+    ...scanned,
     query.limit + 1,
+    ...where.values,
   );
   const page = rows.slice(0, query.limit).map(mappingFrom);
-  return { rows: page, next: rows.length > query.limit ? page.at(-1)?.to : undefined };
+  if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.to };
+  const last = await session.get(lastScanned, ...scanned);
+  return { rows: page, next: last?.count === LIST_SCAN ? (last.to as string) : undefined };
 }
 
 /** A page of an organization's opt-outs, newest first. */

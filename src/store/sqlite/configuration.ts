@@ -2,6 +2,7 @@ import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
 import {
+  assignedHealth,
   healthFrom,
   NUMBER_COLUMNS,
   numberFrom,
@@ -14,7 +15,9 @@ import {
 } from "../rows.ts";
 import type {
   ApiKey,
+  AssignedHealth,
   ConfigurationChange,
+  Continued,
   Counted,
   NumberFound,
   NumberQuery,
@@ -88,6 +91,11 @@ export function prepareConfiguration(db: Connection) {
   );
   const selectMembers = db.prepare(
     "SELECT * FROM phone_numbers WHERE organization_id = +? AND messaging_profile_id = +? LIMIT +?",
+  );
+  const selectHealth = db.prepare(
+    `SELECT h.*, n.organization_id, n.messaging_profile_id
+     FROM (SELECT * FROM number_health WHERE phone_number_id > +? ORDER BY phone_number_id LIMIT +?) h
+       LEFT JOIN phone_numbers n ON n.id = h.phone_number_id ORDER BY h.phone_number_id`,
   );
   const selectNumberById = db.prepare(`${withHealth} WHERE n.id = +?`);
   const updateNumber = db.prepare(
@@ -283,6 +291,8 @@ export function prepareConfiguration(db: Connection) {
       const numbers = (selectNumbersOfProfile.all(organizationId, profileId) as Row[]).map(poolRow);
       return { profile: profileFrom(profile), numbers };
     },
+    listHealth: (most: number, after = ""): Continued<AssignedHealth> =>
+      assignedHealth(selectHealth.all(after, most) as Row[], most),
     loadPoolNumber: (id: string): PoolRow | undefined => {
       const row = selectNumberById.get(id) as Row | undefined;
       return row === undefined ? undefined : poolRow(row);

@@ -1,14 +1,15 @@
 import { mappingFrom, optOutFrom, type Row } from "../rows.ts";
-import type {
-  Continued,
-  Counted,
-  MappingList,
-  MappingQuery,
-  OptOut,
-  OptOutQuery,
-  RecipientFacts,
-  RecipientKey,
-  StickyMapping,
+import {
+  type Continued,
+  type Counted,
+  LIST_SCAN,
+  type MappingList,
+  type MappingQuery,
+  type OptOut,
+  type OptOutQuery,
+  type RecipientFacts,
+  type RecipientKey,
+  type StickyMapping,
 } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
@@ -27,6 +28,9 @@ export function prepareRecipients(db: Connection) {
   const deleteMapping = db.prepare(
     'DELETE FROM sticky_mappings WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ? RETURNING *',
   );
+  const scan = `FROM sticky_mappings WHERE organization_id = ? AND messaging_profile_id = ? AND "to" > ?
+    ORDER BY "to" LIMIT ?`;
+  const lastScanned = db.prepare(`SELECT max("to") AS "to", count(*) AS count FROM (SELECT "to" ${scan})`);
   const selectOptOut = db.prepare(
     'SELECT * FROM opt_outs WHERE organization_id = ? AND messaging_profile_id = ? AND "to" = ?',
   );
@@ -58,23 +62,23 @@ export function prepareRecipients(db: Connection) {
       return row === undefined ? undefined : mappingFrom(row);
     },
     listMappings: (list: MappingList, query: MappingQuery): Continued<StickyMapping> => {
+      const scanned = [list.organizationId, list.messagingProfileId, query.after ?? "", LIST_SCAN];
       const where = conditions([
-        ["m.organization_id = ?", list.organizationId],
-        ["m.messaging_profile_id = ?", list.messagingProfileId],
-        ['m."to" > ?', query.after ?? ""],
         ["m.profile_generation = ?", list.profileGeneration],
         ["m.last_message_at > ?", list.since],
         ["m.phone_number_id = ?", query.phoneNumberId],
       ]);
       const rows = db
         .prepare(
-          `SELECT m.* FROM sticky_mappings m JOIN phone_numbers n ON n.id = m.phone_number_id
+          `SELECT m.* FROM (SELECT * ${scan}) m JOIN phone_numbers n ON n.id = m.phone_number_id
              AND n.generation = m.number_generation AND n.messaging_profile_id = m.messaging_profile_id
            WHERE ${where.text} ORDER BY m."to" LIMIT ?`,
         )
-        .all(...where.values, query.limit + 1) as Row[];
+        .all(...scanned, ...where.values, query.limit + 1) as Row[];
       const page = rows.slice(0, query.limit).map(mappingFrom);
-      return { rows: page, next: rows.length > query.limit ? page.at(-1)?.to : undefined };
+      if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.to };
+      const last = lastScanned.get(...scanned) as { to: string; count: number };
+      return { rows: page, next: last.count === LIST_SCAN ? last.to : undefined };
     },
 
     listOptOuts: (organizationId: string, query: OptOutQuery): Counted<OptOut> => {

@@ -187,6 +187,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     removeNumber: (organizationId, id) => configure(() => configuration.removeNumber(organizationId, id)),
 
     loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),
+    listHealth: (most, after) => run(() => configuration.listHealth(most, after)),
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),
 
     accept: (reads, decide) => transact(() => acceptance.write(decide(acceptance.readFacts(reads)))),

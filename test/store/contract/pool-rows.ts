@@ -39,6 +39,38 @@ export function poolRows(subject: Subject): void {
     expect(rows?.numbers.map(({ number }) => number)).toEqual(expect.arrayContaining(numbers));
   });
 
+  it("steps through the health of numbers that are assigned, whatever their organization", async () => {
+    const { store } = subject();
+    const profiles = [await storeProfile(store), await storeProfile(store)];
+    const numbers = [];
+    for (const profile of [...profiles, ...profiles]) {
+      const number = await storeNumber(store, profile);
+      const message = await storeMessage(store, number);
+      await claimOne(store, number, NOON);
+      await report(store, message, { kind: "accepted", at: NOON, carrierMessageId: number.id });
+      await report(store, message, { kind: "failed", at: NOON, error: BLOCKED_AS_SPAM, carrierCode: "" });
+      numbers.push(number);
+    }
+    await store.updateNumber(profiles[0]?.organizationId ?? "", numbers[0]?.id ?? "", (number) => ({
+      ...number,
+      messagingProfileId: undefined,
+    }));
+    const found: unknown[] = [];
+    let after: string | undefined;
+    do {
+      const step = await store.listHealth(2, after);
+      expect(step.rows.length).toBeLessThanOrEqual(2);
+      found.push(...step.rows);
+      after = step.next;
+    } while (after !== undefined);
+    const health = expect.objectContaining({ failed: 1, spam: 1 });
+    expect(found).toEqual(
+      numbers
+        .slice(1)
+        .map(({ organizationId, messagingProfileId }) => ({ organizationId, messagingProfileId, health })),
+    );
+  });
+
   it("gives a profile without numbers, and nothing for one that it does not have", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { beforeEach, expect, it } from "vitest";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { MappingQuery, OptOut, StickyMapping } from "../../../src/store/store.ts";
+import { LIST_SCAN, type MappingQuery, type OptOut, type StickyMapping } from "../../../src/store/store.ts";
 import type { Subject } from "../contract.ts";
 import { ALL, aProfile, HOUR, NOON, newId, read, SECOND, storeNumber, storeProfile, write } from "./records.ts";
 
@@ -61,6 +61,18 @@ export function recipients(subject: Subject): void {
       const next = aMapping(nth(1), { phoneNumberId: newId(), lastMessageAt: NOON + HOUR });
       await store.putMapping(next);
       expect((await store.readRecipient(mapping)).mapping).toEqual(next);
+    });
+
+    it("one call looks at a bounded part of the list, and says where to go on", async () => {
+      const { store } = subject();
+      const ofMany = (index: number) => `+1312${5_550_000 + index}`;
+      // All but the last are void: their number has another generation by now.
+      const void_ = Array.from({ length: LIST_SCAN }, (_, index) => aMapping(ofMany(index), { numberGeneration: 7 }));
+      const last = aMapping(ofMany(LIST_SCAN));
+      await write(store, { mappings: [...void_, last] });
+      const first = await list();
+      expect([first.rows, first.next]).toEqual([[], void_.at(-1)?.to]);
+      expect(await list({ after: first.next })).toEqual({ rows: [last], next: undefined });
     });
 
     it("a mapping is removed once, and given as it was", async () => {
