@@ -290,6 +290,43 @@ describe("What carriers report to either of two processes", () => {
     });
   });
 
+  it("in another form is matched once, whichever process looks, while answers are written", async () => {
+    // A carrier that has shown nothing yet.
+    const number = await storeNumber(one, await storeProfile(one), { carrier: "hexadecimal" });
+    const messages = await storeMessages(one, number, ...upTo(60).map(() => ({ status: "sending" as const })));
+    const inHex = (given: ReturnType<typeof receipt>) => ({
+      ...given,
+      target: { ...given.target, carrier: "hexadecimal" },
+    });
+    const answerOf = (index: number) => (0xa00000 + index).toString(16);
+    const applied = await Promise.all(
+      messages.flatMap((message, index) => {
+        const [first, second] = index % 2 === 0 ? [one, two] : [two, one];
+        const id = String(0xa00000 + index);
+        const matching = async (store: Store, at: number) => {
+          await sleep(at);
+          return (await store.matchReceipts({ now: NOON + 1_000, after: undefined, most: 100 })).applied;
+        };
+        return [
+          sleep(index % 7).then(() => report(first, message, accepted(answerOf(index)))),
+          sleep(index % 3).then(() => second.applyReports([inHex(receipt(id))])),
+          ...(index % 10 === 0 ? [matching(one, index), matching(two, index)] : []),
+        ];
+      }),
+    );
+    const last = await Promise.all(
+      [one, two].map((store) => store.matchReceipts({ now: NOON + 1_000, after: undefined, most: 100 })),
+    );
+    for (const message of messages) expect(await statusOf(message)).toBe("delivered");
+    const all = [...applied, ...last.map((swept) => swept.applied)].flat();
+    expect(all.filter(({ reported }) => reported === 1)).toHaveLength(60);
+    expectHealth((await one.loadPoolNumber(number.id))?.traffic.health, {
+      ...NO_EVIDENCE,
+      delivered: 60,
+      asOf: NOON + 1,
+    });
+  });
+
   it("waits for an answer that is being written, and then finds its message", async () => {
     const message = await storeMessage(one, await aNumberOf(), { status: "sending" });
     await raw.query("BEGIN");
@@ -326,7 +363,8 @@ describe("What carriers report to either of two processes", () => {
   });
 
   it("adds up in a number's health, whatever the order and however long ago the last was", async () => {
-    const number = await aNumberOf();
+    // A carrier that has shown nothing yet.
+    const number = await storeNumber(one, await storeProfile(one), { carrier: "hexadecimal" });
     const messages = await storeMessages(one, number, ...upTo(60).map(() => ({ status: "sending" as const })));
     const moment = (index: number) => NOON + index * HOUR;
     await Promise.all(

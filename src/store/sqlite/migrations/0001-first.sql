@@ -125,7 +125,7 @@ CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
 CREATE INDEX messages_queued ON messages (phone_number_id, queued_at, id, parts) WHERE status = 'queued';
 -- What is to be decided next.
 CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled';
--- What is being sent: by a number, and by processes that went.
+-- What is being sent: by a number, by processes that went, and since when by each carrier.
 CREATE INDEX messages_sending ON messages (phone_number_id) WHERE status = 'sending';
 -- What awaits a receipt: how many of a number, and those that wait for too long.
 CREATE INDEX messages_sent ON messages (phone_number_id, id) WHERE status = 'sent';
