@@ -27,6 +27,8 @@ const NUMBERS_AT_ONCE = 100;
 /** Numbers whose health is looked at in one step: a few milliseconds; and how often a look at all of them begins, milliseconds. */
 const HEALTH_AT_ONCE = 1_000;
 const HEALTH_INTERVAL = 60 * SECOND;
+/** Messages that expire in one step: a few milliseconds. */
+const EXPIRED_AT_ONCE = 100;
 /** Messages that are forgotten in one step, with their events: a few milliseconds. */
 const MESSAGES_AT_ONCE = 200;
 
@@ -65,6 +67,12 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
     pools.book(applied);
     receiptCursor = next;
     return next !== undefined;
+  };
+
+  const expireMessages = async () => {
+    const applied = await store.expireMessages(clock(), EXPIRED_AT_ONCE);
+    pools.book(applied);
+    return applied.length === EXPIRED_AT_ONCE;
   };
 
   const forgetMessages = async () => {
@@ -116,6 +124,7 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
       interval: SECOND,
       step: async () => (await store.unassignNumbers(NUMBERS_AT_ONCE)).isMore,
     },
+    { complaint: "expired messages still wait", interval: SECOND / 2, step: expireMessages },
     { complaint: "kept receipts could not be matched", interval: SECOND, step: matchReceipts },
     {
       complaint: "messages without a receipt could not be settled",

@@ -25,7 +25,7 @@ export type Delivery = {
   readonly control: DeliveryControl;
   /** Tells of segments that came into numbers' queues. */
   readonly accepted: (segments: ReadonlyMap<string, number>) => void;
-  /** `release` decides scheduled messages that are due. */
+  /** `release` is one pass over scheduled messages that are due; it resolves with the moment of the next one. */
   readonly start: (release: () => Promise<number | undefined>) => Promise<void>;
   /** Resolves when what was handed over is answered and written, or after so many milliseconds. */
   readonly stop: (within: number) => Promise<void>;
@@ -130,7 +130,7 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
       }
       await dispatcher.start();
       housekeeping.start();
-      scheduler = createScheduler({ release, clock, log });
+      scheduler = createScheduler({ release, breathe: breather.breathe, clock, log });
       scheduler.start();
     },
     stop: async (within) => {

@@ -144,6 +144,11 @@ export function createMetrics(): Metrics {
           count(swept.applied);
           return swept;
         },
+        expireMessages: async (now, most) => {
+          const applied = await store.expireMessages(now, most);
+          count(applied);
+          return applied;
+        },
         synchronize: async (beat) => {
           const news = await store.synchronize(beat);
           count(news.settled);

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Breather } from "./breather.ts";
 
 /** Has scheduled messages decided upon as they become due. */
 export type Scheduler = {
@@ -8,8 +9,9 @@ export type Scheduler = {
 };
 
 export type SchedulerParts = {
-  /** Decides what is due, and resolves with the moment the next will be, undefined for none. */
+  /** One bounded pass over what is due; resolves with the moment of the next pass, undefined for none that is known. */
   readonly release: () => Promise<number | undefined>;
+  readonly breathe: Breather["breathe"];
   readonly clock: () => number;
   readonly log: Logger;
 };
@@ -20,7 +22,7 @@ const POLL = 5_000;
 const TURN = 50;
 
 /** A scheduler; nothing happens before `start`. */
-export function createScheduler({ release, clock, log }: SchedulerParts): Scheduler {
+export function createScheduler({ release, breathe, clock, log }: SchedulerParts): Scheduler {
   let timer: NodeJS.Timeout | undefined;
   let releasing = Promise.resolve();
   let isRunning = false;
@@ -28,9 +30,15 @@ export function createScheduler({ release, clock, log }: SchedulerParts): Schedu
   const look = async () => {
     let next: number | undefined;
     try {
-      next = await release();
+      // Between two passes calls are answered, other delivery goes on, and a stop is heeded.
+      do {
+        const start = performance.now();
+        next = await release();
+        await breathe(performance.now() - start);
+      } while (isRunning && next !== undefined && next <= clock());
     } catch (error) {
-      log.error({ err: error }, "scheduled messages could not be decided upon; trying again");
+      next = undefined;
+      log.error({ event: "scheduled_release_failed", err: error }, "scheduled messages not decided, retrying");
     }
     if (!isRunning) return;
     const wait = next === undefined ? POLL : Math.min(POLL, Math.max(TURN, next - clock()));

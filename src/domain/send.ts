@@ -105,7 +105,7 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "full":
       return {
         reason: ErrorReason.QUEUE_FULL,
-        detail: `No number has room in its queue: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfter ?? 0) / 1000)} s, add numbers, or raise messages_per_second.`,
+        detail: `No number has room in its queue, or the wait exceeds the validity period: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfter ?? 0) / 1000)} s, add numbers, or raise messages_per_second.`,
         retryAfter,
       };
     case "poolOff":
@@ -142,7 +142,7 @@ function countsOf(refused: PickRefusal): string {
     .map(([count, words]) => `${count} ${words}`);
   const rest =
     refused.eligible > 0
-      ? [`${refused.eligible} that cannot take this message, for its length or because it is to them`]
+      ? [`${refused.eligible} that cannot take this message, for its length, the wait, or because it is to them`]
       : [];
   return `of ${refused.poolSize} numbers, ${[...counts, ...rest].join(", ")}`;
 }

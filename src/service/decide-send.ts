@@ -37,12 +37,14 @@ export type SendRequest = {
   readonly parts: number;
   /** The number that the caller named, by id; "" when the profile has no such number. */
   readonly from: string | undefined;
+  /** When a message expires that waits already, milliseconds since 1970; undefined: the profile's validity from now on. */
+  readonly validUntil?: number | undefined;
 };
 
 /** Decides one text at a moment and charges its sender. `stickyLifetime` in milliseconds. */
 export function decideSend(
   live: LivePool,
-  { to, parts, from }: SendRequest,
+  { to, parts, from, validUntil }: SendRequest,
   recipient: RecipientFacts | undefined,
   now: number,
   stickyLifetime: number,
@@ -54,6 +56,7 @@ export function decideSend(
   advance(pool, now);
   const picked = decide(pool, {
     segments: parts,
+    maxWait: validUntil === undefined ? profile.validityPeriodSeconds * 1000 : validUntil - now,
     from,
     sticky: stickyOf(recipient?.mapping, profile, now - stickyLifetime),
     near: profile.poolSettings?.geomatch ? nearOf(to) : undefined,

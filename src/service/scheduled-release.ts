@@ -1,76 +1,90 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
+import { decide } from "../domain/pool/decide.ts";
+import { EXPIRED_WITHOUT_ROOM } from "../store/plan-report.ts";
 import type { LivePool } from "../store/pools.ts";
-import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../store/schedule-records.ts";
+import {
+  laneText,
+  type ScheduledFacts,
+  type ScheduledRead,
+  type ScheduledWrites,
+  type WaitingLane,
+} from "../store/schedule-records.ts";
 import { type Booked, decideSend, undoAll } from "./decide-send.ts";
 import type { ServiceParts } from "./services.ts";
 
-/** Decides scheduled messages that are due; resolves with the moment the next one will be, undefined for none. */
+/** One bounded pass over scheduled messages that are due; resolves with the moment of the next pass, undefined for none that is known. */
 export type ScheduledRelease = () => Promise<number | undefined>;
 
 /** Messages in one transaction: a few milliseconds. */
 const GROUP = 100;
+/** Full lanes that are tried in one pass; each gets an equal part of GROUP. */
+const LANES_AT_ONCE = 10;
+/** Lanes read in one pass when they are looked for, and how often that happens, milliseconds: other processes fill lanes, too. */
+const LANES_PAGE = 500;
+const LANES_POLL = 60_000;
 /** A full pool is tried again no sooner and no later than this, milliseconds: a cancelled message or a higher rate may make room. */
-const LEAST_RETRY = 1_000;
-const LONGEST_RETRY = 60_000;
+const MIN_RETRY = 1_000;
+const MAX_RETRY = 60_000;
 
 type Written = ScheduledWrites["messages"][number];
 
-/** Picks the senders of scheduled messages as they become due, as if they had been sent just then. */
-export function createScheduledRelease({
-  store,
-  pools,
-  clock,
-  stickyLifetime,
-  onAccepted,
-}: ServiceParts): ScheduledRelease {
-  /** The message as it is after its moment came, its charge and its sticky mapping. */
-  const decideOne = ({ message, recipient }: ScheduledFacts, live: LivePool | undefined, now: number) => {
-    if (message.validUntil <= now) return { written: ended(message, "expired", now, EXPIRED) };
-    if (live === undefined) return { written: ended(message, "sending_failed", now, PROFILE_GONE) };
-    if (!live.profile.enabled) return { written: ended(message, "sending_failed", now, PROFILE_DISABLED) };
-    const named = message.phoneNumberId;
-    const from = named === undefined || live.numbers.has(named) ? named : "";
-    const decided = decideSend(live, { ...message, from }, recipient, now, stickyLifetime);
-    if ("refusal" in decided) return { written: refused(message, decided.refusal, now) };
-    const { sender, decision, waitTime } = decided;
-    const waitSeconds = Math.round(waitTime) / 1000;
-    // Behind what was accepted in this millisecond, whose ids are newer.
-    const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
-    return { written: { message: queued, at: now, retryAt: undefined }, decided };
-  };
+/** What a message becomes: written, and charged when it has a sender; or it waits, and its lane with it until `fullUntil`. */
+type Decided =
+  | { readonly kind: "written"; readonly written: Written }
+  | { readonly kind: "queued"; readonly written: Written; readonly decided: Sent }
+  | { readonly kind: "laneFull"; readonly fullUntil: number };
+type Sent = Extract<ReturnType<typeof decideSend>, { sender: unknown }>;
 
-  const releaseGroup = async (): Promise<{ more: boolean; nextAt: number | undefined }> => {
-    const { messages, nextAt } = await store.listDueMessages(clock(), GROUP);
-    if (messages.length === 0) return { more: false, nextAt };
+/** A lane in which messages wait, and when it is tried again. */
+type Lane = { readonly lane: WaitingLane; readonly retryAt: number };
+
+/**
+ * Picks the senders of scheduled messages as they become due, as if they had been sent just then. What finds its pool full waits in
+ * a lane, in order, and is not read again before there may be room: of a full lane only the first messages are ever read.
+ */
+export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
+  const { store, pools, clock } = parts;
+  const lanes = new Map<string, Lane>();
+  let lanesPage: WaitingLane | undefined;
+  let lanesReadAt = Number.NEGATIVE_INFINITY;
+  /** When the first of the messages that this pass put off alone is due again. */
+  let putOffUntil = Number.POSITIVE_INFINITY;
+
+  /** Releases a group; of one that the store does not take, each message alone, so that a bad one holds up no other. */
+  const releaseGroup = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<Map<string, Lane>> => {
     try {
-      const retryAt = await release(messages);
-      return { more: messages.length === GROUP, nextAt: soonest(retryAt, nextAt) };
+      return await release(due, isWaiting);
     } catch (error) {
-      if (error instanceof Failure || messages.length === 1) throw error;
+      if (error instanceof Failure || due.length === 1) throw error;
     }
-    // One bad message must not hold up the others.
     let failed: unknown;
-    for (const each of messages) {
-      await release([each]).catch((error) => {
+    const full = new Map<string, Lane>();
+    for (const each of due) {
+      try {
+        for (const [text, lane] of await release([each], isWaiting)) full.set(text, lane);
+      } catch (error) {
         failed = error;
-      });
+      }
     }
+    for (const [text, lane] of full) lanes.set(text, lane);
     throw failed ?? new Error("Messages that could not be released together were released one by one.");
   };
 
-  /** Decides some that are due; resolves with the moment at which the first of them is to be tried again, undefined for none. */
-  const release = async (due: readonly ScheduledRead[]): Promise<number | undefined> => {
+  /** Decides some that are due; resolves with the lanes that are full. `isWaiting`: they stand in lanes already. */
+  const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<Map<string, Lane>> => {
     for (const each of due) await pools.load(each.organizationId, each.messagingProfileId);
     let booked: Booked[] = [];
     let queued = new Map<string, number>();
+    let full = new Map<string, Lane>();
     let retryAt = Number.POSITIVE_INFINITY;
     try {
       await store.releaseScheduled(due, (facts) => {
         undoAll(booked);
         booked = [];
         queued = new Map();
+        full = new Map();
         retryAt = Number.POSITIVE_INFINITY;
         const now = clock();
         const writes = { messages: [], mappings: [], usage: [] } as {
@@ -79,20 +93,26 @@ export function createScheduledRelease({
         const mappings = new Map<string, ScheduledWrites["mappings"][number]>();
         for (const fact of facts) {
           const { message } = fact;
+          const lane = laneText(message);
           const recipient = `${message.messagingProfileId} ${message.to}`;
           const known = { ...fact.recipient, mapping: mappings.get(recipient) ?? fact.recipient.mapping };
           const live = pools.peek(message.organizationId, message.messagingProfileId);
-          const { written, decided } = decideOne({ message, recipient: known }, live, now);
-          writes.messages.push(written);
-          retryAt = Math.min(retryAt, written.retryAt ?? retryAt);
-          if (decided === undefined) continue;
-          booked.push(decided.booked);
-          const { phoneNumberId } = decided.sender;
-          queued.set(phoneNumberId, (queued.get(phoneNumberId) ?? 0) + message.parts);
-          writes.usage.push(...decided.usage);
-          if (decided.mapping === undefined) continue;
-          mappings.set(recipient, decided.mapping);
-          writes.mappings.push(decided.mapping);
+          const one = full.has(lane) ? undefined : decideOne({ message, recipient: known }, live, now, parts);
+          if (one?.kind === "laneFull") full.set(lane, { lane: laneOf(message), retryAt: one.fullUntil });
+          if (one === undefined || one.kind === "laneFull") {
+            if (!isWaiting) writes.messages.push({ message, at: now, retryAt: undefined });
+            continue;
+          }
+          writes.messages.push(one.written);
+          retryAt = Math.min(retryAt, one.written.retryAt ?? retryAt);
+          if (one.kind === "written") continue;
+          const { booked: charged, sender, usage, mapping } = one.decided;
+          booked.push(charged);
+          queued.set(sender.phoneNumberId, (queued.get(sender.phoneNumberId) ?? 0) + message.parts);
+          writes.usage.push(...usage);
+          if (mapping === undefined) continue;
+          mappings.set(recipient, mapping);
+          writes.mappings.push(mapping);
         }
         return writes;
       });
@@ -100,42 +120,117 @@ export function createScheduledRelease({
       undoAll(booked);
       throw error;
     }
-    if (queued.size > 0) onAccepted(queued);
-    return retryAt === Number.POSITIVE_INFINITY ? undefined : retryAt;
+    if (queued.size > 0) parts.onAccepted(queued);
+    putOffUntil = Math.min(putOffUntil, retryAt);
+    return full;
+  };
+
+  /** Reads a page of the lanes in which messages wait: from before this process started, or from another one. */
+  const findLanes = async (now: number) => {
+    if (lanesPage === undefined && now - lanesReadAt < LANES_POLL && now >= lanesReadAt) return;
+    if (lanesPage === undefined) lanesReadAt = now;
+    const page = await store.listWaitingLanes(LANES_PAGE, lanesPage);
+    lanesPage = page.length < LANES_PAGE ? undefined : page.at(-1);
+    for (const lane of page) {
+      const text = laneText(lane);
+      if (!lanes.has(text)) lanes.set(text, { lane, retryAt: now });
+    }
+  };
+
+  /** Tries the first messages of some lanes that may have room. */
+  const tryLanes = async (now: number) => {
+    const due: Lane[] = [];
+    for (const each of lanes.values()) {
+      // A moment further ahead was planned before the clock was set back.
+      if (each.retryAt <= now || each.retryAt > now + MAX_RETRY) due.push(each);
+      if (due.length === LANES_AT_ONCE) break;
+    }
+    if (due.length === 0) return;
+    const most = Math.floor(GROUP / due.length);
+    const waiting = await store.listWaitingMessages(
+      due.map(({ lane }) => lane),
+      most,
+    );
+    // The next pass takes others first.
+    for (const { lane } of due) lanes.delete(laneText(lane));
+    const full = await releaseGroup(waiting, true).catch((error) => {
+      for (const { lane } of due) lanes.set(laneText(lane), { lane, retryAt: now + MIN_RETRY });
+      throw error;
+    });
+    for (const { lane } of due) {
+      const text = laneText(lane);
+      const known = full.get(text);
+      if (known !== undefined) lanes.set(text, known);
+      // There may be more behind those that were read.
+      else if (waiting.length >= most) lanes.set(text, { lane, retryAt: now });
+    }
   };
 
   return async () => {
-    for (;;) {
-      const { more, nextAt } = await releaseGroup();
-      if (!more) return nextAt;
+    const now = clock();
+    putOffUntil = Number.POSITIVE_INFINITY;
+    await findLanes(now);
+    await tryLanes(now);
+    const { messages, nextAt } = await store.listDueMessages(now, GROUP);
+    if (messages.length > 0) {
+      for (const [text, lane] of await releaseGroup(messages, false)) lanes.set(text, lane);
     }
+    if (messages.length === GROUP || lanesPage !== undefined) return now;
+    let next = Math.min(nextAt ?? Number.POSITIVE_INFINITY, putOffUntil);
+    for (const { retryAt } of lanes.values()) next = Math.min(next, retryAt);
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   };
 }
 
-function soonest(one: number | undefined, other: number | undefined): number | undefined {
-  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
+/** The message as it is after its moment came, its charge and its sticky mapping. */
+function decideOne(
+  { message, recipient }: ScheduledFacts,
+  live: LivePool | undefined,
+  now: number,
+  { stickyLifetime }: ServiceParts,
+): Decided {
+  if (message.validUntil <= now)
+    return { kind: "written", written: ended(message, "expired", now, EXPIRED_WITHOUT_ROOM) };
+  if (live === undefined) return { kind: "written", written: ended(message, "sending_failed", now, PROFILE_GONE) };
+  const named = message.phoneNumberId;
+  const from = named === undefined || live.numbers.has(named) ? named : "";
+  const decided = decideSend(live, { ...message, from }, recipient, now, stickyLifetime);
+  if ("refusal" in decided) return refused(message, decided.refusal, live, now);
+  const { sender, decision, waitTime } = decided;
+  const waitSeconds = Math.round(waitTime) / 1000;
+  // Behind what was accepted in this millisecond, whose ids are newer.
+  const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
+  return { kind: "queued", written: { message: queued, at: now, retryAt: undefined }, decided };
+}
+
+/** A pool that is merely full has room later; every other refusal is the message's end. */
+function refused(message: Message, { reason, detail, retryAfter }: Refusal, live: LivePool, now: number): Decided {
+  if (reason !== ErrorReason.QUEUE_FULL) {
+    return { kind: "written", written: ended(message, "sending_failed", now, { reason, detail }) };
+  }
+  const wait = Math.min(MAX_RETRY, Math.max(MIN_RETRY, retryAfter ?? MIN_RETRY));
+  const retryAt = Math.ceil(now + wait);
+  // Where there is room for others, one that waits for longer, for its length or its recipient, holds up none of them.
+  const isAlone = (retryAfter ?? 0) > MAX_RETRY || live.idByPhoneNumber.has(message.to);
+  // Queues hold more than the time it has left: it is tried again, ever sooner, until it expires.
+  const isDoomed = now + (retryAfter ?? 0) >= message.validUntil;
+  const hasRoomForOthers = decide(live.pool, { segments: 1, from: message.phoneNumberId }).kind === "pick";
+  if ((isAlone || isDoomed) && hasRoomForOthers) {
+    const later = isDoomed ? Math.max(retryAt, Math.ceil((now + message.validUntil) / 2)) : retryAt;
+    return { kind: "written", written: { message, at: now, retryAt: later } };
+  }
+  return { kind: "laneFull", fullUntil: retryAt };
 }
 
 function ended(message: Message, status: "expired" | "sending_failed", now: number, error: Message["error"]): Written {
   return { message: { ...message, status, completedAt: now, error }, at: now, retryAt: undefined };
 }
 
-/** A pool that is merely full has room later; every other refusal is the message's end. */
-function refused(message: Message, { reason, detail, retryAfter }: Refusal, now: number): Written {
-  if (reason !== ErrorReason.QUEUE_FULL) return ended(message, "sending_failed", now, { reason, detail });
-  const wait = Math.min(LONGEST_RETRY, Math.max(LEAST_RETRY, retryAfter ?? LEAST_RETRY));
-  return { message, at: now, retryAt: Math.ceil(Math.min(now + wait, message.validUntil)) };
+function laneOf({ organizationId, messagingProfileId, phoneNumberId }: WaitingLane): WaitingLane {
+  return { organizationId, messagingProfileId, phoneNumberId };
 }
 
-const EXPIRED = {
-  reason: ErrorReason.EXPIRED_IN_QUEUE,
-  detail: "No number had room for the message before valid_until.",
-} as const;
 const PROFILE_GONE = {
   reason: ErrorReason.NO_USABLE_NUMBERS,
   detail: "The messaging profile was deleted before the message was due.",
-} as const;
-const PROFILE_DISABLED = {
-  reason: ErrorReason.PROFILE_DISABLED,
-  detail: "The messaging profile was disabled when the message was due.",
 } as const;

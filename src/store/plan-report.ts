@@ -1,7 +1,7 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
 import { apply, type Effect, isUnanswered, type Progress, type Report } from "../domain/lifecycle.ts";
-import type { Message } from "../domain/message.ts";
+import type { Message, MessageError } from "../domain/message.ts";
 import type { AppliedReport } from "./delivery-records.ts";
 import type { MessageEvent } from "./store.ts";
 
@@ -119,6 +119,17 @@ export const EXPIRED_IN_QUEUE = {
   reason: ErrorReason.EXPIRED_IN_QUEUE,
   detail: "The message was still in its queue at valid_until.",
 } as const;
+
+/** What a message says that was scheduled until its time ran out: its pool never had room. */
+export const EXPIRED_WITHOUT_ROOM = {
+  reason: ErrorReason.EXPIRED_IN_QUEUE,
+  detail: "No number had room for the message before valid_until.",
+} as const;
+
+/** What an expired message says, by where it waited. */
+export function expiredWhile({ status }: Pick<Message, "status">): MessageError {
+  return status === "scheduled" ? EXPIRED_WITHOUT_ROOM : EXPIRED_IN_QUEUE;
+}
 
 /** What a message says whose recipient opted out while it waited. */
 export const OPTED_OUT_MEANWHILE = {

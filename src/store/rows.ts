@@ -7,6 +7,7 @@ import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
+import type { ScheduledRead, WaitingLane } from "./schedule-records.ts";
 import type { AssignedHealth, Continued, MessageEvent, OptOut, StickyMapping } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
@@ -385,4 +386,22 @@ function passedOverText(passedOver: Readonly<Record<Cause, number>>): string | u
     counted[cause] = passedOver[cause];
   }
   return counted === undefined ? undefined : JSON.stringify(counted);
+}
+
+/** A scheduled message by name. */
+export function scheduledReadFrom(row: Row): ScheduledRead {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+  };
+}
+
+/** The lane of a message that waits for room. */
+export function laneFrom(row: Row): WaitingLane {
+  return {
+    organizationId: row.organization_id as string,
+    messagingProfileId: row.messaging_profile_id as string,
+    phoneNumberId: (row.phone_number_id as string | null) ?? undefined,
+  };
 }

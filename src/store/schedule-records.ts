@@ -16,7 +16,18 @@ export type ScheduledRead = {
 
 export type ScheduledFacts = { readonly message: Message; readonly recipient: RecipientFacts };
 
-/** Messages as they are since `at`: `queued`, `sending_failed`, `expired`, or still `scheduled` to be looked at again at `retryAt`. */
+/** Due messages that wait for room in one profile's pool, or at one number that their callers named. */
+export type WaitingLane = {
+  readonly organizationId: string;
+  readonly messagingProfileId: string;
+  /** Undefined: any number of the pool. */
+  readonly phoneNumberId: string | undefined;
+};
+
+/**
+ * Messages as they are since `at`: `queued`, `sending_failed`, or still `scheduled`, to be decided again at `retryAt`. Undefined
+ * `retryAt`: when their lane has room.
+ */
 export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage"> & {
   readonly messages: readonly {
     readonly message: Message;
@@ -24,3 +35,8 @@ export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage"> & {
     readonly retryAt: number | undefined;
   }[];
 };
+
+/** A lane as one text, by which lanes are ordered. */
+export function laneText({ organizationId, messagingProfileId, phoneNumberId = "" }: WaitingLane): string {
+  return `${organizationId} ${messagingProfileId} ${phoneNumberId}`;
+}

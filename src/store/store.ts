@@ -13,7 +13,7 @@ import type {
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "./schedule-records.ts";
+import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites, WaitingLane } from "./schedule-records.ts";
 
 /**
  * What the house asks of a database. Every method is one transaction of its own, and what it resolves with is on disk. Functions
@@ -99,8 +99,12 @@ export type Store = {
   ) => Promise<Continued<MessageEvent>>;
   /** Cancels a message that is still scheduled or queued. */
   readonly cancelMessage: (organizationId: string, id: string, at: number) => Promise<Cancelled>;
-  /** Scheduled messages that are due at `now`, the earliest first, and when the next one will be. */
+  /** Scheduled messages that are due at `now`, the earliest first, and when the next one will be. Those that wait for room are left out. */
   readonly listDueMessages: (now: number, most: number) => Promise<DueMessages>;
+  /** Lanes in which due messages wait for room: a page of them, behind `after`. Its cost is the lanes, not the messages. */
+  readonly listWaitingLanes: (most: number, after?: WaitingLane) => Promise<WaitingLane[]>;
+  /** Messages that wait for room in these lanes, by `send_at`, at most `most` of each. */
+  readonly listWaitingMessages: (lanes: readonly WaitingLane[], most: number) => Promise<ScheduledRead[]>;
   /**
    * Reads those of the messages named that are still scheduled, with what is known of their recipients, has `decide` decide them, and
    * writes what it gives, in one transaction. `decide` is held to the same as that of `accept`.
@@ -177,6 +181,8 @@ export type Store = {
     readonly after: string | undefined;
     readonly most: number;
   }) => Promise<Swept>;
+  /** Expires messages that are still queued or scheduled at `now` though their valid_until passed, the earliest first. */
+  readonly expireMessages: (now: number, most: number) => Promise<AppliedReport[]>;
   /**
    * Called once a second by a process that sends: tells the others that it lives and what it put into queues, and gives what changed
    * elsewhere. What processes that are gone were sending is settled as never answered: on SQLite, where a process serves alone, that is

@@ -69,9 +69,14 @@ function partsOver(given: Store): ServiceParts {
   };
 }
 
-const release = (at = now, over = store) => {
+/** Passes over what is due at a moment until there is nothing left to do then. */
+const release = async (at = now, over = store) => {
   now = at;
-  return createScheduledRelease(partsOver(over))();
+  const pass = createScheduledRelease(partsOver(over));
+  for (;;) {
+    const next = await pass();
+    if (next === undefined || next > now) return next;
+  }
 };
 
 async function livePool(): Promise<LivePool> {
@@ -256,9 +261,11 @@ describe("A scheduled message", () => {
     expect(message.validUntil).toBe(DUE + 60 * SECOND);
     now = DUE;
     await accept({ sendAt: undefined, text: "x".repeat(1_500) });
-    let next = await release(DUE);
-    for (let tries = 0; next !== undefined && tries < 100; tries += 1) next = await release(next);
-    expect(now).toBe(message.validUntil);
+    expect(await release(DUE)).toBeLessThanOrEqual(DUE + 60 * SECOND);
+    expect(await release(message.validUntil - 1)).toBeGreaterThan(message.validUntil);
+    expect(await stored(message)).toEqual(message);
+    expect(await store.expireMessages(message.validUntil - 1, 10)).toEqual([]);
+    expect(await store.expireMessages(message.validUntil, 10)).toHaveLength(2);
     expect(await stored(message)).toMatchObject({
       status: "expired",
       completedAt: message.validUntil,
@@ -274,12 +281,12 @@ describe("A scheduled message", () => {
     expect(told.size).toBe(0);
   });
 
-  it("fails when its profile is disabled by then", async () => {
-    await storeNumber(store, profile);
+  it("leaves though its profile was disabled after it was accepted", async () => {
+    const number = await storeNumber(store, profile);
     const message = await schedule();
     await store.updateProfile(profile.organizationId, profile.id, (each) => ({ ...each, enabled: false }));
     await release(DUE);
-    await expectFailed(message, ErrorReason.PROFILE_DISABLED);
+    expect(await stored(message)).toMatchObject({ status: "queued", from: number.phoneNumber });
   });
 
   it("fails when its profile is gone by then, and others go on", async () => {
@@ -372,6 +379,72 @@ describe("The release of scheduled messages", () => {
     expect(told).toEqual(new Map([[number.id, 250]]));
     expect((await store.measureQueue()).messages).toBe(250);
     expect(await release(DUE)).toBe(DUE + 7 * SECOND);
+  });
+
+  it("reads only the first messages of a full pool again, and lets other profiles' messages pass", async () => {
+    await storeNumber(store, profile, { messagesPerSecond: 1 });
+    const other = await storeProfile(store);
+    const theirs = await storeNumber(store, other, { messagesPerSecond: 100 });
+    const crowd = Array.from({ length: 11_500 }, () => aScheduled(profile, { sendAt: DUE }));
+    await write(store, { messages: [...crowd, aScheduled(other, { sendAt: DUE + 1 })] });
+    let read = 0;
+    const counting: Store = {
+      ...store,
+      releaseScheduled: (reads, decide) => {
+        read += reads.length;
+        return store.releaseScheduled(reads, decide);
+      },
+    };
+    const pass = createScheduledRelease(partsOver(counting));
+    const drain = async (at: number) => {
+      now = at;
+      read = 0;
+      let next = await pass();
+      while (next !== undefined && next <= now) next = await pass();
+      return next;
+    };
+    const next = await drain(DUE + 1);
+    expect(told.get(theirs.id)).toBe(1);
+    expect((await store.measureQueue()).messages).toBe(10_801);
+    expect(read).toBeLessThan(13_000);
+    expect(next).toBeGreaterThanOrEqual(DUE + SECOND);
+    // Nothing before there is room; then a group, of which one finds room.
+    expect([await drain(DUE + 500), read]).toEqual([next, 0]);
+    await drain(next as number);
+    expect(read).toBeLessThanOrEqual(100);
+    expect((await store.measureQueue()).messages).toBeGreaterThan(10_801);
+    // Another process finds what waits.
+    expect(await release(now)).toBeGreaterThan(now);
+  });
+
+  it("keeps the order of messages that wait for room, and none is written while it waits", async () => {
+    await storeNumber(store, profile, { messagesPerSecond: 0.01 });
+    const messages = Array.from({ length: 120 }, (_, index) => aScheduled(profile, { sendAt: DUE + index }));
+    await write(store, { messages });
+    await release(DUE + SECOND);
+    const left = async () => {
+      const all = await Promise.all(messages.map(stored));
+      return all.flatMap(({ status }, index) => (status === "scheduled" ? [index] : []));
+    };
+    const waiting = await left();
+    expect(waiting.length).toBeGreaterThan(5);
+    expect(waiting).toEqual(messages.map((_, index) => index).slice(-waiting.length));
+    await release(DUE + 250 * SECOND);
+    expect(await left()).toEqual(waiting.slice(-(await left()).length));
+    expect((await left()).length).toBeLessThan(waiting.length);
+  });
+
+  it("does one bounded pass at a time", async () => {
+    await storeNumber(store, profile, { messagesPerSecond: 100 });
+    await write(store, { messages: Array.from({ length: 250 }, () => aScheduled(profile, { sendAt: DUE })) });
+    now = DUE;
+    const pass = createScheduledRelease(partsOver(store));
+    const queued: number[] = [];
+    for (let next: number | undefined = now; next !== undefined && next <= now; ) {
+      next = await pass();
+      queued.push((await store.measureQueue()).messages);
+    }
+    expect(queued).toEqual([100, 200, 250]);
   });
 
   it("costs as much with a hundred thousand messages scheduled as with a hundred", async () => {

@@ -116,7 +116,6 @@ describe.concurrent("a scheduled message that becomes due", () => {
     const [, gone, paused] = numbers;
     const optedOut = "+13125560193";
     const scheduled = {
-      disabled: await schedule((await makePool(server)).profileId),
       optedOut: await schedule(profileId, { to: optedOut }),
       poolOff: await schedule((await makePool(server)).profileId),
       deleted: await schedule((await makePool(server)).profileId),
@@ -126,7 +125,6 @@ describe.concurrent("a scheduled message that becomes due", () => {
     };
     const profileOf = (name: keyof typeof scheduled) =>
       `/v2/messaging_profiles/${scheduled[name].messaging_profile_id}`;
-    await done(server.json("PATCH", profileOf("disabled"), { enabled: false }));
     await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, to: optedOut }));
     await done(server.json("PATCH", profileOf("poolOff"), { number_pool_settings: null }));
     await done(server.json("DELETE", profileOf("deleted")));
@@ -136,7 +134,6 @@ describe.concurrent("a scheduled message that becomes due", () => {
     makeDue(Object.values(scheduled).flatMap(({ id }) => (id === scheduled.late.id ? [] : [id])));
 
     for (const [name, status, code] of [
-      ["disabled", "sending_failed", "40312"],
       ["optedOut", "sending_failed", "40300"],
       ["poolOff", "sending_failed", "40321"],
       ["deleted", "sending_failed", "40321"],
@@ -151,6 +148,31 @@ describe.concurrent("a scheduled message that becomes due", () => {
       expect(events.map(({ type }: { type: string }) => type)).toEqual(["accepted", status]);
       expect(events[1]).toMatchObject({ status, reason: error.reason, detail: error.detail });
     }
+  });
+
+  it("leaves though its profile is disabled by then, and so does what is queued", PATIENCE, async () => {
+    const { profileId } = await makePool(server, { number: { messages_per_second: 1 } });
+    const later = await schedule(profileId);
+    const body = { messaging_profile_id: profileId, to: TO, text: "Now" };
+    await done(server.json("POST", POOL, body));
+    const queued = await done(server.json("POST", POOL, body));
+    await done(server.json("PATCH", `/v2/messaging_profiles/${profileId}`, { enabled: false }));
+    makeDue([later.id]);
+    expect((await server.json("POST", POOL, body)).status).toBe(409);
+    expect((await ended(queued.id)).to[0].status).toBe("delivered");
+    expect((await ended(later.id)).to[0].status).toBe("delivered");
+  });
+
+  it("of a deleted profile fails, while what is queued leaves", PATIENCE, async () => {
+    const { profileId } = await makePool(server, { number: { messages_per_second: 1 } });
+    const later = await schedule(profileId);
+    const body = { messaging_profile_id: profileId, to: TO, text: "Now" };
+    await done(server.json("POST", POOL, body));
+    const queued = await done(server.json("POST", POOL, body));
+    await done(server.json("DELETE", `/v2/messaging_profiles/${profileId}`));
+    makeDue([later.id]);
+    expect((await ended(queued.id)).to[0].status).toBe("delivered");
+    expect(await ended(later.id)).toMatchObject({ to: [{ status: "sending_failed" }], errors: [{ code: "40321" }] });
   });
 
   it("stays scheduled while its pool is merely full, and can still be cancelled", PATIENCE, async () => {

@@ -277,7 +277,8 @@ export const ErrorReason = {
   NO_CONTENT: 34,
 
   /**
-   * Every number that could send holds 3 hours of its rate already. `retry-after` and RetryInfo say when there is room.
+   * Every number that could send holds 3 hours of its rate already, or the message would wait there for longer than it is valid.
+   * `retry-after` and RetryInfo say when there is room.
    *
    * @generated from enum value: ERROR_REASON_QUEUE_FULL = 35;
    */

@@ -50,7 +50,8 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   name: string;
 
   /**
-   * A disabled profile refuses every send with ERROR_REASON_PROFILE_DISABLED.
+   * A disabled profile refuses every send with ERROR_REASON_PROFILE_DISABLED. What was accepted before still leaves, queued and
+   * scheduled messages alike.
    *
    * @generated from field: bool enabled = 5;
    */
@@ -183,7 +184,9 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   redactionEnabled: boolean;
 
   /**
-   * How long an accepted message may wait in its queue before it expires, in seconds. Ours, not documented elsewhere.
+   * How long an accepted message may wait before it expires, in seconds; of a scheduled one, from its send_at on. It expires then
+   * also while its number is paused. A send that would wait for as long or longer is refused with ERROR_REASON_QUEUE_FULL.
+   * Ours, not documented elsewhere.
    *
    * @generated from field: int32 validity_period_seconds = 24;
    */

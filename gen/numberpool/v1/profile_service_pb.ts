@@ -545,7 +545,8 @@ export const ProfileService: GenService<{
     output: typeof UpdateProfileResponseSchema;
   },
   /**
-   * Deletes a profile and gives what it was. Its numbers are unassigned at once, however many; its messages stay readable.
+   * Deletes a profile and gives what it was. Its numbers are unassigned at once, however many; its messages stay readable. Queued
+   * messages still leave; scheduled ones end SENDING_FAILED when they are due.
    *
    * @generated from rpc numberpool.v1.ProfileService.DeleteProfile
    */

@@ -13,6 +13,8 @@ export type PickRequest = {
   readonly sticky?: { readonly numberId: string; readonly generation: number } | undefined;
   /** A number that must not be picked, by id: the recipient itself. */
   readonly except?: string | undefined;
+  /** How long the message may wait, milliseconds; undefined: as long as a queue holds. A number whose queue takes as long is full for it. */
+  readonly maxWait?: number | undefined;
   /** The recipient's geography; undefined where it has none. Looked at only under geomatch. */
   readonly near?: Near | undefined;
 };
@@ -57,7 +59,8 @@ export type PickRefusal = Standings & {
  * geography, then the weights, then the least loaded number, which is also the one used longest ago.
  */
 export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
-  if (request.from !== undefined) return decideFrom(pool, request.from, request.segments);
+  const { segments, maxWait = Number.POSITIVE_INFINITY } = request;
+  if (request.from !== undefined) return decideFrom(pool, request.from, segments, maxWait);
   if (pool.settings === undefined) return refuse(pool, "poolOff");
   if (pool.byId.size === 0) return refuse(pool, "noNumbers");
 
@@ -66,35 +69,35 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   if (pool.settings.stickySender && request.sticky !== undefined) {
     const slot = stickySlot(pool, request.sticky);
     if (slot !== undefined && slot !== except) {
-      if (isFreeFor(pool, slot, request.segments)) return pick(pool, slot, "sticky", undefined, false);
+      if (isFreeFor(pool, slot, segments, maxWait)) return pick(pool, slot, "sticky", undefined, false);
       standsIn = true;
     }
   }
   const near = pool.settings.geomatch ? request.near : undefined;
-  const match = near === undefined ? undefined : nearest(pool, near, request.segments, except);
+  const match = near === undefined ? undefined : nearest(pool, near, segments, maxWait, except);
   if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, standsIn);
 
   const tier = near === undefined ? undefined : "any";
-  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], request.segments, except);
-  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], request.segments, except);
+  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], segments, maxWait, except);
+  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], segments, maxWait, except);
   if (longCode !== undefined && tollFree !== undefined) {
     const slot = nextType(pool.wheel) === LONG_CODE ? longCode : tollFree;
     return pick(pool, slot, "weights", tier, standsIn);
   }
   const only = longCode ?? tollFree;
   if (only !== undefined) return pick(pool, only, "leastLoaded", tier, standsIn);
-  const wait = timeToRoom(pool, request.segments, except);
+  const wait = timeToRoom(pool, segments, maxWait, except);
   return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
-function decideFrom(pool: Pool, id: string, segments: number): Pick | PickRefusal {
+function decideFrom(pool: Pool, id: string, segments: number, maxWait: number): Pick | PickRefusal {
   const slot = pool.byId.get(id);
   if (slot === undefined) return refuse(pool, "fromUnknown");
   const { number, standing } = pool.slots[slot] as Slot;
   if (number.state === "paused") return refuse(pool, "fromPaused");
   if (pool.settings?.skipUnhealthy && standing.standing === "unhealthy") return refuse(pool, "fromUnhealthy");
-  if (hasRoom(pool, slot, segments)) return pick(pool, slot, "from", undefined, false);
-  const wait = untilRoom(pool, slot, segments);
+  if (hasRoom(pool, slot, segments, maxWait)) return pick(pool, slot, "from", undefined, false);
+  const wait = untilRoom(pool, slot, segments, maxWait);
   return wait === Number.POSITIVE_INFINITY ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
@@ -108,29 +111,30 @@ function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): num
 }
 
 /** Whether a sticky sender can take the message now. One on trial whose last message is unreported is as busy as a full one. */
-function isFreeFor(pool: Pool, slot: number, segments: number): boolean {
+function isFreeFor(pool: Pool, slot: number, segments: number, maxWait: number): boolean {
   const { standing, unreported } = pool.slots[slot] as Slot;
   if (pool.settings?.skipUnhealthy && standing.standing === "trial" && unreported > 0) return false;
-  return hasRoom(pool, slot, segments);
+  return hasRoom(pool, slot, segments, maxWait);
 }
 
 function nearest(
   pool: Pool,
   near: Near,
   segments: number,
+  maxWait: number,
   except: number | undefined,
 ): { slot: number; tier: Tier } | undefined {
-  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments, except);
+  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments, maxWait, except);
   if (same !== undefined) return { slot: same, tier: "areaCode" };
   let overlay: number | undefined;
   for (const areaCode of near.overlays) {
-    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, except);
+    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, maxWait, except);
     if (slot === undefined) continue;
     if (overlay === undefined || before(pool.candidates[LONG_CODE].whole.order, slot, overlay)) overlay = slot;
   }
   if (overlay !== undefined) return { slot: overlay, tier: "overlay" };
   if (near.region === undefined) return undefined;
-  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments, except);
+  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments, maxWait, except);
   return region === undefined ? undefined : { slot: region, tier: "region" };
 }
 
@@ -139,38 +143,40 @@ function firstWithRoom(
   pool: Pool,
   group: Group | undefined,
   segments: number,
+  maxWait: number,
   except: number | undefined,
 ): number | undefined {
   if (group === undefined) return undefined;
   const root = smallest(group.whole);
-  if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments))))
+  if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments, maxWait))))
     return root;
   // Whoever is next free later than this has no room, however fast it is.
-  const bound = pool.now + QUEUE_TIME - segments * pool.shortestSegment;
-  return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments), bound);
+  const bound = pool.now + Math.min(QUEUE_TIME - segments * pool.shortestSegment, maxWait);
+  return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments, maxWait), bound);
 }
 
 /** Milliseconds until a number has room that is merely full or whose day is used up; undefined when waiting does not help. */
-function timeToRoom(pool: Pool, segments: number, except: number | undefined): number | undefined {
+function timeToRoom(pool: Pool, segments: number, maxWait: number, except: number | undefined): number | undefined {
   const heaps = [pool.full, pool.dayUsed];
   const others = heaps.map((heap) => smallestThat(heap, (slot) => slot !== except, Number.POSITIVE_INFINITY));
   const first = [...others, ...pool.candidates.flatMap(heapsOf).map(smallest)];
-  const least = leastTime(pool, segments, first, except);
+  const least = leastTime(pool, segments, maxWait, first, except);
   if (least !== undefined) return least;
   // Those that come first may be the ones whose daily limit is too small for such a message; the others have to be asked then.
   const all = [...heaps, ...pool.candidates.flatMap(heapsOf)].flatMap((heap) => heap.items);
-  return leastTime(pool, segments, all, except);
+  return leastTime(pool, segments, maxWait, all, except);
 }
 
 function leastTime(
   pool: Pool,
   segments: number,
+  maxWait: number,
   slots: readonly (number | undefined)[],
   except: number | undefined,
 ): number | undefined {
   let least = Number.POSITIVE_INFINITY;
   for (const slot of slots) {
-    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments));
+    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments, maxWait));
   }
   return least === Number.POSITIVE_INFINITY ? undefined : least;
 }

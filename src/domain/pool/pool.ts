@@ -200,16 +200,23 @@ export function changeSettings(pool: Pool, settings: PoolSettings | undefined): 
   for (const slot of pool.byId.values()) reclassify(pool, slot);
 }
 
-/** True when a number of this slot can take so many more segments by its queue and its day. */
-export function hasRoom(pool: Pool, slot: number, segments: number): boolean {
+/** True when a number of this slot can take so many more segments by its queue and its day, and they wait for less than `maxWait`. */
+export function hasRoom(pool: Pool, slot: number, segments: number, maxWait = Number.POSITIVE_INFINITY): boolean {
   const known = pool.slots[slot] as Slot;
+  if ((pool.nextFree[slot] as number) - pool.now >= maxWait) return false;
   return hasQueue(pool, slot, known, segments) && segments <= leftToday(pool, known);
 }
 
-/** Milliseconds until a number has room for so many segments by its queue and its day; Infinity when its day never has. */
-export function untilRoom(pool: Pool, slot: number, segments: number): number {
+/**
+ * Milliseconds until a number has room for so many segments by its queue and its day, and they wait for less than `maxWait`; Infinity
+ * when its day never has.
+ */
+export function untilRoom(pool: Pool, slot: number, segments: number, maxWait = Number.POSITIVE_INFINITY): number {
   const known = pool.slots[slot] as Slot;
-  const queue = Math.max(0, (pool.nextFree[slot] as number) + segments * known.segmentTime - QUEUE_TIME - pool.now);
+  const backlog = (pool.nextFree[slot] as number) - pool.now;
+  // The next millisecond is the first with less than the longest wait.
+  const wait = backlog < maxWait ? 0 : backlog - maxWait + 1;
+  const queue = Math.max(0, wait, backlog + segments * known.segmentTime - QUEUE_TIME);
   if (segments <= leftToday(pool, known)) return queue;
   if (segments > (known.number.dailyLimit as number)) return Number.POSITIVE_INFINITY;
   return Math.max(queue, nextMidnight(pool.now) - pool.now);

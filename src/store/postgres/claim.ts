@@ -3,8 +3,8 @@ import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
 import { CLOCKS_DIFFER, type ClaimPlan, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
-import { MESSAGE_COLUMNS, queuedMessageFrom, type Row } from "../rows.ts";
+import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+import { MESSAGE_COLUMNS, messageFrom, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { setProgress } from "./messages.ts";
@@ -45,7 +45,13 @@ const lockStillQueued = statement<Row>(
      ON m.organization_id = given.organization_id AND m.id = given.id
    WHERE m.status = 'queued' ORDER BY m.organization_id, m.id FOR UPDATE OF m`,
 );
-// Only cancelling can come between the look at the queue and this: what was cancelled stays so.
+// What another transaction holds is looked at by the next step.
+const lockExpired = statement<Row>(
+  `SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
+   WHERE m.status IN ('queued', 'scheduled') AND m.valid_until <= $1 ORDER BY m.valid_until LIMIT $2
+   FOR UPDATE SKIP LOCKED`,
+);
+// Only cancelling or expiry can come between the look at the queue and this: what was cancelled stays so.
 const markSending = statement<Row>(
   `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1, submitted_at = $5
    FROM ${givenRows("given", SENDING_TYPES)}
@@ -162,6 +168,24 @@ async function readNumbers(
     queue.push(message);
   }
   return { paces, known, queues, mostLeftBehind: most, optedOut };
+}
+
+/** Expires what still waits though its time ran out, the earliest first. */
+export async function expireMessages(session: Session, now: number, most: number): Promise<AppliedReport[]> {
+  const messages = (await session.all(lockExpired, now, most)).map(messageFrom);
+  const ends = messages.map((message) => planEnd(message, "expired", now, expiredWhile(message)));
+  setProgress(
+    session,
+    messages.map((message, index) => [message, (ends[index] as (typeof ends)[number]).progress] as const),
+  );
+  noteEvents(
+    session,
+    messages.map(({ organizationId }, index) => ({
+      organizationId,
+      event: (ends[index] as (typeof ends)[number]).event,
+    })),
+  );
+  return ends.map(({ applied }) => applied);
 }
 
 /** Puts back what a claim took whose answer was lost; gives the numbers in whose queues it is again. */

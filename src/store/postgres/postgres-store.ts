@@ -1,7 +1,7 @@
 import type { Store, StoreOptions } from "../store.ts";
 import { accept } from "./acceptance.ts";
 import { createChangeTeller } from "./changes.ts";
-import { claim, takeBack } from "./claim.ts";
+import { claim, expireMessages, takeBack } from "./claim.ts";
 import { openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
 import { endDeliveryHold, forget, probe, readDeliveryHold } from "./keeping.ts";
@@ -31,7 +31,7 @@ import {
   removeOptOut,
 } from "./recipients.ts";
 import { applyReports, matchReceipts, settleUnreceipted } from "./reports.ts";
-import { listDueMessages, releaseScheduled } from "./schedule.ts";
+import { listDueMessages, listWaitingLanes, listWaitingMessages, releaseScheduled } from "./schedule.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -113,6 +113,8 @@ export async function openPostgresStore(
     listMessageEvents: (organizationId, id, query) => listEvents(database, organizationId, id, query),
     cancelMessage: (organizationId, id, at) => transact((session) => cancelMessage(session, organizationId, id, at)),
     listDueMessages: (now, most) => listDueMessages(database, now, most),
+    listWaitingLanes: (most, after) => listWaitingLanes(database, most, after),
+    listWaitingMessages: (lanes, most) => listWaitingMessages(database, lanes, most),
     releaseScheduled: (reads, decide) => transact((session) => releaseScheduled(session, reads, decide)),
     readRecipient: (key) => readRecipient(database, key),
     listTraffic: (organizationId, profileId, now) => listTraffic(database, organizationId, profileId, now),
@@ -130,6 +132,7 @@ export async function openPostgresStore(
     claim: (request) => transactAnd((session) => claim(session, request)),
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
+    expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),
     takeBack: (owner, underWay) => transact((session) => takeBack(session, owner, underWay)),
     applyReports: async (reports) => {
       const applied = await applyReports(transactAnd, reports, exactCarriers);

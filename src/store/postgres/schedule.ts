@@ -1,5 +1,12 @@
-import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../schedule-records.ts";
+import { laneFrom, MESSAGE_COLUMNS, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
+import {
+  type DueMessages,
+  laneText,
+  type ScheduledFacts,
+  type ScheduledRead,
+  type ScheduledWrites,
+  type WaitingLane,
+} from "../schedule-records.ts";
 import { writeDecided } from "./acceptance.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { rewriteMessages } from "./messages.ts";
@@ -12,8 +19,29 @@ const READ_TYPES = { organization_id: "text", id: "text" } as const;
 const RETRY_TYPES = { organization_id: "text", id: "text", next_submit_at: "bigint" } as const;
 
 const selectDue = statement<Row>(
-  `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages WHERE status = 'scheduled'
-   ORDER BY next_submit_at LIMIT $1`,
+  `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages
+   WHERE status = 'scheduled' AND next_submit_at IS NOT NULL ORDER BY next_submit_at LIMIT $1`,
+);
+/** As the index of waiting messages has it. */
+const LANE = "(organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, ''))";
+const IS_WAITING = "status = 'scheduled' AND next_submit_at IS NULL";
+// Jumps from lane to lane through the index.
+const selectLanes = statement<Row>(
+  `WITH RECURSIVE lane (text) AS (
+     SELECT min(${LANE}) FROM messages WHERE ${IS_WAITING} AND ${LANE} > $1
+     UNION ALL
+     SELECT (SELECT min(${LANE}) FROM messages WHERE ${IS_WAITING} AND ${LANE} > lane.text)
+     FROM lane WHERE lane.text IS NOT NULL
+   )
+   SELECT split_part(text, ' ', 1) AS organization_id, split_part(text, ' ', 2) AS messaging_profile_id,
+     nullif(split_part(text, ' ', 3), '') AS phone_number_id
+   FROM lane WHERE text IS NOT NULL LIMIT $2`,
+);
+const selectWaiting = statement<Row>(
+  `SELECT waiting.* FROM unnest($1::text[]) WITH ORDINALITY AS given (lane, position) CROSS JOIN LATERAL (
+     SELECT organization_id, id, messaging_profile_id, send_at FROM messages
+     WHERE ${IS_WAITING} AND ${LANE} = given.lane COLLATE "C" ORDER BY send_at, id LIMIT $2
+   ) waiting ORDER BY given.position, waiting.send_at, waiting.id`,
 );
 // Whoever comes second waits, and then finds those that the first one left.
 const lockScheduled = statement<Row>(
@@ -35,12 +63,23 @@ const setNextSubmit = statement(
 export async function listDueMessages(session: Session, now: number, most: number): Promise<DueMessages> {
   const rows = await session.all(selectDue, most + 1);
   const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, most);
-  const messages = due.map((row) => ({
-    organizationId: row.organization_id as string,
-    id: row.id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-  }));
-  return { messages, nextAt: rows[due.length]?.next_submit_at as number | undefined };
+  return { messages: due.map(readFrom), nextAt: rows[due.length]?.next_submit_at as number | undefined };
+}
+
+/** A page of the lanes in which messages wait for room. */
+export async function listWaitingLanes(session: Session, most: number, after?: WaitingLane): Promise<WaitingLane[]> {
+  const rows = await session.all(selectLanes, after === undefined ? "" : laneText(after), most);
+  return rows.map(laneFrom);
+}
+
+/** The first messages that wait for room in each of these lanes. */
+export async function listWaitingMessages(
+  session: Session,
+  lanes: readonly WaitingLane[],
+  most: number,
+): Promise<ScheduledRead[]> {
+  const rows = await session.all(selectWaiting, lanes.map(laneText), most);
+  return rows.map(readFrom);
 }
 
 /** Decides messages that are still scheduled: one flight to the database for what they are, and one for what they become. */

@@ -1,9 +1,9 @@
 import { HALF_LIFE } from "../../domain/health.ts";
-import type { Message, QueuedMessage } from "../../domain/message.ts";
+import type { Message } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
-import { queuedMessageFrom, type Row } from "../rows.ts";
+import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+import { messageFrom, queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
@@ -42,6 +42,9 @@ export function prepareDispatch(
   const selectNextDeferred = db
     .prepare("SELECT min(next_submit_at) FROM messages WHERE phone_number_id = +? AND status = 'queued'")
     .pluck();
+  const selectExpired = db.prepare(
+    `SELECT * FROM messages WHERE status IN ('queued', 'scheduled') AND valid_until <= +? ORDER BY valid_until LIMIT +?`,
+  );
   const markSending = db.prepare(
     `UPDATE messages SET status = 'sending', owner = ?, carrier = ?, submits = submits + 1, submitted_at = ?
      WHERE organization_id = ? AND id = ?`,
@@ -102,7 +105,7 @@ export function prepareDispatch(
   };
 
   const end = (
-    message: QueuedMessage,
+    message: Message,
     kind: "expired" | "sending_failed",
     now: number,
     error: Message["error"],
@@ -129,6 +132,11 @@ export function prepareDispatch(
         dueAt: row.due_at as number,
       })),
 
+    expire: (now: number, most: number): AppliedReport[] =>
+      (selectExpired.all(now, most) as Row[]).map((row) => {
+        const message = messageFrom(row);
+        return end(message, "expired", now, expiredWhile(message));
+      }),
     takeBack: (owner: string, underWay: readonly string[]): string[] =>
       takeBack.all(owner, JSON.stringify(underWay)) as string[],
     claim: (request: ClaimRequest): Claim[] => {

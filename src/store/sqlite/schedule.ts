@@ -1,9 +1,26 @@
-import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites } from "../schedule-records.ts";
+import {
+  laneFrom,
+  MESSAGE_COLUMNS,
+  messageFrom,
+  messageValues,
+  type Row,
+  scheduledReadFrom as readFrom,
+} from "../rows.ts";
+import {
+  type DueMessages,
+  laneText,
+  type ScheduledFacts,
+  type ScheduledRead,
+  type ScheduledWrites,
+  type WaitingLane,
+} from "../schedule-records.ts";
 import type { prepareAcceptance } from "./acceptance.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
+
+/** As the index of waiting messages has it. */
+const LANE = "organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, '')";
 
 /** The statements of messages that are scheduled. Each function runs inside a transaction of the caller. */
 export function prepareSchedule(
@@ -13,8 +30,16 @@ export function prepareSchedule(
   acceptance: ReturnType<typeof prepareAcceptance>,
 ) {
   const selectDue = db.prepare(
-    `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages WHERE status = 'scheduled'
-     ORDER BY next_submit_at LIMIT +?`,
+    `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages
+     WHERE status = 'scheduled' AND next_submit_at IS NOT NULL ORDER BY next_submit_at LIMIT +?`,
+  );
+  const selectNextWaiting = db.prepare(
+    `SELECT organization_id, messaging_profile_id, phone_number_id FROM messages
+     WHERE status = 'scheduled' AND next_submit_at IS NULL AND ${LANE} > +? ORDER BY ${LANE} LIMIT 1`,
+  );
+  const selectWaiting = db.prepare(
+    `SELECT organization_id, id, messaging_profile_id FROM messages
+     WHERE status = 'scheduled' AND next_submit_at IS NULL AND ${LANE} = +? ORDER BY send_at, id LIMIT +?`,
   );
   const selectScheduled = db.prepare(
     "SELECT * FROM messages WHERE organization_id = ? AND id = ? AND status = 'scheduled'",
@@ -29,13 +54,20 @@ export function prepareSchedule(
     listDue: (now: number, most: number): DueMessages => {
       const rows = selectDue.all(most + 1) as Row[];
       const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, most);
-      const listed = due.map((row) => ({
-        organizationId: row.organization_id as string,
-        id: row.id as string,
-        messagingProfileId: row.messaging_profile_id as string,
-      }));
-      return { messages: listed, nextAt: rows[due.length]?.next_submit_at as number | undefined };
+      return { messages: due.map(readFrom), nextAt: rows[due.length]?.next_submit_at as number | undefined };
     },
+
+    listWaitingLanes: (most: number, after?: WaitingLane): WaitingLane[] => {
+      const lanes: WaitingLane[] = [];
+      for (let last = after; lanes.length < most; last = lanes.at(-1)) {
+        const row = selectNextWaiting.get(last === undefined ? "" : laneText(last)) as Row | undefined;
+        if (row === undefined) break;
+        lanes.push(laneFrom(row));
+      }
+      return lanes;
+    },
+    listWaiting: (lanes: readonly WaitingLane[], most: number): ScheduledRead[] =>
+      lanes.flatMap((lane) => (selectWaiting.all(laneText(lane), most) as Row[]).map(readFrom)),
 
     readFacts: (reads: readonly ScheduledRead[]): ScheduledFacts[] =>
       reads.flatMap(({ organizationId, id }) => {
@@ -49,7 +81,7 @@ export function prepareSchedule(
       for (const { message, at, retryAt } of written) {
         const { organizationId, id, status, error } = message;
         if (status === "scheduled") {
-          setNextSubmit.run(retryAt, organizationId, id);
+          setNextSubmit.run(retryAt ?? null, organizationId, id);
           continue;
         }
         update.run(...messageValues(message), organizationId, id);

@@ -196,6 +196,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listMessageEvents: (organizationId, id, query) => run(() => messages.listEvents(organizationId, id, query)),
     cancelMessage: (organizationId, id, at) => transact(() => messages.cancel(organizationId, id, at)),
     listDueMessages: (now, most) => run(() => schedule.listDue(now, most)),
+    listWaitingLanes: (most, after) => run(() => schedule.listWaitingLanes(most, after)),
+    listWaitingMessages: (lanes, most) => run(() => schedule.listWaiting(lanes, most)),
     releaseScheduled: (reads, decide) => transact(() => schedule.write(decide(schedule.readFacts(reads)))),
     readRecipient: (key) => run(() => recipients.read(key, true)),
     listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
@@ -221,6 +223,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>
       transact(() => reports.settleUnreceipted(sentBefore, at, after, most)),
+    expireMessages: (now, most) => transact(() => dispatch.expire(now, most)),
     synchronize: async ({ owner, now }) => {
       const settled = owner === beating ? [] : await transact(() => reports.settleOthers(owner, now));
       beating = owner;

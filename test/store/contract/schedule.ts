@@ -2,7 +2,13 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Message } from "../../../src/domain/message.ts";
-import type { ScheduledFacts, ScheduledRead, ScheduledWrites } from "../../../src/store/schedule-records.ts";
+import {
+  laneText,
+  type ScheduledFacts,
+  type ScheduledRead,
+  type ScheduledWrites,
+  type WaitingLane,
+} from "../../../src/store/schedule-records.ts";
 import type { Subject } from "../contract.ts";
 import {
   aMessage,
@@ -15,6 +21,7 @@ import {
   NOON,
   newId,
   read,
+  report,
   SECOND,
   senderOf,
   settleOthers,
@@ -25,6 +32,7 @@ import {
 } from "./records.ts";
 
 const DUE = NOON + HOUR;
+const byLane = (one: WaitingLane, other: WaitingLane) => (laneText(one) < laneText(other) ? -1 : 1);
 const NO_WRITES: ScheduledWrites = { messages: [], mappings: [], usage: [] };
 const FULL = { reason: ErrorReason.QUEUE_FULL, detail: "Später – “maybe” 📵" };
 
@@ -234,6 +242,72 @@ export function schedule(subject: Subject): void {
     expect(both).toEqual({ messages: [readOf(late), readOf(early)], nextAt: undefined });
     expect(await eventsOf(store, early)).toEqual([]);
     expect(await factsOf(early)).toMatchObject([{ message: early }]);
+  });
+
+  it("messages that wait for room are not due, but found by their lanes, each lane's by their moment", async () => {
+    const { store } = subject();
+    const profiles = [await storeProfile(store), await storeProfile(store)] as const;
+    const number = await storeNumber(store, profiles[0]);
+    const lanes = [{}, senderOf(number)].flatMap((sender) =>
+      [2, 0, 1].map((at) => aScheduled(profiles[0], { ...sender, sendAt: DUE + at })),
+    );
+    const others = [0, 1].map((at) => aScheduled(profiles[1], { sendAt: DUE + at }));
+    await write(store, { messages: [...lanes, ...others] });
+    expect(await store.listWaitingLanes(10)).toEqual([]);
+    for (const message of [...lanes, ...others]) await release(message, {});
+    expect(await store.listDueMessages(DUE + HOUR, 10)).toEqual({ messages: [], nextAt: undefined });
+    const found = await store.listWaitingLanes(10);
+    const expected = [lanes[0], lanes[3], others[0]].map((message) => {
+      const { organizationId, messagingProfileId, phoneNumberId } = message as Message;
+      return { organizationId, messagingProfileId, phoneNumberId };
+    });
+    expect(found.toSorted(byLane)).toEqual(expected.toSorted(byLane));
+    expect(await store.listWaitingLanes(2)).toEqual(found.slice(0, 2));
+    expect(await store.listWaitingLanes(2, found[1])).toEqual(found.slice(2));
+    expect(await store.listWaitingLanes(2, found[2])).toEqual([]);
+    const inLane = (all: Message[], most: number) =>
+      all
+        .toSorted((one, other) => (one.sendAt ?? 0) - (other.sendAt ?? 0))
+        .slice(0, most)
+        .map(readOf);
+    expect(await store.listWaitingMessages(expected, 2)).toEqual([
+      ...inLane(lanes.slice(0, 3), 2),
+      ...inLane(lanes.slice(3), 2),
+      ...inLane(others, 2),
+    ]);
+    expect(await store.listWaitingMessages([], 2)).toEqual([]);
+    await release(others[0] as Message, {}, DUE + SECOND);
+    expect(await store.listWaitingMessages(expected.slice(2), 5)).toEqual(inLane(others.slice(1), 5));
+    expect(await store.listDueMessages(DUE + SECOND, 10)).toMatchObject({ messages: [readOf(others[0] as Message)] });
+    for (const message of lanes) await store.cancelMessage(message.organizationId, message.id, DUE);
+    expect(await store.listWaitingLanes(10)).toHaveLength(1);
+  });
+
+  it("what is scheduled or queued expires at its valid_until, whatever it waits for, the earliest first", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const number = await storeNumber(store, profile, { state: "paused" });
+    const long = aMessage(number, { validUntil: DUE + HOUR });
+    const short = aMessage(number, { validUntil: DUE + 2, parts: 2 });
+    const putOff = aMessage(number, { status: "sending", validUntil: DUE + 3 });
+    const waiting = aScheduled(profile, { sendAt: DUE, validUntil: DUE + 1 });
+    const sent = aMessage(number, { status: "sent", validUntil: DUE + 1 });
+    await write(store, { messages: [long, short, putOff, waiting, sent] });
+    await report(store, putOff, { kind: "deferred", at: NOON, carrierCode: "088", retryAt: DUE + HOUR });
+    expect(await store.expireMessages(DUE, 10)).toEqual([]);
+    const first = await store.expireMessages(DUE + 2, 1);
+    expect(first).toMatchObject([{ messageId: waiting.id, status: "expired", reported: 0, queuedSegments: 0 }]);
+    const second = await store.expireMessages(DUE + 2, 10);
+    const end = { status: "expired", reported: 1, queuedSegments: -2, phoneNumberId: number.id };
+    expect(second).toMatchObject([{ messageId: short.id, ...end }]);
+    expect(await store.expireMessages(DUE + 3, 10)).toMatchObject([{ messageId: putOff.id, queuedSegments: -1 }]);
+    expect(await store.expireMessages(DUE + 3, 10)).toEqual([]);
+    for (const message of [short, waiting]) {
+      expect(await stored(message)).toMatchObject({ status: "expired", completedAt: DUE + 2 });
+      expect(await eventsOf(store, message)).toMatchObject([{ kind: "expired", at: DUE + 2 }]);
+    }
+    expect([await stored(long), await stored(sent)]).toEqual([long, sent]);
+    expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: long.id });
   });
 
   it("a policy that throws takes the whole release back", async () => {

@@ -113,7 +113,7 @@ CREATE TABLE messages (
   owner TEXT, -- the process that is sending it, or sent it
   submits INTEGER NOT NULL DEFAULT 0,
   submitted_at INTEGER, -- when the latest submit was made
-  next_submit_at INTEGER, -- after a temporary refusal; while scheduled, when to decide
+  next_submit_at INTEGER, -- after a temporary refusal; while scheduled, when to decide; null: when there is room
   carrier_message_id TEXT, -- as the carrier wrote it
   carrier_message_key TEXT, -- as it is looked up by; see domain/carrier-message-id.ts
   error_reason INTEGER, -- of the contract's catalogue
@@ -124,7 +124,12 @@ CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
 -- What waits in a number's queue, oldest first, and how many segments that is.
 CREATE INDEX messages_queued ON messages (phone_number_id, queued_at, id, parts) WHERE status = 'queued';
 -- What is to be decided next.
-CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled';
+CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled' AND next_submit_at IS NOT NULL;
+-- What is due and waits for room: the lanes (a profile, or a number that callers named), and the messages of one by their moment.
+CREATE INDEX messages_waiting ON messages (organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, ''), send_at, id)
+  WHERE status = 'scheduled' AND next_submit_at IS NULL;
+-- What expires next.
+CREATE INDEX messages_expiring ON messages (valid_until) WHERE status IN ('queued', 'scheduled');
 -- What is being sent: by a number, by processes that went, and since when by each carrier.
 CREATE INDEX messages_sending ON messages (phone_number_id) WHERE status = 'sending';
 -- What awaits a receipt: how many of a number, and those that wait for too long.
