@@ -81,9 +81,9 @@ async function send(
         path: target.pathname + target.search,
         method: verb,
         headers: { ...headers, host: target.host },
-        agent: false,
         timeout: ANSWER_TIMEOUT,
-        ...(socket !== undefined && { createConnection: () => socket }),
+        // An agent would make a connection of its own.
+        ...(socket === undefined ? { agent: false } : { createConnection: () => socket }),
       },
       (response) => readAnswer(response).then(resolve, reject),
     );
