@@ -137,6 +137,7 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
     ({ profile, recipient }) => ({ messaging_profile_id: profile, to: recipient }),
     ({ recipient }, own) => ({ messaging_profile_id: own.profile, to: recipient }),
   ],
+  GetWebhookDelivery: [({ delivery }) => ({ id: delivery })],
   ListWebhookDeliveries: [({ message }) => ({ filter: { message_id: message } })],
   RedeliverWebhook: [({ delivery }) => ({ id: delivery })],
   GetDelivery: [],

@@ -405,6 +405,9 @@ describe("the document is true", () => {
       expect(status).toBe({ "04": "delivered", "05": "sending_failed" }[digits] ?? "delivery_failed");
     }
     await done("POST", "/v2/messages", { from, to: "+13125550100", text: "Named" });
+    await done("POST", "/v2/messages/long_code", { from, to: "+13125550100", text: "Named" });
+    const send_at = new Date(Date.now() + 3_600_000).toISOString();
+    await done("POST", "/v2/messages/schedule", { from, to: "+13125550100", text: "Later", send_at });
     await done("POST", "/v2/messages", {
       messaging_profile_id: profile,
       from: null,
@@ -585,6 +588,7 @@ describe("the document is true", () => {
     await done("POST", "/v2/delivery/actions/resume", {});
     await lacking("POST", "/v2/carriers/sandbox/inbound_messages", { from: "+13125550100", to: "+12125570001" });
     await lacking("GET", "/v2/webhook_deliveries?filter[status]=failed&page[size]=1");
+    await lacking("GET", `/v2/webhook_deliveries/${UNKNOWN_ID}`);
     await lacking("POST", `/v2/webhook_deliveries/${UNKNOWN_ID}/actions/redeliver`, {});
   });
 

@@ -12,14 +12,20 @@ export function pathsOf(contract: Contract, schemas: Schemas, errors: Errors): J
       for (const [index, rule] of contract.routes(method).entries()) {
         const { case: verb, value: template } = rule.pattern;
         if (verb === undefined || verb === "custom") throw new Error(`${method} has a route without a known verb.`);
-        // A second route of a method needs a name of its own.
-        const operationId = index === 0 ? method.name : `${method.name}${index + 1}`;
+        // A further route of a method needs a name of its own.
+        const operationId = index === 0 ? method.name : `${method.name}At${pascalCase(template)}`;
         paths[template] ??= {};
         paths[template][verb] = { operationId, ...operationOf({ contract, schemas, errors }, service, method, rule) };
       }
     }
   }
   return paths;
+}
+
+/** The last part of a path: "LongCode" of "/v2/messages/long_code". */
+function pascalCase(template: string): string {
+  const last = template.slice(template.lastIndexOf("/") + 1);
+  return last.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** The header that makes a send repeatable. */

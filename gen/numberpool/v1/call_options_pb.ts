@@ -4,26 +4,55 @@
 // @generated from file numberpool/v1/call_options.proto (package numberpool.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenExtension, GenFile } from "@bufbuild/protobuf/codegenv2";
-import { extDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { ErrorReason } from "./error_reason_pb.ts";
 import { file_numberpool_v1_error_reason } from "./error_reason_pb.ts";
 import type { Scope } from "./scope_pb.ts";
 import { file_numberpool_v1_scope } from "./scope_pb.ts";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file numberpool/v1/call_options.proto.
  */
 export const file_numberpool_v1_call_options: GenFile = /*@__PURE__*/
-  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MTpECg1ub3Rfc3VwcG9ydGVkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjRhgMgASgIUgxub3RTdXBwb3J0ZWQ6WgoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMY0oYDIAEoDjIaLm51bWJlcnBvb2wudjEuRXJyb3JSZWFzb25SCXdyb25nVHlwZTpHCg9yZWZ1c2VkX2J5X2l0ZW0SHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGNOGAyABKAhSDXJlZnVzZWRCeUl0ZW06OwoIbnVsbGFibGUSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGNSGAyABKAhSCG51bGxhYmxlOkwKBXNjb3BlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoDjIULm51bWJlcnBvb2wudjEuU2NvcGVSBXNjb3BlOksKEGFjY2VwdHNfbWVzc2FnZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjShgMgASgIUg9hY2NlcHRzTWVzc2FnZXNiBnByb3RvMw", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
+  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MSIsCg1SZXF1aXJlZEZpZWxkEgwKBHBhdGgYASABKAkSDQoFZmllbGQYAiABKAk6RgoNbm90X3N1cHBvcnRlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYmo3NxAEgASgIUgxub3RTdXBwb3J0ZWQ6WwoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnpzYeiABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uUgl3cm9uZ1R5cGU6SAoPcmVmdXNlZF9ieV9pdGVtEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjG0dh6IAEoCFINcmVmdXNlZEJ5SXRlbTo9CghudWxsYWJsZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYiML9gQEgASgIUghudWxsYWJsZTpOCgVzY29wZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJvvq9MBIAEoDjIULm51bWJlcnBvb2wudjEuU2NvcGVSBXNjb3BlOk0KEGFjY2VwdHNfbWVzc2FnZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiR+dPMASABKAhSD2FjY2VwdHNNZXNzYWdlczpnCg5yZXF1aXJlZF9maWVsZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGMWZroQBIAMoCzIcLm51bWJlcnBvb2wudjEuUmVxdWlyZWRGaWVsZFINcmVxdWlyZWRGaWVsZDpVChRwYXRoX25vdF9pbXBsZW1lbnRlZBIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxiX18uVASADKAlSEnBhdGhOb3RJbXBsZW1lbnRlZGIGcHJvdG8z", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
+
+/**
+ * RequiredField is a field that is required on a JSON path.
+ *
+ * @generated from message numberpool.v1.RequiredField
+ */
+export type RequiredField = Message<"numberpool.v1.RequiredField"> & {
+  /**
+   * The path, as the method's google.api.http has it.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * The field's name.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+};
+
+/**
+ * Describes the message numberpool.v1.RequiredField.
+ * Use `create(RequiredFieldSchema)` to create a new message.
+ */
+export const RequiredFieldSchema: GenMessage<RequiredField> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_call_options, 0);
 
 /**
  * Documented, but beyond this release: a request that sets the field to anything but its zero value is refused with
  * ERROR_REASON_NOT_SUPPORTED and the field's name. Nothing that we know is ever ignored.
  *
- * @generated from extension: bool not_supported = 50001;
+ * @generated from extension: bool not_supported = 412305050;
  */
 export const not_supported: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 0);
@@ -31,7 +60,7 @@ export const not_supported: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
 /**
  * The reason that a JSON value of a wrong type is refused with, where it is not ERROR_REASON_INVALID_TYPE.
  *
- * @generated from extension: numberpool.v1.ErrorReason wrong_type = 50002;
+ * @generated from extension: numberpool.v1.ErrorReason wrong_type = 257297950;
  */
 export const wrong_type: GenExtension<FieldOptions, ErrorReason> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 1);
@@ -40,7 +69,7 @@ export const wrong_type: GenExtension<FieldOptions, ErrorReason> = /*@__PURE__*/
  * True on a list whose items, and on the field of a stream's requests that, are decoded and checked each by itself: what is wrong
  * with one is that item's own result, and does not stop the others.
  *
- * @generated from extension: bool refused_by_item = 50003;
+ * @generated from extension: bool refused_by_item = 257304774;
  */
 export const refused_by_item: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 2);
@@ -49,7 +78,7 @@ export const refused_by_item: GenExtension<FieldOptions, boolean> = /*@__PURE__*
  * True on a field of an update that a JSON null clears, or keeps where its comment says so. A null for any other field of an update
  * is refused with ERROR_REASON_INVALID_TYPE, but for fields that are not supported, of which null is the zero value.
  *
- * @generated from extension: bool nullable = 50004;
+ * @generated from extension: bool nullable = 272589064;
  */
 export const nullable: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 3);
@@ -57,7 +86,7 @@ export const nullable: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
 /**
  * The scope a key needs to call the method. Every method has it.
  *
- * @generated from extension: numberpool.v1.Scope scope = 50001;
+ * @generated from extension: numberpool.v1.Scope scope = 443217819;
  */
 export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 4);
@@ -66,8 +95,25 @@ export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
  * True on the methods that accept messages. They take an idempotency key (header `Idempotency-Key`, or `request_id` in the
  * request), and repeats of the official client without a key are recognized.
  *
- * @generated from extension: bool accepts_messages = 50002;
+ * @generated from extension: bool accepts_messages = 429194385;
  */
 export const accepts_messages: GenExtension<MethodOptions, boolean> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 5);
+
+/**
+ * Fields that are required on one of the method's JSON paths, beside what the method requires.
+ *
+ * @generated from extension: repeated numberpool.v1.RequiredField required_field = 277580997;
+ */
+export const required_field: GenExtension<MethodOptions, RequiredField[]> = /*@__PURE__*/
+  extDesc(file_numberpool_v1_call_options, 6);
+
+/**
+ * Documented JSON paths that this release does not serve, as "POST /v2/messages/rcs": they are refused by name with
+ * ERROR_REASON_NOT_IMPLEMENTED.
+ *
+ * @generated from extension: repeated string path_not_implemented = 313715607;
+ */
+export const path_not_implemented: GenExtension<ServiceOptions, string[]> = /*@__PURE__*/
+  extDesc(file_numberpool_v1_call_options, 7);
 

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/enum_options.proto.
  */
 export const file_numberpool_v1_enum_options: GenFile = /*@__PURE__*/
-  fileDesc("CiBudW1iZXJwb29sL3YxL2VudW1fb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MSJhCglFcnJvckZvcm0SEwoLaHR0cF9zdGF0dXMYASABKAUSDAoEY29kZRgCIAEoCRINCgV0aXRsZRgDIAEoCRIiCghycGNfY29kZRgEIAEoDjIQLmdvb2dsZS5ycGMuQ29kZTo/CghzcGVsbGluZxIhLmdvb2dsZS5wcm90b2J1Zi5FbnVtVmFsdWVPcHRpb25zGNGGAyABKAlSCHNwZWxsaW5nOkUKDGFsc29fcmVhZF9hcxIhLmdvb2dsZS5wcm90b2J1Zi5FbnVtVmFsdWVPcHRpb25zGNKGAyADKAlSCmFsc29SZWFkQXM6UwoFZXJyb3ISIS5nb29nbGUucHJvdG9idWYuRW51bVZhbHVlT3B0aW9ucxjThgMgASgLMhgubnVtYmVycG9vbC52MS5FcnJvckZvcm1SBWVycm9yYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_rpc_code]);
+  fileDesc("CiBudW1iZXJwb29sL3YxL2VudW1fb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MSJhCglFcnJvckZvcm0SEwoLaHR0cF9zdGF0dXMYASABKAUSDAoEY29kZRgCIAEoCRINCgV0aXRsZRgDIAEoCRIiCghycGNfY29kZRgEIAEoDjIQLmdvb2dsZS5ycGMuQ29kZTpBCghzcGVsbGluZxIhLmdvb2dsZS5wcm90b2J1Zi5FbnVtVmFsdWVPcHRpb25zGN+hybEBIAEoCVIIc3BlbGxpbmc6RwoMYWxzb19yZWFkX2FzEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMYq/3z7AEgAygJUgphbHNvUmVhZEFzOlQKBWVycm9yEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMY/dWneSABKAsyGC5udW1iZXJwb29sLnYxLkVycm9yRm9ybVIFZXJyb3JiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_rpc_code]);
 
 /**
  * ErrorForm is how one ErrorReason looks from outside.
@@ -64,7 +64,7 @@ export const ErrorFormSchema: GenMessage<ErrorForm> = /*@__PURE__*/
 /**
  * The documented JSON spelling of an enum value ("SMS", "queued"). A value without it is written as null.
  *
- * @generated from extension: string spelling = 50001;
+ * @generated from extension: string spelling = 372396255;
  */
 export const spelling: GenExtension<EnumValueOptions, string> = /*@__PURE__*/
   extDesc(file_numberpool_v1_enum_options, 0);
@@ -72,7 +72,7 @@ export const spelling: GenExtension<EnumValueOptions, string> = /*@__PURE__*/
 /**
  * Further JSON spellings that are read but never written.
  *
- * @generated from extension: repeated string also_read_as = 50002;
+ * @generated from extension: repeated string also_read_as = 496828075;
  */
 export const also_read_as: GenExtension<EnumValueOptions, string[]> = /*@__PURE__*/
   extDesc(file_numberpool_v1_enum_options, 1);
@@ -80,7 +80,7 @@ export const also_read_as: GenExtension<EnumValueOptions, string[]> = /*@__PURE_
 /**
  * The outside form of an ErrorReason. Every value but the zero one has it.
  *
- * @generated from extension: numberpool.v1.ErrorForm error = 50003;
+ * @generated from extension: numberpool.v1.ErrorForm error = 254405373;
  */
 export const error: GenExtension<EnumValueOptions, ErrorForm> = /*@__PURE__*/
   extDesc(file_numberpool_v1_enum_options, 2);

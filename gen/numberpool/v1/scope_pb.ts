@@ -11,7 +11,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/scope.proto.
  */
 export const file_numberpool_v1_scope: GenFile = /*@__PURE__*/
-  fileDesc("ChludW1iZXJwb29sL3YxL3Njb3BlLnByb3RvEg1udW1iZXJwb29sLnYxKm4KBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASGAoKU0NPUEVfU0VORBABGgiKtRgEc2VuZBIYCgpTQ09QRV9SRUFEEAIaCIq1GARyZWFkEhoKC1NDT1BFX0FETUlOEAMaCYq1GAVhZG1pbmIGcHJvdG8z", [file_numberpool_v1_enum_options]);
+  fileDesc("ChludW1iZXJwb29sL3YxL3Njb3BlLnByb3RvEg1udW1iZXJwb29sLnYxKnQKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASGgoKU0NPUEVfU0VORBABGgr6jcqMCwRzZW5kEhoKClNDT1BFX1JFQUQQAhoK+o3KjAsEcmVhZBIcCgtTQ09QRV9BRE1JThADGgv6jcqMCwVhZG1pbmIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
  * Scope is a permission that an API key carries. A call is allowed when the key has the scope of its method.

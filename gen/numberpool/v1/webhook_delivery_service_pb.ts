@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/webhook_delivery_service.proto.
  */
 export const file_numberpool_v1_webhook_delivery_service: GenFile = /*@__PURE__*/
-  fileDesc("CixudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnlfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJ5ChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5RmlsdGVyEiMKBHBhZ2UYAiABKAsyFS5udW1iZXJwb29sLnYxLkN1cnNvciJ1ChVXZWJob29rRGVsaXZlcnlGaWx0ZXISNAoGc3RhdHVzGAEgASgOMiQubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnlTdGF0dXMSFwoKbWVzc2FnZV9pZBgCIAEoCUgAiAEBQg0KC19tZXNzYWdlX2lkInYKHUxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlEiwKBGRhdGEYASADKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeRInCgRtZXRhGAIgASgLMhkubnVtYmVycG9vbC52MS5DdXJzb3JNZXRhIiUKF1JlZGVsaXZlcldlYmhvb2tSZXF1ZXN0EgoKAmlkGAEgASgJIkgKGFJlZGVsaXZlcldlYmhvb2tSZXNwb25zZRIsCgRkYXRhGAEgASgLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnky1QIKFldlYmhvb2tEZWxpdmVyeVNlcnZpY2USmQEKFUxpc3RXZWJob29rRGVsaXZlcmllcxIrLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBosLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiJZACAYi1GAKC0+STAhgSFi92Mi93ZWJob29rX2RlbGl2ZXJpZXMSngEKEFJlZGVsaXZlcldlYmhvb2sSJi5udW1iZXJwb29sLnYxLlJlZGVsaXZlcldlYmhvb2tSZXF1ZXN0GicubnVtYmVycG9vbC52MS5SZWRlbGl2ZXJXZWJob29rUmVzcG9uc2UiOYi1GAOC0+STAi8iLS92Mi93ZWJob29rX2RlbGl2ZXJpZXMve2lkfS9hY3Rpb25zL3JlZGVsaXZlcmIGcHJvdG8z", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_webhook_delivery]);
+  fileDesc("CixudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnlfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJ5ChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5RmlsdGVyEiMKBHBhZ2UYAiABKAsyFS5udW1iZXJwb29sLnYxLkN1cnNvciJ1ChVXZWJob29rRGVsaXZlcnlGaWx0ZXISNAoGc3RhdHVzGAEgASgOMiQubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnlTdGF0dXMSFwoKbWVzc2FnZV9pZBgCIAEoCUgAiAEBQg0KC19tZXNzYWdlX2lkInYKHUxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlEiwKBGRhdGEYASADKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeRInCgRtZXRhGAIgASgLMhkubnVtYmVycG9vbC52MS5DdXJzb3JNZXRhIicKGUdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkiSgoaR2V0V2ViaG9va0RlbGl2ZXJ5UmVzcG9uc2USLAoEZGF0YRgBIAEoCzIeLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5IiUKF1JlZGVsaXZlcldlYmhvb2tSZXF1ZXN0EgoKAmlkGAEgASgJIkgKGFJlZGVsaXZlcldlYmhvb2tSZXNwb25zZRIsCgRkYXRhGAEgASgLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnky8wMKFldlYmhvb2tEZWxpdmVyeVNlcnZpY2USmwEKFUxpc3RXZWJob29rRGVsaXZlcmllcxIrLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBosLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiJ5ACAYLT5JMCGBIWL3YyL3dlYmhvb2tfZGVsaXZlcmllc9j53poNAhKXAQoSR2V0V2ViaG9va0RlbGl2ZXJ5EigubnVtYmVycG9vbC52MS5HZXRXZWJob29rRGVsaXZlcnlSZXF1ZXN0GikubnVtYmVycG9vbC52MS5HZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZSIskAIBgtPkkwIdEhsvdjIvd2ViaG9va19kZWxpdmVyaWVzL3tpZH3Y+d6aDQISoAEKEFJlZGVsaXZlcldlYmhvb2sSJi5udW1iZXJwb29sLnYxLlJlZGVsaXZlcldlYmhvb2tSZXF1ZXN0GicubnVtYmVycG9vbC52MS5SZWRlbGl2ZXJXZWJob29rUmVzcG9uc2UiO4LT5JMCLyItL3YyL3dlYmhvb2tfZGVsaXZlcmllcy97aWR9L2FjdGlvbnMvcmVkZWxpdmVy2Pnemg0DYgZwcm90bzM", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_webhook_delivery]);
 
 /**
  * ListWebhookDeliveriesRequest says which deliveries, and which page of them.
@@ -103,6 +103,48 @@ export const ListWebhookDeliveriesResponseSchema: GenMessage<ListWebhookDeliveri
   messageDesc(file_numberpool_v1_webhook_delivery_service, 2);
 
 /**
+ * GetWebhookDeliveryRequest names a delivery.
+ *
+ * @generated from message numberpool.v1.GetWebhookDeliveryRequest
+ */
+export type GetWebhookDeliveryRequest = Message<"numberpool.v1.GetWebhookDeliveryRequest"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message numberpool.v1.GetWebhookDeliveryRequest.
+ * Use `create(GetWebhookDeliveryRequestSchema)` to create a new message.
+ */
+export const GetWebhookDeliveryRequestSchema: GenMessage<GetWebhookDeliveryRequest> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 3);
+
+/**
+ * GetWebhookDeliveryResponse holds one delivery.
+ *
+ * @generated from message numberpool.v1.GetWebhookDeliveryResponse
+ */
+export type GetWebhookDeliveryResponse = Message<"numberpool.v1.GetWebhookDeliveryResponse"> & {
+  /**
+   * The delivery.
+   *
+   * @generated from field: numberpool.v1.WebhookDelivery data = 1;
+   */
+  data?: WebhookDelivery | undefined;
+};
+
+/**
+ * Describes the message numberpool.v1.GetWebhookDeliveryResponse.
+ * Use `create(GetWebhookDeliveryResponseSchema)` to create a new message.
+ */
+export const GetWebhookDeliveryResponseSchema: GenMessage<GetWebhookDeliveryResponse> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 4);
+
+/**
  * RedeliverWebhookRequest names a delivery.
  *
  * @generated from message numberpool.v1.RedeliverWebhookRequest
@@ -121,7 +163,7 @@ export type RedeliverWebhookRequest = Message<"numberpool.v1.RedeliverWebhookReq
  * Use `create(RedeliverWebhookRequestSchema)` to create a new message.
  */
 export const RedeliverWebhookRequestSchema: GenMessage<RedeliverWebhookRequest> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 3);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 5);
 
 /**
  * RedeliverWebhookResponse holds the delivery as it is now.
@@ -142,7 +184,7 @@ export type RedeliverWebhookResponse = Message<"numberpool.v1.RedeliverWebhookRe
  * Use `create(RedeliverWebhookResponseSchema)` to create a new message.
  */
 export const RedeliverWebhookResponseSchema: GenMessage<RedeliverWebhookResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 4);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 6);
 
 /**
  * WebhookDeliveryService shows how events were reported, and reports them again. An event counts as delivered by any 2xx within
@@ -160,6 +202,16 @@ export const WebhookDeliveryService: GenService<{
     methodKind: "unary";
     input: typeof ListWebhookDeliveriesRequestSchema;
     output: typeof ListWebhookDeliveriesResponseSchema;
+  },
+  /**
+   * Gives one delivery, or NOT_FOUND. Not served by this release.
+   *
+   * @generated from rpc numberpool.v1.WebhookDeliveryService.GetWebhookDelivery
+   */
+  getWebhookDelivery: {
+    methodKind: "unary";
+    input: typeof GetWebhookDeliveryRequestSchema;
+    output: typeof GetWebhookDeliveryResponseSchema;
   },
   /**
    * Starts a delivery over, with the same event id.

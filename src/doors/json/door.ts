@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { create, type Message } from "@bufbuild/protobuf";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Refusal } from "../../domain/failure.ts";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
@@ -10,7 +11,7 @@ import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
-import { type Route, routesOf } from "./routes.ts";
+import { pathsNotImplemented, type Route, routesOf, type Verb } from "./routes.ts";
 
 /** Mounts the JSON routes of the contract on the HTTP port, with the document that tells them, and gives them. */
 export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): readonly Route[] {
@@ -43,9 +44,30 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
       },
     });
   }
+  for (const { verb, template } of pathsNotImplemented(invoke.methods)) {
+    app.route({
+      method: verb,
+      url: template.replaceAll(/\{(\w+)\}/g, ":$1"),
+      // Before the body is read.
+      onRequest: (request, reply) => {
+        const admitted = admit(request.headers.authorization);
+        const refusal = "caller" in admitted ? notImplemented(verb, template) : admitted.refusal;
+        invoke.note("json", undefined, refusal);
+        refuse(reply, refusal);
+      },
+      handler: () => {},
+    });
+  }
   const document = readFileSync(new URL("../../../gen/openapi.json", import.meta.url));
   app.get("/openapi.json", (_request, reply) => reply.type("application/json").send(document));
   return routes;
+}
+
+function notImplemented(verb: Verb, template: string): Refusal {
+  return {
+    reason: ErrorReason.NOT_IMPLEMENTED,
+    detail: `${verb} ${template} is not served by this release; do without it.`,
+  };
 }
 
 type Authenticated = { caller: Caller };
@@ -94,6 +116,10 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
     }
   } else decodeInto(input, message, request.query as JsonObject, "text");
   decodeInto(input, message, request.params as JsonObject, "text");
+  if (route.required !== undefined && (message[route.required.localName] ?? "") === "") {
+    const { name } = route.required;
+    throw failure(ErrorReason.MISSING_PARAMETER, `${name} is required on this path.`, `/${name}`);
+  }
   return message;
 }
 

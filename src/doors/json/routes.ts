@@ -1,6 +1,7 @@
-import { type DescMessage, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, getOption, hasOption } from "@bufbuild/protobuf";
 import { http } from "../../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
+import { path_not_implemented, required_field } from "../../../gen/numberpool/v1/call_options_pb.ts";
 import type { Method } from "../invoke.ts";
 
 export type Verb = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -17,6 +18,8 @@ export type Route = {
   readonly body: string | undefined;
   /** The field of the response that is the answer; undefined: all of it. */
   readonly responseBody: string | undefined;
+  /** A field that is required on this path. */
+  readonly required: DescField | undefined;
   /** The update mask's local name, where the keys of the body fill it. */
   readonly mask: string | undefined;
 };
@@ -40,6 +43,17 @@ export function routesOf(methods: readonly Method[]): Route[] {
   return routes;
 }
 
+/** Documented paths that are not served yet, by verb and template. */
+export function pathsNotImplemented(methods: readonly Method[]): { readonly verb: Verb; readonly template: string }[] {
+  const services = new Set(methods.map(({ service }) => service));
+  return [...services].flatMap((service) =>
+    getOption(service, path_not_implemented).map((text) => {
+      const [verb, template] = text.split(" ") as [Verb, string];
+      return { verb, template };
+    }),
+  );
+}
+
 /** A template as a regular expression over a whole path. */
 export function patternOf(template: string): RegExp {
   const escaped = template.split("/").map((part) => (part.startsWith("{") ? "[^/]+" : part.replaceAll(".", "\\.")));
@@ -56,6 +70,7 @@ function routeOf(method: Method, rule: HttpRule): Route {
   for (const variable of variables) fieldOf(method, input, variable);
   if (rule.body !== "" && rule.body !== "*") fieldOf(method, input, rule.body);
   if (rule.responseBody !== "") fieldOf(method, output, rule.responseBody);
+  const requirement = getOption(method.desc, required_field).find(({ path }) => path === template);
   const mask = input.fields.find((field) => field.message?.typeName === "google.protobuf.FieldMask");
   return {
     method,
@@ -64,11 +79,13 @@ function routeOf(method: Method, rule: HttpRule): Route {
     variables,
     body: rule.body === "" ? undefined : rule.body,
     responseBody: rule.responseBody === "" ? undefined : rule.responseBody,
+    required: requirement && fieldOf(method, input, requirement.field),
     mask: mask?.localName,
   };
 }
 
-function fieldOf(method: Method, message: DescMessage, name: string): void {
-  if (message.fields.some((field) => field.name === name)) return;
+function fieldOf(method: Method, message: DescMessage, name: string): DescField {
+  const field = message.fields.find((each) => each.name === name);
+  if (field !== undefined) return field;
   throw new Error(`${method.path}: the HTTP rule names ${name}, which ${message.typeName} does not have.`);
 }
