@@ -180,9 +180,12 @@ describe("the OpenAPI document", () => {
       service.methods.map((desc) => ({ desc, service, path: "", mostBytes: 0 })),
     );
     const served = routesOf(methods).map(({ verb, template, method }) => `${verb} ${template} ${method.desc.name}`);
-    expect(operations.map(({ verb, template, operation }) => `${verb} ${template} ${operation.operationId}`)).toEqual(
-      expect.arrayContaining(served),
+    // A further route of a method has the method's name with its own behind it.
+    const methodOf = (operationId: string) => operationId.replace(/At[A-Z]\w+$/, "");
+    const told = operations.map(
+      ({ verb, template, operation }) => `${verb} ${template} ${methodOf(operation.operationId)}`,
     );
+    expect(told).toEqual(expect.arrayContaining(served));
     expect(operations).toHaveLength(served.length);
     expect(new Set(operations.map(({ operation }) => operation.operationId)).size).toBe(served.length);
   });
