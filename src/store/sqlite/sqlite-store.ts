@@ -57,7 +57,6 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   let lost = false;
   /** What became of the file under us, one sentence. */
   let moved: string | undefined;
-  let writes = 0;
 
   const lose = (error: unknown) => {
     if (lost) return;
@@ -95,7 +94,6 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   const transact = async <Result>(work: () => Result): Promise<Result> => {
     // What is written into a file without a name ends with this process.
     if (moved !== undefined) throw unavailable(moved);
-    writes += 1;
     return run(() => db.transaction(work).immediate());
   };
 
@@ -145,7 +143,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   };
   const keepers: NodeJS.Timeout[] = [];
   if (onMoved !== undefined) {
-    const keepLog = logKeeper(db, path, () => writes);
+    const keepLog = logKeeper(db, path);
     const files = [path, `${path}-wal`, `${path}-shm`];
     const opened = files.map(identityOf);
     const lookAtFiles = () => {
@@ -258,12 +256,15 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
 const MOVED = "The database file was deleted or replaced under the running server; put it back, or restart the server.";
 
 /** Empties the log when nothing was written since the last look, and every `MAX_LOOKS` at the latest. */
-function logKeeper(db: Connection, path: string, writes: () => number): () => void {
-  let seen = writes();
+function logKeeper(db: Connection, path: string): () => void {
+  // Rows, not transactions: maintenance begins many that find nothing to do.
+  const changes = db.prepare("SELECT total_changes()").pluck();
+  let seen = changes.get();
   let looks = 0;
   return () => {
-    const isIdle = writes() === seen;
-    seen = writes();
+    const now = changes.get();
+    const isIdle = now === seen;
+    seen = now;
     looks += 1;
     if ((!isIdle && looks < MAX_LOOKS) || (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0) return;
     looks = 0;
