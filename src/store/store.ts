@@ -13,6 +13,7 @@ import type {
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
+import type { EventQuery, MappingList, MappingQuery, NumberQuery, OptOutQuery, ProfileQuery } from "./queries.ts";
 import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites, WaitingLane } from "./schedule-records.ts";
 
 /**
@@ -241,8 +242,6 @@ export type ApiKey = {
   readonly revokedAt: number | undefined;
 };
 
-/** A page of a counted list; `offset` and `limit` in rows. */
-export type PageQuery = { readonly offset: number; readonly limit: number };
 export type Counted<Row> = { readonly rows: Row[]; readonly total: number };
 
 /** A page of a list that can grow without bound; `next` is the cursor of the next page. */
@@ -250,9 +249,6 @@ export type Continued<Row> = { readonly rows: Row[]; readonly next: string | und
 
 /** How many rows a filtered list looks at in one call, so that a rare match does not hold up the sends: a few milliseconds. */
 export const LIST_SCAN = 2_000;
-
-/** Where in a message's story to go on: a sequence. */
-export type EventQuery = { readonly after: string | undefined; readonly limit: number };
 
 /** What happened to a message: an answer or report of a carrier by its kind, or what happened here. Times as in messages. */
 export type MessageEvent = {
@@ -285,48 +281,11 @@ export type MessageQuery = {
   readonly status?: MessageStatus | undefined;
 };
 
-/** Whose mappings are listed, and which of them hold: the profile's generation, and the oldest last message. */
-export type MappingList = {
-  readonly organizationId: string;
-  readonly messagingProfileId: string;
-  readonly profileGeneration: number;
-  readonly since: number;
-};
-
-export type MappingQuery = {
-  /** The cursor: a recipient. */
-  readonly after: string | undefined;
-  readonly limit: number;
-  readonly phoneNumberId?: string | undefined;
-};
-
 export type OptOut = RecipientKey & {
   /** The number of ours that was answered, or "". */
   readonly phoneNumber: string;
   readonly keyword: string;
   readonly createdAt: number;
-};
-
-export type OptOutQuery = PageQuery & {
-  readonly messagingProfileId?: string | undefined;
-  readonly to?: string | undefined;
-  readonly phoneNumber?: string | undefined;
-  readonly createdSince?: number | undefined;
-  readonly createdUntil?: number | undefined;
-};
-
-export type ProfileQuery = PageQuery & {
-  readonly nameEquals: string | undefined;
-  /** Whatever the case of ASCII letters. */
-  readonly nameContains: string | undefined;
-};
-
-export type NumberQuery = PageQuery & {
-  readonly messagingProfileId?: string | undefined;
-  readonly phoneNumbers?: readonly string[] | undefined;
-  readonly phoneNumberContains?: string | undefined;
-  readonly lineType?: "long_code" | "toll_free" | undefined;
-  readonly descending?: boolean | undefined;
 };
 
 export type NumberFound = { readonly number: PhoneNumber; readonly health: HealthCounts };

@@ -1,5 +1,6 @@
+import type { EventQuery } from "../queries.ts";
 import { EVENT_COLUMNS, eventFrom, eventValues, type Row } from "../rows.ts";
-import type { Continued, EventQuery, MessageEvent } from "../store.ts";
+import type { Continued, MessageEvent } from "../store.ts";
 import { givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

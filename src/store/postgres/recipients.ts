@@ -1,13 +1,11 @@
+import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
 import { mappingFrom, optional, optOutFrom, type Row } from "../rows.ts";
 import {
   type AcceptReads,
   type Continued,
   type Counted,
   LIST_SCAN,
-  type MappingList,
-  type MappingQuery,
   type OptOut,
-  type OptOutQuery,
   type RecipientFacts,
   type RecipientKey,
   type StickyMapping,

@@ -1,6 +1,7 @@
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
+import type { NumberQuery, ProfileQuery } from "../queries.ts";
 import {
   assignedHealth,
   healthFrom,
@@ -20,12 +21,10 @@ import type {
   Continued,
   Counted,
   NumberFound,
-  NumberQuery,
   NumberWritten,
   Organization,
   PoolRow,
   PoolRows,
-  ProfileQuery,
 } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";

@@ -2,6 +2,7 @@ import { HALF_LIFE } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
 import { planEnd } from "../plan-report.ts";
+import type { EventQuery } from "../queries.ts";
 import {
   EVENT_COLUMNS,
   eventFrom,
@@ -11,14 +12,7 @@ import {
   messageValues,
   type Row,
 } from "../rows.ts";
-import {
-  type Cancelled,
-  type Continued,
-  type EventQuery,
-  LIST_SCAN,
-  type MessageEvent,
-  type MessageQuery,
-} from "../store.ts";
+import { type Cancelled, type Continued, LIST_SCAN, type MessageEvent, type MessageQuery } from "../store.ts";
 import { conditions } from "./lists.ts";
 import type { Connection } from "./open.ts";
 

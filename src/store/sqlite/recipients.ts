@@ -1,12 +1,10 @@
+import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
 import { mappingFrom, optOutFrom, type Row } from "../rows.ts";
 import {
   type Continued,
   type Counted,
   LIST_SCAN,
-  type MappingList,
-  type MappingQuery,
   type OptOut,
-  type OptOutQuery,
   type RecipientFacts,
   type RecipientKey,
   type StickyMapping,
