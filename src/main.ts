@@ -9,6 +9,7 @@ import { keyRevoke } from "./commands/key-revoke.ts";
 import { message } from "./commands/message.ts";
 import { migrate } from "./commands/migrate.ts";
 import { numberImport } from "./commands/number-import.ts";
+import { numberResetHealth } from "./commands/number-reset-health.ts";
 import { readConfig } from "./config.ts";
 
 /** Every command, in the order of the help. */
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   keyList,
   keyRevoke,
   numberImport,
+  numberResetHealth,
   message,
   backup,
   deliveryResume,

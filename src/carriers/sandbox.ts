@@ -12,7 +12,7 @@ export type SandboxBehaviour = {
   readonly receiptAfter: number;
   /** The share of ordinary messages that are delivered, 0 to 1. */
   readonly successRatio: number;
-  /** What the others fail for, a documented code: "40002" is spam, "40003" the sender's fault. */
+  /** What the others fail for, a documented code: "40002" and "40003" are spam, "40013" the sender's fault. */
   readonly failureCode: string;
 };
 
@@ -30,7 +30,7 @@ export const SANDBOX: SandboxOptions = {
   latency: 20,
   receiptAfter: 200,
   successRatio: 1,
-  failureCode: "40003",
+  failureCode: "40013",
   messagesPerSecond: 0,
   ledger: undefined,
   numbers: {},
@@ -56,7 +56,7 @@ const failed = (reason: ErrorReason, detail: string): Script => ({
 });
 
 const DELIVERED: Script = { submit: "accept", receipts: [undefined] };
-const SENDERS_FAULT = failed(ErrorReason.BLOCKED_AS_SPAM_PERMANENT, "blocks the sender");
+const SENDERS_FAULT = failed(ErrorReason.INVALID_MESSAGING_SOURCE, "refuses the sender");
 
 const SCRIPTS: Readonly<Record<string, Script>> = {
   "00": DELIVERED,

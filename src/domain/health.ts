@@ -8,6 +8,8 @@ export type HealthCounts = {
   readonly spam: number;
   readonly inbound: number;
   readonly asOf: number;
+  /** When an operator reset the counts, milliseconds since 1970; undefined: never. */
+  readonly resetAt?: number | undefined;
 };
 
 /** Counts to be added to a number's health. */
@@ -45,6 +47,16 @@ export function decay(milliseconds: number): number {
   return milliseconds <= 0 ? 1 : 2 ** (-milliseconds / HALF_LIFE);
 }
 
+/** The counts after a reset: no outcome of a message that was submitted before it counts any more. */
+export function resetCounts(at: number): HealthCounts {
+  return { ...NO_EVIDENCE, asOf: at, resetAt: at };
+}
+
+/** Whether the outcome of a message that was submitted at a moment counts, or went with a reset. */
+export function isCounted(counts: HealthCounts, submittedAt: number): boolean {
+  return counts.resetAt === undefined || submittedAt >= counts.resetAt;
+}
+
 /** The counts after an outcome at `at`, which may lie before `asOf`: the order in which outcomes are added does not matter. */
 export function addOutcome(counts: HealthCounts, change: HealthChange, at: number): HealthCounts {
   const old = decay(at - counts.asOf);
@@ -55,6 +67,7 @@ export function addOutcome(counts: HealthCounts, change: HealthChange, at: numbe
     spam: Math.max(0, counts.spam * old + change.spam * fresh),
     inbound: Math.max(0, counts.inbound * old + change.inbound * fresh),
     asOf: Math.max(counts.asOf, at),
+    resetAt: counts.resetAt,
   };
 }
 

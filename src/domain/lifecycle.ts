@@ -48,7 +48,7 @@ const STRENGTH: Record<MessageStatus, number> = {
 /** Failures that count against the sender, and whether as spam. The others speak of the recipient, the content or the network. */
 const SENDERS_FAULT = new Map<ErrorReason, { readonly spam: 0 | 1 }>([
   [ErrorReason.BLOCKED_AS_SPAM_TEMPORARY, { spam: 1 }],
-  [ErrorReason.BLOCKED_AS_SPAM_PERMANENT, { spam: 0 }],
+  [ErrorReason.BLOCKED_AS_SPAM_PERMANENT, { spam: 1 }],
   [ErrorReason.UNDELIVERABLE, { spam: 0 }],
   [ErrorReason.INVALID_MESSAGING_SOURCE, { spam: 0 }],
 ]);

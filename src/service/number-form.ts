@@ -55,6 +55,7 @@ export function numberMessage({ number, health }: NumberFound, now: number): Pho
     tags: [...number.tags],
     createdAt: timestampFromMs(number.createdAt),
     updatedAt: timestampFromMs(number.updatedAt),
+    ...(health.resetAt !== undefined && { healthResetAt: timestampFromMs(health.resetAt) }),
   });
 }
 

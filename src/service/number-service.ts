@@ -62,6 +62,12 @@ export function numberService({
       return { data: numberMessage(written(result), clock()) };
     },
 
+    resetNumberHealth: async ({ id }, context) => {
+      const at = clock();
+      const reset = await store.resetHealth(callOf(context).organizationId, id, at);
+      return { data: numberMessage(reset ?? unknownNumber(), at) };
+    },
+
     removeNumber: async (request, context) => {
       const removed = await store.removeNumber(callOf(context).organizationId, request.id);
       return { data: numberMessage(removed ?? unknownNumber(), clock()) };

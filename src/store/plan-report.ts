@@ -10,7 +10,10 @@ export type ReportedMessage = Progress &
   Pick<
     Message,
     "organizationId" | "id" | "messagingProfileId" | "phoneNumberId" | "carrier" | "parts" | "submits" | "receivedAt"
-  >;
+  > & {
+    /** When its latest submit was made; undefined: it was never claimed. */
+    readonly submittedAt?: number | undefined;
+  };
 
 /** What a report does to a message, for any store to write. */
 export type ReportPlan = {
@@ -23,6 +26,8 @@ export type ReportPlan = {
   readonly event: Omit<MessageEvent, "sequence">;
   /** What the sender's health learns, at `event.at`. */
   readonly health: HealthChange | undefined;
+  /** When the message was submitted, as far as is known: a reset of the sender's health decides by it. */
+  readonly submittedAt: number;
   /** What the caller is told; `health` and `followed` are added by the store. */
   readonly applied: AppliedReport;
 };
@@ -74,6 +79,7 @@ export function planReport(
       error: "error" in report ? report.error : undefined,
     },
     health: effect.health,
+    submittedAt: message.submittedAt ?? message.sentAt ?? message.completedAt ?? at,
     applied: appliedTo(message, status, effect.reported),
   };
 }

@@ -130,6 +130,7 @@ export function healthFrom(row: Row): HealthCounts {
     spam: (row.spam as number | null) ?? 0,
     inbound: (row.inbound as number | null) ?? 0,
     asOf: (row.as_of as number | null) ?? 0,
+    resetAt: (row.reset_at as number | null) ?? undefined,
   };
 }
 
@@ -251,6 +252,7 @@ export const REPORTED_COLUMNS = [
   "carrier",
   "parts",
   "submits",
+  "submitted_at",
   "status",
   "received_at",
   "sent_at",
@@ -268,6 +270,7 @@ export function reportedFrom(row: Row): ReportedMessage {
     carrier: optional(row.carrier),
     parts: row.parts as number,
     submits: row.submits as number,
+    submittedAt: optional(row.submitted_at),
     status: row.status as MessageStatus,
     receivedAt: row.received_at as number,
     sentAt: optional(row.sent_at),

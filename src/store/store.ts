@@ -75,6 +75,8 @@ export type Store = {
     idOrPhoneNumber: string,
     change: (number: PhoneNumber) => PhoneNumber,
   ) => Promise<NumberWritten>;
+  /** Forgets what outcomes said about a number, those of messages that were submitted before `at` for good, and gives it. */
+  readonly resetHealth: (organizationId: string, idOrE164: string, at: number) => Promise<NumberFound | undefined>;
   /** Gives what it was. What it still had queued becomes `sending_failed` afterwards, in the small steps of `claim`. */
   readonly removeNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
 

@@ -75,7 +75,7 @@ describe("What is no command", () => {
     [["server"], "server is no command; `numberpool help` lists them."],
     [["key"], "key is no command; there are `key create`, `key list`, `key revoke`."],
     [["key", "make"], "key is no command; there are `key create`, `key list`, `key revoke`."],
-    [["number"], "number is no command; there are `number import`."],
+    [["number"], "number is no command; there are `number import`, `number reset-health`."],
     [["serve-all", "--help"], "serve-all is no command; `numberpool help` lists them."],
     [["--database", "x.db", "serve"], "--database is no command; `numberpool help` lists them."],
   ])("%j is told in one sentence", (args, complaint) => {

@@ -96,6 +96,7 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
     ({ phoneNumber }) => ({ id: phoneNumber, number: { messaging_profile_id: "" } }),
     ({ profile }, own) => ({ id: own.number, number: { messaging_profile_id: profile } }),
   ],
+  ResetNumberHealth: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
   RemoveNumber: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
   GetNumberMessagingSettings: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
   ListNumberMessagingSettings: [

@@ -61,6 +61,12 @@ const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>]
   ["answered too late, and delivered", [unanswered, accepted, delivered], "delivered", { delivered: 1 }],
   ["failed by the sender's fault", [accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
   ["blocked as spam", [accepted, failed(SPAM)], "delivery_failed", { failed: 1, spam: 1 }],
+  [
+    "blocked as spam for good",
+    [accepted, failed(ErrorReason.BLOCKED_AS_SPAM_PERMANENT)],
+    "delivery_failed",
+    { failed: 1, spam: 1 },
+  ],
   ["failed by the recipient's fault", [accepted, failed(RECIPIENT)], "delivery_failed", {}],
   ["answered too late, and failed", [unanswered, accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
   ["failed first, then delivered after all", [accepted, failed(SENDER), delivered], "delivered", { delivered: 1 }],

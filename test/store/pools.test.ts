@@ -6,6 +6,7 @@ import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-re
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge } from "../../src/domain/pool/charge.ts";
 import { decide, type Pick, type PickRefusal } from "../../src/domain/pool/decide.ts";
+import type { AppliedReport } from "../../src/store/delivery-records.ts";
 import { UNMATCHED } from "../../src/store/plan-report.ts";
 import { type LivePool, openPools, type Pools } from "../../src/store/pools.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -317,6 +318,33 @@ describe("A pool in memory follows the store: when the promise of a change resol
     await change(undefined);
     expect(senderOf(live)).toBe("poolOff");
     expect(nextFree(live, busy)).toBe(before);
+  });
+
+  it("a number whose health was reset is picked again, and counts that were read before do not come back", async () => {
+    await store.updateProfile(profile.organizationId, profile.id, (current) => ({
+      ...current,
+      poolSettings: { ...RULES, skipUnhealthy: true },
+    }));
+    const number = await storeNumber(store, profile);
+    const live = await livePool();
+    const failed = { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "1" } as const;
+    const outcomes = await Promise.all(
+      (
+        await storeMessages(
+          store,
+          number,
+          ...Array.from({ length: 12 }, () => ({ status: "sent", sentAt: NOON }) as const),
+        )
+      ).map(async (message) => (await report(store, message, failed))[0] as AppliedReport),
+    );
+    pools.book(outcomes);
+    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { unhealthy: 1 } });
+    now = NOON + SECOND;
+    await store.resetHealth(number.organizationId, number.id, now);
+    expect(senderOf(live)).toBe(number.id);
+    expect(pools.countUnhealthy()).toBe(0);
+    pools.book(outcomes);
+    expect(senderOf(live)).toBe(number.id);
   });
 
   it("a changed profile is the one that is read, though its pool's rules are as before", async () => {

@@ -369,6 +369,8 @@ describe("the document is true", () => {
     const path = `/v2/phone_numbers/${number.id}/messaging`;
     await done("PATCH", path, { messaging_profile_id: null, messaging_product: "A2P", tags: ["spring"] });
     await done("PATCH", path, { messaging_profile_id: "" });
+    const reset = await done("POST", `/v2/phone_numbers/${number.id}/actions/reset_health`, {});
+    expect(reset.health_reset_at).not.toBeNull();
     await done("DELETE", `/v2/phone_numbers/${number.id}`);
 
     const again = { phone_number: "+442071838750" };
@@ -383,6 +385,7 @@ describe("the document is true", () => {
     await refused(400, "GET", "/v2/phone_numbers?sort[phone_number]=up");
     await refused(400, "GET", "/v2/phone_numbers/messaging?filter[type]=landline");
     for (const verb of ["GET", "DELETE"]) await refused(404, verb, `/v2/phone_numbers/${UNKNOWN_ID}`);
+    await refused(404, "POST", `/v2/phone_numbers/${UNKNOWN_ID}/actions/reset_health`, {});
     await refused(404, "GET", `/v2/phone_numbers/${UNKNOWN_ID}/messaging`);
     for (const part of ["", "/messaging"]) await refused(404, "PATCH", `/v2/phone_numbers/${UNKNOWN_ID}${part}`, {});
     await refused(415, "DELETE", `/v2/phone_numbers/${UNKNOWN_ID}`, "x", { "content-type": "text/plain" });

@@ -125,7 +125,7 @@ describe("a receipt that is reported", () => {
   it.each([
     ["40001", "NOT_ROUTABLE", 0, 0],
     ["40002", "BLOCKED_AS_SPAM_TEMPORARY", 1, 1],
-    ["40003", "BLOCKED_AS_SPAM_PERMANENT", 1, 0],
+    ["40003", "BLOCKED_AS_SPAM_PERMANENT", 1, 1],
     ["40004", "REJECTED_BY_DESTINATION", 0, 0],
     ["40005", "EXPIRED_DURING_TRANSMISSION", 0, 0],
     ["40006", "RECIPIENT_SERVER_UNAVAILABLE", 0, 0],
@@ -158,6 +158,44 @@ describe("a receipt that is reported", () => {
     });
     const health = { message_count: counted, success_ratio: counted === 0 ? 1 : 0, spam_ratio: spam };
     expect(await healthOf(number)).toMatchObject(health);
+  });
+
+  it("counts every one of 710 messages blocked with 40003 as spam", async () => {
+    const { number, profileId } = await send();
+    const sent = await Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        const batch = Array.from({ length: index === 7 ? 86 : 89 }, () => {
+          return { messaging_profile_id: profileId, to: SILENT, text: "Blocked" };
+        });
+        const results = await done(server.json("POST", "/v2/messages/number_pool/batch", { messages: batch }));
+        return results.map(({ message }: { message: { id: string } }) => message.id);
+      }),
+    );
+    const ids: string[] = sent.flat();
+    await until(
+      async () => (await done(server.json("GET", `/v2/messages/${ids.at(-1)}`))).to[0].status,
+      (status) => status === "sent",
+    );
+    for (const id of ids.slice(0, 709)) {
+      const events = await until(
+        () => storyOf(id),
+        (each) => each.length > 1,
+      );
+      await report({ carrier_message_id: events[1].carrier_message_id, status: "failed", carrier_code: "40003" });
+    }
+    const health = { message_count: 709, spam_ratio: 1, healthy: false, unhealthy_reason: "spam" };
+    expect(await healthOf(number)).toMatchObject(health);
+  });
+
+  it("does not count where the number's health was reset after the message was submitted", async () => {
+    const { id, carrierMessageId, number } = await send();
+    const reset = await done(server.json("POST", `/v2/phone_numbers/${number}/actions/reset_health`, {}));
+    await report({ carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40003" });
+    expect((await read(id)).to[0].status).toBe("delivery_failed");
+    expect(await healthOf(number)).toMatchObject({ message_count: 0, success_ratio: 1, spam_ratio: 0 });
+    await report({ carrier_message_id: carrierMessageId, status: "delivered" });
+    expect((await read(id)).to[0].status).toBe("delivered");
+    expect(await done(server.json("GET", `/v2/phone_numbers/${number}`))).toEqual(reset);
   });
 
   it("says buffered, and awaits the next one", async () => {

@@ -71,7 +71,7 @@ const event = async (id: string, type: string) => {
 
 describe("the sandbox", () => {
   const SPAM = ["40002", "Blocked as spam - temporary"] as const;
-  const BLOCKED = ["40003", "Blocked as spam - permanent"] as const;
+  const SENDER = ["40013", "Invalid messaging source number"] as const;
   const NO_COUNTS = { message_count: 0, success_ratio: 1, spam_ratio: 0 };
   const DELIVERED = { message_count: 1, success_ratio: 1, spam_ratio: 0 };
 
@@ -136,7 +136,7 @@ describe("the sandbox", () => {
       "09",
       "fails by the sender's fault",
       "delivery_failed",
-      BLOCKED,
+      SENDER,
       true,
       { message_count: 1, success_ratio: 0, spam_ratio: 0 },
       { submitted: 1, receipt: 1 },
@@ -249,6 +249,40 @@ describe("a number's health", () => {
     await server.json("PATCH", `/v2/messaging_profiles/${profileId}`, changed);
     const used = [await sendAndWait(profileId, "+13125550100"), await sendAndWait(profileId, "+13125550100")];
     expect(used.map(({ from }) => from.phone_number).sort()).toEqual([bad, good].sort());
+  });
+
+  it("is reset by an operator, by id or by phone number: the number is picked again, and twelve new failures are needed", async () => {
+    const settings = { long_code_weight: 1, toll_free_weight: 1, skip_unhealthy: true };
+    const { profileId, numbers } = await makePool(server, { profile: { number_pool_settings: settings } });
+    const [number] = numbers as [string];
+    const before = (await server.json("GET", `/v2/phone_numbers/${number}`)).body.data;
+    expect(before.health_reset_at).toBeNull();
+    const body = { messaging_profile_id: profileId, to: "+13125550100", text: "Again" };
+    for (const name of [number, before.id]) {
+      await failOften(profileId, number, "09", 12);
+      expect((await server.json("POST", POOL, body)).body.errors?.[0].code).toBe("40321");
+      const answer = await server.json(
+        "POST",
+        `/v2/phone_numbers/${encodeURIComponent(name)}/actions/reset_health`,
+        {},
+      );
+      expect(answer.status).toBe(200);
+      const { health, health_reset_at, updated_at } = answer.body.data;
+      expect(health).toMatchObject({ message_count: 0, success_ratio: 1, healthy: true, healthy_again_at: null });
+      expect(Math.abs(Date.parse(health_reset_at) - Date.now())).toBeLessThan(5_000);
+      expect(updated_at).toBe(before.updated_at);
+      expect((await server.json("GET", `/v2/phone_numbers/${number}`)).body.data).toEqual(answer.body.data);
+      expect((await sendAndWait(profileId, "+13125550100")).from.phone_number).toBe(number);
+      await failOften(profileId, number, "09", 1);
+      expect(await healthOf(number)).toMatchObject({
+        message_count: 2,
+        success_ratio: expect.closeTo(0.5, 4),
+        healthy: true,
+      });
+      await server.json("POST", `/v2/phone_numbers/${number}/actions/reset_health`, {});
+    }
+    const unknown = await server.json("POST", "/v2/phone_numbers/+12125550000/actions/reset_health", {});
+    expect([unknown.status, unknown.body.errors[0].code]).toEqual([404, "10005"]);
   });
 
   it("is lost to spam when both bounds hold", async () => {

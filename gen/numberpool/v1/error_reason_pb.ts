@@ -334,7 +334,7 @@ export const ErrorReason = {
   BLOCKED_AS_SPAM_TEMPORARY: 42,
 
   /**
-   * The carrier blocks the sender. Counts against the sender, as a failure.
+   * The carrier blocks the sender's messages as spam. Counts against the sender, as spam and as a failure.
    *
    * @generated from enum value: ERROR_REASON_BLOCKED_AS_SPAM_PERMANENT = 43;
    */

@@ -14,11 +14,11 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/phone_number.proto.
  */
 export const file_numberpool_v1_phone_number: GenFile = /*@__PURE__*/
-  fileDesc("CiBudW1iZXJwb29sL3YxL3Bob25lX251bWJlci5wcm90bxINbnVtYmVycG9vbC52MSLxAQoMTnVtYmVySGVhbHRoEhUKDW1lc3NhZ2VfY291bnQYASABKAUSHgoWaW5ib3VuZF9vdXRib3VuZF9yYXRpbxgCIAEoARIVCg1zdWNjZXNzX3JhdGlvGAMgASgBEhIKCnNwYW1fcmF0aW8YBCABKAESDwoHaGVhbHRoeRgFIAEoCBI4ChB1bmhlYWx0aHlfcmVhc29uGAYgASgOMh4ubnVtYmVycG9vbC52MS5VbmhlYWx0aHlSZWFzb24SNAoQaGVhbHRoeV9hZ2Fpbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi+QMKC1Bob25lTnVtYmVyEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIUCgxwaG9uZV9udW1iZXIYBCABKAkSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAlIAIgBARIPCgdjYXJyaWVyGAYgASgJEioKCWxpbmVfdHlwZRgHIAEoDjIXLm51bWJlcnBvb2wudjEuTGluZVR5cGUSGwoTbWVzc2FnZXNfcGVyX3NlY29uZBgIIAEoARIYCgtkYWlseV9saW1pdBgJIAEoBUgBiAEBEikKBXN0YXRlGAogASgOMhoubnVtYmVycG9vbC52MS5OdW1iZXJTdGF0ZRIUCgxjb3VudHJ5X2NvZGUYCyABKAkSKwoGaGVhbHRoGAwgASgLMhsubnVtYmVycG9vbC52MS5OdW1iZXJIZWFsdGgSDAoEdGFncxgNIAMoCRIuCgpjcmVhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCDgoMX2RhaWx5X2xpbWl0IvUCChBQaG9uZU51bWJlcklucHV0EhkKDHBob25lX251bWJlchgBIAEoCUgAiAEBEikKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAIgASgJQgbAkOyPCAFIAYgBARIUCgdjYXJyaWVyGAMgASgJSAKIAQESKgoJbGluZV90eXBlGAQgASgOMhcubnVtYmVycG9vbC52MS5MaW5lVHlwZRIgChNtZXNzYWdlc19wZXJfc2Vjb25kGAUgASgBSAOIAQESIAoLZGFpbHlfbGltaXQYBiABKAVCBsCQ7I8IAUgEiAEBEikKBXN0YXRlGAcgASgOMhoubnVtYmVycG9vbC52MS5OdW1iZXJTdGF0ZRIMCgR0YWdzGAggAygJQg8KDV9waG9uZV9udW1iZXJCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgoKCF9jYXJyaWVyQhYKFF9tZXNzYWdlc19wZXJfc2Vjb25kQg4KDF9kYWlseV9saW1pdCKXBAocUGhvbmVOdW1iZXJNZXNzYWdpbmdTZXR0aW5ncxITCgtyZWNvcmRfdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRIUCgxwaG9uZV9udW1iZXIYAyABKAkSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBCABKAlIAIgBARIXCg9vcmdhbml6YXRpb25faWQYBSABKAkSFAoMY291bnRyeV9jb2RlGAYgASgJEjAKBHR5cGUYByABKA4yIi5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ051bWJlclR5cGUSKwoGaGVhbHRoGAggASgLMhsubnVtYmVycG9vbC52MS5OdW1iZXJIZWFsdGgSIwobZWxpZ2libGVfbWVzc2FnaW5nX3Byb2R1Y3RzGAkgAygJEhQKDHRyYWZmaWNfdHlwZRgKIAEoCRIZChFtZXNzYWdpbmdfcHJvZHVjdBgLIAEoCRIyCghmZWF0dXJlcxgMIAEoCzIgLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nRmVhdHVyZXMSDAoEdGFncxgNIAMoCRIuCgpjcmVhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWQibwoRTWVzc2FnaW5nRmVhdHVyZXMSLAoDc21zGAEgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdGZWF0dXJlEiwKA21tcxgCIAEoCzIfLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nRmVhdHVyZSJrChBNZXNzYWdpbmdGZWF0dXJlEhgKEGRvbWVzdGljX3R3b193YXkYASABKAgSHQoVaW50ZXJuYXRpb25hbF9pbmJvdW5kGAIgASgIEh4KFmludGVybmF0aW9uYWxfb3V0Ym91bmQYAyABKAgiswEKIVBob25lTnVtYmVyTWVzc2FnaW5nU2V0dGluZ3NJbnB1dBIpChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUIGwJDsjwgBSACIAQESJgoRbWVzc2FnaW5nX3Byb2R1Y3QYAiABKAlCBsCQ7I8IAUgBiAEBEgwKBHRhZ3MYAyADKAlCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQhQKEl9tZXNzYWdpbmdfcHJvZHVjdCqzAQoITGluZVR5cGUSGQoVTElORV9UWVBFX1VOU1BFQ0lGSUVEEAASRQoTTElORV9UWVBFX0xPTkdfQ09ERRABGiz6jcqMCwlsb25nX2NvZGXa6p/nDglsb25nLWNvZGXa6p/nDghsb25nY29kZRJFChNMSU5FX1RZUEVfVE9MTF9GUkVFEAIaLPqNyowLCXRvbGxfZnJlZdrqn+cOCXRvbGwtZnJlZdrqn+cOCHRvbGxmcmVlKqQBCgtOdW1iZXJTdGF0ZRIcChhOVU1CRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIlChNOVU1CRVJfU1RBVEVfQUNUSVZFEAEaDPqNyowLBmFjdGl2ZRIpChVOVU1CRVJfU1RBVEVfRFJBSU5JTkcQAhoO+o3KjAsIZHJhaW5pbmcSJQoTTlVNQkVSX1NUQVRFX1BBVVNFRBADGgz6jcqMCwZwYXVzZWQqiQEKD1VuaGVhbHRoeVJlYXNvbhIgChxVTkhFQUxUSFlfUkVBU09OX1VOU1BFQ0lGSUVEEAASLQoZVU5IRUFMVEhZX1JFQVNPTl9ERUxJVkVSWRABGg76jcqMCwhkZWxpdmVyeRIlChVVTkhFQUxUSFlfUkVBU09OX1NQQU0QAhoK+o3KjAsEc3BhbSq5AgoTTWVzc2FnaW5nTnVtYmVyVHlwZRIlCiFNRVNTQUdJTkdfTlVNQkVSX1RZUEVfVU5TUEVDSUZJRUQQABJRCh9NRVNTQUdJTkdfTlVNQkVSX1RZUEVfTE9OR19DT0RFEAEaLPqNyowLCGxvbmdjb2Rl2uqf5w4JbG9uZy1jb2Rl2uqf5w4JbG9uZ19jb2RlElEKH01FU1NBR0lOR19OVU1CRVJfVFlQRV9UT0xMX0ZSRUUQAhos+o3KjAsIdG9sbGZyZWXa6p/nDgl0b2xsLWZyZWXa6p/nDgl0b2xsX2ZyZWUSVQogTUVTU0FHSU5HX05VTUJFUl9UWVBFX1NIT1JUX0NPREUQAxov+o3KjAsJc2hvcnRjb2Rl2uqf5w4Kc2hvcnQtY29kZdrqn+cOCnNob3J0X2NvZGViBnByb3RvMw", [file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_enum_options]);
+  fileDesc("CiBudW1iZXJwb29sL3YxL3Bob25lX251bWJlci5wcm90bxINbnVtYmVycG9vbC52MSLxAQoMTnVtYmVySGVhbHRoEhUKDW1lc3NhZ2VfY291bnQYASABKAUSHgoWaW5ib3VuZF9vdXRib3VuZF9yYXRpbxgCIAEoARIVCg1zdWNjZXNzX3JhdGlvGAMgASgBEhIKCnNwYW1fcmF0aW8YBCABKAESDwoHaGVhbHRoeRgFIAEoCBI4ChB1bmhlYWx0aHlfcmVhc29uGAYgASgOMh4ubnVtYmVycG9vbC52MS5VbmhlYWx0aHlSZWFzb24SNAoQaGVhbHRoeV9hZ2Fpbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirgQKC1Bob25lTnVtYmVyEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIUCgxwaG9uZV9udW1iZXIYBCABKAkSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAlIAIgBARIPCgdjYXJyaWVyGAYgASgJEioKCWxpbmVfdHlwZRgHIAEoDjIXLm51bWJlcnBvb2wudjEuTGluZVR5cGUSGwoTbWVzc2FnZXNfcGVyX3NlY29uZBgIIAEoARIYCgtkYWlseV9saW1pdBgJIAEoBUgBiAEBEikKBXN0YXRlGAogASgOMhoubnVtYmVycG9vbC52MS5OdW1iZXJTdGF0ZRIUCgxjb3VudHJ5X2NvZGUYCyABKAkSKwoGaGVhbHRoGAwgASgLMhsubnVtYmVycG9vbC52MS5OdW1iZXJIZWFsdGgSDAoEdGFncxgNIAMoCRIuCgpjcmVhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9oZWFsdGhfcmVzZXRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIOCgxfZGFpbHlfbGltaXQi9QIKEFBob25lTnVtYmVySW5wdXQSGQoMcGhvbmVfbnVtYmVyGAEgASgJSACIAQESKQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYAiABKAlCBsCQ7I8IAUgBiAEBEhQKB2NhcnJpZXIYAyABKAlIAogBARIqCglsaW5lX3R5cGUYBCABKA4yFy5udW1iZXJwb29sLnYxLkxpbmVUeXBlEiAKE21lc3NhZ2VzX3Blcl9zZWNvbmQYBSABKAFIA4gBARIgCgtkYWlseV9saW1pdBgGIAEoBUIGwJDsjwgBSASIAQESKQoFc3RhdGUYByABKA4yGi5udW1iZXJwb29sLnYxLk51bWJlclN0YXRlEgwKBHRhZ3MYCCADKAlCDwoNX3Bob25lX251bWJlckIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCCgoIX2NhcnJpZXJCFgoUX21lc3NhZ2VzX3Blcl9zZWNvbmRCDgoMX2RhaWx5X2xpbWl0IpcEChxQaG9uZU51bWJlck1lc3NhZ2luZ1NldHRpbmdzEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhQKDHBob25lX251bWJlchgDIAEoCRIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgEIAEoCUgAiAEBEhcKD29yZ2FuaXphdGlvbl9pZBgFIAEoCRIUCgxjb3VudHJ5X2NvZGUYBiABKAkSMAoEdHlwZRgHIAEoDjIiLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nTnVtYmVyVHlwZRIrCgZoZWFsdGgYCCABKAsyGy5udW1iZXJwb29sLnYxLk51bWJlckhlYWx0aBIjChtlbGlnaWJsZV9tZXNzYWdpbmdfcHJvZHVjdHMYCSADKAkSFAoMdHJhZmZpY190eXBlGAogASgJEhkKEW1lc3NhZ2luZ19wcm9kdWN0GAsgASgJEjIKCGZlYXR1cmVzGAwgASgLMiAubnVtYmVycG9vbC52MS5NZXNzYWdpbmdGZWF0dXJlcxIMCgR0YWdzGA0gAygJEi4KCmNyZWF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZCJvChFNZXNzYWdpbmdGZWF0dXJlcxIsCgNzbXMYASABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ0ZlYXR1cmUSLAoDbW1zGAIgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdGZWF0dXJlImsKEE1lc3NhZ2luZ0ZlYXR1cmUSGAoQZG9tZXN0aWNfdHdvX3dheRgBIAEoCBIdChVpbnRlcm5hdGlvbmFsX2luYm91bmQYAiABKAgSHgoWaW50ZXJuYXRpb25hbF9vdXRib3VuZBgDIAEoCCKzAQohUGhvbmVOdW1iZXJNZXNzYWdpbmdTZXR0aW5nc0lucHV0EikKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJQgbAkOyPCAFIAIgBARImChFtZXNzYWdpbmdfcHJvZHVjdBgCIAEoCUIGwJDsjwgBSAGIAQESDAoEdGFncxgDIAMoCUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCFAoSX21lc3NhZ2luZ19wcm9kdWN0KrMBCghMaW5lVHlwZRIZChVMSU5FX1RZUEVfVU5TUEVDSUZJRUQQABJFChNMSU5FX1RZUEVfTE9OR19DT0RFEAEaLPqNyowLCWxvbmdfY29kZdrqn+cOCWxvbmctY29kZdrqn+cOCGxvbmdjb2RlEkUKE0xJTkVfVFlQRV9UT0xMX0ZSRUUQAhos+o3KjAsJdG9sbF9mcmVl2uqf5w4JdG9sbC1mcmVl2uqf5w4IdG9sbGZyZWUqpAEKC051bWJlclN0YXRlEhwKGE5VTUJFUl9TVEFURV9VTlNQRUNJRklFRBAAEiUKE05VTUJFUl9TVEFURV9BQ1RJVkUQARoM+o3KjAsGYWN0aXZlEikKFU5VTUJFUl9TVEFURV9EUkFJTklORxACGg76jcqMCwhkcmFpbmluZxIlChNOVU1CRVJfU1RBVEVfUEFVU0VEEAMaDPqNyowLBnBhdXNlZCqJAQoPVW5oZWFsdGh5UmVhc29uEiAKHFVOSEVBTFRIWV9SRUFTT05fVU5TUEVDSUZJRUQQABItChlVTkhFQUxUSFlfUkVBU09OX0RFTElWRVJZEAEaDvqNyowLCGRlbGl2ZXJ5EiUKFVVOSEVBTFRIWV9SRUFTT05fU1BBTRACGgr6jcqMCwRzcGFtKrkCChNNZXNzYWdpbmdOdW1iZXJUeXBlEiUKIU1FU1NBR0lOR19OVU1CRVJfVFlQRV9VTlNQRUNJRklFRBAAElEKH01FU1NBR0lOR19OVU1CRVJfVFlQRV9MT05HX0NPREUQARos+o3KjAsIbG9uZ2NvZGXa6p/nDglsb25nLWNvZGXa6p/nDglsb25nX2NvZGUSUQofTUVTU0FHSU5HX05VTUJFUl9UWVBFX1RPTExfRlJFRRACGiz6jcqMCwh0b2xsZnJlZdrqn+cOCXRvbGwtZnJlZdrqn+cOCXRvbGxfZnJlZRJVCiBNRVNTQUdJTkdfTlVNQkVSX1RZUEVfU0hPUlRfQ09ERRADGi/6jcqMCwlzaG9ydGNvZGXa6p/nDgpzaG9ydC1jb2Rl2uqf5w4Kc2hvcnRfY29kZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_enum_options]);
 
 /**
  * NumberHealth is what a number's receipts say about it. Counts decay with a half-life of 24 hours; only outcomes that say
- * something about the sender count.
+ * something about the sender count: deliveries, and failures with 40002 or 40003 (blocked as spam), 40008 or 40013.
  *
  * @generated from message numberpool.v1.NumberHealth
  */
@@ -45,14 +45,14 @@ export type NumberHealth = Message<"numberpool.v1.NumberHealth"> & {
   successRatio: number;
 
   /**
-   * Blocked as spam ÷ outcomes, a fraction; 0 without outcomes.
+   * Blocked as spam (40002, 40003) ÷ outcomes, a fraction; 0 without outcomes.
    *
    * @generated from field: double spam_ratio = 4;
    */
   spamRatio: number;
 
   /**
-   * False when a bound says the number is bad. Ours.
+   * False when success_ratio is below 25 % or spam_ratio above 75 % with 95 % confidence; see UnhealthyReason. Ours.
    *
    * @generated from field: bool healthy = 5;
    */
@@ -190,6 +190,13 @@ export type PhoneNumber = Message<"numberpool.v1.PhoneNumber"> & {
    * @generated from field: google.protobuf.Timestamp updated_at = 15;
    */
   updatedAt?: Timestamp | undefined;
+
+  /**
+   * When its health was reset last, by the server's clock; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp health_reset_at = 16;
+   */
+  healthResetAt?: Timestamp | undefined;
 };
 
 /**
@@ -577,7 +584,10 @@ export const NumberStateSchema: GenEnum<NumberState> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_phone_number, 1);
 
 /**
- * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam.
+ * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam. The limits are the documented ones, 25 % and
+ * 75 %, and few outcomes are no evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit, for
+ * which a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes with the limit l. So a number is unhealthy after twelve
+ * outcomes at the earliest, when all of them failed.
  *
  * @generated from enum numberpool.v1.UnhealthyReason
  */
@@ -590,14 +600,16 @@ export const UnhealthyReason = {
   UNSPECIFIED: 0,
 
   /**
-   * The upper Wilson bound (z = 1.96) of the delivery rate is below 25 %.
+   * Too little is delivered: the upper Wilson bound of success_ratio is below 25 %. With 12 outcomes none was delivered, with 30 at
+   * most 2, with 100 at most 16.
    *
    * @generated from enum value: UNHEALTHY_REASON_DELIVERY = 1;
    */
   DELIVERY: 1,
 
   /**
-   * The lower Wilson bound (z = 1.96) of the spam rate is above 75 %.
+   * Too much is blocked as spam: the lower Wilson bound of spam_ratio is above 75 %. With 12 outcomes all were, with 30 at least
+   * 28, with 100 at least 84.
    *
    * @generated from enum value: UNHEALTHY_REASON_SPAM = 2;
    */
@@ -605,7 +617,10 @@ export const UnhealthyReason = {
 } as const;
 
 /**
- * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam.
+ * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam. The limits are the documented ones, 25 % and
+ * 75 %, and few outcomes are no evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit, for
+ * which a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes with the limit l. So a number is unhealthy after twelve
+ * outcomes at the earliest, when all of them failed.
  *
  * @generated from enum numberpool.v1.UnhealthyReason
  */

@@ -9,7 +9,9 @@ export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undef
   const slot = pool.byId.get(id);
   if (slot === undefined || (health === undefined && reported === 0)) return;
   const known = pool.slots[slot] as Slot;
-  if (health !== undefined) known.number = { ...known.number, health };
+  // Counts that were read before a reset say nothing after it.
+  const isOlder = (health?.resetAt ?? 0) < (known.number.health.resetAt ?? 0);
+  if (health !== undefined && !isOlder) known.number = { ...known.number, health };
   known.unreported = Math.max(0, known.unreported - reported);
   reclassify(pool, slot);
 }

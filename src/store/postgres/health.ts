@@ -13,6 +13,7 @@ const LESSON_TYPES = {
   spam: "float8",
   inbound: "float8",
   at: "bigint",
+  submitted_at: "bigint",
 } as const;
 
 // In the order of ids, so that no two transactions wait for each other.
@@ -21,16 +22,17 @@ const lockHealth = statement(
 );
 const learnOne = (count: string) =>
   `greatest(0, ${decayed(`h.${count}`, "given.at - h.as_of")} + given.${count} * ${decay("h.as_of - given.at")})`;
-// As `addOutcome` has it: whichever of two outcomes comes first, the counts are the same.
+// As `isCounted` and `addOutcome` have it: whichever of two outcomes comes first, the counts are the same.
 const learn = statement<Row>(
   `UPDATE number_health h SET delivered = ${learnOne("delivered")}, failed = ${learnOne("failed")},
      spam = ${learnOne("spam")}, inbound = ${learnOne("inbound")}, as_of = greatest(h.as_of, given.at),
      changed_by = pg_current_xact_id()
-   FROM ${givenRows("given", LESSON_TYPES)} WHERE h.phone_number_id = given.id
-   RETURNING h.phone_number_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of`,
+   FROM ${givenRows("given", LESSON_TYPES)}
+   WHERE h.phone_number_id = given.id AND (h.reset_at IS NULL OR given.submitted_at >= h.reset_at)
+   RETURNING h.phone_number_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of, h.reset_at`,
 );
 const selectChanged = statement<Row>(
-  `SELECT h.phone_number_id, n.messaging_profile_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of
+  `SELECT h.phone_number_id, n.messaging_profile_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of, h.reset_at
    FROM number_health h JOIN phone_numbers n ON n.id = h.phone_number_id
    WHERE n.messaging_profile_id IS NOT NULL AND h.changed_by >= pg_snapshot_xmin($1::pg_snapshot)
      AND h.changed_by < pg_snapshot_xmax(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(h.changed_by, $1::pg_snapshot)`,
@@ -38,7 +40,7 @@ const selectChanged = statement<Row>(
 
 /**
  * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each
- * lesson, undefined for a number that is gone.
+ * lesson, undefined for a number that is gone, or whose reset the lesson went with.
  */
 export function teachHealth(
   session: Session,
@@ -49,8 +51,8 @@ export function teachHealth(
   // A statement changes a row once: the first lessons of all numbers are one, then the second ones.
   const rounds: Promise<Row[]>[] = [];
   for (const round of roundsOf(lessons)) {
-    const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at }) => {
-      return [phoneNumberId, delivered, failed, spam, inbound, at];
+    const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at, submittedAt }) => {
+      return [phoneNumberId, delivered, failed, spam, inbound, at, submittedAt];
     });
     rounds.push(session.all(learn, ...listsOf(LESSON_TYPES, rows)));
   }

@@ -1,3 +1,4 @@
+import { resetCounts } from "../../domain/health.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { NumberQuery } from "../queries.ts";
 import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues, type Row } from "../rows.ts";
@@ -27,7 +28,7 @@ const TYPES: Readonly<Record<(typeof NUMBER_COLUMNS)[number], string>> = {
 
 /** The columns of a number with its health, as `numberFrom` and `healthFrom` read them. */
 export const FOUND_COLUMNS = `${columnsOf("n", NUMBER_COLUMNS)}, h.delivered, h.failed, h.spam, h.inbound, h.as_of,
-  p.deleted_at AS profile_deleted_at`;
+  h.reset_at, p.deleted_at AS profile_deleted_at`;
 /** A number with its health, and with its profile where that was deleted, as an item of FROM. */
 export const NUMBERS_WITH_HEALTH = `phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id
   LEFT JOIN messaging_profiles p ON p.organization_id = n.organization_id AND p.id = n.messaging_profile_id
@@ -80,6 +81,11 @@ const insert = statement<{ id: string }>(
 const rewrite = statement(
   `UPDATE phone_numbers n SET (${columns}) = ROW(${columnsOf("given", NUMBER_COLUMNS)})
    FROM ${givenRows("given", TYPES)} WHERE n.organization_id = given.organization_id AND n.id = given.id`,
+);
+const reset = statement<Row>(
+  `UPDATE number_health SET delivered = 0, failed = 0, spam = 0, inbound = 0, as_of = $2, reset_at = $2,
+     changed_by = pg_current_xact_id()
+   WHERE phone_number_id = $1 RETURNING phone_number_id`,
 );
 const remove = statement("DELETE FROM phone_numbers WHERE organization_id = $1 AND id = $2");
 
@@ -188,6 +194,22 @@ export async function updateNumber(
   rewriteNumbers(session, [number]);
   noteChanges(session, [changeOf(number)]);
   return { kind: "written", number, health: before.health };
+}
+
+/** Forgets what outcomes said about a number: it is a change of configuration, so that every pool reads the number again. */
+export async function resetHealth(
+  session: Session,
+  organizationId: string,
+  idOrPhoneNumber: string,
+  at: number,
+): Promise<NumberFound | undefined> {
+  const before = await getNumber(session, organizationId, idOrPhoneNumber);
+  if (before === undefined) return undefined;
+  const { number } = before;
+  // It may have been removed since it was read.
+  if ((await session.get(reset, number.id, at)) === undefined) return undefined;
+  noteChanges(session, [changeOf(number)]);
+  return { number, health: resetCounts(at) };
 }
 
 /** Removes a number. Claims end what it still has queued. */

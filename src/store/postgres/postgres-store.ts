@@ -14,6 +14,7 @@ import {
   listNumbers,
   listTaken,
   removeNumber,
+  resetHealth,
   updateNumber,
 } from "./numbers.ts";
 import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
@@ -101,6 +102,7 @@ export async function openPostgresStore(
     listNumbers: (organizationId, query) => read((session) => listNumbers(session, organizationId, query)),
     updateNumber: (organizationId, id, change) =>
       configure((session) => updateNumber(session, organizationId, id, change)),
+    resetHealth: (organizationId, id, at) => configure((session) => resetHealth(session, organizationId, id, at)),
     removeNumber: (organizationId, id) => configure((session) => removeNumber(session, organizationId, id)),
 
     loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),

@@ -33,6 +33,8 @@ export type Lesson = {
   readonly phoneNumberId: string;
   readonly change: HealthChange;
   readonly at: number;
+  /** When its message was submitted. */
+  readonly submittedAt: number;
   /** How many lessons of this number came before it. */
   readonly place: number;
 };
@@ -58,7 +60,7 @@ export type ReportBook = {
   readonly exact: ReadonlyMap<string, readonly [carrier: string, organizationId: string]>;
 };
 
-/** What a report did, given a sender's counts after each lesson; undefined counts: the number is gone. */
+/** What a report did, given a sender's counts after each lesson; undefined counts: as they were, or the number is gone. */
 export type Outcome = (healthAfter: (lesson: Lesson) => HealthCounts | undefined) => AppliedReport;
 
 /** Applies reports in memory, in order, as if each had been written before the next. */
@@ -91,7 +93,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     const lesson =
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
-        : learn(phoneNumberId, plan.health, plan.event.at);
+        : learn(phoneNumberId, plan.health, plan.event.at, plan.submittedAt);
     if (plan.carrierMessageId !== undefined && isUnanswered(message)) {
       for (const key of carrierMessageKeys(plan.carrierMessageId)) reopened.push([key, message.carrier ?? ""]);
     }
@@ -103,10 +105,10 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     });
   };
 
-  const learn = (phoneNumberId: string, change: HealthChange, at: number): Lesson => {
+  const learn = (phoneNumberId: string, change: HealthChange, at: number, submittedAt: number): Lesson => {
     const place = learned.get(phoneNumberId) ?? 0;
     learned.set(phoneNumberId, place + 1);
-    const lesson = { phoneNumberId, change, at, place };
+    const lesson = { phoneNumberId, change, at, submittedAt, place };
     lessons.push(lesson);
     return lesson;
   };

@@ -1,3 +1,4 @@
+import { resetCounts } from "../../domain/health.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
@@ -102,6 +103,11 @@ export function prepareConfiguration(db: Connection) {
      WHERE organization_id = ? AND id = ?`,
   );
   const deleteNumber = db.prepare("DELETE FROM phone_numbers WHERE organization_id = ? AND id = ?");
+  const resetHealth = db.prepare(
+    `INSERT INTO number_health (phone_number_id, delivered, failed, spam, inbound, as_of, reset_at) VALUES (?, 0, 0, 0, 0, ?, ?)
+     ON CONFLICT DO UPDATE SET delivered = 0, failed = 0, spam = 0, inbound = 0, as_of = excluded.as_of,
+       reset_at = excluded.reset_at`,
+  );
   const deleteHealth = db.prepare("DELETE FROM number_health WHERE phone_number_id = ?");
   // The queue's segments stand in the index.
   const selectQueue = db.prepare(
@@ -273,6 +279,14 @@ export function prepareConfiguration(db: Connection) {
       updateNumber.run(...numberValues(number), organizationId, number.id);
       changed("phone_number", organizationId, number.id);
       return { kind: "written", number, health: current.health };
+    },
+    resetHealth: (organizationId: string, idOrPhoneNumber: string, at: number): NumberFound | undefined => {
+      const current = findNumber(organizationId, idOrPhoneNumber);
+      if (current === undefined) return undefined;
+      const { number } = current;
+      resetHealth.run(number.id, at, at);
+      changed("phone_number", organizationId, number.id);
+      return { number, health: resetCounts(at) };
     },
     removeNumber: (organizationId: string, idOrPhoneNumber: string): NumberFound | undefined => {
       const current = findNumber(organizationId, idOrPhoneNumber);

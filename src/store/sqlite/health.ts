@@ -1,4 +1,4 @@
-import { addOutcome, type HealthChange, type HealthCounts } from "../../domain/health.ts";
+import { addOutcome, type HealthChange, type HealthCounts, isCounted } from "../../domain/health.ts";
 import { healthFrom, type Row } from "../rows.ts";
 import type { Connection } from "./open.ts";
 
@@ -28,9 +28,10 @@ export function prepareHealth(db: Connection) {
     begin: () => {
       counts = new Map();
     },
-    /** Counts after an outcome, undefined for a number that is gone; on disk after `write`. */
-    add: (phoneNumberId: string, change: HealthChange, at: number): HealthCounts | undefined => {
+    /** Counts after an outcome, undefined for a number that is gone or whose reset it went with; on disk after `write`. */
+    add: (phoneNumberId: string, change: HealthChange, at: number, submittedAt: number): HealthCounts | undefined => {
       const before = current(phoneNumberId);
+      if (before !== undefined && !isCounted(before, submittedAt)) return undefined;
       const after = before && addOutcome(before, change, at);
       counts.set(phoneNumberId, after);
       return after;

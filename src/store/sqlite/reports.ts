@@ -89,7 +89,7 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
     const learned =
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
-        : health.add(phoneNumberId, plan.health, plan.event.at);
+        : health.add(phoneNumberId, plan.health, plan.event.at, plan.submittedAt);
     const followed = given === undefined ? [] : follow(message, given);
     return { ...plan.applied, health: learned, followed };
   };

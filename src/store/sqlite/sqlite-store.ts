@@ -182,6 +182,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listNumbers: (organizationId, query) => run(() => configuration.listNumbers(organizationId, query)),
     updateNumber: (organizationId, id, change) =>
       configure(() => configuration.updateNumber(organizationId, id, change)),
+    resetHealth: (organizationId, id, at) => configure(() => configuration.resetHealth(organizationId, id, at)),
     removeNumber: (organizationId, id) => configure(() => configuration.removeNumber(organizationId, id)),
 
     loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),

@@ -68,6 +68,12 @@ const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
     (store, intruder, { number }) => store.updateNumber(intruder, number.phoneNumber, NEVER),
     { kind: "unknownNumber" },
   ],
+  ["resetHealth by id", (store, intruder, { number }) => store.resetHealth(intruder, number.id, NOON), undefined],
+  [
+    "resetHealth by phone number",
+    (store, intruder, { number }) => store.resetHealth(intruder, number.phoneNumber, NOON),
+    undefined,
+  ],
   ["removeNumber by id", (store, intruder, { number }) => store.removeNumber(intruder, number.id), undefined],
   [
     "removeNumber by phone number",

@@ -243,6 +243,84 @@ export function numbers(subject: Subject): void {
     expectHealth((await store.removeNumber(organizationId, number.id))?.health, health);
   });
 
+  it("resets a number's health, named by id or by phone number, and gives it so from then on", async () => {
+    const { store } = subject();
+    const profile = await storeProfile(store);
+    const { organizationId } = profile;
+    const neighbour = await storeNumber(store, profile);
+    await report(store, await storeMessage(store, neighbour), { kind: "delivered", at: NOON });
+    for (const name of ["id", "phoneNumber"] as const) {
+      for (const hasOutcomes of [true, false]) {
+        const number = await storeNumber(store, profile);
+        if (hasOutcomes) {
+          const failed = { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "1" } as const;
+          await report(store, await storeMessage(store, number), failed);
+        }
+        const found = await store.resetHealth(organizationId, number[name], NOON + SECOND);
+        const health = { ...NO_EVIDENCE, asOf: NOON + SECOND, resetAt: NOON + SECOND };
+        expect(found).toEqual({ number, health });
+        expect(await store.getNumber(organizationId, number.id)).toEqual({ number, health });
+        expect((await store.loadPoolNumber(number.id))?.traffic.health).toEqual(health);
+        expect((await store.resetHealth(organizationId, number.id, NOON + HOUR))?.health.resetAt).toBe(NOON + HOUR);
+      }
+    }
+    const untouched = { ...NO_EVIDENCE, delivered: 1, asOf: NOON };
+    expectHealth((await store.getNumber(organizationId, neighbour.id))?.health, untouched);
+    for (const unknown of [newId(), newE164()])
+      expect(await store.resetHealth(organizationId, unknown, NOON)).toBeUndefined();
+  });
+
+  it("a reset goes with the outcomes of what was submitted before it, whenever their reports come, and with no others", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const messages = await storeMessages(store, number, {}, {}, {}, {});
+    const [before, corrected, refused, other] = messages as [Message, Message, Message, Message];
+    const failed = (at: number) => ({ kind: "failed", at, error: FAILED_BY_SENDER, carrierCode: "1" }) as const;
+    const healthOf = async () => (await store.loadPoolNumber(number.id))?.traffic.health;
+    expect((await claimOne(store, number, NOON)).messages).toHaveLength(4);
+    await report(store, corrected, failed(NOON + 500));
+    const reset = NOON + SECOND;
+    await store.resetHealth(number.organizationId, number.id, reset);
+    const nothing = { ...NO_EVIDENCE, asOf: reset, resetAt: reset };
+    const [one] = await report(store, before, failed(NOON + 2 * SECOND));
+    expect(one).toMatchObject({ status: "delivery_failed", health: undefined, reported: 1 });
+    await report(store, corrected, { kind: "delivered", at: NOON + 2 * SECOND });
+    await report(store, refused, {
+      kind: "refused",
+      at: NOON + 2 * SECOND,
+      error: FAILED_BY_SENDER,
+      carrierCode: "1",
+    });
+    expectHealth(await healthOf(), nothing);
+    // Queued before, submitted after.
+    const after = await storeMessage(store, number, { receivedAt: NOON });
+    expect((await claimOne(store, number, reset)).messages).toHaveLength(1);
+    const mixed = await store.applyReports(
+      [other, after].map(({ organizationId, id: messageId }) => {
+        return { target: { organizationId, messageId }, report: failed(reset) };
+      }),
+    );
+    const counted = { ...nothing, failed: 1 };
+    expect(mixed[0]?.health).toBeUndefined();
+    expectHealth(mixed[1]?.health, counted);
+    expectHealth(await healthOf(), counted);
+    await report(store, after, { kind: "delivered", at: reset });
+    expectHealth(await healthOf(), { ...nothing, delivered: 1 });
+  });
+
+  it("a reset that comes among reports leaves nothing of what was submitted before it", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const sent = Array.from({ length: 30 }, () => ({ status: "sent", sentAt: NOON }) as const);
+    const messages = await storeMessages(store, number, ...sent);
+    const failed = { kind: "failed", at: NOON + SECOND, error: FAILED_BY_SENDER, carrierCode: "1" } as const;
+    const reports = messages.map((message) => report(store, message, failed));
+    reports.splice(15, 0, store.resetHealth(number.organizationId, number.id, NOON + SECOND) as Promise<never>);
+    await Promise.all(reports);
+    const health = (await store.loadPoolNumber(number.id))?.traffic.health;
+    expect(health).toEqual({ ...NO_EVIDENCE, asOf: NOON + SECOND, resetAt: NOON + SECOND });
+  });
+
   it("changes one by a policy, named by id or by phone number, and gives what it became", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);

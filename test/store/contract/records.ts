@@ -269,6 +269,7 @@ export function expectHealth(actual: HealthCounts | undefined, expected: HealthC
     spam: expect.closeTo(expected.spam, 9),
     inbound: expect.closeTo(expected.inbound, 9),
     asOf: expected.asOf,
+    resetAt: expected.resetAt,
   });
 }
 

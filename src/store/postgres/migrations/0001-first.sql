@@ -76,6 +76,7 @@ CREATE TABLE number_health (
   spam double precision NOT NULL,
   inbound double precision NOT NULL,
   as_of bigint NOT NULL,
+  reset_at bigint, -- when an operator reset the counts; outcomes of messages that were submitted before do not count
   changed_by xid8 NOT NULL -- the transaction that wrote it last; 0: it never changed
 );
 -- What changed since a process looked.

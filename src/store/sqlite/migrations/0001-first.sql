@@ -76,7 +76,8 @@ CREATE TABLE number_health (
   failed REAL NOT NULL,
   spam REAL NOT NULL,
   inbound REAL NOT NULL,
-  as_of INTEGER NOT NULL
+  as_of INTEGER NOT NULL,
+  reset_at INTEGER -- when an operator reset the counts; outcomes of messages that were submitted before do not count
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE messages (
