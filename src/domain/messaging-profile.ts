@@ -88,7 +88,8 @@ export function changeProfile(
       changed.whitelistedDestinations = checkDestinations(input.whitelistedDestinations);
     } else if (path === "validity_period_seconds") {
       changed.validityPeriodSeconds = checkValidity(input.validityPeriodSeconds ?? LIMITS.defaultValidityPeriod);
-    } else if (path === "number_pool_settings" || path.startsWith("number_pool_settings.")) {
+    } else if (path === "redaction_level") checkRedactionLevel(input.redactionLevel);
+    else if (path === "number_pool_settings" || path.startsWith("number_pool_settings.")) {
       changed.poolSettings = mergeSettings(changed.poolSettings, input.numberPoolSettings, path);
     }
     // Other paths of the contract are not supported: anything but their zero value was refused before it came here.
@@ -114,6 +115,7 @@ export function populatedPaths(input: MessagingProfileInput): string[] {
   if (input.whitelistedDestinations.length > 0) paths.push("whitelisted_destinations");
   if (input.numberPoolSettings !== undefined) paths.push("number_pool_settings");
   if (input.validityPeriodSeconds !== undefined) paths.push("validity_period_seconds");
+  if (input.redactionLevel !== undefined) paths.push("redaction_level");
   return paths;
 }
 
@@ -191,6 +193,18 @@ function checkWebhookVersion(version: string | undefined): void {
     "/webhook_api_version",
   );
 }
+
+function checkRedactionLevel(level: number | undefined): void {
+  if (level === undefined || level === REDACTION_LEVEL) return;
+  throw failure(
+    ErrorReason.NOT_SUPPORTED,
+    `redaction_level is ${level}, but ${REDACTION_LEVEL} is the only one that is supported; leave it out.`,
+    "/redaction_level",
+  );
+}
+
+/** The documented level of profiles that keep texts and numbers as they are. */
+export const REDACTION_LEVEL = 2;
 
 function missing(field: string) {
   return failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);

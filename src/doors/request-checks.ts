@@ -55,7 +55,7 @@ function checkOf(field: DescField, parent: DescMessage): FieldCheck | undefined 
   const content = contentCheckOf(field, parent);
   if (!getOption(field, not_supported)) return content;
   return (value, pointer) =>
-    isZero(value)
+    isZero(value) || (field.fieldKind === "message" && isEmpty(field.message, value as Message))
       ? undefined
       : failure(ErrorReason.NOT_SUPPORTED, `${field.name} is not supported by this release; leave it out.`, pointer);
 }

@@ -92,7 +92,12 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       }
       const live = (await pools.load(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
       const { profile, pool } = live;
-      const content = { to: request.to, text: request.text ?? "preview", encoding: request.encoding, type: 0 as const };
+      const content = {
+        to: request.to,
+        text: request.text ?? "preview",
+        encoding: request.encoding,
+        type: request.type,
+      };
       const send = checkSend(profile, content);
       if ("reason" in send) return { data: create(SenderPreviewSchema, { error: sendError(send) }) };
       const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });

@@ -16,6 +16,9 @@ import { type HealthCounts, healthFigures, judge } from "../domain/health.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type { NumberFound } from "../store/store.ts";
 
+/** How a number of no country is kept; its country_code is absent. */
+const NO_COUNTRY = "001";
+
 /** The documented view of a number, at a moment. */
 export function messagingSettings({ number, health }: NumberFound, now: number): PhoneNumberMessagingSettings {
   return create(PhoneNumberMessagingSettingsSchema, {
@@ -24,7 +27,7 @@ export function messagingSettings({ number, health }: NumberFound, now: number):
     phoneNumber: number.phoneNumber,
     ...(number.messagingProfileId !== undefined && { messagingProfileId: number.messagingProfileId }),
     organizationId: number.organizationId,
-    countryCode: number.countryCode,
+    ...(number.countryCode !== NO_COUNTRY && { countryCode: number.countryCode }),
     type: number.lineType === "toll_free" ? MessagingNumberType.TOLL_FREE : MessagingNumberType.LONG_CODE,
     health: healthMessage(health, now),
     eligibleMessagingProducts: ["A2P"],
@@ -50,7 +53,7 @@ export function numberMessage({ number, health }: NumberFound, now: number): Pho
     messagesPerSecond: number.messagesPerSecond,
     ...(number.dailyLimit !== undefined && { dailyLimit: number.dailyLimit }),
     state: STATE_MESSAGES[number.state],
-    countryCode: number.countryCode,
+    ...(number.countryCode !== NO_COUNTRY && { countryCode: number.countryCode }),
     health: healthMessage(health, now),
     tags: [...number.tags],
     createdAt: timestampFromMs(number.createdAt),

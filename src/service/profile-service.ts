@@ -13,6 +13,7 @@ import {
   type MessagingProfile,
   newProfile,
   populatedPaths,
+  REDACTION_LEVEL,
 } from "../domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../domain/update.ts";
 import { callOf } from "./call.ts";
@@ -86,6 +87,7 @@ function profileMessage(profile: MessagingProfile): MessagingProfileMessage {
     ...(profile.webhookUrl !== undefined && { webhookUrl: profile.webhookUrl }),
     ...(profile.webhookFailoverUrl !== undefined && { webhookFailoverUrl: profile.webhookFailoverUrl }),
     webhookApiVersion: "2",
+    redactionLevel: REDACTION_LEVEL,
     whitelistedDestinations: [...profile.whitelistedDestinations],
     ...(profile.poolSettings !== undefined && { numberPoolSettings: profile.poolSettings }),
     validityPeriodSeconds: profile.validityPeriodSeconds,

@@ -11,6 +11,7 @@ import { freshNumber, makePool, makeProfile, register, until } from "./pools.ts"
 const POOL = "/v2/messages/number_pool";
 const BATCH = "/v2/messages/number_pool/batch";
 const PROFILES = "/v2/messaging_profiles";
+const PREVIEW = "/v2/messages/number_pool/preview";
 const TO = "+13125550100";
 const AUTHORIZED = { authorization: `Bearer ${API_KEY}` };
 const JSON_BODY = { "content-type": "application/json" };
@@ -213,7 +214,7 @@ describe("bodies", () => {
   });
 
   it("may hold keys that we do not know, and keys that JavaScript knows", async () => {
-    const text = JSON.stringify({ ...send(), tags: ["a"], "": 1, constructor: { name: 1 } });
+    const text = JSON.stringify({ ...send(), labels: ["a"], "": 1, constructor: { name: 1 } });
     const start = `{"__proto__": {"to": "+13125550109", "polluted": true}, "toString": 1, "deep": ${deep},`;
     const body = text.replace(/^{/, start);
     const { status, body: answer } = await post(POOL, body);
@@ -228,7 +229,8 @@ describe("bodies", () => {
     const changed = await server.json("PATCH", `${PROFILES}/${profileId}`, patched);
     expect(changed.body.data).toMatchObject({ enabled: true, number_pool_settings: { geomatch: false } });
     const query = "__proto__[to]=1&constructor[prototype][x]=1&__proto__[page][size]=3&to=1";
-    expect((await server.json("GET", `${PROFILES}?${query}`)).status).toBe(200);
+    expect((await server.json("GET", `${PROFILES}/${profileId}?${query}`)).status).toBe(200);
+    expect((await server.json("GET", `${PROFILES}?${query}`)).status).toBe(400);
     expect((await server.json("GET", PROFILES)).body.meta.page_size).toBe(20);
   });
 });
@@ -402,10 +404,19 @@ describe("what is documented but not supported", () => {
     [POOL, "media_urls", ["https://example.com/a.png"]],
     [POOL, "subject", "Picture"],
     [POOL, "type", "MMS"],
+    [POOL, "tags", ["spring"]],
+    ["/v2/messages", "tags", ["spring"]],
+    [PREVIEW, "media_urls", ["https://example.com/a.png"]],
   ])("is refused by name in POST %s: %s", async (path, field, value) => {
     const answer = await server.json("POST", path, send({ [field]: value }));
     expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect(answer.body.errors[0].detail).toContain(field);
+  });
+
+  it("is what a preview foresees of a send", async () => {
+    const { status, body } = await server.json("POST", PREVIEW, send({ type: "MMS" }));
+    expect(status).toBe(200);
+    expect(body.data.error).toMatchObject({ reason: "NOT_SUPPORTED", pointer: "/type" });
   });
 
   it("passes where it asks for nothing", async () => {
@@ -425,6 +436,9 @@ describe("what is documented but not supported", () => {
     ["url_shortener_settings", { domain: "a.example" }],
     ["v1_secret", "secret"],
     ["webhook_api_version", "1"],
+    ["redaction_enabled", true],
+    ["redaction_level", 1],
+    ["features", { ai_opt_out_detection_enabled: true }],
   ])("is refused by name in a profile: %s", async (field, value) => {
     const before = (await server.json("GET", `${PROFILES}/${profileId}`)).body;
     const answer = await server.json("PATCH", `${PROFILES}/${profileId}`, { name: "Changed", [field]: value });
@@ -442,13 +456,67 @@ describe("what is documented but not supported", () => {
       smart_encoding: false,
       daily_spend_limit: null,
       daily_spend_limit_enabled: false,
-      url_shortener_settings: null,
+      url_shortener_settings: {},
+      features: null,
+      redaction_level: 2,
       webhook_api_version: "2",
     };
     const { status, body } = await server.json("PATCH", `${PROFILES}/${profileId}`, { name: "Same", ...nothing });
     expect([status, body.data.name, body.data.mobile_only]).toEqual([200, "Same", false]);
     const made = { name: "New", whitelisted_destinations: ["US"], ...nothing };
     expect((await server.json("POST", PROFILES, made)).status).toBe(200);
+  });
+});
+
+describe("a number", () => {
+  it.each([
+    ["customer_reference", "mine"],
+    ["connection_id", "1"],
+    ["external_pin", "1234"],
+    ["billing_group_id", "1"],
+    ["hd_voice_enabled", true],
+    ["address_id", "1"],
+  ])("refuses the documented %s by name", async (field, value) => {
+    const phone_number = freshNumber();
+    const number = await register(server, { phone_number });
+    const answer = await server.json("PATCH", `/v2/phone_numbers/${number.id}`, { tags: ["changed"], [field]: value });
+    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect((await server.json("GET", `/v2/phone_numbers/${number.id}`)).body.data).toEqual(number);
+  });
+
+  it("has a country of two letters, or none", async () => {
+    const us = await register(server, { phone_number: freshNumber() });
+    expect(us.country_code).toBe("US");
+    const nowhere = await register(server, { phone_number: "+883510000000001" });
+    expect(nowhere.country_code).toBeNull();
+    const settings = await server.json("GET", `/v2/phone_numbers/${nowhere.id}/messaging`);
+    expect(settings.body.data.country_code).toBeNull();
+  });
+});
+
+describe("a profile", () => {
+  it("has documented fields in their documented types", async () => {
+    const { body } = await server.json("GET", `${PROFILES}/${profileId}`);
+    expect(body.data).toMatchObject({
+      daily_spend_limit: "",
+      redaction_level: 2,
+      redaction_enabled: false,
+      features: null,
+    });
+  });
+});
+
+describe("a list", () => {
+  it.each([
+    ["/v2/messages?fliter[status]=sent", "fliter"],
+    ["/v2/messages?status=sent", "status"],
+    [`${PROFILES}?name=x`, "name"],
+    ["/v2/phone_numbers?page=1&sorted=asc", "sorted"],
+    ["/v2/messaging_optouts?filter[from]=%2B13125550100&until=now", "until"],
+  ])("refuses a query key that it does not know: %s", async (path, parameter) => {
+    const answer = await server.json("GET", path);
+    expect(told(answer)).toEqual({ status: 400, code: "10031", reason: "INVALID_FILTER", parameter });
+    expect(answer.body.errors[0].detail).toContain(JSON.stringify(parameter));
   });
 });
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/messaging_profile.proto.
  */
 export const file_numberpool_v1_messaging_profile: GenFile = /*@__PURE__*/
-  fileDesc("CiVudW1iZXJwb29sL3YxL21lc3NhZ2luZ19wcm9maWxlLnByb3RvEg1udW1iZXJwb29sLnYxIuEHChBNZXNzYWdpbmdQcm9maWxlEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIMCgRuYW1lGAQgASgJEg8KB2VuYWJsZWQYBSABKAgSGAoLd2ViaG9va191cmwYBiABKAlIAIgBARIhChR3ZWJob29rX2ZhaWxvdmVyX3VybBgHIAEoCUgBiAEBEhsKE3dlYmhvb2tfYXBpX3ZlcnNpb24YCCABKAkSIAoYd2hpdGVsaXN0ZWRfZGVzdGluYXRpb25zGAkgAygJEj8KFG51bWJlcl9wb29sX3NldHRpbmdzGAogASgLMiEubnVtYmVycG9vbC52MS5OdW1iZXJQb29sU2V0dGluZ3MSQwoWdXJsX3Nob3J0ZW5lcl9zZXR0aW5ncxgLIAEoCzIjLm51bWJlcnBvb2wudjEuVXJsU2hvcnRlbmVyU2V0dGluZ3MSGQoMYWxwaGFfc2VuZGVyGAwgASgJSAKIAQESHgoRZGFpbHlfc3BlbmRfbGltaXQYDSABKAlIA4gBARIhChlkYWlseV9zcGVuZF9saW1pdF9lbmFibGVkGA4gASgIEhMKC21vYmlsZV9vbmx5GA8gASgIEhwKFG1tc19mYWxsX2JhY2tfdG9fc21zGBAgASgIEhcKD21tc190cmFuc2NvZGluZxgRIAEoCBIWCg5zbWFydF9lbmNvZGluZxgSIAEoCBIcCg9haV9hc3Npc3RhbnRfaWQYEyABKAlIBIgBARIeChFyZXNvdXJjZV9ncm91cF9pZBgUIAEoCUgFiAEBEh8KEmhlYWx0aF93ZWJob29rX3VybBgVIAEoCUgGiAEBEhYKCXYxX3NlY3JldBgWIAEoCUgHiAEBEhkKEXJlZGFjdGlvbl9lbmFibGVkGBcgASgIEh8KF3ZhbGlkaXR5X3BlcmlvZF9zZWNvbmRzGBggASgFEi4KCmNyZWF0ZWRfYXQYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYGiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQg4KDF93ZWJob29rX3VybEIXChVfd2ViaG9va19mYWlsb3Zlcl91cmxCDwoNX2FscGhhX3NlbmRlckIUChJfZGFpbHlfc3BlbmRfbGltaXRCEgoQX2FpX2Fzc2lzdGFudF9pZEIUChJfcmVzb3VyY2VfZ3JvdXBfaWRCFQoTX2hlYWx0aF93ZWJob29rX3VybEIMCgpfdjFfc2VjcmV0Iv4BChJOdW1iZXJQb29sU2V0dGluZ3MSHQoQbG9uZ19jb2RlX3dlaWdodBgBIAEoAUgAiAEBEh0KEHRvbGxfZnJlZV93ZWlnaHQYAiABKAFIAYgBARIbCg5za2lwX3VuaGVhbHRoeRgDIAEoCEgCiAEBEhoKDXN0aWNreV9zZW5kZXIYBCABKAhIA4gBARIVCghnZW9tYXRjaBgFIAEoCEgEiAEBQhMKEV9sb25nX2NvZGVfd2VpZ2h0QhMKEV90b2xsX2ZyZWVfd2VpZ2h0QhEKD19za2lwX3VuaGVhbHRoeUIQCg5fc3RpY2t5X3NlbmRlckILCglfZ2VvbWF0Y2gixAEKFFVybFNob3J0ZW5lclNldHRpbmdzEhMKBmRvbWFpbhgBIAEoCUgAiAEBEhMKBnByZWZpeBgCIAEoCUgBiAEBEiMKFnJlcGxhY2VfYmxhY2tsaXN0X29ubHkYAyABKAhIAogBARIaCg1zZW5kX3dlYmhvb2tzGAQgASgISAOIAQFCCQoHX2RvbWFpbkIJCgdfcHJlZml4QhkKF19yZXBsYWNlX2JsYWNrbGlzdF9vbmx5QhAKDl9zZW5kX3dlYmhvb2tzIssJChVNZXNzYWdpbmdQcm9maWxlSW5wdXQSEQoEbmFtZRgBIAEoCUgAiAEBEhQKB2VuYWJsZWQYAiABKAhIAYgBARIgCgt3ZWJob29rX3VybBgDIAEoCUIGwJDsjwgBSAKIAQESKQoUd2ViaG9va19mYWlsb3Zlcl91cmwYBCABKAlCBsCQ7I8IAUgDiAEBEiAKE3dlYmhvb2tfYXBpX3ZlcnNpb24YBSABKAlIBIgBARIgChh3aGl0ZWxpc3RlZF9kZXN0aW5hdGlvbnMYBiADKAkSRwoUbnVtYmVyX3Bvb2xfc2V0dGluZ3MYByABKAsyIS5udW1iZXJwb29sLnYxLk51bWJlclBvb2xTZXR0aW5nc0IGwJDsjwgBEiQKF3ZhbGlkaXR5X3BlcmlvZF9zZWNvbmRzGAggASgFSAWIAQESSwoWdXJsX3Nob3J0ZW5lcl9zZXR0aW5ncxgJIAEoCzIjLm51bWJlcnBvb2wudjEuVXJsU2hvcnRlbmVyU2V0dGluZ3NCBtDp6KQMARIhCgxhbHBoYV9zZW5kZXIYCiABKAlCBtDp6KQMAUgGiAEBEiYKEWRhaWx5X3NwZW5kX2xpbWl0GAsgASgJQgbQ6eikDAFIB4gBARIuChlkYWlseV9zcGVuZF9saW1pdF9lbmFibGVkGAwgASgIQgbQ6eikDAFICIgBARIgCgttb2JpbGVfb25seRgNIAEoCEIG0OnopAwBSAmIAQESKQoUbW1zX2ZhbGxfYmFja190b19zbXMYDiABKAhCBtDp6KQMAUgKiAEBEiQKD21tc190cmFuc2NvZGluZxgPIAEoCEIG0OnopAwBSAuIAQESIwoOc21hcnRfZW5jb2RpbmcYECABKAhCBtDp6KQMAUgMiAEBEiQKD2FpX2Fzc2lzdGFudF9pZBgRIAEoCUIG0OnopAwBSA2IAQESJgoRcmVzb3VyY2VfZ3JvdXBfaWQYEiABKAlCBtDp6KQMAUgOiAEBEicKEmhlYWx0aF93ZWJob29rX3VybBgTIAEoCUIG0OnopAwBSA+IAQESHgoJdjFfc2VjcmV0GBQgASgJQgbQ6eikDAFIEIgBARImChFyZWRhY3Rpb25fZW5hYmxlZBgVIAEoCEIG0OnopAwBSBGIAQFCBwoFX25hbWVCCgoIX2VuYWJsZWRCDgoMX3dlYmhvb2tfdXJsQhcKFV93ZWJob29rX2ZhaWxvdmVyX3VybEIWChRfd2ViaG9va19hcGlfdmVyc2lvbkIaChhfdmFsaWRpdHlfcGVyaW9kX3NlY29uZHNCDwoNX2FscGhhX3NlbmRlckIUChJfZGFpbHlfc3BlbmRfbGltaXRCHAoaX2RhaWx5X3NwZW5kX2xpbWl0X2VuYWJsZWRCDgoMX21vYmlsZV9vbmx5QhcKFV9tbXNfZmFsbF9iYWNrX3RvX3Ntc0ISChBfbW1zX3RyYW5zY29kaW5nQhEKD19zbWFydF9lbmNvZGluZ0ISChBfYWlfYXNzaXN0YW50X2lkQhQKEl9yZXNvdXJjZV9ncm91cF9pZEIVChNfaGVhbHRoX3dlYmhvb2tfdXJsQgwKCl92MV9zZWNyZXRCFAoSX3JlZGFjdGlvbl9lbmFibGVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_call_options]);
+  fileDesc("CiVudW1iZXJwb29sL3YxL21lc3NhZ2luZ19wcm9maWxlLnByb3RvEg1udW1iZXJwb29sLnYxIpoIChBNZXNzYWdpbmdQcm9maWxlEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIMCgRuYW1lGAQgASgJEg8KB2VuYWJsZWQYBSABKAgSGAoLd2ViaG9va191cmwYBiABKAlIAIgBARIhChR3ZWJob29rX2ZhaWxvdmVyX3VybBgHIAEoCUgBiAEBEhsKE3dlYmhvb2tfYXBpX3ZlcnNpb24YCCABKAkSIAoYd2hpdGVsaXN0ZWRfZGVzdGluYXRpb25zGAkgAygJEj8KFG51bWJlcl9wb29sX3NldHRpbmdzGAogASgLMiEubnVtYmVycG9vbC52MS5OdW1iZXJQb29sU2V0dGluZ3MSQwoWdXJsX3Nob3J0ZW5lcl9zZXR0aW5ncxgLIAEoCzIjLm51bWJlcnBvb2wudjEuVXJsU2hvcnRlbmVyU2V0dGluZ3MSGQoMYWxwaGFfc2VuZGVyGAwgASgJSAKIAQESGQoRZGFpbHlfc3BlbmRfbGltaXQYDSABKAkSIQoZZGFpbHlfc3BlbmRfbGltaXRfZW5hYmxlZBgOIAEoCBITCgttb2JpbGVfb25seRgPIAEoCBIcChRtbXNfZmFsbF9iYWNrX3RvX3NtcxgQIAEoCBIXCg9tbXNfdHJhbnNjb2RpbmcYESABKAgSFgoOc21hcnRfZW5jb2RpbmcYEiABKAgSHAoPYWlfYXNzaXN0YW50X2lkGBMgASgJSAOIAQESHgoRcmVzb3VyY2VfZ3JvdXBfaWQYFCABKAlIBIgBARIfChJoZWFsdGhfd2ViaG9va191cmwYFSABKAlIBYgBARIWCgl2MV9zZWNyZXQYFiABKAlIBogBARIZChFyZWRhY3Rpb25fZW5hYmxlZBgXIAEoCBIfChd2YWxpZGl0eV9wZXJpb2Rfc2Vjb25kcxgYIAEoBRIuCgpjcmVhdGVkX2F0GBkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GBogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9yZWRhY3Rpb25fbGV2ZWwYGyABKAUSOQoIZmVhdHVyZXMYHCABKAsyJy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGVGZWF0dXJlc0IOCgxfd2ViaG9va191cmxCFwoVX3dlYmhvb2tfZmFpbG92ZXJfdXJsQg8KDV9hbHBoYV9zZW5kZXJCEgoQX2FpX2Fzc2lzdGFudF9pZEIUChJfcmVzb3VyY2VfZ3JvdXBfaWRCFQoTX2hlYWx0aF93ZWJob29rX3VybEIMCgpfdjFfc2VjcmV0ImYKGE1lc3NhZ2luZ1Byb2ZpbGVGZWF0dXJlcxIpChxhaV9vcHRfb3V0X2RldGVjdGlvbl9lbmFibGVkGAEgASgISACIAQFCHwodX2FpX29wdF9vdXRfZGV0ZWN0aW9uX2VuYWJsZWQi/gEKEk51bWJlclBvb2xTZXR0aW5ncxIdChBsb25nX2NvZGVfd2VpZ2h0GAEgASgBSACIAQESHQoQdG9sbF9mcmVlX3dlaWdodBgCIAEoAUgBiAEBEhsKDnNraXBfdW5oZWFsdGh5GAMgASgISAKIAQESGgoNc3RpY2t5X3NlbmRlchgEIAEoCEgDiAEBEhUKCGdlb21hdGNoGAUgASgISASIAQFCEwoRX2xvbmdfY29kZV93ZWlnaHRCEwoRX3RvbGxfZnJlZV93ZWlnaHRCEQoPX3NraXBfdW5oZWFsdGh5QhAKDl9zdGlja3lfc2VuZGVyQgsKCV9nZW9tYXRjaCLEAQoUVXJsU2hvcnRlbmVyU2V0dGluZ3MSEwoGZG9tYWluGAEgASgJSACIAQESEwoGcHJlZml4GAIgASgJSAGIAQESIwoWcmVwbGFjZV9ibGFja2xpc3Rfb25seRgDIAEoCEgCiAEBEhoKDXNlbmRfd2ViaG9va3MYBCABKAhIA4gBAUIJCgdfZG9tYWluQgkKB19wcmVmaXhCGQoXX3JlcGxhY2VfYmxhY2tsaXN0X29ubHlCEAoOX3NlbmRfd2ViaG9va3MiwAoKFU1lc3NhZ2luZ1Byb2ZpbGVJbnB1dBIRCgRuYW1lGAEgASgJSACIAQESFAoHZW5hYmxlZBgCIAEoCEgBiAEBEiAKC3dlYmhvb2tfdXJsGAMgASgJQgbAkOyPCAFIAogBARIpChR3ZWJob29rX2ZhaWxvdmVyX3VybBgEIAEoCUIGwJDsjwgBSAOIAQESIAoTd2ViaG9va19hcGlfdmVyc2lvbhgFIAEoCUgEiAEBEiAKGHdoaXRlbGlzdGVkX2Rlc3RpbmF0aW9ucxgGIAMoCRJHChRudW1iZXJfcG9vbF9zZXR0aW5ncxgHIAEoCzIhLm51bWJlcnBvb2wudjEuTnVtYmVyUG9vbFNldHRpbmdzQgbAkOyPCAESJAoXdmFsaWRpdHlfcGVyaW9kX3NlY29uZHMYCCABKAVIBYgBARJLChZ1cmxfc2hvcnRlbmVyX3NldHRpbmdzGAkgASgLMiMubnVtYmVycG9vbC52MS5VcmxTaG9ydGVuZXJTZXR0aW5nc0IG0OnopAwBEiEKDGFscGhhX3NlbmRlchgKIAEoCUIG0OnopAwBSAaIAQESJgoRZGFpbHlfc3BlbmRfbGltaXQYCyABKAlCBtDp6KQMAUgHiAEBEi4KGWRhaWx5X3NwZW5kX2xpbWl0X2VuYWJsZWQYDCABKAhCBtDp6KQMAUgIiAEBEiAKC21vYmlsZV9vbmx5GA0gASgIQgbQ6eikDAFICYgBARIpChRtbXNfZmFsbF9iYWNrX3RvX3NtcxgOIAEoCEIG0OnopAwBSAqIAQESJAoPbW1zX3RyYW5zY29kaW5nGA8gASgIQgbQ6eikDAFIC4gBARIjCg5zbWFydF9lbmNvZGluZxgQIAEoCEIG0OnopAwBSAyIAQESJAoPYWlfYXNzaXN0YW50X2lkGBEgASgJQgbQ6eikDAFIDYgBARImChFyZXNvdXJjZV9ncm91cF9pZBgSIAEoCUIG0OnopAwBSA6IAQESJwoSaGVhbHRoX3dlYmhvb2tfdXJsGBMgASgJQgbQ6eikDAFID4gBARIeCgl2MV9zZWNyZXQYFCABKAlCBtDp6KQMAUgQiAEBEiYKEXJlZGFjdGlvbl9lbmFibGVkGBUgASgIQgbQ6eikDAFIEYgBARIcCg9yZWRhY3Rpb25fbGV2ZWwYFiABKAVIEogBARJBCghmZWF0dXJlcxgXIAEoCzInLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nUHJvZmlsZUZlYXR1cmVzQgbQ6eikDAFCBwoFX25hbWVCCgoIX2VuYWJsZWRCDgoMX3dlYmhvb2tfdXJsQhcKFV93ZWJob29rX2ZhaWxvdmVyX3VybEIWChRfd2ViaG9va19hcGlfdmVyc2lvbkIaChhfdmFsaWRpdHlfcGVyaW9kX3NlY29uZHNCDwoNX2FscGhhX3NlbmRlckIUChJfZGFpbHlfc3BlbmRfbGltaXRCHAoaX2RhaWx5X3NwZW5kX2xpbWl0X2VuYWJsZWRCDgoMX21vYmlsZV9vbmx5QhcKFV9tbXNfZmFsbF9iYWNrX3RvX3Ntc0ISChBfbW1zX3RyYW5zY29kaW5nQhEKD19zbWFydF9lbmNvZGluZ0ISChBfYWlfYXNzaXN0YW50X2lkQhQKEl9yZXNvdXJjZV9ncm91cF9pZEIVChNfaGVhbHRoX3dlYmhvb2tfdXJsQgwKCl92MV9zZWNyZXRCFAoSX3JlZGFjdGlvbl9lbmFibGVkQhIKEF9yZWRhY3Rpb25fbGV2ZWxiBnByb3RvMw", [file_google_protobuf_timestamp, file_numberpool_v1_call_options]);
 
 /**
  * MessagingProfile is the unit that a caller names when sending: a set of phone numbers with the rules of choosing among them.
@@ -107,11 +107,11 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   alphaSender?: string | undefined;
 
   /**
-   * Not supported; always absent.
+   * Not supported; always "".
    *
-   * @generated from field: optional string daily_spend_limit = 13;
+   * @generated from field: string daily_spend_limit = 13;
    */
-  dailySpendLimit?: string | undefined;
+  dailySpendLimit: string;
 
   /**
    * Not supported; always false.
@@ -205,6 +205,20 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
    * @generated from field: google.protobuf.Timestamp updated_at = 26;
    */
   updatedAt?: Timestamp | undefined;
+
+  /**
+   * Always 2: texts and numbers are kept as they are.
+   *
+   * @generated from field: int32 redaction_level = 27;
+   */
+  redactionLevel: number;
+
+  /**
+   * Not supported; always absent.
+   *
+   * @generated from field: numberpool.v1.MessagingProfileFeatures features = 28;
+   */
+  features?: MessagingProfileFeatures | undefined;
 };
 
 /**
@@ -213,6 +227,27 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
  */
 export const MessagingProfileSchema: GenMessage<MessagingProfile> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_messaging_profile, 0);
+
+/**
+ * MessagingProfileFeatures are documented but not supported; any value is refused.
+ *
+ * @generated from message numberpool.v1.MessagingProfileFeatures
+ */
+export type MessagingProfileFeatures = Message<"numberpool.v1.MessagingProfileFeatures"> & {
+  /**
+   * Recognize opt-outs in free text.
+   *
+   * @generated from field: optional bool ai_opt_out_detection_enabled = 1;
+   */
+  aiOptOutDetectionEnabled?: boolean | undefined;
+};
+
+/**
+ * Describes the message numberpool.v1.MessagingProfileFeatures.
+ * Use `create(MessagingProfileFeaturesSchema)` to create a new message.
+ */
+export const MessagingProfileFeaturesSchema: GenMessage<MessagingProfileFeatures> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_messaging_profile, 1);
 
 /**
  * NumberPoolSettings are the rules of choosing a sender. In an update, an empty object or null turns the pool off and forgets
@@ -271,7 +306,7 @@ export type NumberPoolSettings = Message<"numberpool.v1.NumberPoolSettings"> & {
  * Use `create(NumberPoolSettingsSchema)` to create a new message.
  */
 export const NumberPoolSettingsSchema: GenMessage<NumberPoolSettings> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_messaging_profile, 1);
+  messageDesc(file_numberpool_v1_messaging_profile, 2);
 
 /**
  * UrlShortenerSettings are documented but not supported; any value is refused.
@@ -313,7 +348,7 @@ export type UrlShortenerSettings = Message<"numberpool.v1.UrlShortenerSettings">
  * Use `create(UrlShortenerSettingsSchema)` to create a new message.
  */
 export const UrlShortenerSettingsSchema: GenMessage<UrlShortenerSettings> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_messaging_profile, 2);
+  messageDesc(file_numberpool_v1_messaging_profile, 3);
 
 /**
  * MessagingProfileInput is what a caller may set on a profile. In an update an absent field is kept.
@@ -467,6 +502,20 @@ export type MessagingProfileInput = Message<"numberpool.v1.MessagingProfileInput
    * @generated from field: optional bool redaction_enabled = 21;
    */
   redactionEnabled?: boolean | undefined;
+
+  /**
+   * Only 2 is supported.
+   *
+   * @generated from field: optional int32 redaction_level = 22;
+   */
+  redactionLevel?: number | undefined;
+
+  /**
+   * Not supported.
+   *
+   * @generated from field: numberpool.v1.MessagingProfileFeatures features = 23;
+   */
+  features?: MessagingProfileFeatures | undefined;
 };
 
 /**
@@ -474,5 +523,5 @@ export type MessagingProfileInput = Message<"numberpool.v1.MessagingProfileInput
  * Use `create(MessagingProfileInputSchema)` to create a new message.
  */
 export const MessagingProfileInputSchema: GenMessage<MessagingProfileInput> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_messaging_profile, 3);
+  messageDesc(file_numberpool_v1_messaging_profile, 4);
 

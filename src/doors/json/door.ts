@@ -8,7 +8,7 @@ import type { Caller } from "../authentication.ts";
 import type { Invoke } from "../invoke.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
-import { decodeInto, type JsonObject, maskOf, refuseNulls } from "./decode.ts";
+import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
 import { pathsNotImplemented, type Route, routesOf, type Verb } from "./routes.ts";
@@ -114,7 +114,11 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
       message[field.localName] = content;
       if (route.mask !== undefined) message[route.mask] = { $typeName: MASK, paths: maskOf(field.message, json) };
     }
-  } else decodeInto(input, message, request.query as JsonObject, "text");
+  } else {
+    const query = request.query as JsonObject;
+    if (route.isList) refuseUnknownQuery(input, query);
+    decodeInto(input, message, query, "text");
+  }
   decodeInto(input, message, request.params as JsonObject, "text");
   if (route.required !== undefined && (message[route.required.localName] ?? "") === "") {
     const { name } = route.required;

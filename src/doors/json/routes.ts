@@ -18,6 +18,8 @@ export type Route = {
   readonly body: string | undefined;
   /** The field of the response that is the answer; undefined: all of it. */
   readonly responseBody: string | undefined;
+  /** Whether the answer is a list, of which a misspelled filter would give everything. */
+  readonly isList: boolean;
   /** A field that is required on this path. */
   readonly required: DescField | undefined;
   /** The update mask's local name, where the keys of the body fill it. */
@@ -79,6 +81,7 @@ function routeOf(method: Method, rule: HttpRule): Route {
     variables,
     body: rule.body === "" ? undefined : rule.body,
     responseBody: rule.responseBody === "" ? undefined : rule.responseBody,
+    isList: output.fields.some(({ name, fieldKind }) => name === "data" && fieldKind === "list"),
     required: requirement && fieldOf(method, input, requirement.field),
     mask: mask?.localName,
   };
