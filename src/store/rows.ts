@@ -8,7 +8,7 @@ import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
 import type { ScheduledRead, WaitingLane } from "./schedule-records.ts";
-import type { AssignedHealth, Continued, MessageEvent, OptOut, StickyMapping } from "./store.ts";
+import type { AssignedHealth, Continued, MessageEvent } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
 export type Row = Record<string, unknown>;
@@ -333,29 +333,6 @@ export function eventFrom(row: Row): MessageEvent {
     carrierMessageId: optional(row.carrier_message_id),
     carrierCode: optional(row.carrier_code),
     error: errorFrom(row.error_reason, row.detail),
-  };
-}
-
-export function mappingFrom(row: Row): StickyMapping {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumberId: row.phone_number_id as string,
-    profileGeneration: row.profile_generation as number,
-    numberGeneration: row.number_generation as number,
-    lastMessageAt: row.last_message_at as number,
-  };
-}
-
-export function optOutFrom(row: Row): OptOut {
-  return {
-    organizationId: row.organization_id as string,
-    messagingProfileId: row.messaging_profile_id as string,
-    to: row.to as string,
-    phoneNumber: row.phone_number as string,
-    keyword: row.keyword as string,
-    createdAt: row.created_at as number,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
-import { mappingFrom, optional, optOutFrom, type Row } from "../rows.ts";
+import { mappingFrom, optOutFrom } from "../recipient-rows.ts";
+import { optional, type Row } from "../rows.ts";
 import {
   type AcceptReads,
   type Continued,

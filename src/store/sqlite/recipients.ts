@@ -1,5 +1,6 @@
 import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
-import { mappingFrom, optOutFrom, type Row } from "../rows.ts";
+import { mappingFrom, optOutFrom } from "../recipient-rows.ts";
+import type { Row } from "../rows.ts";
 import {
   type Continued,
   type Counted,
