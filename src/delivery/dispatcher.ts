@@ -50,6 +50,8 @@ const PAGE_PAUSE = 10;
 const HELD_POLL = 60_000;
 /** A clock that steps back by more than this, milliseconds, makes what was planned by it worthless. */
 const STEP_BACK = 1_000;
+/** How often what a claim may have taken without an answer is looked for, milliseconds. */
+const TAKE_BACK_AGAIN = 1_000;
 /** The first pause after a temporary refusal, and the longest, milliseconds. They double in between. */
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 600_000;
@@ -69,8 +71,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const lateAnswers = createLateAnswers({ report: reporter.report, clock, log });
   /** What is being handed over, by message. */
   const underWay = new Map<string, Promise<void>>();
-  // A claim failed without telling whether it was carried out.
-  let isUnsure = false;
+  /** When to look for what a claim took that failed without an answer, by `elapsed`; undefined: there was none. */
+  let takeBackAt: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let heldPoll: NodeJS.Timeout | undefined;
@@ -93,6 +95,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const now = clock();
     let wait = (due.nextAt() ?? Number.POSITIVE_INFINITY) - now;
     for (const carrier of held.carriers()) wait = Math.min(wait, gateOf(carrier).opensAt(elapsed()) - elapsed());
+    if (takeBackAt !== undefined) wait = Math.min(wait, takeBackAt - elapsed());
     clearTimeout(timer);
     if (wait === Number.POSITIVE_INFINITY) return;
     timer = setTimeout(turn, Math.min(Math.max(wait, Math.min(lastTurn + TURN - now, TURN), 0), POLL));
@@ -124,9 +127,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const now = clock();
     if (now < lastTurn - STEP_BACK) startAnew();
     lastTurn = now;
-    if (isUnsure) {
-      for (const id of await store.takeBack(parts.owner, [...underWay.keys()])) due.put(id, now);
-      isUnsure = false;
+    if (takeBackAt !== undefined && takeBackAt <= elapsed()) {
+      const { phoneNumberIds, isSettled } = await store.takeBack(parts.owner, [...underWay.keys()]);
+      for (const id of phoneNumberIds) due.put(id, now);
+      takeBackAt = isSettled ? undefined : elapsed() + TAKE_BACK_AGAIN;
     }
     for (const carrier of held.carriers()) {
       for (const id of held.take(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())))) due.put(id, now);
@@ -148,7 +152,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       pools.bookClaims(claims);
       for (const claim of claims) take(claim);
     } catch (error) {
-      isUnsure = true;
+      takeBackAt = elapsed();
       for (const id of phoneNumberIds) due.put(id, now);
       throw error;
     }

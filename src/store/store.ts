@@ -153,9 +153,9 @@ export type Store = {
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /**
    * Puts messages back into their queues that `owner` claimed and knows nothing of, because the claim's answer was lost: those that are
-   * being sent and not among `underWay`, by id. To be called while nothing is being claimed. Gives the numbers whose queues they are in.
+   * being sent and not among `underWay`, by id. To be called while nothing is being claimed, and again until it is settled.
    */
-  readonly takeBack: (owner: string, underWay: readonly string[]) => Promise<string[]>;
+  readonly takeBack: (owner: string, underWay: readonly string[]) => Promise<TakenBack>;
   /** Since when delivery is held, because the database is a restored backup; undefined: it is not. */
   readonly readDeliveryHold: () => Promise<number | undefined>;
   /** Ends the hold of delivery for good. */
@@ -310,6 +310,14 @@ export type AssignedHealth = {
 
 export type PoolRow = { readonly number: PhoneNumber; readonly traffic: NumberTraffic };
 export type PoolRows = { readonly profile: MessagingProfile; readonly numbers: PoolRow[] };
+
+/** What went back into queues. */
+export type TakenBack = {
+  /** The numbers whose queues it is in, once for each message. */
+  readonly phoneNumberIds: readonly string[];
+  /** False while a transaction of this process whose answer was lost may still be committed: it may have claimed more. */
+  readonly isSettled: boolean;
+};
 
 /** What a group of sends must know; the facts come back in the same order. */
 export type AcceptReads = {

@@ -6,6 +6,7 @@ import { describeDatabase } from "./describe-database.ts";
 import { planByIndex } from "./plan-by-index.ts";
 import { type Outcome, runTransaction } from "./run-transaction.ts";
 import { createSession, type Session } from "./session.ts";
+import { statement } from "./statement.ts";
 import { isAnswer, isWorthRepeating, translate, unavailable } from "./unavailable.ts";
 
 /**
@@ -22,6 +23,11 @@ export type Database = Session & {
   readonly transact: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
   /** Several reads that see one state of the database. Repeatable as in `transact`. */
   readonly read: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
+  /**
+   * Whether every transaction whose answer was lost has ended on the server, so that a statement after this one sees what was
+   * committed. A commit that waits for a standby may take as long as it likes after its connection is gone.
+   */
+  readonly isSettled: () => Promise<boolean>;
   /** Waits for what is under way. */
   readonly close: () => Promise<void>;
 };
@@ -30,7 +36,12 @@ export type Database = Session & {
 export type DatabaseOptions = {
   /** A number from 0 to less than 1. */
   readonly chance: () => number;
+  /** How long a statement is waited for before its answer counts as lost, milliseconds. Default: 15 s. */
+  readonly answerTimeoutMs?: number;
 };
+
+/** A process of the server behind a connection of ours; another one may get the same number later. */
+type Backend = { readonly pid: number; readonly start: string };
 
 /**
  * Each is a process on the server, and its usual limit of 100 must do for several of us; a commit is mostly waiting for the
@@ -53,10 +64,24 @@ const FIRST_PAUSE = 20;
 const BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+const BACKEND = "a.pid, extract(epoch FROM a.backend_start)::text AS start";
+const OWN_BACKEND = `SELECT ${BACKEND} FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()`;
+// An end is seen here only after what it committed is seen.
+const selectBackends = statement<Backend>(
+  `SELECT ${BACKEND} FROM pg_stat_activity a JOIN unnest($1::integer[], $2::text[]) AS given (pid, start)
+     ON given.pid = a.pid AND given.start = extract(epoch FROM a.backend_start)::text`,
+);
+
 /** Opens a database that is there. Throws one sentence without secrets when it cannot be reached or must not be used. */
-export async function openDatabase(url: string, { chance }: DatabaseOptions): Promise<Database> {
+export async function openDatabase(
+  url: string,
+  { chance, answerTimeoutMs = ANSWER_TIMEOUT }: DatabaseOptions,
+): Promise<Database> {
   const name = describeDatabase(url);
   const unreplicated = new WeakSet<object>();
+  const backends = new WeakMap<object, Backend>();
+  /** The backends of connections that were given up with something under way. */
+  let abandoned: Backend[] = [];
   const pool = new Pool({
     ...connectionSettings(url),
     // Statements leave without waiting for the answers of those before them.
@@ -64,12 +89,14 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
     max: CONNECTIONS,
     idleTimeoutMillis: IDLE_TIMEOUT,
     statement_timeout: STATEMENT_TIMEOUT,
-    query_timeout: ANSWER_TIMEOUT,
+    query_timeout: answerTimeoutMs,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
     // Settings hold per connection, and the server behind a name may be another one after a while.
     onConnect: async (client) => {
       await checkServer(client, name);
       await planByIndex(client);
+      const { rows } = await client.query<Backend>(OWN_BACKEND);
+      if (rows[0] !== undefined) backends.set(client, rows[0]);
     },
   });
   // A connection that fails is noticed by whoever uses it, or replaced; without listeners it would end the process.
@@ -107,6 +134,8 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
       isSound = isAnswer(error);
       return { kind: "failed", error };
     } finally {
+      const backend = client === undefined || isSound ? undefined : backends.get(client);
+      if (backend !== undefined) abandoned.push(backend);
       client?.release(!isSound);
     }
   };
@@ -126,6 +155,20 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
     }
   };
 
+  const isSettled = async (): Promise<boolean> => {
+    const asked = abandoned;
+    if (asked.length === 0) return true;
+    const rows = await alone.all(
+      selectBackends,
+      asked.map(({ pid }) => pid),
+      asked.map(({ start }) => start),
+    );
+    const alive = new Set(rows.map(({ pid, start }) => `${pid} ${start}`));
+    // Others may have been added meanwhile.
+    abandoned = abandoned.filter((one) => !asked.includes(one) || alive.has(`${one.pid} ${one.start}`));
+    return abandoned.length === 0;
+  };
+
   const transaction = <Result>(begin: string, work: (session: Session) => Promise<Result>) =>
     withClient((client) => runTransaction(client, begin, work));
 
@@ -143,6 +186,7 @@ export async function openDatabase(url: string, { chance }: DatabaseOptions): Pr
     name,
     transact: (work) => repeatedly(() => transaction(BEGIN, work)),
     read: (work) => repeatedly(() => transaction(BEGIN_READING, work)),
+    isSettled,
     close: () => pool.end(),
   };
 }

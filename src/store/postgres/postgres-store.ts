@@ -2,7 +2,7 @@ import type { Store, StoreOptions } from "../store.ts";
 import { accept } from "./acceptance.ts";
 import { createChangeTeller } from "./changes.ts";
 import { claim, expireMessages, takeBack } from "./claim.ts";
-import { openDatabase } from "./database.ts";
+import { type DatabaseOptions, openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
 import { endDeliveryHold, forget, probe, readDeliveryHold } from "./keeping.ts";
 import { cancelMessage, forgetMessages, getMessage, listMessages, listTraffic } from "./messages.ts";
@@ -39,12 +39,9 @@ import type { Session } from "./session.ts";
  * The store on a PostgreSQL database that is there, migrated if need be. Throws one sentence when it cannot be used. It never
  * reports the process as lost: the server answers for its disk, and what it did not acknowledge is not there.
  */
-export async function openPostgresStore(
-  url: string,
-  { chance }: StoreOptions & { readonly chance: () => number },
-): Promise<Store> {
+export async function openPostgresStore(url: string, options: StoreOptions & DatabaseOptions): Promise<Store> {
   await migrate(url);
-  const database = await openDatabase(url, { chance });
+  const database = await openDatabase(url, options);
   const changes = await createChangeTeller(url, database).catch(async (error) => {
     await database.close();
     throw error;
@@ -135,7 +132,12 @@ export async function openPostgresStore(
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
     expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),
-    takeBack: (owner, underWay) => transact((session) => takeBack(session, owner, underWay)),
+    takeBack: async (owner, underWay) => {
+      // Asked first: what is committed after this look was not settled at it.
+      const isSettled = await database.isSettled();
+      const phoneNumberIds = await transact((session) => takeBack(session, owner, underWay));
+      return { phoneNumberIds, isSettled };
+    },
     applyReports: async (reports) => {
       const applied = await applyReports(transactAnd, reports, exactCarriers);
       exchange.learned(applied);

@@ -217,7 +217,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       transact(() => {
         deleteHolds.run();
       }),
-    takeBack: (owner, underWay) => transact(() => dispatch.takeBack(owner, underWay)),
+    takeBack: (owner, underWay) =>
+      transact(() => ({ phoneNumberIds: dispatch.takeBack(owner, underWay), isSettled: true })),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
     settleUnreceipted: ({ sentBefore, at, after, most }) =>
