@@ -18,7 +18,7 @@ import {
   type Sender,
   SenderSchema,
 } from "../../gen/numberpool/v1/message_pb.ts";
-import { type SendError, SendErrorSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { type SendError, SendErrorSchema, type SendResult } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { errorForm } from "../domain/error-form.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, Message, MessageSender, MessageStatus } from "../domain/message.ts";
@@ -99,6 +99,15 @@ export function sendError({ reason, detail, pointer, retryAfter }: Refusal): Sen
     pointer: pointer ?? "",
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter / 1000 }),
   });
+}
+
+/** What became of a text: its message, or the error. */
+export function outcomeOf(
+  outcome: { readonly message: Message } | { readonly refusal: Refusal },
+): SendResult["outcome"] {
+  return "message" in outcome
+    ? { case: "message", value: messageMessage(outcome.message) }
+    : { case: "error", value: sendError(outcome.refusal) };
 }
 
 /** A status in the contract's words. */

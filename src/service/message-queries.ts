@@ -1,9 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { Decision } from "../../gen/numberpool/v1/decision_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { MessageStatus } from "../../gen/numberpool/v1/message_pb.ts";
-import { type PoolSendService, SenderPreviewSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { failure } from "../domain/failure.ts";
+import {
+  type PoolSendService,
+  type SenderPreview,
+  SenderPreviewSchema,
+} from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { decide } from "../domain/pool/decide.ts";
@@ -99,9 +104,9 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         type: request.type,
       };
       const send = checkSend(profile, content);
-      if ("reason" in send) return { data: create(SenderPreviewSchema, { error: sendError(send) }) };
+      if ("reason" in send) return { data: refusedPreview(send) };
       const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
-      if (facts.optedOut) return { data: create(SenderPreviewSchema, { error: sendError(OPTED_OUT) }) };
+      if (facts.optedOut) return { data: refusedPreview(OPTED_OUT) };
       const now = clock();
       advance(pool, now);
       const picked = decide(pool, {
@@ -112,17 +117,23 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       });
       if (picked.kind === "refuse") {
         const decision = decisionMessage({ ...picked, rule: undefined, tier: undefined, standsIn: false });
-        return { data: create(SenderPreviewSchema, { decision, error: sendError(poolRefusal(picked)) }) };
+        return { data: refusedPreview(poolRefusal(picked), picked.because === "poolOff" ? undefined : decision) };
       }
       const number = live.numbers.get(pool.slots[picked.slot]?.number.id ?? "");
       if (number === undefined) throw new Error("The pool picked a number that its profile does not have.");
       return {
         data: create(SenderPreviewSchema, {
-          from: senderMessage(number.phoneNumber, number),
+          outcome: { case: "from", value: senderMessage(number.phoneNumber, number) },
           decision: decisionMessage(picked),
           waitSeconds: Math.round(picked.waitTime) / 1000,
         }),
       };
     },
   };
+}
+
+/** The preview of a send that would be refused; with the decision where a pool that is on refused it. */
+function refusedPreview(refusal: Refusal, decision?: Decision): SenderPreview {
+  const preview = create(SenderPreviewSchema, { outcome: { case: "error", value: sendError(refusal) } });
+  return decision === undefined ? preview : { ...preview, decision };
 }

@@ -12,6 +12,7 @@ import {
   SendMessageResponseSchema,
   SendMessagesRequestSchema,
   SendMessagesResponseSchema,
+  SendResultSchema,
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
@@ -20,7 +21,7 @@ import { checkSend, checkSendAt } from "../domain/send.ts";
 import { checkUrl } from "../domain/text.ts";
 import { createAcceptance, type Item, type Outcome, type UnitOutcome } from "./acceptance.ts";
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
-import { messageMessage, sendError } from "./message-form.ts";
+import { messageMessage, outcomeOf } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
 import { hashOfRequest } from "./request-hash.ts";
 import type { ServiceParts } from "./services.ts";
@@ -167,9 +168,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
       const sent = send(callOf(context), "SendMessages", forms, request, request.messages, (outcomes) =>
         create(SendMessagesResponseSchema, {
-          data: outcomes.map((outcome) =>
-            "message" in outcome ? { message: messageMessage(outcome.message) } : { error: sendError(outcome.refusal) },
-          ),
+          data: outcomes.map((outcome) => create(SendResultSchema, { outcome: outcomeOf(outcome) })),
         }),
       );
       return answerCall(context, sent);

@@ -1,8 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { PassedOverSchema } from "../../gen/numberpool/v1/decision_pb.ts";
-import { type PoolNumber, PoolNumberSchema, type ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import {
+  NotEligibleCause,
+  type PoolNumber,
+  PoolNumberSchema,
+  type ProfileService,
+} from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
 import type { NumberFound } from "../store/store.ts";
@@ -45,8 +49,8 @@ function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number,
   if (slot === undefined || known === undefined) return out;
   const wait = waitOf(pool, slot);
   out.eligible = pool.settings !== undefined && known.cause === undefined;
-  out.notEligibleBecause = known.cause === undefined ? "" : CAUSE_NAMES[known.cause];
-  if (pool.settings === undefined) out.notEligibleBecause = "pool_off";
+  out.notEligibleBecause = known.cause === undefined ? NotEligibleCause.UNSPECIFIED : CAUSES_TOLD[known.cause];
+  if (pool.settings === undefined) out.notEligibleBecause = NotEligibleCause.POOL_OFF;
   out.queuedSegments = Math.round(wait / known.segmentTime);
   out.waitSeconds = Math.round(wait) / 1000;
   out.weightShare = out.eligible ? weightShare(pool, known.type) : 0;
@@ -62,8 +66,13 @@ function weightShare(pool: Pool, type: 0 | 1): number {
   return (offered[type] as number) / sum / pool.candidates[type].size;
 }
 
-/** Causes by the names that the contract's PassedOver has for them. */
-const CAUSE_NAMES = Object.fromEntries(PassedOverSchema.fields.map((field) => [field.localName, field.name])) as Record<
-  Cause,
-  string
->;
+/** Causes as the contract has them. */
+const CAUSES_TOLD: Readonly<Record<Cause, NotEligibleCause>> = {
+  weightZero: NotEligibleCause.WEIGHT_ZERO,
+  paused: NotEligibleCause.PAUSED,
+  draining: NotEligibleCause.DRAINING,
+  unhealthy: NotEligibleCause.UNHEALTHY,
+  onTrial: NotEligibleCause.ON_TRIAL,
+  dailyLimit: NotEligibleCause.DAILY_LIMIT,
+  full: NotEligibleCause.FULL,
+};

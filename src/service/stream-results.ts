@@ -50,10 +50,12 @@ async function resultOf(
     const refusal = call.check(StreamMessagesRequestSchema, request) ?? call.check(SendMessageRequestSchema, message);
     if (refusal !== undefined) throw new Failure(refusal);
     const { answer } = await send(message);
-    return create(StreamMessagesResponseSchema, { result: answer.data === undefined ? {} : { message: answer.data } });
+    return create(StreamMessagesResponseSchema, {
+      outcome: answer.data === undefined ? { case: undefined } : { case: "message", value: answer.data },
+    });
   } catch (error) {
     // Anything that is not a refusal concerns the server, and ends the stream.
     if (!(error instanceof Failure)) throw error;
-    return create(StreamMessagesResponseSchema, { result: { error: sendError(error.refusal) } });
+    return create(StreamMessagesResponseSchema, { outcome: { case: "error", value: sendError(error.refusal) } });
   }
 }

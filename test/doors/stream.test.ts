@@ -10,6 +10,7 @@ import {
   type StreamMessagesRequestSchema,
   type StreamMessagesResponse,
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { either } from "../either.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { GrpcRefusal } from "../wire/grpc-client.ts";
 import { makePool, until } from "../wire/pools.ts";
@@ -88,7 +89,7 @@ async function expectServing(): Promise<void> {
   stream.write({ text: "Still here" });
   stream.call.end();
   expect(await stream.ended).toBeUndefined();
-  expect(stream.answers[0]?.result?.message?.text).toBe("Still here");
+  expect(either(stream.answers[0]).message?.text).toBe("Still here");
 }
 
 describe("a stream of texts", () => {
@@ -104,7 +105,7 @@ describe("a stream of texts", () => {
     }
     stream.call.end();
     expect(await stream.ended).toBeUndefined();
-    expect(stream.answers.map(({ result }) => result?.message?.text)).toEqual(["Number 1", "Number 2", "Number 3"]);
+    expect(stream.answers.map((each) => either(each).message?.text)).toEqual(["Number 1", "Number 2", "Number 3"]);
   });
 
   it("answers in the order of the texts, although a refused one is known before an accepted one", async () => {
@@ -113,8 +114,8 @@ describe("a stream of texts", () => {
     for (const text of texts) stream.write({ text });
     stream.call.end();
     expect(await stream.ended).toBeUndefined();
-    expect(stream.answers.map(({ result }) => result?.message?.text ?? "")).toEqual(texts);
-    expect(stream.answers.flatMap(({ result }) => result?.error?.code ?? [])).toEqual(Array(500).fill("40316"));
+    expect(stream.answers.map((each) => either(each).message?.text ?? "")).toEqual(texts);
+    expect(stream.answers.flatMap((each) => either(each).error?.code ?? [])).toEqual(Array(500).fill("40316"));
   });
 
   it("goes on after texts of every kind of refusal", async () => {
@@ -132,7 +133,7 @@ describe("a stream of texts", () => {
     stream.write({ text: "And one that is fine" });
     stream.call.end();
     expect(await stream.ended).toBeUndefined();
-    const codes = stream.answers.map(({ result }) => result?.error?.code ?? result?.message?.text);
+    const codes = stream.answers.map((each) => either(each).error?.code ?? either(each).message?.text);
     expect(codes).toEqual([...["10005", "40310", "40316", "40302", "10032", "10038", "10015"], "And one that is fine"]);
   });
 
@@ -201,7 +202,7 @@ describe("a stream of texts", () => {
     await Promise.all([writing, once(stream, "end")]);
     session.close();
     const { messages } = openGrpcWeb(Buffer.concat(chunks), new Headers());
-    const texts = messages.map((message) => fromBinary(streamMessages.output, message).result?.message?.text);
+    const texts = messages.map((message) => either(fromBinary(streamMessages.output, message)).message?.text);
     expect([status, texts.length, new Set(texts)]).toEqual(["0", 5_000, new Set([text])]);
     expect(storedTo(to)).toBe(5_000);
   });

@@ -4,8 +4,9 @@ import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Encoding } from "../../gen/numberpool/v1/message_pb.ts";
 import { NumberPoolSettingsSchema } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { NotEligibleCause, ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { reasonName } from "../../src/domain/error-form.ts";
+import { either } from "../either.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient, type GrpcClient, type GrpcRefusal } from "./grpc-client.ts";
 import { freshNumber, makePool, makeProfile, register } from "./pools.ts";
@@ -97,11 +98,11 @@ describe("an item of a batch that is wrong is refused by itself", () => {
     expect(message.data).toHaveLength(messages.length);
     message.data.forEach((result, index) => {
       if (index % 2 === 0) {
-        expect(result.message?.text).toBe("Good");
+        expect(either(result).message?.text).toBe("Good");
         return;
       }
       const [what, , reason, pointer] = said[(index - 1) / 2] as (typeof WRONG)[number];
-      expect([what, reasonName(result.error?.reason as ErrorReason), result.error?.pointer]).toEqual([
+      expect([what, reasonName(either(result).error?.reason as ErrorReason), either(result).error?.pointer]).toEqual([
         what,
         reason,
         pointer,
@@ -290,5 +291,39 @@ describe("a number in a query", () => {
 
   it("is written in digits", async () => {
     expect((await server.json("GET", "/v2/phone_numbers?page[size]=10")).status).toBe(200);
+  });
+});
+
+describe("a result", () => {
+  it("of a preview is a sender or an error, and of a pool that is off the error and nothing else", async () => {
+    const { previewSender } = PoolSendService.method;
+    const found = (await grpc.call(previewSender, { messagingProfileId: profileId, to: TO })).message.data;
+    expect([found?.outcome.case, found?.decision?.eligible]).toEqual(["from", 1]);
+    const empty = await makeProfile(server);
+    const refused = (await grpc.call(previewSender, { messagingProfileId: empty, to: TO })).message.data;
+    expect([refused?.outcome.case, refused?.decision?.poolSize, refused?.waitSeconds]).toEqual(["error", 0, undefined]);
+    const off = await makeProfile(server, { number_pool_settings: null });
+    const { body } = await server.json("POST", "/v2/messages/number_pool/preview", {
+      messaging_profile_id: off,
+      to: TO,
+    });
+    expect(body.data).toMatchObject({ from: null, decision: null, wait_seconds: null, error: { code: "40321" } });
+    expect(body.data.error.detail).toContain("pool is off");
+  });
+
+  it("of the pool's view tells the cause by name in JSON and by value in RPCs", async () => {
+    const id = await makeProfile(server);
+    const fields = { phone_number: freshNumber(), messaging_profile_id: id };
+    const number = await register(server, { ...fields, state: "paused" });
+    const because = async () => {
+      const { body } = await server.json("GET", `/v2/messaging_profiles/${id}/number_pool`);
+      const { message } = await grpc.call(ProfileService.method.getNumberPool, { id });
+      return [body.data[0].not_eligible_because, message.data[0]?.notEligibleBecause];
+    };
+    expect(await because()).toEqual(["paused", NotEligibleCause.PAUSED]);
+    await server.json("PATCH", `/v2/phone_numbers/${number.id}`, { state: "active" });
+    expect(await because()).toEqual([null, NotEligibleCause.UNSPECIFIED]);
+    await server.json("PATCH", `/v2/messaging_profiles/${id}`, { number_pool_settings: null });
+    expect(await because()).toEqual(["pool_off", NotEligibleCause.POOL_OFF]);
   });
 });

@@ -8,9 +8,10 @@ import { type MessageEvent, MessageEventType } from "../../gen/numberpool/v1/mes
 import { Direction, Encoding, type Message, MessageStatus, MessageType } from "../../gen/numberpool/v1/message_pb.ts";
 import { NumberService } from "../../gen/numberpool/v1/number_service_pb.ts";
 import { LineType } from "../../gen/numberpool/v1/phone_number_pb.ts";
-import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { PoolSendService, type SendError } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { WebhookDeliveryService } from "../../gen/numberpool/v1/webhook_delivery_service_pb.ts";
+import { either } from "../either.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient, type GrpcClient, GrpcRefusal } from "./grpc-client.ts";
 import { freshNumber, makePool, makeProfile, ON, register, until } from "./pools.ts";
@@ -545,11 +546,11 @@ describe("a batch", () => {
       const given = json.body.data[index];
       expect(Object.keys(given).sort()).toEqual(["error", "message"]);
       if (reasons[index] === undefined) {
-        expect(inGeneral(given.message)).toEqual(inGeneral(documented(result.message as Message)));
+        expect(inGeneral(given.message)).toEqual(inGeneral(documented(either(result).message as Message)));
         expect(given.message.text).toBe(items[index]?.text);
-        expect([given.error, result.error]).toEqual([null, undefined]);
+        expect([given.error, result.outcome.case]).toEqual([null, "message"]);
       } else {
-        const error = result.error as NonNullable<typeof result.error>;
+        const error = either(result).error as SendError;
         expect(given.error).toEqual({
           reason: reasons[index],
           code: error.code,
@@ -559,7 +560,7 @@ describe("a batch", () => {
           retry_after_seconds: error.retryAfterSeconds ?? null,
         });
         expect(reasonName(error.reason)).toBe(reasons[index]);
-        expect([given.message, result.message]).toEqual([null, undefined]);
+        expect([given.message, result.outcome.case]).toEqual([null, "error"]);
       }
     });
   });
@@ -579,7 +580,7 @@ describe("a batch", () => {
     }
     expect(messagesTo(item.to)).toBe(0);
     const { message } = await grpc.call(sendMessages, { messages: messages(1_000).map(asRpc) });
-    expect(new Set(message.data.map((result) => result.message?.id)).size).toBe(1_000);
+    expect(new Set(message.data.map((result) => either(result).message?.id)).size).toBe(1_000);
     expect(messagesTo(item.to)).toBe(1_000);
   });
 
@@ -599,8 +600,8 @@ describe("a stream", () => {
     const texts = Array.from({ length: 200 }, (_, index) => (index % 7 === 3 ? "" : `Text ${index}`));
     const messages = texts.map((text) => ({ message: { messagingProfileId: profileId, to: TO, text } }));
     const answers = await grpc.stream(streamMessages, messages);
-    expect(answers.map(({ result }) => result?.message?.text ?? "")).toEqual(texts);
-    const errors = answers.flatMap(({ result }) => result?.error ?? []);
+    expect(answers.map((each) => either(each).message?.text ?? "")).toEqual(texts);
+    const errors = answers.flatMap((each) => either(each).error ?? []);
     expect(errors).toHaveLength(texts.filter((text) => text === "").length);
     const json = await server.json("POST", POOL, { messaging_profile_id: profileId, to: TO, text: "" });
     for (const { reason, code, title, detail, pointer } of errors) {
@@ -616,9 +617,9 @@ describe("a stream", () => {
       { message: { ...given, text: "Yes" } },
     ]);
     const refusal = await grpcRefusalOf(grpc.call(sendMessage, given));
-    const error = answer?.result?.error;
+    const { error } = either(answer);
     expect({ ...error, reason: reasonName(error?.reason as ErrorReason) }).toMatchObject(toldByGrpc(refusal));
-    expect(after?.result?.message?.text).toBe("Yes");
+    expect(either(after).message?.text).toBe("Yes");
   });
 
   it("shares its texts' keys with SendMessage", async () => {
@@ -631,9 +632,9 @@ describe("a stream", () => {
       { message: { ...message, text: "Two" } },
     ]);
     const { message: single } = await grpc.call(sendMessage, message);
-    const ids = answers.map(({ result }) => result?.message?.id);
+    const ids = answers.map((each) => either(each).message?.id);
     expect(ids).toEqual([single.data?.id, single.data?.id, undefined]);
-    expect(reasonName(answers[2]?.result?.error?.reason as ErrorReason)).toBe("IDEMPOTENCY_KEY_REUSED");
+    expect(reasonName(either(answers[2]).error?.reason as ErrorReason)).toBe("IDEMPOTENCY_KEY_REUSED");
     expect(messagesTo(to)).toBe(1);
   });
 
@@ -794,7 +795,7 @@ describe("an idempotency key", () => {
     expect(replay.body).toEqual(first.body);
     const rpc = await grpc.call(sendMessages, { messages: messages.map(asRpc), requestId: key });
     expect(rpc.headers.get("idempotent-replayed")).toEqual(["true"]);
-    expect(rpc.message.data.map((result) => result.message?.id ?? null)).toEqual(
+    expect(rpc.message.data.map((result) => either(result).message?.id ?? null)).toEqual(
       first.body.data.map((result: { message: { id: string } | null }) => result.message?.id ?? null),
     );
     const other = await server.json("POST", BATCH, { messages: messages.slice(1) }, keyed(key));

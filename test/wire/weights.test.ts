@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import { either } from "../either.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient, type GrpcClient } from "./grpc-client.ts";
 import { freshNumber, makeProfile, register } from "./pools.ts";
@@ -80,7 +81,8 @@ describe("the weights 5 and 1 over ten long codes and two toll-free numbers", ()
     };
     const batch = (size: number) => async () => {
       const { message } = await grpc.call(sendMessages, { messages: Array.from({ length: size }, request) });
-      for (const { message: accepted, error } of message.data) {
+      for (const result of message.data) {
+        const { message: accepted, error } = either(result);
         if (error !== undefined) throw new Error(error.detail);
         tally.note(accepted?.from?.phoneNumber);
       }

@@ -2,25 +2,26 @@
 // @generated from file numberpool/v1/profile_service.proto (package numberpool.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_numberpool_v1_call_options } from "./call_options_pb.ts";
+import { file_numberpool_v1_enum_options } from "./enum_options_pb.ts";
 import type { MessagingProfile, MessagingProfileInput } from "./messaging_profile_pb.ts";
 import { file_numberpool_v1_messaging_profile } from "./messaging_profile_pb.ts";
 import type { Page, PageMeta } from "./page_pb.ts";
 import { file_numberpool_v1_page } from "./page_pb.ts";
 import type { PhoneNumber, PhoneNumberMessagingSettings } from "./phone_number_pb.ts";
 import { file_numberpool_v1_phone_number } from "./phone_number_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file numberpool/v1/profile_service.proto.
  */
 export const file_numberpool_v1_profile_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNudW1iZXJwb29sL3YxL3Byb2ZpbGVfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJNChRDcmVhdGVQcm9maWxlUmVxdWVzdBI1Cgdwcm9maWxlGAEgASgLMiQubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlSW5wdXQiRgoVQ3JlYXRlUHJvZmlsZVJlc3BvbnNlEi0KBGRhdGEYASABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGUiHwoRR2V0UHJvZmlsZVJlcXVlc3QSCgoCaWQYASABKAkiQwoSR2V0UHJvZmlsZVJlc3BvbnNlEi0KBGRhdGEYASABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGUiZgoTTGlzdFByb2ZpbGVzUmVxdWVzdBIsCgZmaWx0ZXIYASABKAsyHC5udW1iZXJwb29sLnYxLlByb2ZpbGVGaWx0ZXISIQoEcGFnZRgCIAEoCzITLm51bWJlcnBvb2wudjEuUGFnZSI4Cg1Qcm9maWxlRmlsdGVyEicKBG5hbWUYASABKAsyGS5udW1iZXJwb29sLnYxLlRleHRGaWx0ZXIiSAoKVGV4dEZpbHRlchIPCgJlcRgBIAEoCUgAiAEBEhUKCGNvbnRhaW5zGAIgASgJSAGIAQFCBQoDX2VxQgsKCV9jb250YWlucyJsChRMaXN0UHJvZmlsZXNSZXNwb25zZRItCgRkYXRhGAEgAygLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlEiUKBG1ldGEYAiABKAsyFy5udW1iZXJwb29sLnYxLlBhZ2VNZXRhIooBChRVcGRhdGVQcm9maWxlUmVxdWVzdBIKCgJpZBgBIAEoCRI1Cgdwcm9maWxlGAIgASgLMiQubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlSW5wdXQSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkYKFVVwZGF0ZVByb2ZpbGVSZXNwb25zZRItCgRkYXRhGAEgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlIiIKFERlbGV0ZVByb2ZpbGVSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFURlbGV0ZVByb2ZpbGVSZXNwb25zZRItCgRkYXRhGAEgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlIkoKGUxpc3RQcm9maWxlTnVtYmVyc1JlcXVlc3QSCgoCaWQYASABKAkSIQoEcGFnZRgCIAEoCzITLm51bWJlcnBvb2wudjEuUGFnZSJ+ChpMaXN0UHJvZmlsZU51bWJlcnNSZXNwb25zZRI5CgRkYXRhGAEgAygLMisubnVtYmVycG9vbC52MS5QaG9uZU51bWJlck1lc3NhZ2luZ1NldHRpbmdzEiUKBG1ldGEYAiABKAsyFy5udW1iZXJwb29sLnYxLlBhZ2VNZXRhIkUKFEdldE51bWJlclBvb2xSZXF1ZXN0EgoKAmlkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5udW1iZXJwb29sLnYxLlBhZ2UiZwoVR2V0TnVtYmVyUG9vbFJlc3BvbnNlEicKBGRhdGEYASADKAsyGS5udW1iZXJwb29sLnYxLlBvb2xOdW1iZXISJQoEbWV0YRgCIAEoCzIXLm51bWJlcnBvb2wudjEuUGFnZU1ldGEi9gEKClBvb2xOdW1iZXISKgoGbnVtYmVyGAEgASgLMhoubnVtYmVycG9vbC52MS5QaG9uZU51bWJlchIQCghlbGlnaWJsZRgCIAEoCBIcChRub3RfZWxpZ2libGVfYmVjYXVzZRgDIAEoCRIXCg9xdWV1ZWRfc2VnbWVudHMYBCABKAUSFAoMd2FpdF9zZWNvbmRzGAUgASgBEhQKDHdlaWdodF9zaGFyZRgGIAEoARIVCg10cmFmZmljX3NoYXJlGAcgASgBEjAKDG5leHRfZnJlZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyyAwKDlByb2ZpbGVTZXJ2aWNlEokBCg1DcmVhdGVQcm9maWxlEiMubnVtYmVycG9vbC52MS5DcmVhdGVQcm9maWxlUmVxdWVzdBokLm51bWJlcnBvb2wudjEuQ3JlYXRlUHJvZmlsZVJlc3BvbnNlIi2C0+STAiE6B3Byb2ZpbGUiFi92Mi9tZXNzYWdpbmdfcHJvZmlsZXPY+d6aDQMSfwoKR2V0UHJvZmlsZRIgLm51bWJlcnBvb2wudjEuR2V0UHJvZmlsZVJlcXVlc3QaIS5udW1iZXJwb29sLnYxLkdldFByb2ZpbGVSZXNwb25zZSIskAIBgtPkkwIdEhsvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH3Y+d6aDQISgAEKDExpc3RQcm9maWxlcxIiLm51bWJlcnBvb2wudjEuTGlzdFByb2ZpbGVzUmVxdWVzdBojLm51bWJlcnBvb2wudjEuTGlzdFByb2ZpbGVzUmVzcG9uc2UiJ5ACAYLT5JMCGBIWL3YyL21lc3NhZ2luZ19wcm9maWxlc9j53poNAhKRAQoNVXBkYXRlUHJvZmlsZRIjLm51bWJlcnBvb2wudjEuVXBkYXRlUHJvZmlsZVJlcXVlc3QaJC5udW1iZXJwb29sLnYxLlVwZGF0ZVByb2ZpbGVSZXNwb25zZSI1kAICgtPkkwImOgdwcm9maWxlMhsvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH3Y+d6aDQMShQEKDURlbGV0ZVByb2ZpbGUSIy5udW1iZXJwb29sLnYxLkRlbGV0ZVByb2ZpbGVSZXF1ZXN0GiQubnVtYmVycG9vbC52MS5EZWxldGVQcm9maWxlUmVzcG9uc2UiKYLT5JMCHSobL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR92Pnemg0DEqUBChJMaXN0UHJvZmlsZU51bWJlcnMSKC5udW1iZXJwb29sLnYxLkxpc3RQcm9maWxlTnVtYmVyc1JlcXVlc3QaKS5udW1iZXJwb29sLnYxLkxpc3RQcm9maWxlTnVtYmVyc1Jlc3BvbnNlIjqQAgGC0+STAisSKS92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9waG9uZV9udW1iZXJz2Pnemg0CEpQBCg1HZXROdW1iZXJQb29sEiMubnVtYmVycG9vbC52MS5HZXROdW1iZXJQb29sUmVxdWVzdBokLm51bWJlcnBvb2wudjEuR2V0TnVtYmVyUG9vbFJlc3BvbnNlIjiQAgGC0+STAikSJy92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9udW1iZXJfcG9vbNj53poNAhrKBLq53awJK0dFVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vc2hvcnRfY29kZXO6ud2sCTdHRVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2FscGhhbnVtZXJpY19zZW5kZXJfaWRzurndrAknR0VUIC92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9tZXRyaWNzurndrAkhR0VUIC92Mi9tZXNzYWdpbmdfcHJvZmlsZV9tZXRyaWNzurndrAk6UE9TVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vYWN0aW9ucy9yZWdlbmVyYXRlX3NlY3JldLq53awJMEdFVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vYXV0b3Jlc3BfY29uZmlnc7q53awJMVBPU1QgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3O6ud2sCUJHRVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH26ud2sCUJQVVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH26ud2sCUVERUxFVEUgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH1iBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_messaging_profile, file_numberpool_v1_page, file_numberpool_v1_phone_number]);
+  fileDesc("CiNudW1iZXJwb29sL3YxL3Byb2ZpbGVfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJNChRDcmVhdGVQcm9maWxlUmVxdWVzdBI1Cgdwcm9maWxlGAEgASgLMiQubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlSW5wdXQiRgoVQ3JlYXRlUHJvZmlsZVJlc3BvbnNlEi0KBGRhdGEYASABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGUiHwoRR2V0UHJvZmlsZVJlcXVlc3QSCgoCaWQYASABKAkiQwoSR2V0UHJvZmlsZVJlc3BvbnNlEi0KBGRhdGEYASABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGUiZgoTTGlzdFByb2ZpbGVzUmVxdWVzdBIsCgZmaWx0ZXIYASABKAsyHC5udW1iZXJwb29sLnYxLlByb2ZpbGVGaWx0ZXISIQoEcGFnZRgCIAEoCzITLm51bWJlcnBvb2wudjEuUGFnZSI4Cg1Qcm9maWxlRmlsdGVyEicKBG5hbWUYASABKAsyGS5udW1iZXJwb29sLnYxLlRleHRGaWx0ZXIiSAoKVGV4dEZpbHRlchIPCgJlcRgBIAEoCUgAiAEBEhUKCGNvbnRhaW5zGAIgASgJSAGIAQFCBQoDX2VxQgsKCV9jb250YWlucyJsChRMaXN0UHJvZmlsZXNSZXNwb25zZRItCgRkYXRhGAEgAygLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlEiUKBG1ldGEYAiABKAsyFy5udW1iZXJwb29sLnYxLlBhZ2VNZXRhIooBChRVcGRhdGVQcm9maWxlUmVxdWVzdBIKCgJpZBgBIAEoCRI1Cgdwcm9maWxlGAIgASgLMiQubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlSW5wdXQSLwoLdXBkYXRlX21hc2sYAyABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIkYKFVVwZGF0ZVByb2ZpbGVSZXNwb25zZRItCgRkYXRhGAEgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlIiIKFERlbGV0ZVByb2ZpbGVSZXF1ZXN0EgoKAmlkGAEgASgJIkYKFURlbGV0ZVByb2ZpbGVSZXNwb25zZRItCgRkYXRhGAEgASgLMh8ubnVtYmVycG9vbC52MS5NZXNzYWdpbmdQcm9maWxlIkoKGUxpc3RQcm9maWxlTnVtYmVyc1JlcXVlc3QSCgoCaWQYASABKAkSIQoEcGFnZRgCIAEoCzITLm51bWJlcnBvb2wudjEuUGFnZSJ+ChpMaXN0UHJvZmlsZU51bWJlcnNSZXNwb25zZRI5CgRkYXRhGAEgAygLMisubnVtYmVycG9vbC52MS5QaG9uZU51bWJlck1lc3NhZ2luZ1NldHRpbmdzEiUKBG1ldGEYAiABKAsyFy5udW1iZXJwb29sLnYxLlBhZ2VNZXRhIkUKFEdldE51bWJlclBvb2xSZXF1ZXN0EgoKAmlkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5udW1iZXJwb29sLnYxLlBhZ2UiZwoVR2V0TnVtYmVyUG9vbFJlc3BvbnNlEicKBGRhdGEYASADKAsyGS5udW1iZXJwb29sLnYxLlBvb2xOdW1iZXISJQoEbWV0YRgCIAEoCzIXLm51bWJlcnBvb2wudjEuUGFnZU1ldGEilwIKClBvb2xOdW1iZXISKgoGbnVtYmVyGAEgASgLMhoubnVtYmVycG9vbC52MS5QaG9uZU51bWJlchIQCghlbGlnaWJsZRgCIAEoCBI9ChRub3RfZWxpZ2libGVfYmVjYXVzZRgDIAEoDjIfLm51bWJlcnBvb2wudjEuTm90RWxpZ2libGVDYXVzZRIXCg9xdWV1ZWRfc2VnbWVudHMYBCABKAUSFAoMd2FpdF9zZWNvbmRzGAUgASgBEhQKDHdlaWdodF9zaGFyZRgGIAEoARIVCg10cmFmZmljX3NoYXJlGAcgASgBEjAKDG5leHRfZnJlZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqhwQKEE5vdEVsaWdpYmxlQ2F1c2USIgoeTk9UX0VMSUdJQkxFX0NBVVNFX1VOU1BFQ0lGSUVEEAASLwobTk9UX0VMSUdJQkxFX0NBVVNFX1BPT0xfT0ZGEAEaDvqNyowLCHBvb2xfb2ZmEjUKHk5PVF9FTElHSUJMRV9DQVVTRV9XRUlHSFRfWkVSTxACGhH6jcqMCwt3ZWlnaHRfemVybxIrChlOT1RfRUxJR0lCTEVfQ0FVU0VfUEFVU0VEEAMaDPqNyowLBnBhdXNlZBIvChtOT1RfRUxJR0lCTEVfQ0FVU0VfRFJBSU5JTkcQBBoO+o3KjAsIZHJhaW5pbmcSMQocTk9UX0VMSUdJQkxFX0NBVVNFX1VOSEVBTFRIWRAFGg/6jcqMCwl1bmhlYWx0aHkSLwobTk9UX0VMSUdJQkxFX0NBVVNFX09OX1RSSUFMEAYaDvqNyowLCG9uX3RyaWFsEjUKHk5PVF9FTElHSUJMRV9DQVVTRV9EQUlMWV9MSU1JVBAHGhH6jcqMCwtkYWlseV9saW1pdBInChdOT1RfRUxJR0lCTEVfQ0FVU0VfRlVMTBAIGgr6jcqMCwRmdWxsEkUKJk5PVF9FTElHSUJMRV9DQVVTRV9DQVJSSUVSX1VOQVZBSUxBQkxFEAkaGfqNyowLE2NhcnJpZXJfdW5hdmFpbGFibGUyyAwKDlByb2ZpbGVTZXJ2aWNlEokBCg1DcmVhdGVQcm9maWxlEiMubnVtYmVycG9vbC52MS5DcmVhdGVQcm9maWxlUmVxdWVzdBokLm51bWJlcnBvb2wudjEuQ3JlYXRlUHJvZmlsZVJlc3BvbnNlIi2C0+STAiE6B3Byb2ZpbGUiFi92Mi9tZXNzYWdpbmdfcHJvZmlsZXPY+d6aDQMSfwoKR2V0UHJvZmlsZRIgLm51bWJlcnBvb2wudjEuR2V0UHJvZmlsZVJlcXVlc3QaIS5udW1iZXJwb29sLnYxLkdldFByb2ZpbGVSZXNwb25zZSIskAIBgtPkkwIdEhsvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH3Y+d6aDQISgAEKDExpc3RQcm9maWxlcxIiLm51bWJlcnBvb2wudjEuTGlzdFByb2ZpbGVzUmVxdWVzdBojLm51bWJlcnBvb2wudjEuTGlzdFByb2ZpbGVzUmVzcG9uc2UiJ5ACAYLT5JMCGBIWL3YyL21lc3NhZ2luZ19wcm9maWxlc9j53poNAhKRAQoNVXBkYXRlUHJvZmlsZRIjLm51bWJlcnBvb2wudjEuVXBkYXRlUHJvZmlsZVJlcXVlc3QaJC5udW1iZXJwb29sLnYxLlVwZGF0ZVByb2ZpbGVSZXNwb25zZSI1kAICgtPkkwImOgdwcm9maWxlMhsvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH3Y+d6aDQMShQEKDURlbGV0ZVByb2ZpbGUSIy5udW1iZXJwb29sLnYxLkRlbGV0ZVByb2ZpbGVSZXF1ZXN0GiQubnVtYmVycG9vbC52MS5EZWxldGVQcm9maWxlUmVzcG9uc2UiKYLT5JMCHSobL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR92Pnemg0DEqUBChJMaXN0UHJvZmlsZU51bWJlcnMSKC5udW1iZXJwb29sLnYxLkxpc3RQcm9maWxlTnVtYmVyc1JlcXVlc3QaKS5udW1iZXJwb29sLnYxLkxpc3RQcm9maWxlTnVtYmVyc1Jlc3BvbnNlIjqQAgGC0+STAisSKS92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9waG9uZV9udW1iZXJz2Pnemg0CEpQBCg1HZXROdW1iZXJQb29sEiMubnVtYmVycG9vbC52MS5HZXROdW1iZXJQb29sUmVxdWVzdBokLm51bWJlcnBvb2wudjEuR2V0TnVtYmVyUG9vbFJlc3BvbnNlIjiQAgGC0+STAikSJy92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9udW1iZXJfcG9vbNj53poNAhrKBLq53awJK0dFVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vc2hvcnRfY29kZXO6ud2sCTdHRVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2FscGhhbnVtZXJpY19zZW5kZXJfaWRzurndrAknR0VUIC92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve2lkfS9tZXRyaWNzurndrAkhR0VUIC92Mi9tZXNzYWdpbmdfcHJvZmlsZV9tZXRyaWNzurndrAk6UE9TVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vYWN0aW9ucy9yZWdlbmVyYXRlX3NlY3JldLq53awJMEdFVCAvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3tpZH0vYXV0b3Jlc3BfY29uZmlnc7q53awJMVBPU1QgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3O6ud2sCUJHRVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH26ud2sCUJQVVQgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH26ud2sCUVERUxFVEUgL3YyL21lc3NhZ2luZ19wcm9maWxlcy97aWR9L2F1dG9yZXNwX2NvbmZpZ3Mve2F1dG9yZXNwX2NmZ19pZH1iBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_enum_options, file_numberpool_v1_messaging_profile, file_numberpool_v1_page, file_numberpool_v1_phone_number]);
 
 /**
  * CreateProfileRequest holds the new profile.
@@ -445,11 +446,11 @@ export type PoolNumber = Message<"numberpool.v1.PoolNumber"> & {
   eligible: boolean;
 
   /**
-   * Why it is not eligible: a field name of PassedOver ("unhealthy"); "" when it is.
+   * Why it is not eligible; absent when it is.
    *
-   * @generated from field: string not_eligible_because = 3;
+   * @generated from field: numberpool.v1.NotEligibleCause not_eligible_because = 3;
    */
-  notEligibleBecause: string;
+  notEligibleBecause: NotEligibleCause;
 
   /**
    * Segments waiting in its queue.
@@ -494,6 +495,98 @@ export type PoolNumber = Message<"numberpool.v1.PoolNumber"> & {
  */
 export const PoolNumberSchema: GenMessage<PoolNumber> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_profile_service, 16);
+
+/**
+ * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
+ * holds, in the order and the words of PassedOver.
+ *
+ * @generated from enum numberpool.v1.NotEligibleCause
+ */
+export const NotEligibleCause = {
+  /**
+   * It is eligible; written as null.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The profile's pool is off.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_POOL_OFF = 1;
+   */
+  POOL_OFF: 1,
+
+  /**
+   * Its type has weight 0.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_WEIGHT_ZERO = 2;
+   */
+  WEIGHT_ZERO: 2,
+
+  /**
+   * Paused.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_PAUSED = 3;
+   */
+  PAUSED: 3,
+
+  /**
+   * Draining.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_DRAINING = 4;
+   */
+  DRAINING: 4,
+
+  /**
+   * Unhealthy, and the profile skips those.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_UNHEALTHY = 5;
+   */
+  UNHEALTHY: 5,
+
+  /**
+   * Back for trial, with one message unreported.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_ON_TRIAL = 6;
+   */
+  ON_TRIAL: 6,
+
+  /**
+   * The day's cap is used up.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_DAILY_LIMIT = 7;
+   */
+  DAILY_LIMIT: 7,
+
+  /**
+   * Its queue is full.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_FULL = 8;
+   */
+  FULL: 8,
+
+  /**
+   * Its carrier is not configured.
+   *
+   * @generated from enum value: NOT_ELIGIBLE_CAUSE_CARRIER_UNAVAILABLE = 9;
+   */
+  CARRIER_UNAVAILABLE: 9,
+} as const;
+
+/**
+ * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
+ * holds, in the order and the words of PassedOver.
+ *
+ * @generated from enum numberpool.v1.NotEligibleCause
+ */
+export type NotEligibleCause = (typeof NotEligibleCause)[keyof typeof NotEligibleCause] | UnknownEnum;
+
+/**
+ * Describes the enum numberpool.v1.NotEligibleCause.
+ */
+export const NotEligibleCauseSchema: GenEnum<NotEligibleCause> = /*@__PURE__*/
+  enumDesc(file_numberpool_v1_profile_service, 0);
 
 /**
  * ProfileService keeps the messaging profiles and shows their pools.

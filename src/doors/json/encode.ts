@@ -4,18 +4,29 @@ import { enumSpellings } from "../enum-spelling.ts";
 /** Writes a message as documented JSON: proto names, documented enum spellings, every field, absent ones as null. */
 export type JsonEncoder = (message: Message) => string;
 
+type ValueReader = (message: Readonly<Record<string, unknown>>) => unknown;
+
+/** Reads a field; of a oneof, undefined where another field of it is set. */
+function readerOf({ localName, oneof }: DescField): ValueReader {
+  if (oneof === undefined) return (message) => message[localName];
+  return (message) => {
+    const set = message[oneof.localName] as { readonly case: string | undefined; readonly value?: unknown };
+    return set.case === localName ? set.value : undefined;
+  };
+}
+
 type ValueEncoder = (value: unknown) => string;
 
 /** The encoder of a message type, made from its descriptor once. Times are RFC 3339 in UTC with milliseconds. */
 export function jsonEncoderOf(desc: DescMessage): JsonEncoder {
   const known = ENCODERS.get(desc.typeName);
   if (known !== undefined) return known;
-  const parts: { readonly name: string; readonly text: string; readonly encode: ValueEncoder }[] = [];
+  const parts: { readonly valueOf: ValueReader; readonly text: string; readonly encode: ValueEncoder }[] = [];
   // Known before its fields are: a type may contain itself.
   const encoder: JsonEncoder = (message) => {
     let out = "";
     for (const part of parts) {
-      const value = (message as unknown as Record<string, unknown>)[part.name];
+      const value = part.valueOf(message as unknown as Record<string, unknown>);
       out += part.text + (value === undefined ? "null" : part.encode(value));
     }
     return parts.length === 0 ? "{}" : `${out}}`;
@@ -23,7 +34,7 @@ export function jsonEncoderOf(desc: DescMessage): JsonEncoder {
   ENCODERS.set(desc.typeName, encoder);
   for (const [index, field] of desc.fields.entries()) {
     parts.push({
-      name: field.localName,
+      valueOf: readerOf(field),
       text: `${index === 0 ? "{" : ","}${JSON.stringify(field.name)}:`,
       encode: fieldEncoderOf(field),
     });
