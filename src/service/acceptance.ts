@@ -113,7 +113,8 @@ export function createAcceptance(parts: AcceptanceParts) {
     try {
       await store.accept(readsOf(units, parts.clock()), (facts) => {
         undoAll(decided?.booked ?? []);
-        decided = decideGroup(units, facts, parts);
+        decided = undefined;
+        decided = decideOrUndo(units, facts, parts);
         return decided.writes;
       });
     } catch (error) {
@@ -173,13 +174,29 @@ function readsOf(units: readonly Unit[], now: number): AcceptReads {
   return reads;
 }
 
+/** Decides a group; when that fails midway, the charges made until then are undone. */
+function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: AcceptanceParts): DecidedGroup {
+  const booked: Booked[] = [];
+  try {
+    return decideGroup(units, facts, parts, booked);
+  } catch (error) {
+    undoAll(booked);
+    throw error;
+  }
+}
+
 /** Decides a group in order. Twins inside it see each other through the overlays, as if each had been committed before the next. */
-function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: AcceptanceParts): DecidedGroup {
+function decideGroup(
+  units: readonly Unit[],
+  facts: AcceptFacts,
+  parts: AcceptanceParts,
+  booked: Booked[],
+): DecidedGroup {
   const now = parts.clock();
   const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] } as {
     [Kind in keyof AcceptWrites]: AcceptWrites[Kind][number][];
   };
-  const group: DecidedGroup = { results: [], writes, booked: [], queued: new Map() };
+  const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
   const keys = new Map<string, AcceptWrites["keys"][number]>();
   const repeats = new Map<string, Message>();
   const mappings = new Map<string, AcceptWrites["mappings"][number]>();

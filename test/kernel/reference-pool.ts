@@ -62,8 +62,8 @@ export function put(pool: ReferencePool, number: PoolNumber): void {
   }
   const segments = ((known.nextFree - pool.now) * known.number.messagesPerSecond) / 1000;
   const nextFree = segments > 0 ? pool.now + (segments * 1000) / number.messagesPerSecond : known.nextFree;
-  // A copy: charges that were made before cannot be taken back any more.
-  pool.entries.set(number.id, { ...known, number, nextFree, isRounded: known.isRounded || segments > 0 });
+  // In place: a reload keeps the load, so that charges made before can still be undone.
+  Object.assign(known, { number, nextFree, isRounded: known.isRounded || segments > 0 });
 }
 
 export function changeRules(pool: ReferencePool, settings: PoolSettings | undefined): void {
@@ -88,6 +88,7 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
   entry.usedToday = (entry.day === today ? entry.usedToday : 0) + segments;
   entry.day = today;
   entry.unreported += 1;
+  const charged = entry.nextFree;
   const { lag } = pool;
   const weights = tenths(pool.settings);
   const type = entry.number.lineType === "toll_free" ? "tollFree" : "longCode";
@@ -100,7 +101,9 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
   return () => {
     if (rule === "weights") turn(-1);
     if (pool.entries.get(id) !== entry) return;
-    entry.nextFree = nextFree;
+    // A reload rescales the wait to its rate: then the segments leave at that rate.
+    const atRate = entry.nextFree - (segments * 1000) / entry.number.messagesPerSecond;
+    entry.nextFree = entry.nextFree === charged ? nextFree : atRate;
     entry.lastUsed = lastUsed;
     entry.usedToday = Math.max(0, entry.usedToday - segments);
     entry.unreported = Math.max(0, entry.unreported - 1);

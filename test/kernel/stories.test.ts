@@ -733,6 +733,15 @@ describe("A charge that is undone", () => {
     expect(ask(pool, { segments: 8 }).kind).toBe("refuse");
   });
 
+  it("leaves no wait when the number was reloaded in between", () => {
+    const pool = poolOf({}, poolNumber("a"));
+    const charges = Array.from({ length: 50 }, () => send(pool).charged);
+    putNumber(pool, poolNumber("a", { nextFree: NOON }));
+    for (const charged of charges.toReversed()) undo(pool, charged);
+    expect(pickOf(pool)).toMatchObject({ sender: "a", waitTime: 0 });
+    expect(pool.slots[0]).toMatchObject({ queuedSegments: 0, unreported: 0 });
+  });
+
   it("leaves the day's charges alone when it was made the day before", () => {
     const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
     const { charged } = send(pool, { segments: 4 });

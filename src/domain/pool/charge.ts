@@ -6,7 +6,7 @@ import { turn, type Wheel } from "./wheel.ts";
 /** What a charge did, to be undone when its commit fails. */
 export type Charge = {
   readonly slot: number;
-  /** The slot as it was charged: a number that was reloaded since has another, and nothing is undone then. */
+  /** The slot as it was charged. A reload keeps the load, and the charge with it; a number that left the pool took both away. */
   readonly known: Slot;
   readonly segments: number;
   /** The UTC day that it counted on. */
@@ -41,9 +41,10 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
 
 /** Takes a charge back. Charges that were made since stay. */
 export function undo(pool: Pool, charged: Charge): void {
-  const { slot, known, segments, before, after } = charged;
-  if (charged.wheel !== undefined && charged.wheel === pool.wheel) turn(charged.wheel, known.type, -1);
-  if (pool.slots[slot] !== known) return;
+  const { slot, segments, before, after } = charged;
+  if (charged.wheel !== undefined && charged.wheel === pool.wheel) turn(charged.wheel, charged.known.type, -1);
+  const known = pool.slots[slot];
+  if (known?.stay !== charged.known.stay) return;
   const isLast = pool.nextFree[slot] === after.nextFree;
   pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;

@@ -49,6 +49,8 @@ export type Cause = (typeof CAUSES)[number];
 /** What a pool keeps of a number. `cause` is undefined while the number can be picked. */
 export type Slot = {
   number: PoolNumber;
+  /** The same object as long as the number stays in the pool, however often it is reloaded. */
+  readonly stay: object;
   type: PoolType;
   cause: Cause | undefined;
   standing: Standing;
@@ -168,6 +170,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   }
   const next: Slot = {
     number,
+    stay: before?.stay ?? {},
     type: number.lineType === "toll_free" ? TOLL_FREE : LONG_CODE,
     cause: undefined,
     standing: judge(number.health, pool.now),
