@@ -218,12 +218,16 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   };
 
   /** Looks at a page of queues, and goes on with the next one after a moment. */
-  const findQueues = async (after?: string) => {
+  const findQueues = async (after?: string, look = pools.lookAtQueues()) => {
     let next = after;
     try {
       const page = await store.listQueues(PAGE, after);
-      for (const { phoneNumberId, dueAt } of page) due.put(phoneNumberId, dueAt);
+      for (const { phoneNumberId, dueAt } of page) {
+        due.put(phoneNumberId, dueAt);
+        look.see(phoneNumberId);
+      }
       next = page.length < PAGE ? undefined : page.at(-1)?.phoneNumberId;
+      if (next === undefined) look.finish();
     } catch (error) {
       log.error({ err: error }, "queues could not be looked for; trying again");
       next = undefined;
@@ -231,7 +235,11 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     schedule();
     // Another look may have begun meanwhile; one goes on.
     clearTimeout(poll);
-    if (isRunning) poll = setTimeout(findQueues, next === undefined ? POLL : PAGE_PAUSE, next);
+    if (!isRunning) return;
+    poll =
+      next === undefined
+        ? setTimeout(() => void findQueues(), POLL)
+        : setTimeout(() => void findQueues(next, look), PAGE_PAUSE);
   };
 
   const lookAtHeld = () => {

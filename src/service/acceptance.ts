@@ -6,7 +6,7 @@ import type { Message } from "../domain/message.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
-import { type Booked, decideSend, undoAll } from "./decide-send.ts";
+import { type Booked, confirmAll, decideSend, undoAll } from "./decide-send.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;
@@ -125,7 +125,8 @@ export function createAcceptance(parts: AcceptanceParts) {
       else for (const one of group) await commit([one]);
       return;
     }
-    const { results, queued } = decided as DecidedGroup;
+    const { results, queued, booked } = decided as DecidedGroup;
+    confirmAll(booked);
     group.forEach(({ resolve, reject }, index) => {
       const result = results[index] as UnitOutcome | Failure;
       if (result instanceof Failure) reject(result);

@@ -1,7 +1,7 @@
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, MessageSender } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { type Charge, charge, undo } from "../domain/pool/charge.ts";
+import { type Charge, charge, confirm, undo } from "../domain/pool/charge.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { dayOf, type Pool } from "../domain/pool/pool.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
@@ -15,6 +15,11 @@ export type Booked = { readonly pool: Pool; readonly charged: Charge };
 /** Takes charges back, the latest first. */
 export function undoAll(booked: readonly Booked[]): void {
   for (const { pool, charged } of booked.toReversed()) undo(pool, charged);
+}
+
+/** Notes that charges are on disk. */
+export function confirmAll(booked: readonly Booked[]): void {
+  for (const { charged } of booked) confirm(charged);
 }
 
 /** A sender was found and charged, or nobody may send this now. */

@@ -11,7 +11,7 @@ import {
   type ScheduledWrites,
   type WaitingLane,
 } from "../store/schedule-records.ts";
-import { type Booked, decideSend, undoAll } from "./decide-send.ts";
+import { type Booked, confirmAll, decideSend, undoAll } from "./decide-send.ts";
 import type { ServiceParts } from "./services.ts";
 
 /** One bounded pass over scheduled messages that are due; resolves with the moment of the next pass, undefined for none that is known. */
@@ -120,6 +120,7 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
       undoAll(booked);
       throw error;
     }
+    confirmAll(booked);
     if (queued.size > 0) parts.onAccepted(queued);
     putOffUntil = Math.min(putOffUntil, retryAt);
     return full;

@@ -9,6 +9,8 @@ export type Backlog = {
   readonly add: (phoneNumberId: string, segments: number) => void;
   /** Hands over the contributions that changed; they are handed over again when that failed. */
   readonly hand: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
+  /** Notes that a queue holds so many segments: what of them is not this process' own is the others', whether they said so or not. */
+  readonly see: (phoneNumberId: string, queuedSegments: number) => void;
   /** Takes in what all others contribute now, and gives by how much that changed. */
   readonly learn: (phoneNumberId: string, segments: number) => number;
 };
@@ -37,6 +39,9 @@ export function createBacklog(): Backlog {
         for (const phoneNumberId of told) changed.add(phoneNumberId);
         throw error;
       }
+    },
+    see: (phoneNumberId, queuedSegments) => {
+      others.set(phoneNumberId, queuedSegments - (own.get(phoneNumberId) ?? 0));
     },
     learn: (phoneNumberId, segments) => {
       const before = others.get(phoneNumberId) ?? 0;

@@ -1,7 +1,7 @@
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { bookClaim, bookOutcome, bookQueue, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
+import { bookClaim, bookEmpty, bookOutcome, bookQueue, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
 import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
@@ -29,6 +29,11 @@ export type Pools = {
   readonly bookAccepted: (segments: ReadonlyMap<string, number>) => void;
   /** Hands over what changed in this process' contribution to queues, and takes in what changed elsewhere. */
   readonly exchange: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
+  /**
+   * Begins a look at all queues: numbers that are thought to have something queued, get nothing meanwhile and are not seen by
+   * `finish` have an empty queue. So what a process that was killed had sent without telling does not count for ever.
+   */
+  readonly lookAtQueues: () => { readonly see: (phoneNumberId: string) => void; readonly finish: () => void };
   /** How many numbers the pools in memory leave out as unhealthy. */
   readonly countUnhealthy: () => number;
   readonly close: () => void;
@@ -44,16 +49,15 @@ export function openPools(store: Store, clock: () => number): Pools {
   const profileOf = new Map<string, string>();
   const backlog = createBacklog();
   let recounted = 0;
-  /** Numbers that were loaded since the last exchange: what others queued until then is counted already. */
-  let loaded = new Set<string>();
 
   const add = (pool: LivePool, row: PoolRow) => {
     putNumber(pool.pool, poolNumber(row.number, row.traffic, pool.pool.now));
-    remember(pool, row.number);
+    remember(pool, row);
   };
 
-  const remember = (pool: LivePool, number: PhoneNumber) => {
-    if (!profileOf.has(number.id)) loaded.add(number.id);
+  const remember = (pool: LivePool, { number, traffic }: PoolRow) => {
+    // From here on the others' part changes by what they tell. It begins with what they have queued, told or not.
+    if (!profileOf.has(number.id)) backlog.see(number.id, traffic.queuedSegments);
     pool.numbers.set(number.id, number);
     pool.idByPhoneNumber.set(number.phoneNumber, number.id);
     profileOf.set(number.id, pool.profile.id);
@@ -80,7 +84,7 @@ export function openPools(store: Store, clock: () => number): Pools {
       numbers: new Map(),
       idByPhoneNumber: new Map(),
     };
-    for (const row of rows.numbers) remember(pool, row.number);
+    for (const row of rows.numbers) remember(pool, row);
     live.set(profileId, pool);
     return pool;
   };
@@ -171,25 +175,24 @@ export function openPools(store: Store, clock: () => number): Pools {
     },
     book,
     bookClaims: (claims) => {
-      for (const { phoneNumberId, messages, expired, freeAt } of claims) {
+      for (const { phoneNumberId, carrier, messages, expired, dueAt, freeAt } of claims) {
         book(expired);
         const segments = messages.reduce((sum, { parts }) => sum + parts, 0);
         if (segments > 0) backlog.add(phoneNumberId, -segments);
         const pool = poolOf(phoneNumberId);
-        if (pool !== undefined) bookClaim(pool, phoneNumberId, segments, freeAt);
+        const isEmpty = carrier !== undefined && dueAt === undefined;
+        if (pool !== undefined) bookClaim(pool, phoneNumberId, segments, freeAt, isEmpty);
       }
     },
     bookAccepted: (segments) => {
       for (const [phoneNumberId, count] of segments) backlog.add(phoneNumberId, count);
     },
     exchange: async (hand) => {
-      const fresh = loaded;
-      loaded = new Set();
       const news = await backlog.hand(hand);
       for (const { phoneNumberId, segments } of news.backlog) {
         const change = backlog.learn(phoneNumberId, segments);
         const pool = poolOf(phoneNumberId);
-        if (pool !== undefined && !fresh.has(phoneNumberId)) bookQueue(pool, phoneNumberId, change);
+        if (pool !== undefined) bookQueue(pool, phoneNumberId, change);
       }
       for (const { phoneNumberId, health } of news.health) {
         const pool = poolOf(phoneNumberId);
@@ -198,6 +201,26 @@ export function openPools(store: Store, clock: () => number): Pools {
       book(news.settled);
       await recount();
       return news;
+    },
+    lookAtQueues: () => {
+      const before = new Map<string, number>();
+      for (const { pool } of live.values()) {
+        for (const [id, slot] of pool.byId) {
+          const known = pool.slots[slot];
+          if (known !== undefined && known.queuedSegments > 0) before.set(id, known.stay.arrivals);
+        }
+      }
+      return {
+        see: (phoneNumberId) => before.delete(phoneNumberId),
+        finish: () => {
+          for (const [id, arrivals] of before) {
+            const pool = poolOf(id);
+            const slot = pool?.byId.get(id);
+            const known = slot === undefined ? undefined : pool?.slots[slot];
+            if (pool !== undefined && known?.stay.arrivals === arrivals) bookEmpty(pool, id);
+          }
+        },
+      };
     },
     countUnhealthy: () => {
       let count = 0;

@@ -22,6 +22,7 @@ export function bookQueue(pool: Pool, id: string, segments: number): void {
   if (slot === undefined || segments === 0) return;
   const known = pool.slots[slot] as Slot;
   known.queuedSegments = Math.max(0, known.queuedSegments + segments);
+  if (segments > 0) known.stay.arrivals += 1;
   const free = pool.nextFree[slot] as number;
   // What an idle number was last free at tells how long ago it was used.
   if (segments < 0 && free <= pool.now) return;
@@ -29,15 +30,23 @@ export function bookQueue(pool: Pool, id: string, segments: number): void {
   reclassify(pool, slot);
 }
 
+/** Books that a queue was seen empty: what was thought to be in it is not there, but for what is about to be committed. */
+export function bookEmpty(pool: Pool, id: string): void {
+  const slot = pool.byId.get(id);
+  const known = slot === undefined ? undefined : pool.slots[slot];
+  if (known !== undefined) bookQueue(pool, id, known.stay.uncommitted - known.queuedSegments);
+}
+
 /**
- * Books a claim: segments that left the queue, and when the number's pace lets it send again (milliseconds since 1970; Infinity: it
- * does not send). The load that was foreseen is put right where it strayed: a carrier was down, or the dispatcher was late.
+ * Books a claim: segments that left the queue, whether it is empty then, and when the number's pace lets it send again (milliseconds
+ * since 1970; Infinity: it does not send). The load that was foreseen is corrected where it strayed: a carrier was down, or the
+ * dispatcher was late.
  */
-export function bookClaim(pool: Pool, id: string, segments: number, freeAt: number): void {
+export function bookClaim(pool: Pool, id: string, segments: number, freeAt: number, isEmpty = false): void {
   const slot = pool.byId.get(id);
   if (slot === undefined) return;
   const known = pool.slots[slot] as Slot;
-  known.queuedSegments = Math.max(0, known.queuedSegments - segments);
+  known.queuedSegments = isEmpty ? known.stay.uncommitted : Math.max(0, known.queuedSegments - segments);
   if (freeAt === Number.POSITIVE_INFINITY) return;
   const queue = known.queuedSegments * known.segmentTime;
   const expected = quantized(queue === 0 ? freeAt : Math.max(freeAt, pool.now) + queue);

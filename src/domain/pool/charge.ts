@@ -33,6 +33,8 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   known.day = today;
   known.unreported += 1;
   known.queuedSegments += segments;
+  known.stay.uncommitted += segments;
+  known.stay.arrivals += 1;
   settle(pool, slot, known);
   const wheel = pick.rule === "weights" ? pool.wheel : undefined;
   if (wheel !== undefined) turn(wheel, known.type);
@@ -45,6 +47,7 @@ export function undo(pool: Pool, charged: Charge): void {
   if (charged.wheel !== undefined && charged.wheel === pool.wheel) turn(charged.wheel, charged.known.type, -1);
   const known = pool.slots[slot];
   if (known?.stay !== charged.known.stay) return;
+  known.stay.uncommitted -= segments;
   const isLast = pool.nextFree[slot] === after.nextFree;
   pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
@@ -52,6 +55,11 @@ export function undo(pool: Pool, charged: Charge): void {
   known.unreported = Math.max(0, known.unreported - 1);
   known.queuedSegments = Math.max(0, known.queuedSegments - segments);
   reclassify(pool, slot);
+}
+
+/** Notes that a charge is on disk: its message can be seen in the queue. */
+export function confirm({ known, segments }: Charge): void {
+  known.stay.uncommitted -= segments;
 }
 
 function settle(pool: Pool, slot: number, known: Slot): void {

@@ -46,11 +46,19 @@ export type PoolNumber = {
 export const CAUSES = ["weightZero", "paused", "draining", "unhealthy", "onTrial", "dailyLimit", "full"] as const;
 export type Cause = (typeof CAUSES)[number];
 
+/** What a pool keeps of a number from its coming to its leaving. */
+export type Stay = {
+  /** Segments that were charged and whose commit is not known to have succeeded. They are in no queue that can be looked at. */
+  uncommitted: number;
+  /** Grows when something comes into the queue: what was seen of it before says nothing then. */
+  arrivals: number;
+};
+
 /** What a pool keeps of a number. `cause` is undefined while the number can be picked. */
 export type Slot = {
   number: PoolNumber;
   /** The same object as long as the number stays in the pool, however often it is reloaded. */
-  readonly stay: object;
+  readonly stay: Stay;
   type: PoolType;
   cause: Cause | undefined;
   standing: Standing;
@@ -170,7 +178,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   }
   const next: Slot = {
     number,
-    stay: before?.stay ?? {},
+    stay: before?.stay ?? { uncommitted: 0, arrivals: 0 },
     type: number.lineType === "toll_free" ? TOLL_FREE : LONG_CODE,
     cause: undefined,
     standing: judge(number.health, pool.now),
