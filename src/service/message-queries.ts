@@ -19,7 +19,7 @@ import { callOf } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { acceptanceMessage, eventMessage } from "./message-event-form.ts";
 import { decisionMessage, messageMessage, sendError, senderMessage, statusFrom } from "./message-form.ts";
-import { cursorMeta, rowsAfter, unknownCursor } from "./page.ts";
+import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
@@ -65,7 +65,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       };
       const { organizationId } = callOf(context);
       const { rows, next } = await fillPage(
-        rowsAfter(page),
+        rowsAfter(page, CURSOR_ROWS.id),
         (part) => store.listMessages(organizationId, { ...part, ...filters }),
         MESSAGES,
       );
@@ -74,8 +74,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
 
     listMessageEvents: async (request, context) => {
       const { organizationId } = callOf(context);
-      const { after, limit } = rowsAfter(request.page);
-      if (after !== undefined && !/^\d{1,15}$/.test(after)) unknownCursor();
+      const { after, limit } = rowsAfter(request.page, CURSOR_ROWS.sequence);
       const message = (await store.getMessage(organizationId, request.id)) ?? unknownMessage();
       // The story begins with the acceptance, which the message itself tells.
       const isFirst = after === undefined;

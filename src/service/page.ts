@@ -21,17 +21,25 @@ export function rowsOf(page: Page | undefined): PageQuery {
   return { offset: (number - 1) * limit, limit };
 }
 
-/** The row after which a cursor's page begins, and how many it asks for, or a failure that names the parameter. */
-export function rowsAfter(page: Cursor | undefined): { readonly after: string | undefined; readonly limit: number } {
+/** What the cursors of each list hold: an id, the sequence number of an event, a recipient. */
+export const CURSOR_ROWS = {
+  id: /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+  sequence: /^(0|[1-9]\d{0,14})$/,
+  to: /^\+[1-9]\d{1,14}$/,
+} as const;
+
+/**
+ * The row after which a cursor's page begins, and how many rows it asks for. Throws a failure that names the parameter when the
+ * cursor does not hold a row of this list: only what a list gave out itself reaches a store.
+ */
+export function rowsAfter(
+  page: Cursor | undefined,
+  row: RegExp,
+): { readonly after: string | undefined; readonly limit: number } {
   const limit = checkSize(page?.size);
   if (page?.after === undefined) return { after: undefined, limit };
   const after = Buffer.from(page.after, "base64url").toString("utf8");
-  if (after !== "" && cursorOf(after) === page.after) return { after, limit };
-  unknownCursor();
-}
-
-/** Throws that a cursor is none of ours. */
-export function unknownCursor(): never {
+  if (row.test(after) && cursorOf(after) === page.after) return { after, limit };
   throw failure(ErrorReason.INVALID_FILTER, "page[after] must be the meta.next of an earlier page.", "/page/after");
 }
 

@@ -12,7 +12,7 @@ import { checkE164 } from "../domain/phone-number-record.ts";
 import type { StickyMapping } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
-import { cursorMeta, rowsAfter } from "./page.ts";
+import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownMapping, unknownProfile } from "./unknown.ts";
 
@@ -47,7 +47,7 @@ export function stickyMappingService({
   return {
     listStickyMappings: async (request, context) => {
       const { organizationId } = callOf(context);
-      const page = rowsAfter(request.page);
+      const page = rowsAfter(request.page, CURSOR_ROWS.to);
       const profile = await profileOf(organizationId, request.messagingProfileId);
       const wanted = request.phoneNumber?.replace(/^ /, "+");
       const number = wanted === undefined ? undefined : await store.getNumber(organizationId, wanted);
