@@ -27,6 +27,8 @@ export type Config = {
   readonly messageRetentionSeconds: number;
   /** Calls a second of each API key; 0 for no limit. */
   readonly callsPerSecond: number;
+  /** Connections that the HTTP and the gRPC port each take at once; 0: as many as the limit on open files allows. */
+  readonly maxConnections: number;
   /** Files in PEM; undefined: plaintext. */
   readonly tlsCertificate: string | undefined;
   readonly tlsKey: string | undefined;
@@ -153,6 +155,12 @@ export const SETTINGS: readonly Setting[] = [
     default: "0",
     description: "Calls a second that each API key may make, in bursts of one second's worth; 0 for no limit.",
   },
+  {
+    name: "max_connections",
+    default: "0",
+    description:
+      "Connections that the HTTP and the gRPC port each take at once; 0 for 40 % each of the files that the process may open.",
+  },
   { name: "tls_certificate", default: undefined, description: "The certificate chain of both doors, a PEM file." },
   { name: "tls_key", default: undefined, description: "Its private key, a PEM file." },
   {
@@ -193,6 +201,7 @@ const schema = z.strictObject({
   receipt_window_seconds: count(1, 30 * 86_400),
   message_retention_seconds: count(0, 100 * 365 * 86_400),
   calls_per_second: number.pipe(between(0, 1_000_000)),
+  max_connections: count(0, 1_000_000),
   tls_certificate: path.optional(),
   tls_key: path.optional(),
   tls_client_authority: path.optional(),
@@ -271,6 +280,7 @@ export function readConfig(
     receiptWindowSeconds: c.receipt_window_seconds,
     messageRetentionSeconds: c.message_retention_seconds,
     callsPerSecond: c.calls_per_second,
+    maxConnections: c.max_connections,
     tlsCertificate: c.tls_certificate,
     tlsKey: c.tls_key,
     tlsClientAuthority: c.tls_client_authority,
