@@ -1,17 +1,19 @@
 import { createServer, type Server as HttpServer } from "node:http";
 import { Server as NetServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
-import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
+import { type Server as GrpcServer, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Address, type Config, isLoopback } from "../config.ts";
 import { createAdmission } from "../doors/admission.ts";
 import type { Authenticate } from "../doors/authentication.ts";
 import { createGrpcDoor } from "../doors/grpc/door.ts";
+import { createGrpcListener } from "../doors/grpc/listener.ts";
 import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
 import { createHttpPort } from "../doors/http-port.ts";
 import { createInvoke } from "../doors/invoke.ts";
-import { readTls, type Tls } from "../doors/tls.ts";
+import { readTls } from "../doors/tls.ts";
 import type { Service } from "../service/services.ts";
+import { connectionLimits } from "./connection-limits.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** The three ports: JSON and Connect, gRPC, and metrics. */
@@ -74,23 +76,28 @@ export function createPorts({
   const http = createHttpPort({ invoke, admit, checkReady, tls });
   // What cannot be listened on is told once, by us.
   setLogVerbosity(logVerbosity.NONE);
-  const grpc = createGrpcDoor({ invoke, admit });
+  const grpc = createGrpcDoor({ invoke, admit, clock });
   const descriptors = services.map(({ service }) => service);
   const health = addHealth(grpc, descriptors);
   // What it tells is public anyway, but a port that is open to the world should not draw its own map.
   if (isLoopback(config.grpcAddress)) addReflection(grpc, descriptors);
   const metricsServer = createServer(metrics.handle);
+  const limits = connectionLimits(config.maxConnections);
+  const grpcListener = createGrpcListener(grpc, tls, limits.grpc);
+  // Connections beyond it are closed at once.
+  http.server.maxConnections = limits.http;
+  metricsServer.maxConnections = limits.metrics;
 
   return {
     listen: async () => ({
-      http: await listenHttp(http.server, config.httpAddress, () => http.listen(config.httpAddress)),
-      grpc: await listenGrpc(grpc, config.grpcAddress, tls),
-      metrics: await listenHttp(metricsServer, config.metricsAddress),
+      http: await listenAt(http.server, config.httpAddress, () => http.listen(config.httpAddress)),
+      grpc: await listenAt(grpcListener, config.grpcAddress),
+      metrics: await listenAt(metricsServer, config.metricsAddress),
     }),
     drain: async () => {
       isDraining = true;
       health.stopServing();
-      await Promise.all([drainHttp(http.server), drainGrpc(grpc)]);
+      await Promise.all([drainHttp(http.server), drainGrpc(grpc, grpcListener)]);
       await http.close();
     },
     close: () => {
@@ -122,29 +129,16 @@ async function drainHttp(server: HttpServer): Promise<void> {
 }
 
 /** Closes a gRPC server when its calls have ended, or half of the drain is over: streams may say nothing for as long as they like. */
-async function drainGrpc(server: GrpcServer): Promise<void> {
+async function drainGrpc(server: GrpcServer, listener: NetServer): Promise<void> {
+  // The library counts the connections that it was handed as ended when their end begins; the listener knows better.
+  const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
   const ended = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-  await Promise.race([ended, setTimeout(DRAIN_BUSY)]);
+  await Promise.race([Promise.all([closed, ended]), setTimeout(DRAIN_BUSY)]);
   server.forceShutdown();
 }
 
-function listenGrpc(server: GrpcServer, at: Address, tls: Tls | undefined): Promise<string> {
-  const pair = tls && { private_key: tls.key, cert_chain: tls.certificate };
-  const wantsClients = tls?.clientAuthority !== undefined;
-  const credentials =
-    pair === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(tls?.clientAuthority ?? null, [pair], wantsClients);
-  return new Promise((resolve, reject) => {
-    server.bindAsync(addressText(at), credentials, (error, port) => {
-      if (error !== null) reject(error);
-      else resolve(addressText({ host: at.host, port }));
-    });
-  });
-}
-
-async function listenHttp(
-  server: Pick<HttpServer, "address" | "once" | "listen">,
+async function listenAt(
+  server: Pick<NetServer, "address" | "once" | "listen">,
   at: Address,
   listen: () => Promise<unknown> = () =>
     new Promise<void>((resolve, reject) => {

@@ -18,6 +18,16 @@ export const LIMITS = {
   requestsPerConnection: 10_000,
   /** Calls at once on one connection of the gRPC port: what RFC 9113 advises at least. */
   streams: 100,
+  /** Milliseconds between our pings on a connection of the gRPC port, and until their answer must be there. */
+  pingInterval: 15_000,
+  pingTimeout: 15_000,
+  /** Milliseconds that a client has for the rest of its request once it was answered; then the stream is reset. */
+  answeredBodyTime: 5_000,
+  /** Milliseconds that a stream which needs no key, health or reflection, may last, and be without a request. */
+  publicStreamTime: 5 * 60_000,
+  publicStreamIdle: 30_000,
+  /** Milliseconds that a stream may be without a request. */
+  streamIdle: 5 * 60_000,
   /** Milliseconds that a connection of the gRPC port may be idle, and live, and then finish its calls. */
   connectionIdle: 5 * 60_000,
   connectionAge: 30 * 60_000,

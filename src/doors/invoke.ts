@@ -38,6 +38,8 @@ export type DoorCall = {
   readonly door: "grpc" | "connect" | "json";
   readonly caller: Caller;
   readonly header: (name: string) => string | undefined;
+  /** Why the caller no longer waits: LEFT or LATE. Undefined while it waits. */
+  readonly abandoned: () => Refusal | undefined;
   /** Bytes of the body. */
   readonly bytes: number;
   /** Decodes the body; throws a Failure. */
@@ -114,6 +116,8 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       const request = call.decode();
       const found = entry.check(request, "");
       if (found !== undefined) throw found;
+      const abandoned = call.abandoned();
+      if (abandoned !== undefined) return { refusal: abandoned };
       const context = contextOf(entry, call);
       const answer = await entry.handler(request, context.handler);
       return { answer: whole(entry.desc.output, answer), headers: context.headers() };
@@ -207,6 +211,18 @@ function whole(desc: DescMessage, answer: Message): Message {
   return "$typeName" in answer ? answer : create(desc, answer);
 }
 
+/** The outcome of a call whose caller left: closed its connection, or cancelled. */
+export const LEFT: Refusal = {
+  reason: ErrorReason.CANCELLED,
+  detail: "The caller left before the call was carried out.",
+};
+
+/** The outcome of a call whose deadline passed before it was carried out. */
+export const LATE: Refusal = {
+  reason: ErrorReason.TIMEOUT,
+  detail: "The deadline passed before the call was carried out; nothing was accepted. Set a longer one.",
+};
+
 /** What a caller is told of a fault of ours. */
 const INTERNAL: Refusal = {
   reason: ErrorReason.INTERNAL,
@@ -244,7 +260,7 @@ function tooLarge(most: number): Failure {
 }
 
 /** What a service method sees of its call. Headers are made only for the few methods that look at them. */
-function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "header">) {
+function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "header" | "abandoned">) {
   let responseHeader: Headers | undefined;
   const known: Call = {
     organizationId: call.caller.organizationId,
@@ -253,6 +269,7 @@ function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "heade
     mayBeRepeated: entry.acceptsMessages && call.door === "json",
     isRepeat: entry.acceptsMessages && Number(call.header("x-stainless-retry-count")) >= 1,
     check: (desc, message) => refusalOfItem(message) ?? requestCheckOf(desc)(message, "")?.refusal,
+    abandoned: call.abandoned,
   };
   const values: HandlerContext["values"] = {
     get: (key) => (key.id === callKey.id ? (known as never) : key.defaultValue),

@@ -34,6 +34,8 @@ export type Unit = {
   readonly requestHash: Uint8Array | undefined;
   /** Without a key: whether this is a repeat of the official client, to be answered with what the first left. */
   readonly isRepeat: boolean;
+  /** Why the caller no longer waits; asked right before the unit is decided, and then nothing of it is accepted. */
+  readonly abandoned?: () => Refusal | undefined;
   /** The answer to these outcomes, as protobuf, to be kept with the key. */
   readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;
 };
@@ -277,6 +279,11 @@ function decideGroup(
         group.results.push({ kind: "repeated", message });
         continue;
       }
+    }
+    const abandoned = unit.abandoned?.();
+    if (abandoned !== undefined) {
+      group.results.push(new Failure(abandoned));
+      continue;
     }
     let used = 0;
     const outcomes = items.map((item) => decideItem(item, "live" in item ? recipients[used++] : undefined));

@@ -17,6 +17,8 @@ export type Call = {
    * requests of a stream are not, because each is refused by itself.
    */
   readonly check: (desc: DescMessage, message: Message) => Refusal | undefined;
+  /** Why the caller no longer waits for the answer: its deadline passed, or it left. Undefined while it waits. */
+  readonly abandoned: () => Refusal | undefined;
 };
 
 /** Where a door leaves the call for the service methods. */
@@ -28,6 +30,7 @@ export const callKey: ContextKey<Call> = createContextKey<Call>(
     mayBeRepeated: false,
     isRepeat: false,
     check: () => undefined,
+    abandoned: () => undefined,
   },
   { description: "the authenticated call" },
 );

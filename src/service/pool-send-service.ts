@@ -133,6 +133,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
           )
         : undefined,
       isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
+      abandoned: call.abandoned,
       answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
     });
     return { answer: answerTo(outcome, forms.response, answerOf), isReplayed: outcome.kind !== "decided" };

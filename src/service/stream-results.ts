@@ -23,7 +23,7 @@ export async function* streamResults(
 ): AsyncIterable<StreamMessagesResponse> {
   const iterator = requests[Symbol.asyncIterator]();
   const outstanding: Promise<StreamMessagesResponse>[] = [];
-  let next: Promise<IteratorResult<StreamMessagesRequest>> | undefined = iterator.next();
+  let next: Promise<IteratorResult<StreamMessagesRequest>> | undefined = handled(iterator.next());
   while (next !== undefined || outstanding.length > 0) {
     const mayRead = next !== undefined && outstanding.length < OUTSTANDING;
     const reads = mayRead ? [(next as Promise<unknown>).then(() => "request" as const)] : [];
@@ -35,9 +35,15 @@ export async function* streamResults(
     const request: IteratorResult<StreamMessagesRequest> = await (next as Promise<
       IteratorResult<StreamMessagesRequest>
     >);
-    if (!request.done) outstanding.push(resultOf(request.value, call, send));
-    next = request.done ? undefined : iterator.next();
+    if (!request.done) outstanding.push(handled(resultOf(request.value, call, send)));
+    next = request.done ? undefined : handled(iterator.next());
   }
+}
+
+/** The promise, which may fail after the stream has ended: that must not end the process. */
+function handled<Value>(promise: Promise<Value>): Promise<Value> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 async function resultOf(

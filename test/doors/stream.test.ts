@@ -17,10 +17,13 @@ import { makePool, until } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
 import { enveloped, openGrpcWeb, reasonOfConnect } from "./doors.ts";
 import { residentMegabytes } from "./program.ts";
+import { END_HEADERS, FRAME, frame, HELLO, headerBlock, openRaw, uint32 } from "./raw-http2.ts";
 
 const { streamMessages, watchMessages } = PoolSendService.method;
 const TO = "+13125569999";
 const CANCELLED = 1;
+const DEADLINE_EXCEEDED = 4;
+const INTERNAL = 13;
 
 const folder = temporaryFolder();
 let server: TestServer;
@@ -229,6 +232,118 @@ describe("a stream of texts", () => {
     expect(stored).toBeLessThanOrEqual(21 * 200);
     await expectServing();
     expect(server.stderr()).not.toMatch(/"level":[56]0/);
+  });
+});
+
+describe("a client that leaves", () => {
+  const outcomes = async (code: string) => {
+    const page = await (await fetch(`${server.metrics}/metrics`)).text();
+    const line = `numberpool_calls_total{method="${pathOf(streamMessages)}",door="grpc",code="${code}"} `;
+    return Number(
+      page
+        .split("\n")
+        .find((each) => each.startsWith(line))
+        ?.slice(line.length) ?? 0,
+    );
+  };
+
+  /** Waits until one more stream ended so; the calls that were counted as INTERNAL are as many as before. */
+  async function expectOneMore(code: string, leave: () => Promise<void>): Promise<void> {
+    const before = [await outcomes(code), await outcomes("INTERNAL")] as const;
+    await leave();
+    await until(
+      () => outcomes(code),
+      (count) => count === before[0] + 1,
+    );
+    expect(await outcomes("INTERNAL")).toBe(before[1]);
+    expect(server.stderr()).not.toMatch(/failed unexpectedly/);
+  }
+
+  it("by cancelling, with nothing under way, is CANCELLED", async () => {
+    await expectOneMore("CANCELLED", async () => {
+      // Frames made by hand: the client of Node would end its requests before it resets the stream.
+      const connection = openRaw(server.grpc);
+      const headers = {
+        ...{ ":method": "POST", ":scheme": "http", ":path": pathOf(streamMessages), ":authority": "localhost" },
+        ...{ "content-type": "application/grpc", te: "trailers", authorization: `Bearer ${API_KEY}` },
+      };
+      const request = create(streamMessages.input, { message: { messagingProfileId: profileId, to: TO, text: "One" } });
+      const body = enveloped(toBinary(streamMessages.input, request));
+      await connection.write(
+        Buffer.concat([
+          HELLO,
+          frame(FRAME.HEADERS, END_HEADERS, 1, headerBlock(headers)),
+          frame(FRAME.DATA, 0, 1, body),
+        ]),
+      );
+      await until(
+        async () => connection.frames().some(({ type }) => type === FRAME.DATA),
+        (isAnswered) => isAnswered,
+      );
+      await connection.write(frame(FRAME.RST_STREAM, 0, 1, uint32(8)));
+      await connection.write(frame(FRAME.PING, 0, 0, Buffer.alloc(8)));
+    });
+  });
+
+  it("by closing its connection, with texts under way that it does not read, is CANCELLED", async () => {
+    await expectOneMore("CANCELLED", async () => {
+      const to = "+13125569003";
+      const session = connect(`http://${server.grpc}`);
+      const stream = session.request({
+        ":method": "POST",
+        ":path": pathOf(streamMessages),
+        "content-type": "application/grpc",
+        te: "trailers",
+        authorization: `Bearer ${API_KEY}`,
+      });
+      stream.on("error", () => undefined);
+      const text = "A text of nine parts. ".repeat(70).slice(0, 1_300);
+      const request = create(streamMessages.input, { message: { messagingProfileId: profileId, to, text } });
+      for (let count = 0; count < 400; count += 1) stream.write(enveloped(toBinary(streamMessages.input, request)));
+      // Until its answers fill every window, so that the server waits for room.
+      await until(
+        async () => storedTo(to),
+        (stored) => stored >= 64,
+      );
+      session.destroy();
+    });
+  });
+
+  it("by its deadline is TIMEOUT", async () => {
+    await expectOneMore("TIMEOUT", async () => {
+      const session = connect(`http://${server.grpc}`);
+      const stream = session.request({
+        ":method": "POST",
+        ":path": pathOf(streamMessages),
+        "content-type": "application/grpc",
+        te: "trailers",
+        authorization: `Bearer ${API_KEY}`,
+        "grpc-timeout": "100m",
+      });
+      const [headers] = await once(stream, "response");
+      expect(headers["grpc-status"]).toBe(String(DEADLINE_EXCEEDED));
+      session.destroy();
+    });
+  });
+});
+
+describe("a stream whose sends fail unexpectedly", () => {
+  it("ends with INTERNAL after the first, and the second does not end the process", async () => {
+    const database = new Database(server.database);
+    database.exec(`CREATE TRIGGER fault BEFORE INSERT ON messages WHEN NEW.text LIKE 'Fault%'
+      BEGIN SELECT RAISE(ABORT, 'a fault of the test'); END`);
+    try {
+      for (let round = 0; round < 5; round += 1) {
+        const stream = open();
+        for (let count = 0; count < 20; count += 1) stream.write({ text: `Fault ${count}` });
+        expect((await stream.ended)?.code).toBe(INTERNAL);
+      }
+    } finally {
+      database.exec("DROP TRIGGER fault");
+      database.close();
+    }
+    await expectServing();
+    expect(server.process.exitCode).toBeNull();
   });
 });
 

@@ -121,6 +121,7 @@ const VALUES: Readonly<Record<string, Values>> = {
     flag: [true, true],
   },
   calls_per_second: { field: "callsPerSecond", default: 0, file: [0.5, 0.5], env: ["2", 2], flag: ["1000000", 1e6] },
+  max_connections: { field: "maxConnections", default: 0, file: [200, 200], env: ["0", 0], flag: ["1000000", 1e6] },
   tls_certificate: {
     field: "tlsCertificate",
     default: undefined,

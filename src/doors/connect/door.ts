@@ -16,7 +16,7 @@ import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import { type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { errorDetails } from "../error-details.ts";
-import type { Invoke, Method } from "../invoke.ts";
+import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
 import { decodeInto } from "../json/decode.ts";
 import { transportRefusal } from "../transport-refusal.ts";
@@ -96,6 +96,11 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
       door: "connect",
       caller: admitted.caller,
       header: (name) => context.requestHeader.get(name) ?? undefined,
+      abandoned: () => {
+        const left = context.timeoutMs();
+        if (left !== undefined && left <= 0) return LATE;
+        return context.signal.aborted ? LEFT : undefined;
+      },
       bytes,
       decode: decode ?? (() => request),
     });

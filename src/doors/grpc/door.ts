@@ -1,6 +1,7 @@
-import { once } from "node:events";
+import { setImmediate } from "node:timers/promises";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import {
+  type Deadline,
   type handleUnaryCall,
   Metadata,
   Server,
@@ -12,44 +13,60 @@ import {
   type UntypedHandleCall,
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { failure, type Refusal } from "../../domain/failure.ts";
+import { Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
-import type { Invoke, Method } from "../invoke.ts";
+import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
+import { createCallTimers } from "./call-timers.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
-const TOO_SLOW: Refusal = { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." };
+/** What is known of a call by its headers. */
+type Arrival = {
+  readonly caller: Caller;
+  /** The deadline by the monotonic clock, milliseconds; Infinity: none. */
+  readonly until: number;
+};
+
+type Arrivals = WeakMap<Metadata, Arrival>;
 
 /** What the gRPC port is made from. */
-export type GrpcDoorParts = { readonly invoke: Invoke; readonly admit: Admit };
+export type GrpcDoorParts = {
+  readonly invoke: Invoke;
+  readonly admit: Admit;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+};
 
 /** The gRPC port: every method of the contract. Not yet bound to an address. */
-export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
-  const callers = new WeakMap<Metadata, Caller>();
+export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server {
+  const arrivals: Arrivals = new WeakMap();
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
 
   /** Tells who calls as soon as the headers are there; the body of others is not read. */
   const admitCall: ServerInterceptor = (definition, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
-        let late: NodeJS.Timeout | undefined;
+        const isPublic = PUBLIC_PATHS.test(definition.path);
+        const timers = createCallTimers(call, definition, isPublic);
         const listener = new ServerListenerBuilder();
+        listener.withOnReceiveMessage((message, pass) => {
+          timers.onMessage();
+          pass(message);
+        });
         listener.withOnReceiveHalfClose((pass) => {
-          clearTimeout(late);
+          timers.onHalfClose();
+          // The end of a stream that its client has reset looks like the end of its requests; a read finds out.
+          if (definition.requestStream) call.startRead();
           pass();
         });
-        listener.withOnCancel(() => clearTimeout(late));
+        listener.withOnCancel(timers.onEnd);
         listener.withOnReceiveMetadata((metadata, pass) => {
-          if (PUBLIC_PATHS.test(definition.path)) return pass(metadata);
+          if (isPublic) return pass(metadata);
           const admitted = admit(metadata.get("authorization")[0]?.toString());
           if ("caller" in admitted) {
-            callers.set(metadata, admitted.caller);
-            if (!definition.requestStream) {
-              late = setTimeout(() => call.sendStatus(statusOf(TOO_SLOW)), LIMITS.bodyTime);
-              late.unref();
-            }
+            arrivals.set(metadata, { caller: admitted.caller, until: monotonic(call.getDeadline(), clock()) });
             pass(metadata);
             return;
           }
@@ -65,6 +82,9 @@ export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
     "grpc.max_receive_message_length": LIMITS.requestBytes,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": LIMITS.streams,
+    // A peer that is gone, or in the middle of a header block, cannot answer a ping.
+    "grpc.keepalive_time_ms": LIMITS.pingInterval,
+    "grpc.keepalive_timeout_ms": LIMITS.pingTimeout,
     "grpc.max_connection_idle_ms": LIMITS.connectionIdle,
     "grpc.max_connection_age_ms": LIMITS.connectionAge,
     "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGrace,
@@ -85,24 +105,22 @@ export function createGrpcDoor({ invoke, admit }: GrpcDoorParts): Server {
       };
       handlers[method.desc.localName] =
         method.desc.methodKind === "unary"
-          ? unaryHandler(method, invoke, callers)
-          : streamHandler(method, invoke, callers);
+          ? unaryHandler(method, invoke, arrivals)
+          : streamHandler(method, invoke, arrivals);
     }
     server.addService(definition as ServiceDefinition, handlers);
   }
   return server;
 }
 
-function unaryHandler(
-  method: Method,
-  { invoke, fault }: Invoke,
-  callers: WeakMap<Metadata, Caller>,
-): handleUnaryCall<Buffer, Buffer> {
+function unaryHandler(method: Method, { invoke, fault }: Invoke, arrivals: Arrivals): handleUnaryCall<Buffer, Buffer> {
   const { output } = method.desc;
   const handle: handleUnaryCall<Buffer, Buffer> = async (call, callback) => {
+    const { caller, until } = arrivals.get(call.metadata) as Arrival;
     const outcome = await invoke(method, {
       door: "grpc",
-      caller: callers.get(call.metadata) as Caller,
+      caller,
+      abandoned: () => abandoned(call, until),
       header: (name) => call.metadata.get(name)[0]?.toString(),
       bytes: call.request.length,
       decode: () => decode(method, call.request),
@@ -130,13 +148,10 @@ function guarded<Args extends readonly unknown[]>(
 }
 
 /** A stream, in whichever direction: requests are read as fast as answers are taken. */
-function streamHandler(
-  method: Method,
-  { stream, fault }: Invoke,
-  callers: WeakMap<Metadata, Caller>,
-): UntypedHandleCall {
+function streamHandler(method: Method, { stream, fault }: Invoke, arrivals: Arrivals): UntypedHandleCall {
   const { output } = method.desc;
   const handle = async (call: ServerDuplexStream<Buffer, Buffer>) => {
+    const { caller, until } = arrivals.get(call.metadata) as Arrival;
     const isOneRequest = method.desc.methodKind === "server_streaming";
     const received = isOneRequest
       ? [(call as unknown as { request: Buffer }).request]
@@ -144,11 +159,13 @@ function streamHandler(
         call.iterator({ destroyOnReturn: false });
     const refusal = await stream(method, {
       door: "grpc",
-      caller: callers.get(call.metadata) as Caller,
+      caller,
+      abandoned: () => abandoned(call, until),
       header: (name) => call.metadata.get(name)[0]?.toString(),
-      requests: decodeAll(method, received),
+      requests: decodeAll(method, received, () => abandoned(call, until)),
       write: async (answer) => {
-        if (!call.write(encode(output, answer))) await once(call, "drain");
+        if (call.destroyed) throw new Failure(abandoned(call, until) ?? LEFT);
+        if (!call.write(encode(output, answer))) await drained(call, () => abandoned(call, until) ?? LEFT);
       },
     });
     if (refusal === undefined) call.end();
@@ -159,8 +176,47 @@ function streamHandler(
   return guarded(handle, onFault) as unknown as UntypedHandleCall;
 }
 
-async function* decodeAll(method: Method, received: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncIterable<Message> {
-  for await (const bytes of received) yield decode(method, bytes);
+async function* decodeAll(
+  method: Method,
+  received: AsyncIterable<Buffer> | Iterable<Buffer>,
+  abandoned: () => Refusal | undefined,
+): AsyncIterable<Message> {
+  try {
+    for await (const bytes of received) yield decode(method, bytes);
+    // That the client left is known after the end of its requests.
+    await setImmediate();
+    const refusal = abandoned();
+    if (refusal !== undefined) throw new Failure(refusal);
+  } catch (error) {
+    // A stream of the library that is destroyed because its client left fails as if that were a fault.
+    const refusal = error instanceof Failure ? undefined : abandoned();
+    throw refusal === undefined ? error : new Failure(refusal);
+  }
+}
+
+/** Resolves when a call takes answers again; rejects with the refusal when it ends before. */
+function drained(call: ServerDuplexStream<Buffer, Buffer>, refusal: () => Refusal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      call.off("drain", settle);
+      call.off("close", settle);
+      if (call.destroyed) reject(new Failure(refusal()));
+      else resolve();
+    };
+    call.on("drain", settle);
+    call.on("close", settle);
+  });
+}
+
+/** Why the client of a call no longer waits. The library's timer may fire late, so the deadline itself is asked. */
+function abandoned(call: { readonly cancelled: boolean }, until: number): Refusal | undefined {
+  if (performance.now() >= until) return LATE;
+  return call.cancelled ? LEFT : undefined;
+}
+
+/** A deadline in time since 1970 as one of the monotonic clock, milliseconds. */
+function monotonic(deadline: Deadline, now: number): number {
+  return performance.now() + (Number(deadline) - now);
 }
 
 /** grpc-js copies what it sends with a method that only buffers have. */

@@ -5,7 +5,7 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
-import type { Invoke } from "../invoke.ts";
+import { type Invoke, LEFT } from "../invoke.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
@@ -90,10 +90,11 @@ function handlerOf(route: Route, { invoke }: Invoke) {
         const value = request.headers[name];
         return Array.isArray(value) ? value.join(", ") : value;
       },
+      abandoned: () => (request.raw.socket.destroyed ? LEFT : undefined),
       bytes: body?.length ?? 0,
       decode: () => gather(route, request, body),
     });
-    if ("refusal" in outcome) return refuse(reply, outcome.refusal, route);
+    if ("refusal" in outcome) return outcome.refusal === LEFT ? reply.hijack() : refuse(reply, outcome.refusal, route);
     for (const [name, value] of outcome.headers ?? []) reply.header(name, value);
     return reply.type("application/json").send(encodeAnswer(outcome.answer));
   };
