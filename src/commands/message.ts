@@ -1,6 +1,7 @@
 import { MessageEventSchema } from "../../gen/numberpool/v1/message_event_pb.ts";
 import { MessageSchema } from "../../gen/numberpool/v1/message_pb.ts";
 import { reasonName } from "../domain/error-form.ts";
+import { canonicalId } from "../domain/ids.ts";
 import type { Message } from "../domain/message.ts";
 import { jsonEncoderOf } from "../doors/json/encode.ts";
 import { acceptanceMessage, eventMessage } from "../service/message-event-form.ts";
@@ -18,7 +19,7 @@ export const message: Command = {
   options: [JSON_OPTION],
   run: async (call) => {
     await withKnownStore(call.config, async (store) => {
-      const found = await find(store, call.argument);
+      const found = await find(store, canonicalId(call.argument));
       if (found === undefined) throw new Error(`There is no message ${call.argument}.`);
       const events = [
         acceptanceMessage(found),

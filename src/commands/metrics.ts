@@ -192,7 +192,8 @@ export function createMetrics(): Metrics {
       });
     },
     handle: async (request, response) => {
-      if (request.method !== "GET" || request.url?.split("?", 1)[0] !== "/metrics") {
+      const isRead = request.method === "GET" || request.method === "HEAD";
+      if (!isRead || request.url?.split("?", 1)[0] !== "/metrics") {
         response.writeHead(404).end();
         return;
       }

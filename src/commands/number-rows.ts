@@ -3,6 +3,7 @@ import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.
 import { Failure } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
 import { newNumber, type PhoneNumber } from "../domain/phone-number-record.ts";
+import { canonicalizeIdsOf } from "../doors/canonical-ids.ts";
 import { decodeInto } from "../doors/json/decode.ts";
 import type { Store } from "../store/store.ts";
 import type { CsvRecord } from "./csv.ts";
@@ -85,6 +86,7 @@ function readRow(columns: readonly string[], row: CsvRecord, parts: RowParts): C
   try {
     const input = create(PhoneNumberInputSchema);
     decodeInto(PhoneNumberInputSchema, input, given, "text");
+    canonicalizeIdsOf(PhoneNumberInputSchema)?.(input);
     const { organizationId, ids, at } = parts;
     return { line, number: newNumber(input, { organizationId, id: ids(at), at }, parts.carriers) };
   } catch (error) {

@@ -38,10 +38,23 @@ export function createIds(random: (bytes: number) => Uint8Array): Ids {
   };
 }
 
+/** An id in its one spelling: a UUID in lower case. What is no UUID stays as it is. */
+export function canonicalId(id: string): string {
+  return UPPER.test(id) && UUID.test(id) ? id.toLowerCase() : id;
+}
+
+const UPPER = /[A-F]/;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 /** Sorts before every id that was given at `moment` or later, and behind those given before. */
 export function earliestId(moment: number): string {
-  const head = Math.max(0, Math.floor(moment)).toString(16).padStart(12, "0");
+  const head = Math.min(Math.max(0, Math.floor(moment)), LAST_MOMENT)
+    .toString(16)
+    .padStart(12, "0");
   return `${head.slice(0, 8)}-${head.slice(8)}`;
 }
+
+/** The last moment that an id can hold, milliseconds. */
+const LAST_MOMENT = 2 ** 48 - 1;
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -24,6 +24,9 @@ export const UNAUTHENTICATED: Refusal = {
 
 const SCOPES = { send: Scopes.SEND, read: Scopes.READ, admin: Scopes.ADMIN } as const;
 
+/** RFC 9110 lets one or more spaces stand before the key, and takes the word in any case. */
+const BEARER = /^bearer +([^ ].*)$/i;
+
 /** Authentication against the store's keys, which are held in memory and read anew when they change. */
 export async function openAuthentication(store: Store): Promise<{ authenticate: Authenticate; close: () => void }> {
   let byId = new Map<string, { readonly key: ApiKey; readonly caller: Caller }>();
@@ -42,8 +45,8 @@ export async function openAuthentication(store: Store): Promise<{ authenticate: 
   await load();
 
   const authenticate: Authenticate = (authorization) => {
-    if (authorization === undefined || authorization.slice(0, 7).toLowerCase() !== "bearer ") return undefined;
-    const token = authorization.slice(7);
+    const token = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+    if (token === undefined) return undefined;
     const id = apiKeyId(token);
     if (id === "") return undefined;
     const hash = hashOfToken(token);

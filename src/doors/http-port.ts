@@ -47,7 +47,7 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
     forceCloseConnections: "idle",
     // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
     return503OnClosing: false,
-    exposeHeadRoutes: false,
+    exposeHeadRoutes: true,
     routerOptions: { maxParamLength: 256, querystringParser: parseQuery },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, _request, reply) => {
@@ -79,7 +79,8 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
   ];
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
-    const verbs = [...new Set(known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb))];
+    const served = known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb);
+    const verbs = [...new Set(served.flatMap((verb) => (verb === "GET" ? ["GET", "HEAD"] : [verb])))];
     const refusal: Refusal =
       verbs.length === 0
         ? { reason: ErrorReason.NOT_FOUND, detail: "There is nothing at this path; the README lists the paths." }

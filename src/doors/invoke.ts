@@ -18,6 +18,7 @@ import { LIMITS } from "../domain/limits.ts";
 import { type Call, callKey } from "../service/call.ts";
 import type { Service } from "../service/services.ts";
 import type { Caller } from "./authentication.ts";
+import { type CanonicalizeIds, canonicalizeIdsOf } from "./canonical-ids.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 import { refusalOfItem } from "./refused-item.ts";
 import { requestCheckOf } from "./request-checks.ts";
@@ -94,6 +95,7 @@ type Entry = Method & {
   readonly scope: Scope;
   readonly acceptsMessages: boolean;
   readonly check: ReturnType<typeof requestCheckOf>;
+  readonly canonicalizeIds: CanonicalizeIds | undefined;
   readonly handler: Handler | undefined;
 };
 
@@ -114,6 +116,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       if (entry.handler === undefined) throw notImplemented(entry);
       if (call.bytes > entry.mostBytes) throw tooLarge(entry.mostBytes);
       const request = call.decode();
+      entry.canonicalizeIds?.(request);
       const found = entry.check(request, "");
       if (found !== undefined) throw found;
       const abandoned = call.abandoned();
@@ -131,7 +134,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
       if (entry.handler === undefined) throw notImplemented(entry);
       const { handler } = contextOf(entry, call);
-      const answers = (entry.handler as unknown as StreamHandler)(call.requests, handler);
+      const answers = (entry.handler as unknown as StreamHandler)(withCanonicalIds(entry, call.requests), handler);
       for await (const answer of answers) await call.write(whole(entry.desc.output, answer));
       return undefined;
     } catch (error) {
@@ -242,8 +245,16 @@ function entryOf(service: DescService, desc: DescMethod, handler: Handler | unde
     mostBytes: acceptsMessages && !isBatch ? LIMITS.sendBytes : LIMITS.requestBytes,
     acceptsMessages,
     check: requestCheckOf(desc.input),
+    canonicalizeIds: canonicalizeIdsOf(desc.input),
     handler,
   };
+}
+
+async function* withCanonicalIds({ canonicalizeIds }: Entry, requests: AsyncIterable<Message>): AsyncIterable<Message> {
+  for await (const request of requests) {
+    canonicalizeIds?.(request);
+    yield request;
+  }
 }
 
 function lacksScope(scope: Scope): Failure {

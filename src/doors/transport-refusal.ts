@@ -1,5 +1,6 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../domain/failure.ts";
+import { shown } from "../domain/text.ts";
 
 /** What the HTTP port's own library refuses by itself, in our words; `mostBytes` is what the method takes. */
 export function transportRefusal(error: unknown, mostBytes: number): Refusal {
@@ -15,6 +16,14 @@ export function transportRefusal(error: unknown, mostBytes: number): Refusal {
     return { reason: ErrorReason.BAD_REQUEST, detail: "The request could not be read; check its length and encoding." };
   }
   return { reason: ErrorReason.INTERNAL, detail: "Something went wrong here; try again." };
+}
+
+/** A body whose encoding is not taken; `header` is where the encoding was named. */
+export function encodingNotTaken(header: string, encoding: string): Refusal {
+  return {
+    reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE,
+    detail: `${header} ${shown(encoding)} is not taken; send the body without compression.`,
+  };
 }
 
 function tooLarge(mostBytes: number): Failure {

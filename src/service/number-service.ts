@@ -19,6 +19,7 @@ import { messagingSettings, numberMessage } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownNumber, unknownProfile } from "./unknown.ts";
+import { within } from "./within.ts";
 
 /** The methods of NumberService. */
 export function numberService({
@@ -35,13 +36,14 @@ export function numberService({
     store.listNumbers(organizationId, queryOf(request, page));
 
   return {
-    registerNumber: async (request, context) => {
-      const { organizationId } = callOf(context);
-      const at = clock();
-      const input = request.number ?? create(PhoneNumberInputSchema);
-      const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
-      return { data: numberMessage(written(await store.insertNumber(number, mayShareNumbers)), at) };
-    },
+    registerNumber: (request, context) =>
+      within("number", async () => {
+        const { organizationId } = callOf(context);
+        const at = clock();
+        const input = request.number ?? create(PhoneNumberInputSchema);
+        const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
+        return { data: numberMessage(written(await store.insertNumber(number, mayShareNumbers)), at) };
+      }),
 
     getNumber: async (request, context) => {
       return { data: numberMessage(await find(callOf(context).organizationId, request.id), clock()) };
@@ -56,10 +58,14 @@ export function numberService({
     updateNumber: async (request, context) => {
       const input = request.number ?? create(PhoneNumberInputSchema);
       const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
-      const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
-        changeNumber(number, input, paths, carriers, clock()),
+      const result = await within("number", async () =>
+        written(
+          await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+            changeNumber(number, input, paths, carriers, clock()),
+          ),
+        ),
       );
-      return { data: numberMessage(written(result), clock()) };
+      return { data: numberMessage(result, clock()) };
     },
 
     resetNumberHealth: async ({ id }, context) => {
@@ -89,7 +95,7 @@ export function numberService({
         throw failure(
           ErrorReason.NOT_SUPPORTED,
           'messaging_product must be "A2P", the only one that is supported; leave it out.',
-          "/messaging_product",
+          "/settings/messaging_product",
         );
       }
       const input = create(PhoneNumberInputSchema, {
@@ -98,10 +104,14 @@ export function numberService({
       });
       const named = pathsOfUpdate(request.updateMask, populatedPaths(input), ["messaging_profile_id", "tags"]);
       const paths = named.filter((path) => path !== "messaging_product");
-      const result = await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
-        changeNumber(number, input, paths, carriers, clock()),
+      const result = await within("settings", async () =>
+        written(
+          await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+            changeNumber(number, input, paths, carriers, clock()),
+          ),
+        ),
       );
-      return { data: messagingSettings(written(result), clock()) };
+      return { data: messagingSettings(result, clock()) };
     },
   };
 }
@@ -113,7 +123,7 @@ function queryOf({ filter, sort }: ListRequest, page: PageQuery): NumberQuery {
   if (numbers.length > LIMITS.pageSize) {
     throw failure(
       ErrorReason.INVALID_FILTER,
-      `filter[phone_number] takes at most ${LIMITS.pageSize} numbers.`,
+      `phone_number takes at most ${LIMITS.pageSize} numbers.`,
       "/filter/phone_number",
     );
   }
@@ -145,7 +155,7 @@ function written(result: NumberWritten): NumberFound {
     case "exists":
       throw failure(
         ErrorReason.ALREADY_EXISTS,
-        "The phone number is registered already; change it with PATCH /v2/phone_numbers/{id}.",
+        "The phone number is registered already; update it instead.",
         "/phone_number",
       );
     case "taken":

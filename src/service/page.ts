@@ -15,8 +15,7 @@ import type { PageQuery } from "../store/queries.ts";
 /** The rows that a page asks for, or a failure that names the parameter. */
 export function rowsOf(page: Page | undefined): PageQuery {
   const number = page?.number ?? 1;
-  if (number < 1)
-    throw failure(ErrorReason.OUT_OF_RANGE, "page[number] must be a whole number from 1.", "/page/number");
+  if (number < 1) throw failure(ErrorReason.OUT_OF_RANGE, "number must be a whole number from 1.", "/page/number");
   const limit = checkSize(page?.size);
   return { offset: (number - 1) * limit, limit };
 }
@@ -54,7 +53,7 @@ function cursorOf(row: string): string {
 
 function checkSize(size: number = LIMITS.defaultPageSize): number {
   if (size >= 1 && size <= LIMITS.pageSize) return size;
-  const detail = `page[size] must be a whole number from 1 to ${LIMITS.pageSize}.`;
+  const detail = `size must be a whole number from 1 to ${LIMITS.pageSize}.`;
   throw failure(ErrorReason.OUT_OF_RANGE, detail, "/page/size");
 }
 

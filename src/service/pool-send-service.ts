@@ -71,7 +71,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       if (request.from !== undefined) {
         throw failure(
           ErrorReason.BAD_REQUEST,
-          "from is not taken here, because the pool picks the sender; leave it out, or use POST /v2/messages.",
+          "from is not taken here, because the pool picks the sender; leave it out, or create a message, which takes one.",
           "/from",
         );
       }
@@ -84,7 +84,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       if (profileId !== undefined && profileId !== "") return { from: undefined, profileId };
       throw failure(
         ErrorReason.MISSING_PARAMETER,
-        "Name a sender in `from`, or a messaging_profile_id whose pool picks one, as POST /v2/messages/number_pool does.",
+        "Name a sender in `from`, or a messaging_profile_id whose pool picks one.",
         "/from",
       );
     }

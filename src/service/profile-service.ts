@@ -22,6 +22,7 @@ import { pageMeta, rowsOf } from "./page.ts";
 import { poolView } from "./pool-view.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownProfile } from "./unknown.ts";
+import { within } from "./within.ts";
 
 /** The methods of ProfileService. */
 export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof ProfileService>> {
@@ -33,7 +34,7 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
       const { organizationId } = callOf(context);
       const at = clock();
       const input = request.profile ?? create(MessagingProfileInputSchema);
-      const profile = newProfile(input, { organizationId, id: ids(at), at });
+      const profile = await within("profile", async () => newProfile(input, { organizationId, id: ids(at), at }));
       await store.insertProfile(profile);
       return { data: profileMessage(profile) };
     },
@@ -56,8 +57,10 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
     updateProfile: async (request, context) => {
       const input = request.profile ?? create(MessagingProfileInputSchema);
       const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
-      const profile = await store.updateProfile(callOf(context).organizationId, request.id, (current) =>
-        changeProfile(current, input, paths, clock()),
+      const profile = await within("profile", () =>
+        store.updateProfile(callOf(context).organizationId, request.id, (current) =>
+          changeProfile(current, input, paths, clock()),
+        ),
       );
       return { data: profileMessage(profile ?? unknownProfile()) };
     },

@@ -5,7 +5,7 @@ import { failure } from "../domain/failure.ts";
 export function unknownProfile(pointer?: string): never {
   throw failure(
     ErrorReason.NOT_FOUND,
-    "There is no messaging profile with this id in your organization; GET /v2/messaging_profiles lists them.",
+    "There is no messaging profile with this id in your organization; list the profiles for their ids.",
     pointer,
   );
 }
@@ -14,7 +14,7 @@ export function unknownProfile(pointer?: string): never {
 export function unknownNumber(): never {
   throw failure(
     ErrorReason.NOT_FOUND,
-    "There is no phone number with this id in your organization; GET /v2/phone_numbers lists them.",
+    "There is no phone number with this id in your organization; list the phone numbers for their ids.",
   );
 }
 

@@ -105,13 +105,13 @@ describe("paths and verbs", () => {
   });
 
   it.each([
-    ["PUT", PROFILES, ["GET", "POST"]],
-    ["POST", `${PROFILES}/some-id`, ["DELETE", "GET", "PATCH"]],
-    ["DELETE", "/v2/phone_numbers", ["GET", "POST"]],
-    ["PUT", "/v2/phone_numbers/+12125550100/messaging", ["GET", "PATCH"]],
+    ["PUT", PROFILES, ["GET", "HEAD", "POST"]],
+    ["POST", `${PROFILES}/some-id`, ["DELETE", "GET", "HEAD", "PATCH"]],
+    ["DELETE", "/v2/phone_numbers", ["GET", "HEAD", "POST"]],
+    ["PUT", "/v2/phone_numbers/+12125550100/messaging", ["GET", "HEAD", "PATCH"]],
     ["GET", BATCH, ["POST"]],
     ["OPTIONS", BATCH, ["POST"]],
-    ["POST", "/healthz", ["GET"]],
+    ["POST", "/healthz", ["GET", "HEAD"]],
   ])("exist, but not together: %s %s", async (verb, path, allowed) => {
     const answer = await server.json(verb, path);
     expect(told(answer)).toEqual({ status: 405, code: "10030", reason: "METHOD_NOT_ALLOWED" });

@@ -705,7 +705,7 @@ describe("the document is true", () => {
     expect(await answer.text()).toBe(TEXT);
     const wrong = await fetch(`${server.url}/openapi.json`, { method: "POST" });
     expect(wrong.status).toBe(405);
-    expect(wrong.headers.get("allow")).toBe("GET");
+    expect(wrong.headers.get("allow")).toBe("GET, HEAD");
   });
 });
 

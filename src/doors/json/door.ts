@@ -6,7 +6,7 @@ import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import { type Invoke, LEFT } from "../invoke.ts";
-import { transportRefusal } from "../transport-refusal.ts";
+import { encodingNotTaken, transportRefusal } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
@@ -30,6 +30,16 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
         const admitted = admit(request.headers.authorization);
         if ("caller" in admitted) {
           (request as unknown as Authenticated).caller = admitted.caller;
+          const encoding = request.headers["content-encoding"];
+          if (!hasBody(request)) {
+            // The type of nothing is not asked for.
+            delete request.headers["content-type"];
+          } else if (encoding !== undefined && encoding !== "identity") {
+            const refusal = encodingNotTaken("Content-Encoding", encoding);
+            invoke.note("json", route.method, refusal);
+            refuse(reply.header("accept-encoding", "identity"), refusal, route);
+            return;
+          }
           done();
           return;
         }
@@ -70,6 +80,11 @@ function notImplemented(verb: Verb, template: string): Refusal {
   };
 }
 
+function hasBody({ method, headers }: FastifyRequest): boolean {
+  if (method === "GET" || method === "HEAD") return false;
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
 type Authenticated = { caller: Caller };
 
 function handlerOf(route: Route, { invoke }: Invoke) {
@@ -105,7 +120,7 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
   const { input } = route.method.desc;
   const message = create(input) as Message & Record<string, unknown>;
   if (route.body !== undefined) {
-    const json = parseBody(body);
+    const json = route.needsBody || (body?.length ?? 0) > 0 ? parseBody(body) : {};
     const field = input.fields.find(({ name }) => name === route.body);
     if (field?.message === undefined) decodeInto(input, message, json, "body");
     else {

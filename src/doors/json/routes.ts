@@ -16,6 +16,8 @@ export type Route = {
   readonly variables: readonly string[];
   /** "*": the body is the request; a field's name: the body is that field; undefined: there is no body. */
   readonly body: string | undefined;
+  /** Whether the body has fields, so that no bytes are no body. */
+  readonly needsBody: boolean;
   /** The field of the response that is the answer; undefined: all of it. */
   readonly responseBody: string | undefined;
   /** Whether the answer is a list, of which a misspelled filter would give everything. */
@@ -80,6 +82,7 @@ function routeOf(method: Method, rule: HttpRule): Route {
     template,
     variables,
     body: rule.body === "" ? undefined : rule.body,
+    needsBody: rule.body !== "*" || input.fields.some(({ name }) => !variables.includes(name)),
     responseBody: rule.responseBody === "" ? undefined : rule.responseBody,
     isList: output.fields.some(({ name, fieldKind }) => name === "data" && fieldKind === "list"),
     required: requirement && fieldOf(method, input, requirement.field),

@@ -1,0 +1,44 @@
+import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
+import { canonicalId } from "../domain/ids.ts";
+
+/** Brings the ids in a decoded request into their one spelling, so that UUIDs are read in any case. */
+export type CanonicalizeIds = (request: Message) => void;
+
+/** The fields that hold ids of ours. Other fields whose names end in `_id` hold what carriers and callers choose. */
+const ID_FIELDS = new Set(["id", "messaging_profile_id", "message_id"]);
+
+const KNOWN = new Map<string, CanonicalizeIds | undefined>();
+
+/** How to do it for a request type; undefined when nothing in it is an id. */
+export function canonicalizeIdsOf(desc: DescMessage): CanonicalizeIds | undefined {
+  if (KNOWN.has(desc.typeName)) return KNOWN.get(desc.typeName);
+  const steps = desc.fields.flatMap((field) => {
+    const step = stepOf(field);
+    return step === undefined ? [] : [step];
+  });
+  const canonicalize =
+    steps.length === 0
+      ? undefined
+      : (message: Message) => {
+          for (const step of steps) step(message as unknown as Record<string, unknown>);
+        };
+  KNOWN.set(desc.typeName, canonicalize);
+  return canonicalize;
+}
+
+function stepOf(field: DescField): ((message: Record<string, unknown>) => void) | undefined {
+  const { localName } = field;
+  if (field.fieldKind === "scalar" && ID_FIELDS.has(field.name)) {
+    return (message) => {
+      const id = message[localName];
+      if (typeof id === "string") message[localName] = canonicalId(id);
+    };
+  }
+  const inner = field.message === undefined ? undefined : canonicalizeIdsOf(field.message);
+  if (inner === undefined) return undefined;
+  return (message) => {
+    const content = message[localName];
+    if (Array.isArray(content)) content.forEach(inner);
+    else if (content !== undefined) inner(content as Message);
+  };
+}
