@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { Decision } from "../../gen/numberpool/v1/decision_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
@@ -8,13 +9,15 @@ import {
   type SenderPreview,
   SenderPreviewSchema,
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
+import type { TimeRange } from "../../gen/numberpool/v1/time_range_pb.ts";
 import { failure, type Refusal } from "../domain/failure.ts";
+import { earliestId } from "../domain/ids.ts";
 import type { Message } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
-import type { MessageEvent } from "../store/store.ts";
+import type { MessageEvent, MessageQuery } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { acceptanceMessage, eventMessage } from "./message-event-form.ts";
@@ -62,6 +65,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         to: filter?.to?.replace(/^ /, "+"),
         from: filter?.from?.replace(/^ /, "+"),
         status: known,
+        ...idsIn(filter?.receivedAt),
       };
       const { organizationId } = callOf(context);
       const { rows, next } = await fillPage(
@@ -135,4 +139,16 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
 function refusedPreview(refusal: Refusal, decision?: Decision): SenderPreview {
   const preview = create(SenderPreviewSchema, { outcome: { case: "error", value: sendError(refusal) } });
   return decision === undefined ? preview : { ...preview, decision };
+}
+
+/** Ids hold the moment of acceptance, so a span of time is a span of ids. */
+function idsIn(range: TimeRange | undefined): Pick<MessageQuery, "fromId" | "beforeId"> {
+  return {
+    fromId: range?.gte && earliestId(Math.ceil(milliseconds(range.gte))),
+    beforeId: range?.lte && earliestId(Math.floor(milliseconds(range.lte)) + 1),
+  };
+}
+
+function milliseconds({ seconds, nanos }: Timestamp): number {
+  return Number(seconds) * 1000 + nanos / 1e6;
 }

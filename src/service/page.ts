@@ -39,7 +39,7 @@ export function rowsAfter(
   if (page?.after === undefined) return { after: undefined, limit };
   const after = Buffer.from(page.after, "base64url").toString("utf8");
   if (row.test(after) && cursorOf(after) === page.after) return { after, limit };
-  throw failure(ErrorReason.INVALID_FILTER, "page[after] must be the meta.next of an earlier page.", "/page/after");
+  throw failure(ErrorReason.INVALID_FILTER, "after must be the meta.next of an earlier page.", "/page/after");
 }
 
 /** How to go on after a page of a list that is not counted. */

@@ -281,7 +281,18 @@ export type MessageQuery = {
   readonly to?: string | undefined;
   readonly from?: string | undefined;
   readonly status?: MessageStatus | undefined;
+  /** The id of the oldest message in a span of time, and the one behind the newest, or beginnings of ids: see `earliestId`. */
+  readonly fromId?: string | undefined;
+  readonly beforeId?: string | undefined;
 };
+
+/** Where a scan of a list begins and ends: it looks at ids below `below`, down to `fromId`. */
+export function scanOf({ after, fromId = "", beforeId = AFTER_ALL }: MessageQuery): { below: string; fromId: string } {
+  return { below: after !== undefined && after < beforeId ? after : beforeId, fromId };
+}
+
+/** Sorts behind every id. */
+const AFTER_ALL = "g";
 
 export type OptOut = RecipientKey & {
   /** The number of ours that was answered, or "". */

@@ -5,20 +5,20 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_numberpool_v1_call_options } from "./call_options_pb.ts";
 import type { OptOut } from "./opt_out_pb.ts";
 import { file_numberpool_v1_opt_out } from "./opt_out_pb.ts";
 import type { Page, PageMeta } from "./page_pb.ts";
 import { file_numberpool_v1_page } from "./page_pb.ts";
+import type { TimeRange } from "./time_range_pb.ts";
+import { file_numberpool_v1_time_range } from "./time_range_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file numberpool/v1/opt_out_service.proto.
  */
 export const file_numberpool_v1_opt_out_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNudW1iZXJwb29sL3YxL29wdF9vdXRfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSLQAQoSTGlzdE9wdE91dHNSZXF1ZXN0EisKBmZpbHRlchgBIAEoCzIbLm51bWJlcnBvb2wudjEuT3B0T3V0RmlsdGVyEiwKCmNyZWF0ZWRfYXQYAiABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRIhCgRwYWdlGAMgASgLMhMubnVtYmVycG9vbC52MS5QYWdlEiYKEXJlZGFjdGlvbl9lbmFibGVkGAQgASgIQgbQ6eikDAFIAIgBAUIUChJfcmVkYWN0aW9uX2VuYWJsZWQifgoMT3B0T3V0RmlsdGVyEiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJSACIAQESEQoEZnJvbRgCIAEoCUgBiAEBEg8KAnRvGAMgASgJSAKIAQFCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgcKBV9mcm9tQgUKA190byJdCglUaW1lUmFuZ2USJwoDZ3RlGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNsdGUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImEKE0xpc3RPcHRPdXRzUmVzcG9uc2USIwoEZGF0YRgBIAMoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0EiUKBG1ldGEYAiABKAsyFy5udW1iZXJwb29sLnYxLlBhZ2VNZXRhIoIBChBBZGRPcHRPdXRSZXF1ZXN0EiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJSACIAQESEQoEZnJvbRgCIAEoCUgBiAEBEg8KAnRvGAMgASgJSAKIAQFCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgcKBV9mcm9tQgUKA190byI4ChFBZGRPcHRPdXRSZXNwb25zZRIjCgRkYXRhGAEgASgLMhUubnVtYmVycG9vbC52MS5PcHRPdXQiPwoTUmVtb3ZlT3B0T3V0UmVxdWVzdBIcChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCRIKCgJ0bxgCIAEoCSI7ChRSZW1vdmVPcHRPdXRSZXNwb25zZRIjCgRkYXRhGAEgASgLMhUubnVtYmVycG9vbC52MS5PcHRPdXQytgMKDU9wdE91dFNlcnZpY2USfAoLTGlzdE9wdE91dHMSIS5udW1iZXJwb29sLnYxLkxpc3RPcHRPdXRzUmVxdWVzdBoiLm51bWJlcnBvb2wudjEuTGlzdE9wdE91dHNSZXNwb25zZSImkAIBgtPkkwIXEhUvdjIvbWVzc2FnaW5nX29wdG91dHPY+d6aDQISeQoJQWRkT3B0T3V0Eh8ubnVtYmVycG9vbC52MS5BZGRPcHRPdXRSZXF1ZXN0GiAubnVtYmVycG9vbC52MS5BZGRPcHRPdXRSZXNwb25zZSIpkAICgtPkkwIaOgEqIhUvdjIvbWVzc2FnaW5nX29wdG91dHPY+d6aDQMSqwEKDFJlbW92ZU9wdE91dBIiLm51bWJlcnBvb2wudjEuUmVtb3ZlT3B0T3V0UmVxdWVzdBojLm51bWJlcnBvb2wudjEuUmVtb3ZlT3B0T3V0UmVzcG9uc2UiUoLT5JMCRipEL3YyL21lc3NhZ2luZ19wcm9maWxlcy97bWVzc2FnaW5nX3Byb2ZpbGVfaWR9L21lc3NhZ2luZ19vcHRvdXRzL3t0b33Y+d6aDQNiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_opt_out, file_numberpool_v1_page]);
+  fileDesc("CiNudW1iZXJwb29sL3YxL29wdF9vdXRfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSLQAQoSTGlzdE9wdE91dHNSZXF1ZXN0EisKBmZpbHRlchgBIAEoCzIbLm51bWJlcnBvb2wudjEuT3B0T3V0RmlsdGVyEiwKCmNyZWF0ZWRfYXQYAiABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRIhCgRwYWdlGAMgASgLMhMubnVtYmVycG9vbC52MS5QYWdlEiYKEXJlZGFjdGlvbl9lbmFibGVkGAQgASgIQgbQ6eikDAFIAIgBAUIUChJfcmVkYWN0aW9uX2VuYWJsZWQifgoMT3B0T3V0RmlsdGVyEiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJSACIAQESEQoEZnJvbRgCIAEoCUgBiAEBEg8KAnRvGAMgASgJSAKIAQFCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgcKBV9mcm9tQgUKA190byJhChNMaXN0T3B0T3V0c1Jlc3BvbnNlEiMKBGRhdGEYASADKAsyFS5udW1iZXJwb29sLnYxLk9wdE91dBIlCgRtZXRhGAIgASgLMhcubnVtYmVycG9vbC52MS5QYWdlTWV0YSKCAQoQQWRkT3B0T3V0UmVxdWVzdBIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUgAiAEBEhEKBGZyb20YAiABKAlIAYgBARIPCgJ0bxgDIAEoCUgCiAEBQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIHCgVfZnJvbUIFCgNfdG8iOAoRQWRkT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0Ij8KE1JlbW92ZU9wdE91dFJlcXVlc3QSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAkSCgoCdG8YAiABKAkiOwoUUmVtb3ZlT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0MrYDCg1PcHRPdXRTZXJ2aWNlEnwKC0xpc3RPcHRPdXRzEiEubnVtYmVycG9vbC52MS5MaXN0T3B0T3V0c1JlcXVlc3QaIi5udW1iZXJwb29sLnYxLkxpc3RPcHRPdXRzUmVzcG9uc2UiJpACAYLT5JMCFxIVL3YyL21lc3NhZ2luZ19vcHRvdXRz2Pnemg0CEnkKCUFkZE9wdE91dBIfLm51bWJlcnBvb2wudjEuQWRkT3B0T3V0UmVxdWVzdBogLm51bWJlcnBvb2wudjEuQWRkT3B0T3V0UmVzcG9uc2UiKZACAoLT5JMCGjoBKiIVL3YyL21lc3NhZ2luZ19vcHRvdXRz2Pnemg0DEqsBCgxSZW1vdmVPcHRPdXQSIi5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlcXVlc3QaIy5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlc3BvbnNlIlKC0+STAkYqRC92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve21lc3NhZ2luZ19wcm9maWxlX2lkfS9tZXNzYWdpbmdfb3B0b3V0cy97dG992Pnemg0DYgZwcm90bzM", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_opt_out, file_numberpool_v1_page, file_numberpool_v1_time_range]);
 
 /**
  * ListOptOutsRequest says which opt-outs, and which page of them.
@@ -98,34 +98,6 @@ export const OptOutFilterSchema: GenMessage<OptOutFilter> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_opt_out_service, 1);
 
 /**
- * TimeRange is a span of time, both ends included.
- *
- * @generated from message numberpool.v1.TimeRange
- */
-export type TimeRange = Message<"numberpool.v1.TimeRange"> & {
-  /**
-   * From.
-   *
-   * @generated from field: google.protobuf.Timestamp gte = 1;
-   */
-  gte?: Timestamp | undefined;
-
-  /**
-   * To.
-   *
-   * @generated from field: google.protobuf.Timestamp lte = 2;
-   */
-  lte?: Timestamp | undefined;
-};
-
-/**
- * Describes the message numberpool.v1.TimeRange.
- * Use `create(TimeRangeSchema)` to create a new message.
- */
-export const TimeRangeSchema: GenMessage<TimeRange> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 2);
-
-/**
  * ListOptOutsResponse holds one page of opt-outs.
  *
  * @generated from message numberpool.v1.ListOptOutsResponse
@@ -151,7 +123,7 @@ export type ListOptOutsResponse = Message<"numberpool.v1.ListOptOutsResponse"> &
  * Use `create(ListOptOutsResponseSchema)` to create a new message.
  */
 export const ListOptOutsResponseSchema: GenMessage<ListOptOutsResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 3);
+  messageDesc(file_numberpool_v1_opt_out_service, 2);
 
 /**
  * AddOptOutRequest names a profile, a recipient and, where there is one, the sender that was answered.
@@ -186,7 +158,7 @@ export type AddOptOutRequest = Message<"numberpool.v1.AddOptOutRequest"> & {
  * Use `create(AddOptOutRequestSchema)` to create a new message.
  */
 export const AddOptOutRequestSchema: GenMessage<AddOptOutRequest> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 4);
+  messageDesc(file_numberpool_v1_opt_out_service, 3);
 
 /**
  * AddOptOutResponse holds the opt-out.
@@ -207,7 +179,7 @@ export type AddOptOutResponse = Message<"numberpool.v1.AddOptOutResponse"> & {
  * Use `create(AddOptOutResponseSchema)` to create a new message.
  */
 export const AddOptOutResponseSchema: GenMessage<AddOptOutResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 5);
+  messageDesc(file_numberpool_v1_opt_out_service, 4);
 
 /**
  * RemoveOptOutRequest names an opt-out.
@@ -235,7 +207,7 @@ export type RemoveOptOutRequest = Message<"numberpool.v1.RemoveOptOutRequest"> &
  * Use `create(RemoveOptOutRequestSchema)` to create a new message.
  */
 export const RemoveOptOutRequestSchema: GenMessage<RemoveOptOutRequest> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 6);
+  messageDesc(file_numberpool_v1_opt_out_service, 5);
 
 /**
  * RemoveOptOutResponse holds the opt-out as it was.
@@ -256,7 +228,7 @@ export type RemoveOptOutResponse = Message<"numberpool.v1.RemoveOptOutResponse">
  * Use `create(RemoveOptOutResponseSchema)` to create a new message.
  */
 export const RemoveOptOutResponseSchema: GenMessage<RemoveOptOutResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_opt_out_service, 7);
+  messageDesc(file_numberpool_v1_opt_out_service, 6);
 
 /**
  * OptOutService keeps the lists of recipients that must not be texted. An opt-out holds for the whole profile, whichever of its

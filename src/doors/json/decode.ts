@@ -191,7 +191,10 @@ function decodeMessage(
 
 /** A plain text, alone or under the empty key beside named ones, goes to the first field of a message. */
 function withFirstField(desc: DescMessage, value: unknown): unknown {
-  const first = desc.fields[0]?.name ?? "";
+  const field = desc.fields[0];
+  // What a span of time would begin with must not be guessed from a time alone.
+  if (field === undefined || field.fieldKind === "message") return value;
+  const first = field.name;
   if (!isObject(value)) return { [first]: value };
   if (!("" in value)) return value;
   const { "": plain, ...named } = value;

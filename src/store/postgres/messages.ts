@@ -2,7 +2,7 @@ import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
 import { planEnd } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
-import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery } from "../store.ts";
+import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { decayed } from "./decay.ts";
 import { noteEvents } from "./events.ts";
 import { conditions, statementFor } from "./lists.ts";
@@ -69,7 +69,7 @@ const updateProgress = statement(
 );
 const select = statement<Row>(`SELECT ${columns} FROM messages WHERE organization_id = $1 AND id = $2`);
 const lock = statement<Row>(`${select.text} FOR UPDATE`);
-const scan = "FROM messages WHERE organization_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+const scan = "FROM messages WHERE organization_id = $1 AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4";
 const lastScanned = statement<Row>(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan}) scanned`);
 const selectTraffic = statement<Row>(
   `SELECT id, ${decayed("sent_lately", "$1::float8 - sent_lately_as_of")} AS messages
@@ -81,9 +81,6 @@ const selectRange = statement<Row>(
 );
 const deleteMessages = statement("DELETE FROM messages WHERE organization_id = $1 AND id = ANY ($2)");
 const deleteEvents = statement("DELETE FROM message_events WHERE organization_id = $1 AND message_id = ANY ($2)");
-
-/** Sorts behind every id. */
-const AFTER_ALL = "g";
 
 /** Inserts messages; any that is there already fails the transaction. */
 export function insertMessages(session: Session, messages: readonly Message[]): void {
@@ -137,8 +134,8 @@ export async function listMessages(
   organizationId: string,
   query: MessageQuery,
 ): Promise<Continued<Message>> {
-  const after = query.after ?? AFTER_ALL;
-  // The first four parameters are those of the scan and the page.
+  const { below, fromId } = scanOf(query);
+  // The first five parameters are those of the scan and the page.
   const where = conditions(
     [
       ["messaging_profile_id = ?", query.messagingProfileId],
@@ -146,22 +143,23 @@ export async function listMessages(
       ['"from" = ?', query.from],
       ["status = ?", query.status],
     ],
-    5,
+    6,
   );
   const isFiltered = where.values.length > 0;
   const most = isFiltered ? LIST_SCAN : query.limit + 1;
   const filter = isFiltered ? `WHERE ${where.text}` : "";
   const rows = await session.all(
-    statementFor(`SELECT ${columns} FROM (SELECT ${columns} ${scan}) scanned ${filter} ORDER BY id DESC LIMIT $4`),
+    statementFor(`SELECT ${columns} FROM (SELECT ${columns} ${scan}) scanned ${filter} ORDER BY id DESC LIMIT $5`),
     organizationId,
-    after,
+    below,
+    fromId,
     most,
     query.limit + 1,
     ...where.values,
   );
   const page = rows.slice(0, query.limit).map(messageFrom);
   if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.id };
-  const scanned = isFiltered ? await session.get(lastScanned, organizationId, after, most) : undefined;
+  const scanned = isFiltered ? await session.get(lastScanned, organizationId, below, fromId, most) : undefined;
   return { rows: page, next: scanned?.count === most ? (scanned.id as string) : undefined };
 }
 

@@ -12,7 +12,7 @@ import {
   messageValues,
   type Row,
 } from "../rows.ts";
-import { type Cancelled, type Continued, LIST_SCAN, type MessageEvent, type MessageQuery } from "../store.ts";
+import { type Cancelled, type Continued, LIST_SCAN, type MessageEvent, type MessageQuery, scanOf } from "../store.ts";
 import { conditions } from "./lists.ts";
 import type { Connection } from "./open.ts";
 
@@ -22,7 +22,7 @@ export function prepareMessages(db: Connection) {
     `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${MESSAGE_COLUMNS.map(() => "?").join(", ")})`,
   );
   const select = db.prepare("SELECT * FROM messages WHERE organization_id = ? AND id = ?");
-  const scan = "FROM messages WHERE organization_id = ? AND id < ? ORDER BY id DESC LIMIT ?";
+  const scan = "FROM messages WHERE organization_id = ? AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?";
   const lastScanned = db.prepare(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan})`);
   const selectTraffic = db.prepare(
     `SELECT id, sent_lately * pow(0.5, max(0, ? - sent_lately_as_of) / ${HALF_LIFE}.0) AS messages FROM phone_numbers
@@ -94,7 +94,7 @@ export function prepareMessages(db: Connection) {
       return { forgotten: ended.length, next: rows.length === most ? rows.at(-1)?.id : undefined };
     },
     list: (organizationId: string, query: MessageQuery): Continued<Message> => {
-      const after = query.after ?? AFTER_ALL;
+      const { below, fromId } = scanOf(query);
       const where = conditions([
         ["messaging_profile_id = ?", query.messagingProfileId],
         ['"to" = ?', query.to],
@@ -105,10 +105,10 @@ export function prepareMessages(db: Connection) {
       const most = isFiltered ? LIST_SCAN : query.limit + 1;
       const rows = db
         .prepare(`SELECT * FROM (SELECT * ${scan}) ${isFiltered ? `WHERE ${where.text}` : ""} ORDER BY id DESC LIMIT ?`)
-        .all(organizationId, after, most, ...where.values, query.limit + 1) as Row[];
+        .all(organizationId, below, fromId, most, ...where.values, query.limit + 1) as Row[];
       const page = rows.slice(0, query.limit).map(messageFrom);
       if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.id };
-      const scanned = lastScanned.get(organizationId, after, most) as { id: string | null; count: number };
+      const scanned = lastScanned.get(organizationId, below, fromId, most) as { id: string | null; count: number };
       return { rows: page, next: isFiltered && scanned.count === most ? (scanned.id ?? undefined) : undefined };
     },
     listTraffic: (organizationId: string, profileId: string, now: number): ReadonlyMap<string, number> =>
@@ -120,6 +120,3 @@ export function prepareMessages(db: Connection) {
       ),
   };
 }
-
-/** Sorts behind every id. */
-const AFTER_ALL = "g";

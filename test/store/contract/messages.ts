@@ -92,6 +92,36 @@ export function messages(subject: Subject): void {
     );
   });
 
+  it("narrows a list to a span of ids, with and without a filter, over pages of any size", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store));
+    const to = (made: number) => ({ to: made % 3 === 0 ? "+12125550177" : "+12125550178" });
+    const stored = await storeMessages(store, number, ...Array.from({ length: 20 }, (_, made) => to(made)));
+    const newestFirst = stored.toReversed();
+    for (const [from, before] of [
+      [0, 20],
+      [3, 11],
+      [11, 3],
+      [0, 1],
+      [19, 20],
+      [7, 7],
+      [5, undefined],
+      [undefined, 5],
+    ]) {
+      const fromId = from === undefined ? undefined : stored[from]?.id;
+      const beforeId = before === undefined ? undefined : (stored[before]?.id ?? "ffffffff");
+      const inside = newestFirst.filter(
+        ({ id }) => (fromId === undefined || id >= fromId) && (beforeId === undefined || id < beforeId),
+      );
+      for (const limit of [1, 4, 100]) {
+        expect((await pagesOf(number.organizationId, { limit, fromId, beforeId })).flat()).toEqual(inside);
+        const some = inside.filter((message) => message.to === "+12125550177");
+        const query = { limit, fromId, beforeId, to: "+12125550177" };
+        expect((await pagesOf(number.organizationId, query)).flat()).toEqual(some);
+      }
+    }
+  });
+
   it("finds a rare match behind more messages than one call looks at", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
