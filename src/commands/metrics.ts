@@ -121,8 +121,8 @@ export function createMetrics(): Metrics {
         applyReports: timed("reports", store.applyReports),
         releaseScheduled: async (reads, decide) => {
           let written: ScheduledWrites["messages"] = [];
-          await store.releaseScheduled(reads, (facts) => {
-            const writes = decide(facts);
+          await store.releaseScheduled(reads, (facts, occupied) => {
+            const writes = decide(facts, occupied);
             written = writes.messages;
             return writes;
           });

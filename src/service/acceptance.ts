@@ -3,6 +3,8 @@ import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
 import { RETRY_REMEMBERED } from "../domain/limits.ts";
 import type { Message } from "../domain/message.ts";
+import { noteUnreported } from "../domain/pool/book.ts";
+import type { Pool } from "../domain/pool/pool.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
 import type { LivePool } from "../store/pools.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
@@ -116,6 +118,7 @@ export function createAcceptance(parts: AcceptanceParts) {
       await store.accept(readsOf(units, parts.clock()), (facts) => {
         undoAll(decided?.booked ?? []);
         decided = undefined;
+        for (const id of facts.occupied ?? []) for (const pool of poolsOf(units)) noteUnreported(pool, id);
         decided = decideOrUndo(units, facts, parts);
         return decided.writes;
       });
@@ -157,6 +160,11 @@ type DecidedGroup = {
   readonly queued: Map<string, number>;
 };
 
+/** The pools that a group may pick from. */
+function poolsOf(units: readonly Unit[]): Set<Pool> {
+  return new Set(units.flatMap(({ items }) => items.flatMap((item) => ("live" in item ? [item.live.pool] : []))));
+}
+
 /** What the group must know, in the order in which `decideGroup` asks for it. */
 function readsOf(units: readonly Unit[], now: number): AcceptReads {
   const reads = { recipients: [], keys: [], retries: [] } as {
@@ -196,8 +204,9 @@ function decideGroup(
   booked: Booked[],
 ): DecidedGroup {
   const now = parts.clock();
-  const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] } as {
-    [Kind in keyof AcceptWrites]: AcceptWrites[Kind][number][];
+  const trials: string[] = [];
+  const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [], trials } as {
+    [Kind in keyof Required<AcceptWrites>]: NonNullable<AcceptWrites[Kind]>[number][];
   };
   const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
   const keys = new Map<string, AcceptWrites["keys"][number]>();
@@ -226,6 +235,7 @@ function decideGroup(
     };
     writes.messages.push(message);
     writes.usage.push(...decided.usage);
+    if (decided.isTrial) trials.push(decided.sender.phoneNumberId);
     const { phoneNumberId } = decided.sender;
     group.queued.set(phoneNumberId, (group.queued.get(phoneNumberId) ?? 0) + message.parts);
     if (decided.mapping !== undefined) {

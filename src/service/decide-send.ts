@@ -31,6 +31,8 @@ export type SendDecision =
       /** What the message will wait in its queue, milliseconds. */
       readonly waitTime: number;
       readonly booked: Booked;
+      /** The sender is on trial: nobody else may pick it before this message is reported. */
+      readonly isTrial: boolean;
       /** The recipient's mapping as it is then; undefined: it is left alone. */
       readonly mapping: StickyMapping | undefined;
       readonly usage: AcceptWrites["usage"];
@@ -68,7 +70,8 @@ export function decideSend(
     except: own,
   });
   if (picked.kind === "refuse") return { refusal: poolRefusal(picked) };
-  const { number } = pool.slots[picked.slot] ?? unreachable();
+  const { number, standing } = pool.slots[picked.slot] ?? unreachable();
+  const isTrial = standing.standing === "trial" && pool.settings?.skipUnhealthy === true;
   const booked = { pool, charged: charge(pool, picked, parts) };
   const record = live.numbers.get(number.id) ?? unreachable();
   const { id: phoneNumberId, phoneNumber, carrier, lineType } = record;
@@ -78,6 +81,7 @@ export function decideSend(
     decision: picked,
     waitTime: picked.waitTime,
     booked,
+    isTrial,
     mapping: isMapped
       ? {
           organizationId: profile.organizationId,

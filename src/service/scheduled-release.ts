@@ -1,6 +1,7 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
+import { noteUnreported } from "../domain/pool/book.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { EXPIRED_WITHOUT_ROOM } from "../store/plan-report.ts";
 import type { LivePool } from "../store/pools.ts";
@@ -80,15 +81,22 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
     let full = new Map<string, Lane>();
     let retryAt = Number.POSITIVE_INFINITY;
     try {
-      await store.releaseScheduled(due, (facts) => {
+      await store.releaseScheduled(due, (facts, occupied) => {
         undoAll(booked);
+        for (const id of occupied) {
+          for (const { organizationId, messagingProfileId } of due) {
+            const pool = pools.peek(organizationId, messagingProfileId)?.pool;
+            if (pool !== undefined) noteUnreported(pool, id);
+          }
+        }
         booked = [];
         queued = new Map();
         full = new Map();
         retryAt = Number.POSITIVE_INFINITY;
         const now = clock();
-        const writes = { messages: [], mappings: [], usage: [] } as {
-          [Kind in keyof ScheduledWrites]: ScheduledWrites[Kind][number][];
+        const trials: string[] = [];
+        const writes = { messages: [], mappings: [], usage: [], trials } as {
+          [Kind in keyof Required<ScheduledWrites>]: NonNullable<ScheduledWrites[Kind]>[number][];
         };
         const mappings = new Map<string, ScheduledWrites["mappings"][number]>();
         for (const fact of facts) {
@@ -106,8 +114,9 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
           writes.messages.push(one.written);
           retryAt = Math.min(retryAt, one.written.retryAt ?? retryAt);
           if (one.kind === "written") continue;
-          const { booked: charged, sender, usage, mapping } = one.decided;
+          const { booked: charged, sender, usage, mapping, isTrial } = one.decided;
           booked.push(charged);
+          if (isTrial) trials.push(sender.phoneNumberId);
           queued.set(sender.phoneNumberId, (queued.get(sender.phoneNumberId) ?? 0) + message.parts);
           writes.usage.push(...usage);
           if (mapping === undefined) continue;

@@ -114,7 +114,7 @@ export type Store = {
    */
   readonly releaseScheduled: (
     reads: readonly ScheduledRead[],
-    decide: (facts: readonly ScheduledFacts[]) => ScheduledWrites,
+    decide: (facts: readonly ScheduledFacts[], occupied: readonly string[]) => ScheduledWrites,
   ) => Promise<void>;
   /** Newest first. One call looks at no more than `LIST_SCAN` messages. */
   readonly listMessages: (organizationId: string, query: MessageQuery) => Promise<Continued<Message>>;
@@ -349,7 +349,16 @@ export type IdempotencyKey = { readonly organizationId: string; readonly method:
 /** An equal send between two moments, by the hash of its caller and content. */
 export type RetryKey = { readonly requestHash: Uint8Array; readonly since: number; readonly until: number };
 
+/**
+ * Numbers on trial that were picked. Before such a pick is written, a store that processes share holds the numbers for the transaction,
+ * so that no other process picks them meanwhile; those that are held elsewhere or have an unreported message are `occupied`, and what
+ * was decided is decided again.
+ */
+export type Trials = { readonly trials?: readonly string[] | undefined };
+
 export type AcceptFacts = {
+  /** Numbers on trial that an earlier run picked, and that must not be picked: see `Trials`. */
+  readonly occupied?: readonly string[] | undefined;
   readonly recipients: readonly RecipientFacts[];
   readonly keys: readonly (IdempotencyRecord | undefined)[];
   /** The latest message that an equal send left. */
@@ -380,7 +389,7 @@ export type RecentSend = {
   readonly at: number;
 };
 
-export type AcceptWrites = {
+export type AcceptWrites = Trials & {
   readonly messages: readonly Message[];
   readonly mappings: readonly StickyMapping[];
   readonly keys: readonly IdempotencyRecord[];

@@ -357,8 +357,10 @@ describe("The release of scheduled messages", () => {
     const failing: Store = {
       ...store,
       releaseScheduled: async (_, decide) => {
-        decided = decide(messages.map((message) => ({ message, recipient: { optedOut: false, mapping: undefined } })))
-          .messages.length;
+        decided = decide(
+          messages.map((message) => ({ message, recipient: { optedOut: false, mapping: undefined } })),
+          [],
+        ).messages.length;
         throw new Error("the disk is full");
       },
     };

@@ -67,6 +67,12 @@ export function numbersOnTrial(pool: Pool): string[] {
   });
 }
 
+/** Notes that a number has something unreported, which another process accepted. */
+export function noteUnreported(pool: Pool, id: string): void {
+  const slot = pool.byId.get(id);
+  if (slot !== undefined && pool.slots[slot]?.unreported === 0) setUnreported(pool, id, 1);
+}
+
 /** Sets how many messages of a number are unreported. */
 export function setUnreported(pool: Pool, id: string, unreported: number): void {
   const slot = pool.byId.get(id);

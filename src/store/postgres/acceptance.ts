@@ -7,6 +7,7 @@ import { putMappings, readRecipients } from "./recipients.ts";
 import { byText, columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
+import { decideWithTrials } from "./trials.ts";
 
 const RETRY_TYPES = { request_hash: "bytea", since: "bigint", until: "bigint", place: "integer" } as const;
 const RECENT_TYPES = { second: "bigint", request_hash: "bytea", organization_id: "text", message_id: "text" } as const;
@@ -46,7 +47,8 @@ export async function accept(
     readRecipients(session, reads.recipients),
     readRetries(session, reads.retries),
   ]);
-  const writes = decide({ keys: keys.records, recipients, retries });
+  const facts = { keys: keys.records, recipients, retries };
+  const writes = await decideWithTrials(session, (occupied) => decide({ ...facts, occupied }));
   insertMessages(session, writes.messages);
   keys.write(session, writes.keys);
   insertRecentSends(session, writes.recentSends);

@@ -14,6 +14,7 @@ import { FACT_COLUMNS, factsFrom } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
+import { decideWithTrials } from "./trials.ts";
 
 const READ_TYPES = { organization_id: "text", id: "text" } as const;
 const RETRY_TYPES = { organization_id: "text", id: "text", next_submit_at: "bigint" } as const;
@@ -86,7 +87,7 @@ export async function listWaitingMessages(
 export async function releaseScheduled(
   session: Session,
   reads: readonly ScheduledRead[],
-  decide: (facts: readonly ScheduledFacts[]) => ScheduledWrites,
+  decide: (facts: readonly ScheduledFacts[], occupied: readonly string[]) => ScheduledWrites,
 ): Promise<void> {
   const given = listsOf(
     READ_TYPES,
@@ -98,7 +99,7 @@ export async function releaseScheduled(
     facts.set(`${message.organizationId} ${message.id}`, { message, recipient: factsFrom(row, message) });
   }
   const asked = reads.flatMap(({ organizationId, id }) => facts.get(`${organizationId} ${id}`) ?? []);
-  const { messages, mappings, usage } = decide(asked);
+  const { messages, mappings, usage } = await decideWithTrials(session, (occupied) => decide(asked, occupied));
 
   const later = messages.filter(({ message }) => message.status === "scheduled");
   const decided = messages.filter(({ message }) => message.status !== "scheduled");

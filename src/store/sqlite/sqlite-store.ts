@@ -197,7 +197,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listDueMessages: (now, most) => run(() => schedule.listDue(now, most)),
     listWaitingLanes: (most, after) => run(() => schedule.listWaitingLanes(most, after)),
     listWaitingMessages: (lanes, most) => run(() => schedule.listWaiting(lanes, most)),
-    releaseScheduled: (reads, decide) => transact(() => schedule.write(decide(schedule.readFacts(reads)))),
+    releaseScheduled: (reads, decide) => transact(() => schedule.write(decide(schedule.readFacts(reads), []))),
     readRecipient: (key) => run(() => recipients.read(key, true)),
     listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
 
