@@ -48,7 +48,9 @@ export async function accept(
     readRetries(session, reads.retries),
   ]);
   const facts = { keys: keys.records, recipients, retries };
-  const writes = await decideWithTrials(session, (occupied) => decide({ ...facts, occupied }));
+  const writes = await decideWithTrials(session, (occupied) =>
+    decide(occupied.length === 0 ? facts : { ...facts, occupied }),
+  );
   insertMessages(session, writes.messages);
   keys.write(session, writes.keys);
   insertRecentSends(session, writes.recentSends);
