@@ -32,7 +32,7 @@ export const LIMITS = {
   connectionIdle: 5 * 60_000,
   connectionAge: 30 * 60_000,
   connectionAgeGrace: 30_000,
-  /** The longest deadline that a Connect client may set, milliseconds. */
+  /** The longest deadline of a call that is no stream, milliseconds; a longer one is capped. */
   deadline: 60_000,
   // What grpc-js does not let us set, with the defaults of Node's http2 that hold instead: header list 64 KiB and 128 pairs, 1,000
   // invalid frames, 100 rejected streams, 32 settings, 10 outstanding pings, 10 MB a session, 1,000 stream resets at once and 33 a

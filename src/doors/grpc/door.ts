@@ -19,6 +19,7 @@ import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
 import { createCallTimers } from "./call-timers.ts";
+import { addDetails, capDeadlines, refuseUnknownMethods } from "./library-statuses.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
@@ -49,6 +50,7 @@ export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server 
     new ServerInterceptingCall(call, {
       start: (next) => {
         const isPublic = PUBLIC_PATHS.test(definition.path);
+        addDetails(call);
         const timers = createCallTimers(call, definition, isPublic);
         const listener = new ServerListenerBuilder();
         listener.withOnReceiveMessage((message, pass) => {
@@ -89,6 +91,9 @@ export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server 
     "grpc.max_connection_age_ms": LIMITS.connectionAge,
     "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGrace,
   });
+  refuseUnknownMethods(server, (refusal) => invoke.note("grpc", undefined, refusal));
+  const unary = invoke.methods.filter(({ desc }) => desc.methodKind === "unary");
+  capDeadlines(server, new Set(unary.map(({ path }) => path)));
   for (const service of new Set(invoke.methods.map((method) => method.service))) {
     const definition: Record<string, unknown> = {};
     const handlers: Record<string, UntypedHandleCall> = {};

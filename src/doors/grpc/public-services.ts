@@ -3,6 +3,8 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Server } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
+import { file_google_rpc_error_details } from "../../../gen/google/rpc/error_details_pb.ts";
+import { file_google_rpc_status } from "../../../gen/google/rpc/status_pb.ts";
 
 /** Paths of the services that need no key: health and reflection. */
 export const PUBLIC_PATHS = /^\/grpc\.(health|reflection)\./;
@@ -28,6 +30,9 @@ export function addReflection(server: Server, services: readonly DescService[]):
     file.dependencies.forEach(collect);
   };
   for (const service of services) collect(service.file);
+  // No file of the contract imports what the details of a refusal are made of, and clients decode them by reflection.
+  collect(file_google_rpc_status);
+  collect(file_google_rpc_error_details);
   // Of a loaded package the library looks only at the descriptors of its files.
   const contract = { format: "Protocol Buffer 3 DescriptorProto", type: {}, fileDescriptorProtos: [...files.values()] };
   new ReflectionService({ contract } as never, { services: services.map(({ typeName }) => typeName) }).addToServer(
