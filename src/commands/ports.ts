@@ -31,7 +31,6 @@ export type PortsParts = {
   readonly authenticate: Authenticate;
   readonly metrics: Metrics;
   readonly log: Logger;
-  readonly clock: () => number;
   /** Rejects while the store cannot be written. */
   readonly probe: () => Promise<void>;
   /** Since when delivery is held; undefined: it is not. */
@@ -45,16 +44,7 @@ const DRAIN_BUSY = 15_000;
 const PROBE_INTERVAL = 1_000;
 
 /** Puts the ports together. Throws one sentence when a certificate cannot be read. */
-export function createPorts({
-  config,
-  services,
-  authenticate,
-  metrics,
-  log,
-  clock,
-  probe,
-  heldSince,
-}: PortsParts): Ports {
+export function createPorts({ config, services, authenticate, metrics, log, probe, heldSince }: PortsParts): Ports {
   const tls = readTls({
     certificate: config.tlsCertificate,
     key: config.tlsKey,
@@ -62,13 +52,15 @@ export function createPorts({
   });
   const invoke = createInvoke({ services, log, observe: metrics.observeCall });
   const { callsPerSecond } = config;
-  const admit = createAdmission({ authenticate, callsPerSecond, inFlight: invoke.inFlight, clock });
+  // Spans, not times of day: a system clock that is set must not change them.
+  const elapsed = () => performance.now();
+  const admit = createAdmission({ authenticate, callsPerSecond, inFlight: invoke.inFlight, elapsed });
 
   let isDraining = false;
-  let probed = { at: 0, outcome: Promise.resolve() };
+  let probed = { at: Number.NEGATIVE_INFINITY, outcome: Promise.resolve() };
   const checkReady = async () => {
     if (isDraining) throw new Error("draining");
-    if (clock() - probed.at > PROBE_INTERVAL) probed = { at: clock(), outcome: probe() };
+    if (elapsed() - probed.at > PROBE_INTERVAL) probed = { at: elapsed(), outcome: probe() };
     await probed.outcome;
     return heldSince() === undefined ? {} : { delivery: "held" };
   };

@@ -72,7 +72,6 @@ export async function serve(config: Config): Promise<void> {
     authenticate,
     metrics,
     log,
-    clock,
     probe: store.probe,
     heldSince: delivery.control.heldSince,
   });
@@ -139,9 +138,9 @@ function signalled(): Promise<void> {
   return new Promise((resolve) => {
     const onSignal = () => {
       if (first === undefined) {
-        first = Date.now();
+        first = performance.now();
         resolve();
-      } else if (Date.now() - first > SAME_KEYPRESS) process.exit(1);
+      } else if (performance.now() - first > SAME_KEYPRESS) process.exit(1);
     };
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);

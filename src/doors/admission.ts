@@ -12,22 +12,22 @@ export type AdmissionParts = {
   readonly callsPerSecond: number;
   /** Calls under way now. */
   readonly inFlight: () => number;
-  /** Milliseconds since 1970. */
-  readonly clock: () => number;
+  /** Milliseconds of a clock that nobody sets: rates are spans. */
+  readonly elapsed: () => number;
 };
 
 /**
  * Admission by key, by the key's own rate, and by how much is under way: under overload new calls are refused at once, so that those
  * that were accepted are finished in time.
  */
-export function createAdmission({ authenticate, callsPerSecond, inFlight, clock }: AdmissionParts): Admit {
+export function createAdmission({ authenticate, callsPerSecond, inFlight, elapsed }: AdmissionParts): Admit {
   // When each key's bucket is empty again: one number instead of a count and a time (virtual scheduling).
   const emptyAt = new Map<string, number>();
   const interval = 1000 / callsPerSecond;
 
   const withinRate = (apiKeyId: string): Refusal | undefined => {
-    const now = clock();
-    const at = Math.max(now, emptyAt.get(apiKeyId) ?? 0) + interval;
+    const now = elapsed();
+    const at = Math.max(now, emptyAt.get(apiKeyId) ?? now) + interval;
     if (at - now > 1000 + interval / 2) return tooMany(callsPerSecond, at - now - 1000);
     emptyAt.set(apiKeyId, at);
     return undefined;
