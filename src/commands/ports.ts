@@ -31,6 +31,7 @@ export type PortsParts = {
   readonly authenticate: Authenticate;
   readonly metrics: Metrics;
   readonly log: Logger;
+  readonly clock: () => number;
   /** Rejects while the store cannot be written. */
   readonly probe: () => Promise<void>;
   /** Since when delivery is held; undefined: it is not. */
@@ -44,7 +45,16 @@ const DRAIN_BUSY = 15_000;
 const PROBE_INTERVAL = 1_000;
 
 /** Puts the ports together. Throws one sentence when a certificate cannot be read. */
-export function createPorts({ config, services, authenticate, metrics, log, probe, heldSince }: PortsParts): Ports {
+export function createPorts({
+  config,
+  services,
+  authenticate,
+  metrics,
+  log,
+  clock,
+  probe,
+  heldSince,
+}: PortsParts): Ports {
   const tls = readTls({
     certificate: config.tlsCertificate,
     key: config.tlsKey,

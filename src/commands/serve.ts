@@ -72,6 +72,7 @@ export async function serve(config: Config): Promise<void> {
     authenticate,
     metrics,
     log,
+    clock,
     probe: store.probe,
     heldSince: delivery.control.heldSince,
   });

@@ -8,7 +8,8 @@ export function pathsOfUpdate(
   all: readonly string[],
 ): readonly string[] {
   if (mask === undefined || mask.paths.length === 0) return populated;
-  return mask.paths.includes("*") ? [...new Set([...all, ...populated])] : mask.paths;
+  // Each path once: a mask may name one ten thousand times, and each time costs a check of the whole field.
+  return [...new Set(mask.paths.includes("*") ? [...all, ...populated] : mask.paths)];
 }
 
 /** The record after an update, or the very record before it when nothing but `updatedAt` would change. */

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
@@ -16,10 +17,19 @@ export type Caller = {
 /** Tells who calls from an `Authorization` header, or undefined. Every failure looks the same from outside. */
 export type Authenticate = (authorization: string | undefined) => Caller | undefined;
 
+/**
+ * The `Authorization` header of a request over HTTP/1.1; undefined when there is none, or more than one: a proxy in front may have
+ * judged another one than we would.
+ */
+export function authorizationOf(request: IncomingMessage): string | undefined {
+  const values = request.headersDistinct.authorization;
+  return values?.length === 1 ? values[0] : undefined;
+}
+
 /** What an unauthenticated call is answered, whatever is wrong with its key. */
 export const UNAUTHENTICATED: Refusal = {
   reason: ErrorReason.UNAUTHENTICATED,
-  detail: "No usable API key; send the header `Authorization: Bearer <key>` with a key that is not revoked.",
+  detail: "No usable API key; send one header `Authorization: Bearer <key>` with a key that is not revoked.",
 };
 
 const SCOPES = { send: Scopes.SEND, read: Scopes.READ, admin: Scopes.ADMIN } as const;

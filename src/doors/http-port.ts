@@ -8,7 +8,6 @@ import { mountConnect } from "./connect/door.ts";
 import type { Invoke } from "./invoke.ts";
 import { mountJson, refuse } from "./json/door.ts";
 import { errorAnswer } from "./json/errors.ts";
-import { parseQuery } from "./json/query.ts";
 import { patternOf } from "./json/routes.ts";
 import type { Tls } from "./tls.ts";
 
@@ -48,7 +47,8 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
     // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
     return503OnClosing: false,
     exposeHeadRoutes: true,
-    routerOptions: { maxParamLength: 256, querystringParser: parseQuery },
+    // The router parses queries before a call is admitted; so it only hands the text on.
+    routerOptions: { maxParamLength: 256, querystringParser: (text: string) => ({ text }) },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, _request, reply) => {
       refuse(

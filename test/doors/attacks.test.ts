@@ -582,3 +582,52 @@ describe("a peer that dawdles is rid of, or its call is ended, within 45 seconds
     expect(await until(() => connection.isClosed() || isEnded(), within)).toBe(true);
   });
 });
+
+describe("two Authorization headers", () => {
+  it.each([
+    ["GET", "/v2/messaging_profiles", "application/json", "HTTP/1.1 401"],
+    ["GET", "/v2/no_such_path", "application/json", "HTTP/1.1 404"],
+    ["POST", LIST, "application/json", "HTTP/1.1 401"],
+  ])("are refused: %s %s", async (verb, path, type, answer) => {
+    for (const [first, second] of [
+      [API_KEY, "another-key-of-more-than-24-characters"],
+      [API_KEY, API_KEY],
+    ]) {
+      const connection = openRaw(http);
+      const keys = `Authorization: Bearer ${first}\r\nauthorization: Bearer ${second}`;
+      const length = verb === "POST" ? "Content-Length: 2\r\n" : "";
+      await connection.write(
+        `${verb} ${path} HTTP/1.1\r\nHost: ${http}\r\n${keys}\r\nContent-Type: ${type}\r\n${length}Connection: close\r\n\r\n${length && "{}"}`,
+      );
+      expect(await until(connection.isClosed)).toBe(true);
+      expect(connection.received().toString().slice(0, 12)).toBe(answer);
+    }
+  });
+});
+
+describe("a query", () => {
+  const hostile = `/v2/messaging_profiles?${"a&".repeat(7_900)}`;
+
+  it("is not read before the caller is known", async () => {
+    const connection = openRaw(http);
+    const since = performance.now();
+    await connection.write(`GET ${hostile} HTTP/1.1\r\nHost: ${http}\r\n\r\n`.repeat(20));
+    const answers = () =>
+      connection
+        .received()
+        .toString()
+        .match(/HTTP\/1\.1 401 /g)?.length;
+    expect(await until(() => answers() === 20)).toBe(true);
+    // One alone took 0.4 s when its time grew by the square.
+    expect(performance.now() - since).toBeLessThan(3_000);
+    connection.destroy();
+  });
+
+  it("of more parameters than allowed is refused with the limit", async () => {
+    const { status, body } = await server.json("GET", hostile);
+    expect(status).toBe(400);
+    expect(body.errors[0].detail).toBe("The query has more than 100 parameters; send at most 100.");
+    const allowed = await server.json("GET", "/v2/messaging_profiles?page[size]=20&page[number]=1");
+    expect(allowed.status).toBe(200);
+  });
+});

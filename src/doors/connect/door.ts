@@ -14,7 +14,7 @@ import { errorForm } from "../../domain/error-form.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
-import { type Caller, UNAUTHENTICATED } from "../authentication.ts";
+import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { errorDetails } from "../error-details.ts";
 import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
@@ -42,7 +42,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
         url: handler.requestPath,
         bodyLimit: method.mostBytes + ENVELOPE,
         onRequest: (request, reply, done) => {
-          const admitted = admit(request.headers.authorization);
+          const admitted = admit(authorizationOf(request.raw));
           if ("caller" in admitted) {
             (request as unknown as { caller: Caller }).caller = admitted.caller;
             return done();

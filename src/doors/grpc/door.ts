@@ -4,6 +4,7 @@ import {
   type Deadline,
   type handleUnaryCall,
   Metadata,
+  type MetadataValue,
   Server,
   type ServerDuplexStream,
   ServerInterceptingCall,
@@ -66,7 +67,7 @@ export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server 
         listener.withOnCancel(timers.onEnd);
         listener.withOnReceiveMetadata((metadata, pass) => {
           if (isPublic) return pass(metadata);
-          const admitted = admit(metadata.get("authorization")[0]?.toString());
+          const admitted = admit(onlyOne(metadata.get("authorization")));
           if ("caller" in admitted) {
             arrivals.set(metadata, { caller: admitted.caller, until: monotonic(call.getDeadline(), clock()) });
             pass(metadata);
@@ -140,6 +141,11 @@ function unaryHandler(method: Method, { invoke, fault }: Invoke, arrivals: Arriv
     callback(null, answer);
   };
   return guarded(handle, (error, _call, callback) => callback(statusOf(fault(method, error))));
+}
+
+/** The one value of a header; undefined when there is none, or more than one. */
+function onlyOne(values: readonly MetadataValue[]): string | undefined {
+  return values.length === 1 ? values[0]?.toString() : undefined;
 }
 
 /** A fault in a handler must end its call, not the process. */

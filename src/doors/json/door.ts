@@ -4,13 +4,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
-import type { Caller } from "../authentication.ts";
+import { authorizationOf, type Caller } from "../authentication.ts";
 import { type Invoke, LEFT } from "../invoke.ts";
 import { encodingNotTaken, transportRefusal } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorAnswer } from "./errors.ts";
+import { parseQuery } from "./query.ts";
 import { pathsNotImplemented, type Route, routesOf, type Verb } from "./routes.ts";
 
 /** Mounts the JSON routes of the contract on the HTTP port, with the document that tells them, and gives them. */
@@ -27,7 +28,7 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
       url: route.template.replaceAll(/\{(\w+)\}/g, ":$1"),
       bodyLimit: route.method.mostBytes,
       onRequest: (request, reply, done) => {
-        const admitted = admit(request.headers.authorization);
+        const admitted = admit(authorizationOf(request.raw));
         if ("caller" in admitted) {
           (request as unknown as Authenticated).caller = admitted.caller;
           const encoding = request.headers["content-encoding"];
@@ -60,7 +61,7 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
       url: template.replaceAll(/\{(\w+)\}/g, ":$1"),
       // Before the body is read.
       onRequest: (request, reply) => {
-        const admitted = admit(request.headers.authorization);
+        const admitted = admit(authorizationOf(request.raw));
         const refusal = "caller" in admitted ? notImplemented(verb, template) : admitted.refusal;
         invoke.note("json", undefined, refusal);
         refuse(reply, refusal);
@@ -131,7 +132,7 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
       if (route.mask !== undefined) message[route.mask] = { $typeName: MASK, paths: maskOf(field.message, json) };
     }
   } else {
-    const query = request.query as JsonObject;
+    const query = parseQuery((request.query as { text: string }).text);
     if (route.isList) refuseUnknownQuery(input, query);
     decodeInto(input, message, query, "text");
   }

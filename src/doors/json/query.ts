@@ -1,11 +1,18 @@
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { failure } from "../../domain/failure.ts";
+import { LIMITS } from "../../domain/limits.ts";
 import { isObject, type JsonObject } from "./decode.ts";
 
-/** `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. */
+/**
+ * `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. Takes time in proportion to the query's length.
+ * Throws a Failure when there are more parameters than `LIMITS.queryParameters`.
+ */
 export function parseQuery(query: string): JsonObject {
   const root: Record<string, unknown> = Object.create(null);
+  if (query.split("&", LIMITS.queryParameters + 1).length > LIMITS.queryParameters) throw tooMany();
   for (const [name, value] of new URLSearchParams(query)) {
-    const path = name.split("[").map((part, index) => (index === 0 ? part : part.replace(/\]$/, "")));
-    if (path.length > 4) continue;
+    const path = name.split("[", MAX_DEPTH + 1).map((part, index) => (index === 0 ? part : part.replace(/\]$/, "")));
+    if (path.length > MAX_DEPTH) continue;
     let at = root;
     for (const part of path.slice(0, -1)) {
       // `filter[name]=x` may stand beside `filter[name][contains]=y`; the plain one is kept under an empty key.
@@ -17,7 +24,18 @@ export function parseQuery(query: string): JsonObject {
     const last = path.at(-1) as string;
     const before = at[last];
     if (isObject(before)) (before as Record<string, unknown>)[""] = value;
-    else at[last] = before === undefined ? value : [before, value].flat();
+    else if (Array.isArray(before)) before.push(value);
+    else at[last] = before === undefined ? value : [before, value];
   }
   return root;
+}
+
+/** Keys in one another, `a[b][c][d]`; deeper ones are passed over. */
+const MAX_DEPTH = 4;
+
+function tooMany() {
+  return failure(
+    ErrorReason.BAD_REQUEST,
+    `The query has more than ${LIMITS.queryParameters} parameters; send at most ${LIMITS.queryParameters}.`,
+  );
 }
