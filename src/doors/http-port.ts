@@ -5,11 +5,14 @@ import { failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { Admit } from "./admission.ts";
 import { mountConnect } from "./connect/door.ts";
+import { isByGet } from "./connect/request.ts";
+import { isRpcPath, rpcRefusal } from "./connect/rpc-refusal.ts";
 import type { Invoke } from "./invoke.ts";
 import { mountJson, refuse } from "./json/door.ts";
 import { errorAnswer } from "./json/errors.ts";
 import { patternOf } from "./json/routes.ts";
 import type { Tls } from "./tls.ts";
+import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 
 /** What the HTTP port is made from. */
 export type HttpPortParts = {
@@ -74,9 +77,23 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
 
   const known = [
     ...routes.map((route) => ({ verb: route.verb as string, pattern: patternOf(route.template) })),
-    ...invoke.methods.map(({ path }) => ({ verb: "POST", pattern: patternOf(path) })),
     { verb: "GET", pattern: /^\/(healthz|readyz|openapi\.json)$/ },
   ];
+  // Before the body is read: nothing but JSON has a parser outside of the routes.
+  app.addHook("onRequest", (request, reply, done) => {
+    const path = request.url.split("?", 1)[0] as string;
+    if (!request.is404 || !isRpcPath(path)) return done();
+    const method = invoke.methods.find((each) => each.path === path);
+    const verbs = method !== undefined && isByGet(method.desc) ? "GET, HEAD, POST" : "POST";
+    const refusal =
+      method === undefined
+        ? UNKNOWN_METHOD
+        : { reason: ErrorReason.METHOD_NOT_ALLOWED, detail: `This method is called by ${verbs}.` };
+    if (method !== undefined) reply.header("allow", verbs);
+    invoke.note("connect", undefined, refusal);
+    const { status, headers, body } = rpcRefusal(request.headers["content-type"] ?? "", refusal);
+    reply.code(status).headers(headers).send(body);
+  });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
     const served = known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb);

@@ -29,3 +29,9 @@ export function encodingNotTaken(header: string, encoding: string): Refusal {
 function tooLarge(mostBytes: number): Failure {
   return failure(ErrorReason.REQUEST_TOO_LARGE, `The body is larger than ${mostBytes / 1024} KiB; make it smaller.`);
 }
+
+/** The refusal of a method that the contract does not have. */
+export const UNKNOWN_METHOD: Refusal = {
+  reason: ErrorReason.NOT_IMPLEMENTED,
+  detail: "There is no method at this path; rebuild the client from our protos.",
+};

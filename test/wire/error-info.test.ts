@@ -1,9 +1,10 @@
 import { connect, type IncomingHttpHeaders } from "node:http2";
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { enveloped, reasonIn } from "../doors/doors.ts";
+import { ListProfilesRequestSchema, ListProfilesResponseSchema } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "../doors/doors.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { GrpcRefusal } from "./grpc-client.ts";
 
@@ -117,6 +118,183 @@ describe("over gRPC what the library refuses by itself carries ErrorInfo", () =>
       expect(await callRaw(LIST, { "grpc-timeout": timeout }, nothing)).toEqual(["0", undefined]);
     },
   );
+});
+
+describe("over Connect a refusal carries ErrorInfo", () => {
+  const JSON_TYPE = { "content-type": "application/json" };
+  const WEB_TYPE = { "content-type": "application/grpc-web+proto" };
+  const STREAM = "/numberpool.v1.PoolSendService/StreamMessages";
+  const NOTHING = "/numberpool.v1.PoolSendService/Nothing";
+
+  /** Calls by HTTP; gives the status, and the code and reason of the error by whichever protocol it came. */
+  async function ask(verb: string, path: string, headers: Record<string, string>, body?: Buffer | string) {
+    const answer = await fetch(server.url + path, {
+      method: verb,
+      headers: { ...AUTHORIZED, ...headers },
+      ...(body !== undefined && { body: typeof body === "string" ? body : new Uint8Array(body) }),
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    if (/^application\/grpc/.test(headers["content-type"] ?? "")) {
+      const { trailers } = openGrpcWeb(bytes, answer.headers);
+      const details = Buffer.from(trailers.get("grpc-status-details-bin") ?? "", "base64");
+      return [answer.status, trailers.get("grpc-status"), reasonIn(details)];
+    }
+    const text = bytes.toString();
+    return [answer.status, JSON.parse(text).code, reasonOfConnect(text)];
+  }
+
+  it.each([
+    ["of an unknown method", "POST", NOTHING, JSON_TYPE, "{}", [501, "unimplemented", "NOT_IMPLEMENTED"]],
+    [
+      "of an unknown method in protobuf",
+      ...["POST", NOTHING],
+      { "content-type": "application/proto" },
+      "x",
+      [501, "unimplemented", "NOT_IMPLEMENTED"],
+    ],
+    ["of an unknown method of gRPC-Web", "POST", NOTHING, WEB_TYPE, "", [200, "12", "NOT_IMPLEMENTED"]],
+    [
+      "of an unknown compression",
+      ...["POST", LIST],
+      { ...JSON_TYPE, "content-encoding": "zebra" },
+      "{}",
+      [501, "unimplemented", "NOT_IMPLEMENTED"],
+    ],
+    [
+      "of gzip",
+      ...["POST", LIST],
+      { ...JSON_TYPE, "content-encoding": "gzip" },
+      "{}",
+      [501, "unimplemented", "NOT_IMPLEMENTED"],
+    ],
+    [
+      "of an unknown compression of gRPC-Web",
+      ...["POST", LIST],
+      { ...WEB_TYPE, "grpc-encoding": "zebra" },
+      enveloped(Buffer.alloc(0), 1),
+      [200, "12", "NOT_IMPLEMENTED"],
+    ],
+    [
+      "of a message flagged as compressed without a compression",
+      ...["POST", LIST],
+      WEB_TYPE,
+      enveloped(Buffer.from("x"), 1),
+      [200, "3", "MALFORMED_MESSAGE"],
+    ],
+    [
+      "of a type that is not taken",
+      ...["POST", LIST],
+      { "content-type": "text/plain" },
+      "{}",
+      [415, "invalid_argument", "UNSUPPORTED_MEDIA_TYPE"],
+    ],
+    [
+      "of the type of a stream",
+      ...["POST", LIST],
+      { "content-type": "application/connect+json" },
+      enveloped(Buffer.from("{}")),
+      [415, "invalid_argument", "UNSUPPORTED_MEDIA_TYPE"],
+    ],
+    ["of no type", "POST", LIST, {}, undefined, [415, "invalid_argument", "UNSUPPORTED_MEDIA_TYPE"]],
+    ["of a stream both ways", "POST", STREAM, JSON_TYPE, "{}", [505, "unimplemented", "NOT_IMPLEMENTED"]],
+    ["of a stream both ways of gRPC-Web", "POST", STREAM, WEB_TYPE, "", [505, "12", "NOT_IMPLEMENTED"]],
+    [
+      "of a body of more than 64 KiB",
+      ...["POST", SEND],
+      JSON_TYPE,
+      JSON.stringify({ text: "x".repeat(70_000) }),
+      [429, "resource_exhausted", "REQUEST_TOO_LARGE"],
+    ],
+    ["of a send by GET", "GET", SEND, {}, undefined, [405, "unimplemented", "METHOD_NOT_ALLOWED"]],
+    ["of a method by PUT", "PUT", LIST, JSON_TYPE, "{}", [405, "unimplemented", "METHOD_NOT_ALLOWED"]],
+    [
+      "of a deadline that is none",
+      ...["POST", LIST],
+      { ...JSON_TYPE, "connect-timeout-ms": "soon" },
+      "{}",
+      [400, "invalid_argument", "BAD_REQUEST"],
+    ],
+    [
+      "of a deadline that is none of gRPC-Web",
+      ...["POST", LIST],
+      { ...WEB_TYPE, "grpc-timeout": "soon" },
+      enveloped(Buffer.alloc(0)),
+      [200, "3", "BAD_REQUEST"],
+    ],
+    [
+      "of a deadline that is over",
+      ...["POST", LIST],
+      { ...JSON_TYPE, "connect-timeout-ms": "0" },
+      "{}",
+      [504, "deadline_exceeded", "TIMEOUT"],
+    ],
+  ] as [string, string, string, Record<string, string>, string | Buffer | undefined, unknown[]][])(
+    "%s",
+    async (_name, verb, path, headers, body, expected) => {
+      expect(await ask(verb, path, headers, body)).toEqual(expected);
+    },
+  );
+
+  it.each([
+    ["connect-timeout-ms", "60001", JSON_TYPE, "{}"],
+    ["connect-timeout-ms", "9999999999", JSON_TYPE, "{}"],
+    ["grpc-timeout", "99999999H", WEB_TYPE, enveloped(Buffer.alloc(0))],
+    ["grpc-timeout", "61S", WEB_TYPE, enveloped(Buffer.alloc(0))],
+  ] as const)("and a deadline longer than ours is capped: %s %s", async (header, timeout, type, body) => {
+    const answer = await fetch(server.url + LIST, {
+      method: "POST",
+      headers: { ...AUTHORIZED, ...type, [header]: timeout },
+      body: typeof body === "string" ? body : new Uint8Array(body),
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    expect(answer.status).toBe(200);
+    if (header === "grpc-timeout") expect(openGrpcWeb(bytes, answer.headers).trailers.get("grpc-status")).toBe("0");
+  });
+});
+
+describe("GET by Connect", () => {
+  const get = async (path: string, query: Record<string, string>, verb = "GET") => {
+    const answer = await fetch(`${server.url}${path}?${new URLSearchParams(query)}`, {
+      method: verb,
+      headers: AUTHORIZED,
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    return { status: answer.status, type: answer.headers.get("content-type"), bytes, text: bytes.toString() };
+  };
+
+  it("answers what POST does, in both encodings", async () => {
+    const posted = await server.json("POST", LIST, { page: { size: 3 } });
+    const { status, type, text } = await get(LIST, { connect: "v1", encoding: "json", message: '{"page":{"size":3}}' });
+    expect([status, type, JSON.parse(text)]).toEqual([200, "application/json", posted.body]);
+    const page = Buffer.from(
+      toBinary(ListProfilesRequestSchema, create(ListProfilesRequestSchema, { page: { size: 3 } })),
+    );
+    for (const message of [page.toString("base64url"), page.toString("base64")]) {
+      const answer = await get(LIST, { encoding: "proto", base64: "1", message });
+      expect([answer.status, answer.type]).toEqual([200, "application/proto"]);
+      expect(fromBinary(ListProfilesResponseSchema, answer.bytes).meta?.pageSize).toBe(3);
+    }
+    expect((await get(LIST, { encoding: "json", message: "{}" }, "HEAD")).status).toBe(200);
+    expect((await get(LIST, { encoding: "proto" })).status).toBe(200);
+  });
+
+  it.each([
+    ["no encoding", {}, 415, "UNSUPPORTED_MEDIA_TYPE"],
+    ["an unknown encoding", { encoding: "xml" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
+    ["a compression", { encoding: "json", compression: "gzip", message: "{}" }, 501, "NOT_IMPLEMENTED"],
+    ["JSON that is none", { encoding: "json", message: "{" }, 400, "INVALID_JSON"],
+    ["base64 that is none", { encoding: "json", base64: "1", message: "{}" }, 400, "MALFORMED_MESSAGE"],
+    ["bytes that are no message", { encoding: "proto", base64: "1", message: "CiQ" }, 400, "MALFORMED_MESSAGE"],
+    ["a value that is refused", { encoding: "json", message: '{"page":{"size":0}}' }, 400, "OUT_OF_RANGE"],
+  ] as [string, Record<string, string>, number, string][])("refuses %s", async (_name, query, status, reason) => {
+    const answer = await get(LIST, query);
+    expect([answer.status, reasonOfConnect(answer.text)]).toEqual([status, reason]);
+  });
+
+  it("needs a key", async () => {
+    const answer = await fetch(`${server.url}${LIST}?encoding=json&message={}`);
+    expect([answer.status, reasonOfConnect(await answer.text())]).toEqual([401, "UNAUTHENTICATED"]);
+  });
 });
 
 describe("reflection", () => {

@@ -186,7 +186,7 @@ export const ErrorReason = {
   MALFORMED_MESSAGE: 21,
 
   /**
-   * The body's content type is not application/json. JSON only.
+   * The type or, in JSON, the compression of the body is not one that the method takes.
    *
    * @generated from enum value: ERROR_REASON_UNSUPPORTED_MEDIA_TYPE = 22;
    */

@@ -1,6 +1,5 @@
 import { create, type DescMessage, type DescMethod, fromBinary, type Message } from "@bufbuild/protobuf";
 import {
-  ConnectError,
   type ConnectRouter,
   createConnectRouter,
   createContextKey,
@@ -10,16 +9,17 @@ import {
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { errorForm } from "../../domain/error-form.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
+import { shown } from "../../domain/text.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
-import { errorDetails } from "../error-details.ts";
 import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
 import { decodeInto } from "../json/decode.ts";
 import { transportRefusal } from "../transport-refusal.ts";
+import { isByGet, readRequest } from "./request.ts";
+import { connectError, rpcRefusal } from "./rpc-refusal.ts";
 
 /**
  * Mounts Connect, gRPC-Web and gRPC over HTTP/1.1 on the HTTP port. Bodies are read by the port itself, with its limits and after
@@ -38,7 +38,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
     for (const handler of router.handlers) {
       const method = methods.get(handler.requestPath) as Method;
       scope.route({
-        method: "POST",
+        method: isByGet(method.desc) ? ["POST", "GET"] : "POST",
         url: handler.requestPath,
         bodyLimit: method.mostBytes + ENVELOPE,
         onRequest: (request, reply, done) => {
@@ -49,13 +49,15 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
           }
           invoke.note("connect", method, admitted.refusal);
           // Answered by the protocol that was spoken, on an empty body: the one that was sent stays unread.
-          answer(request, reply, handler, method, admitted, Buffer.alloc(0)).catch(() => reply.raw.destroy());
+          answer(request, reply, handler, method, admitted, Buffer.alloc(0), invoke).catch(() => reply.raw.destroy());
         },
         errorHandler: async (error, request, reply) => {
-          const refusal = transportRefusal(error, method.mostBytes);
+          const type = request.headers["content-type"] ?? "";
+          const found = transportRefusal(error, method.mostBytes);
+          const refusal = found.reason === ErrorReason.UNSUPPORTED_MEDIA_TYPE ? typeNotTaken(type) : found;
           invoke.note("connect", method, refusal);
           // The connection stays: closed now, it would be reset under a client that still writes, and the answer lost.
-          await answer(request, reply, handler, method, { refusal }, Buffer.alloc(0));
+          await answer(request, reply, handler, method, { refusal }, Buffer.alloc(0), invoke);
         },
         handler: async (request, reply) => {
           const { caller } = request as unknown as { caller: Caller };
@@ -66,6 +68,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
             method,
             { caller },
             (request.body as Buffer | undefined) ?? Buffer.alloc(0),
+            invoke,
           );
         },
       });
@@ -81,15 +84,23 @@ const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web
 type Arrival = {
   readonly admitted: ReturnType<Admit>;
   readonly bytes: number;
-  /** Decodes the body; throws a Failure. Undefined: what the handler was given is the request. */
-  readonly decode: (() => Message) | undefined;
+  /** Decodes the body; throws a Failure. */
+  readonly decode: () => Message;
 };
 
-const arrivalKey = createContextKey<Arrival>({ admitted: { refusal: UNAUTHENTICATED }, bytes: 0, decode: undefined });
+const arrivalKey = createContextKey<Arrival>({
+  admitted: { refusal: UNAUTHENTICATED },
+  bytes: 0,
+  decode: neverDecoded,
+});
+
+function neverDecoded(): never {
+  throw new Error("A call that was not admitted has no message.");
+}
 
 function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
   const { desc } = method;
-  const carryOut = async (request: Message, context: HandlerContext): Promise<Message> => {
+  const carryOut = async (_request: Message, context: HandlerContext): Promise<Message> => {
     const { admitted, bytes, decode } = context.values.get(arrivalKey);
     if ("refusal" in admitted) throw connectError(admitted.refusal);
     const outcome = await invoke(method, {
@@ -102,7 +113,7 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
         return context.signal.aborted ? LEFT : undefined;
       },
       bytes,
-      decode: decode ?? (() => request),
+      decode,
     });
     if ("refusal" in outcome) throw connectError(outcome.refusal);
     for (const [name, value] of outcome.headers ?? []) context.responseHeader.set(name, value);
@@ -124,25 +135,19 @@ function notOnThisPort(method: Method): Refusal {
   };
 }
 
-function connectError(refusal: Refusal): ConnectError {
-  const { rpcCode } = errorForm(refusal.reason);
-  return new ConnectError(refusal.detail, rpcCode as number, undefined, errorDetails(refusal) as never);
-}
-
 async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
   handler: UniversalHandler,
   method: Method,
-  admitted: ReturnType<Admit>,
-  body: Buffer,
+  admission: ReturnType<Admit>,
+  sent: Buffer,
+  invoke: Invoke,
 ): Promise<void> {
-  const type = request.headers["content-type"] ?? "";
-  const decode = "refusal" in admitted ? () => create(method.desc.input) : decoderOf(method, type, body);
-  const header = new Headers();
-  for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
-  // The body is handed on whole, or replaced: its announced length would be held against it.
-  header.delete("content-length");
+  const { type, header, body, refusal } = readRequest(request, sent);
+  if (refusal !== undefined && "caller" in admission) invoke.note("connect", method, refusal);
+  const admitted = refusal === undefined || "refusal" in admission ? admission : { refusal };
+  const decode = decoderOf(method, type, body);
   const aborted = new AbortController();
   reply.raw.once("close", () => aborted.abort());
   const response = await handler({
@@ -152,27 +157,49 @@ async function answer(
     method: "POST",
     header,
     // connect-es would answer a malformed message with INTERNAL, as if it were our fault, and drop enum values it does not know.
-    body: once(decode === undefined ? body : emptyBody(type)),
+    body: once(emptyBody(type)),
     signal: aborted.signal,
     contextValues: createContextValues().set(arrivalKey, { admitted, bytes: body.length, decode }),
   });
   reply.hijack();
+  const { status } = response;
+  if (response.body === undefined && status >= 400) {
+    // The library refuses these with a status alone.
+    const why = status === 505 ? needsHttp2(method) : typeNotTaken(type);
+    const { headers, body: told } = rpcRefusal(type, "refusal" in admitted ? admitted.refusal : why, status);
+    reply.raw.writeHead(status, { ...Object.fromEntries(response.header ?? []), ...headers }).end(told);
+    return;
+  }
   await write(reply, response);
 }
 
-/**
- * Decodes the message of a body. Undefined where the handler's own decoding must answer: the message is compressed, which is not
- * taken and which the protocols have their own answers for.
- */
-function decoderOf({ desc }: Method, type: string, body: Buffer): (() => Message) | undefined {
+/** How to decode the message of a body; throws a Failure. */
+function decoderOf({ desc }: Method, type: string, body: Buffer): () => Message {
   const isEnveloped = !/^application\/(json|proto)\b/.test(type);
-  if (isEnveloped && ((body[0] ?? 0) & 1) === 1) return undefined;
   return () => {
     if (isEnveloped && (body.length < ENVELOPE || body.readUInt32BE(1) !== body.length - ENVELOPE))
       throw malformed(desc);
+    if (isEnveloped && ((body[0] as number) & 1) === 1) throw failure(ErrorReason.MALFORMED_MESSAGE, FLAGGED);
     const message = isEnveloped ? body.subarray(ENVELOPE) : body;
     return /json/.test(type) ? decodeJson(desc.input, message) : decodeBinary(desc, message);
   };
+}
+
+const FLAGGED = "The message is flagged as compressed, but no compression is named; send it without compression.";
+
+function needsHttp2({ desc }: Method): Refusal {
+  return {
+    reason: ErrorReason.NOT_IMPLEMENTED,
+    detail: `${desc.name} streams both ways, which needs HTTP/2; call it on the gRPC port.`,
+  };
+}
+
+function typeNotTaken(type: string): Refusal {
+  const detail =
+    type === ""
+      ? "The type of the message is missing; name it as application/json or application/proto, by GET as encoding=json or proto."
+      : `The content type ${shown(type)} is not taken by this method; use application/json or application/proto.`;
+  return { reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE, detail };
 }
 
 function decodeBinary(desc: DescMethod, message: Buffer): Message {

@@ -3,6 +3,7 @@ import type { Server, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
+import { UNKNOWN_METHOD } from "../transport-refusal.ts";
 import { statusOf } from "./status.ts";
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
@@ -86,12 +87,8 @@ export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusa
   const internals = server as unknown as Internals;
   const respond = internals._respondWithError.bind(server);
   internals._respondWithError = (error, stream, session) => {
-    const refusal = {
-      reason: ErrorReason.NOT_IMPLEMENTED,
-      detail: "There is no method at this path; rebuild the client from our protos.",
-    };
-    onRefused(refusal);
-    respond({ ...error, ...statusOf(refusal) }, stream, session);
+    onRefused(UNKNOWN_METHOD);
+    respond({ ...error, ...statusOf(UNKNOWN_METHOD) }, stream, session);
   };
 }
 

@@ -8,10 +8,14 @@ import { errorDetails } from "../error-details.ts";
 
 /** A refusal as a gRPC status, with its details. */
 export function statusOf(refusal: Refusal): StatusObject {
-  const { rpcCode } = errorForm(refusal.reason);
-  const details = errorDetails(refusal).map(({ desc, value }) => anyPack(desc, value));
-  const status = create(StatusSchema, { code: rpcCode, message: refusal.detail, details });
   const metadata = new Metadata();
-  metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, status)));
-  return { code: rpcCode as number, details: refusal.detail, metadata };
+  metadata.set("grpc-status-details-bin", statusBytes(refusal));
+  return { code: errorForm(refusal.reason).rpcCode as number, details: refusal.detail, metadata };
+}
+
+/** A refusal as the bytes of a google.rpc.Status. */
+export function statusBytes(refusal: Refusal): Buffer {
+  const details = errorDetails(refusal).map(({ desc, value }) => anyPack(desc, value));
+  const { rpcCode } = errorForm(refusal.reason);
+  return Buffer.from(toBinary(StatusSchema, create(StatusSchema, { code: rpcCode, message: refusal.detail, details })));
 }

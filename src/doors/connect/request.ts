@@ -1,0 +1,104 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import type { FastifyRequest } from "fastify";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { Refusal } from "../../domain/failure.ts";
+import { LIMITS } from "../../domain/limits.ts";
+import { shown } from "../../domain/text.ts";
+
+/** A call as the library's handlers take it, a POST whatever it came by, and why it must be refused before it is decoded. */
+export type RpcRequest = {
+  readonly type: string;
+  readonly header: Headers;
+  readonly body: Buffer;
+  readonly refusal: Refusal | undefined;
+};
+
+/** Whether a method can be called by GET: it has no side effects. */
+export function isByGet(desc: DescMethod): boolean {
+  return desc.methodKind === "unary" && desc.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+}
+
+/** Reads what a call says about itself. What the library would refuse with its own words alone is taken from its headers. */
+export function readRequest(request: FastifyRequest, sent: Buffer): RpcRequest {
+  const header = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
+  // The body is handed on whole, or replaced: its announced length would be held against it.
+  header.delete("content-length");
+  const { type, body, refusal } = request.method === "POST" ? posted(request, sent) : inQuery(request, header);
+  const encoding = encodingHeader(type);
+  const compression = header.get(encoding) ?? "identity";
+  header.delete(encoding);
+  const late = capTimeout(header);
+  return {
+    type,
+    header,
+    body,
+    refusal: refusal ?? (compression === "identity" ? late : compressionNotTaken(encoding, compression)),
+  };
+}
+
+type Content = Pick<RpcRequest, "type" | "body" | "refusal">;
+
+function posted(request: FastifyRequest, body: Buffer): Content {
+  return { type: request.headers["content-type"] ?? "", body, refusal: undefined };
+}
+
+/** A message in the query of a GET. */
+function inQuery(request: FastifyRequest, header: Headers): Content {
+  const query = new URLSearchParams(/\?(.*)$/s.exec(request.raw.url ?? "")?.[1]);
+  const encoding = query.get("encoding") ?? "";
+  const type = encoding === "json" || encoding === "proto" ? `application/${encoding}` : "";
+  header.set("content-type", type);
+  header.delete("content-encoding");
+  const compression = query.get("compression");
+  if (compression !== null && compression !== "") header.set("content-encoding", compression);
+  const message = query.get("message") ?? "";
+  const isBase64 = query.get("base64") === "1";
+  if (isBase64 && !BASE64.test(message)) return { type, body: Buffer.alloc(0), refusal: NOT_BASE64 };
+  return { type, body: Buffer.from(message, isBase64 ? "base64" : "utf8"), refusal: undefined };
+}
+
+const BASE64 = /^[\w+/-]*={0,2}$/;
+const NOT_BASE64: Refusal = {
+  reason: ErrorReason.MALFORMED_MESSAGE,
+  detail: "The parameter `message` is not base64, as `base64=1` says; encode it, or leave `base64` out.",
+};
+
+/** Where a protocol names the compression of its messages. */
+function encodingHeader(type: string): string {
+  if (type.startsWith("application/grpc")) return "grpc-encoding";
+  return type.startsWith("application/connect") ? "connect-content-encoding" : "content-encoding";
+}
+
+function compressionNotTaken(header: string, compression: string): Refusal {
+  return {
+    reason: ErrorReason.NOT_IMPLEMENTED,
+    detail: `The compression ${shown(compression)} in \`${header}\` is not supported; send the message without compression.`,
+  };
+}
+
+const GRPC_TIMEOUT = /^(\d{1,8})([HMSmun])$/;
+const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** Caps the deadline in a call's headers; gives the refusal of what is none. */
+function capTimeout(header: Headers): Refusal | undefined {
+  const connect = header.get("connect-timeout-ms");
+  const grpc = header.get("grpc-timeout");
+  if (connect !== null) {
+    header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, LIMITS.deadline)));
+    if (!/^\d{1,10}$/.test(connect))
+      return timeoutIsNone("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
+  }
+  if (grpc !== null) {
+    const [, digits, unit] = GRPC_TIMEOUT.exec(grpc) ?? [];
+    const isOurs = unit !== undefined && Number(digits) * (UNIT_MS[unit] as number) <= LIMITS.deadline;
+    if (!isOurs) header.set("grpc-timeout", `${LIMITS.deadline}m`);
+    if (unit === undefined) return timeoutIsNone("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
+  }
+  return undefined;
+}
+
+function timeoutIsNone(detail: string): Refusal {
+  return { reason: ErrorReason.BAD_REQUEST, detail };
+}
