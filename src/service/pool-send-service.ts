@@ -253,7 +253,7 @@ function keyOf(call: Call, requestId: string | undefined): string | undefined {
   if (header !== undefined && requestId !== undefined && header !== requestId) {
     throw failure(
       ErrorReason.IDEMPOTENCY_KEY_REUSED,
-      "The header Idempotency-Key and request_id differ; give one of them.",
+      "Idempotency-Key and request_id differ; give one of them.",
       "/request_id",
     );
   }

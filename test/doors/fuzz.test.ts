@@ -262,11 +262,9 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
     await expectHealthy();
   });
 
-  it.each(doors)("%s with more bytes than the RPC takes", async (name, attempt) => {
+  it.each(doors)("%s with more bytes than the RPC takes", async (_name, attempt) => {
     expect(await attempt(methodOf("SendMessage"), Buffer.alloc(65 * 1024))).toBeUndefined();
-    const complaint = await attempt(methodOf("SendMessages"), Buffer.alloc(4 * 1024 * 1024 + 100));
-    // Of what is larger than any request grpc-js reads no more, and says so itself: RESOURCE_EXHAUSTED.
-    expect(complaint).toBe(name === "gRPC" ? "the reason undefined with 8 is not in the catalogue" : undefined);
+    expect(await attempt(methodOf("SendMessages"), Buffer.alloc(4 * 1024 * 1024 + 100))).toBeUndefined();
     await expectHealthy();
   });
 

@@ -73,7 +73,7 @@ export const ErrorReason = {
   NOT_FOUND: 6,
 
   /**
-   * The path exists but not with this verb; the `Allow` header lists the verbs that do. JSON only.
+   * The path exists but not with this verb; the `Allow` header lists the verbs that do. HTTP port only.
    *
    * @generated from enum value: ERROR_REASON_METHOD_NOT_ALLOWED = 7;
    */
@@ -172,7 +172,7 @@ export const ErrorReason = {
   INVALID_FILTER: 19,
 
   /**
-   * The body is not JSON, or not a JSON object. JSON only.
+   * The body is not JSON, or not a JSON object. JSON, and Connect with JSON.
    *
    * @generated from enum value: ERROR_REASON_INVALID_JSON = 20;
    */

@@ -5,6 +5,7 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import { shown } from "../../domain/text.ts";
+import { grpcTimeoutMs } from "../grpc-timeout.ts";
 
 /** A call as the library's handlers take it, a POST whatever it came by, and why it must be refused before it is decoded. */
 export type RpcRequest = {
@@ -78,9 +79,6 @@ function compressionNotTaken(header: string, compression: string): Refusal {
   };
 }
 
-const GRPC_TIMEOUT = /^(\d{1,8})([HMSmun])$/;
-const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
-
 /** Caps the deadline in a call's headers; gives the refusal of what is none. */
 function capTimeout(header: Headers): Refusal | undefined {
   const connect = header.get("connect-timeout-ms");
@@ -91,10 +89,10 @@ function capTimeout(header: Headers): Refusal | undefined {
       return timeoutIsNone("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
   }
   if (grpc !== null) {
-    const [, digits, unit] = GRPC_TIMEOUT.exec(grpc) ?? [];
-    const isOurs = unit !== undefined && Number(digits) * (UNIT_MS[unit] as number) <= LIMITS.deadline;
-    if (!isOurs) header.set("grpc-timeout", `${LIMITS.deadline}m`);
-    if (unit === undefined) return timeoutIsNone("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
+    const timeoutMs = grpcTimeoutMs(grpc);
+    if ((timeoutMs ?? Number.POSITIVE_INFINITY) > LIMITS.deadline) header.set("grpc-timeout", `${LIMITS.deadline}m`);
+    if (timeoutMs === undefined)
+      return timeoutIsNone("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
   }
   return undefined;
 }

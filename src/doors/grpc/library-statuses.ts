@@ -3,6 +3,7 @@ import type { Server, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
+import { grpcTimeoutMs } from "../grpc-timeout.ts";
 import { UNKNOWN_METHOD } from "../transport-refusal.ts";
 import { statusOf } from "./status.ts";
 
@@ -92,8 +93,6 @@ export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusa
   };
 }
 
-const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
-const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 /** The longest deadline of a stream, milliseconds: Node's timers hold little more. */
 const MAX_STREAM_DEADLINE = 24 * 24 * 3_600_000;
 
@@ -115,7 +114,7 @@ export function capDeadlines(server: Server, unaryPaths: ReadonlySet<string>): v
 
 /** What is no timeout becomes one that the library refuses; it would take the last digits of too many. */
 function capped(timeout: string, cap: number): string {
-  const [, digits, unit] = TIMEOUT.exec(timeout) ?? [];
-  if (digits === undefined || unit === undefined) return "none";
-  return Number(digits) * (UNIT_MS[unit] as number) > cap ? `${cap / 1000}S` : timeout;
+  const timeoutMs = grpcTimeoutMs(timeout);
+  if (timeoutMs === undefined) return "none";
+  return timeoutMs > cap ? `${cap / 1000}S` : timeout;
 }
