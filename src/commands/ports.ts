@@ -9,6 +9,7 @@ import type { Authenticate } from "../doors/authentication.ts";
 import { createGrpcDoor } from "../doors/grpc/door.ts";
 import { createGrpcListener } from "../doors/grpc/listener.ts";
 import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
+import { createHttpConnections, type HttpConnections } from "../doors/http-connections.ts";
 import { createHttpPort } from "../doors/http-port.ts";
 import { createInvoke } from "../doors/invoke.ts";
 import { readTls } from "../doors/tls.ts";
@@ -64,7 +65,11 @@ export function createPorts({
   const { callsPerSecond } = config;
   // Spans, not times of day: a system clock that is set must not change them.
   const elapsed = () => performance.now();
-  const admit = createAdmission({ authenticate, callsPerSecond, inFlight: invoke.inFlight, elapsed });
+  const connections = createHttpConnections(elapsed);
+  // A call is under way until its answer was taken from us; and where nobody takes answers, no more are made.
+  const inFlight = () =>
+    connections.isFull() ? Number.POSITIVE_INFINITY : invoke.inFlight() + connections.unsentAnswers();
+  const admit = createAdmission({ authenticate, callsPerSecond, inFlight, elapsed });
 
   let isDraining = false;
   let probed = { at: Number.NEGATIVE_INFINITY, outcome: Promise.resolve() };
@@ -75,7 +80,7 @@ export function createPorts({
     return heldSince() === undefined ? {} : { delivery: "held" };
   };
 
-  const http = createHttpPort({ invoke, admit, checkReady, tls });
+  const http = createHttpPort({ invoke, admit, connections, checkReady, tls });
   // What cannot be listened on is told once, by us.
   setLogVerbosity(logVerbosity.NONE);
   const grpc = createGrpcDoor({ invoke, admit, clock });
@@ -99,7 +104,7 @@ export function createPorts({
     drain: async () => {
       isDraining = true;
       health.stopServing();
-      await Promise.all([drainHttp(http.server), drainGrpc(grpc, grpcListener)]);
+      await Promise.all([drainHttp(http.server, connections), drainGrpc(grpc, grpcListener)]);
       await http.close();
     },
     close: () => {
@@ -113,7 +118,7 @@ export function createPorts({
  * has arrived but was not read yet included; so first nothing new is let in, and what is there gets time to be read, answered and
  * closed by its answer. Connections that say nothing are closed then, and whatever is still busy at half of the drain.
  */
-async function drainHttp(server: HttpServer): Promise<void> {
+async function drainHttp(server: HttpServer, connections: HttpConnections): Promise<void> {
   // Every answer from now on ends its connection.
   server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
   const closed = new Promise<void>((resolve) => {
@@ -122,7 +127,9 @@ async function drainHttp(server: HttpServer): Promise<void> {
   const sweep = async () => {
     await setTimeout(DRAIN_GRACE);
     for (const until = performance.now() + DRAIN_BUSY; performance.now() < until; await setTimeout(100)) {
-      server.closeIdleConnections();
+      connections.destroyHandshakes();
+      // An answer that is still being sent would be cut off: its connection counts as idle.
+      if (connections.unsentAnswers() === 0) server.closeIdleConnections();
     }
     server.closeAllConnections();
   };

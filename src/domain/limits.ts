@@ -14,6 +14,20 @@ export const LIMITS = {
   keepAlive: 65_000,
   /** Milliseconds between looks at slow connections on the HTTP port. */
   connectionsCheck: 5_000,
+  /** Milliseconds for a TLS handshake: a few round trips of the slowest network. */
+  handshakeTime: 5_000,
+  /** Milliseconds that a client has to close its connection after bytes that are not HTTP were answered. */
+  lingerTime: 2_000,
+  /** Requests of one connection of the HTTP port that are under way at once; those behind them wait unread. */
+  pipelined: 8,
+  /** Requests of one connection that wait for those before them, beyond which it is not read. */
+  pipelinedWaiting: 64,
+  /** Bytes of answers that wait to be sent on one connection before the next request is carried out, and on all before calls are refused. */
+  unsentOfConnection: 1024 * 1024,
+  unsent: 128 * 1024 * 1024,
+  /** Milliseconds in which a client of the HTTP port must take an answer, and between looks at those that do not. */
+  unreadTime: 15_000,
+  unreadCheck: 1_000,
   /** Requests on one connection of the HTTP port, so that a balancer spreads them anew now and then. */
   requestsPerConnection: 10_000,
   /** Objects and lists in one another in a JSON body: the contract has 5. Each level costs the parser as much as 100 plain bytes. */

@@ -1,3 +1,4 @@
+import type { RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
@@ -7,6 +8,7 @@ import type { Admit } from "./admission.ts";
 import { mountConnect } from "./connect/door.ts";
 import { isByGet } from "./connect/request.ts";
 import { isRpcPath, rpcRefusal } from "./connect/rpc-refusal.ts";
+import { Answer, type HttpConnections } from "./http-connections.ts";
 import type { Invoke } from "./invoke.ts";
 import { mountJson, refuse } from "./json/door.ts";
 import { errorAnswer } from "./json/errors.ts";
@@ -18,6 +20,7 @@ import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 export type HttpPortParts = {
   readonly invoke: Invoke;
   readonly admit: Admit;
+  readonly connections: HttpConnections;
   /** Rejects, with the reason, while the program cannot take traffic; resolves with what else the probe shall say. */
   readonly checkReady: () => Promise<Readonly<Record<string, string>>>;
   /** Certificate, key and the authority of clients' certificates, as PEM; undefined: plaintext. */
@@ -31,12 +34,14 @@ const CONNECTION_LIMITS = {
   keepAliveTimeout: LIMITS.keepAlive,
   connectionsCheckingInterval: LIMITS.connectionsCheck,
   maxHeaderSize: LIMITS.headerBytes,
+  ServerResponse: Answer as typeof ServerResponse,
 } as const;
 
 /** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
-export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts): FastifyInstance {
+export function createHttpPort({ invoke, admit, connections, checkReady, tls }: HttpPortParts): FastifyInstance {
   const secured = tls && {
     cert: tls.certificate,
+    handshakeTimeout: LIMITS.handshakeTime,
     key: tls.key,
     ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
   };
@@ -60,6 +65,15 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
       );
     },
   });
+
+  const handlers = app.server.listeners("request") as RequestListener[];
+  app.server.removeAllListeners("request");
+  app.server.on("request", (request, response) => {
+    connections.dispatch(request, response, () => {
+      for (const handle of handlers) handle.call(app.server, request, response);
+    });
+  });
+  connections.watch(app.server);
 
   const routes = mountJson(app, { invoke, admit });
   mountConnect(app, { invoke, admit });
@@ -112,18 +126,46 @@ export function createHttpPort({ invoke, admit, checkReady, tls }: HttpPortParts
   return app;
 }
 
-/** Bytes that are no HTTP request, or come too slowly, are answered once and the connection is closed. */
-function answerClientError(this: FastifyInstance, error: Error & { code?: string }, socket: Duplex): void {
-  if (socket.destroyed || !socket.writable) return;
-  const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  const { body } = errorAnswer(
-    isLate
-      ? { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." }
-      : { reason: ErrorReason.BAD_REQUEST, detail: "The bytes are no HTTP request." },
-    { hasBody: true, bodyField: undefined },
-  );
-  const status = isLate ? "408 Request Timeout" : "400 Bad Request";
+type ClientError = Error & { readonly code?: string; readonly rawPacket?: unknown };
+
+/**
+ * Bytes that are not HTTP, too large, or too slow are answered once and the connection is closed; destroyed, if the client does not
+ * close its side. What is no error of HTTP cannot be answered: a TLS handshake that failed or stayed silent, a connection that broke.
+ */
+function answerClientError(this: FastifyInstance, error: ClientError, socket: Duplex): void {
+  const isOfHttp = /^(HPE_|ERR_HTTP_)/.test(error.code ?? "");
+  if (!isOfHttp || socket.destroyed || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, refusal } = clientRefusal(error);
+  const { body } = errorAnswer(refusal, { hasBody: true, bodyField: undefined });
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
+  // Destroyed at once, a client that still writes would be reset, and might lose the answer.
+  const lingering = setTimeout(() => socket.destroy(), LIMITS.lingerTime);
+  lingering.unref();
+  socket.once("close", () => clearTimeout(lingering));
+}
+
+function clientRefusal({ code, rawPacket }: ClientError): { readonly status: string; readonly refusal: Refusal } {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    const refusal = { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." };
+    return { status: "408 Request Timeout", refusal };
+  }
+  if (code === "HPE_HEADER_OVERFLOW") {
+    const reason = ErrorReason.REQUEST_TOO_LARGE;
+    const most = `${LIMITS.headerBytes / 1024} KiB`;
+    // The bound is on the request line and the headers together: no line has ended when the path alone exceeds it.
+    const isPath = Buffer.isBuffer(rawPacket) && !rawPacket.subarray(0, LIMITS.headerBytes).includes("\n");
+    return isPath
+      ? { status: "414 URI Too Long", refusal: { reason, detail: `The path and query are larger than ${most}.` } }
+      : {
+          status: "431 Request Header Fields Too Large",
+          refusal: { reason, detail: `The headers are larger than ${most} together.` },
+        };
+  }
+  const refusal = { reason: ErrorReason.BAD_REQUEST, detail: "The bytes are no HTTP request." };
+  return { status: "400 Bad Request", refusal };
 }

@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { connect, type IncomingHttpHeaders } from "node:http2";
+import { connect as connectSocket, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -134,6 +136,26 @@ function callFrames(stream: number, headers: Readonly<Record<string, string>>, b
     frame(FRAME.HEADERS, END_HEADERS, stream, headerBlock(headers)),
     frame(FRAME.DATA, END_STREAM, stream, body),
   ]);
+}
+
+/** How many of these connections the server has open still, as the system tells. */
+function openTo(server: TestServer, connections: readonly RawConnection[]): number {
+  const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, "0");
+  const mine = new Set(connections.map(({ socket }) => hex(socket.localPort ?? 0)));
+  const its = hex(Number(new URL(server.url).port));
+  const rows = readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+  return rows.filter(([, local, remote, state]) => {
+    const [here, there] = [local?.split(":")[1], remote?.split(":")[1]];
+    return here === its && mine.has(there ?? "") && state === "01";
+  }).length;
+}
+
+/** Connects to "127.0.0.1:…", and does not close when the other side does. */
+function connectHalfOpen(address: string): Socket {
+  const [host, port] = address.split(":") as [string, string];
+  return connectSocket({ host, port: Number(port), allowHalfOpen: true });
 }
 
 const isGone = ({ type }: { type: number }) => type === FRAME.GOAWAY;
@@ -352,7 +374,7 @@ describe("a peer that never reads", () => {
     for (let count = 0; count < 200 && !isStuck; count += 1) {
       isStuck = await Promise.race([connection.write(many).then(() => false), pause(1_500).then(() => true)]);
     }
-    expect(isStuck).toBe(true);
+    expect(isStuck || connection.isClosed()).toBe(true);
     expect(residentMegabytes(server) ?? 0).toBeLessThan(MOST_MEGABYTES);
     connection.destroy();
   });
@@ -581,6 +603,62 @@ describe("a peer that dawdles is rid of, or its call is ended, within 45 seconds
     const within = Math.max(1_000, slowSince + PATIENCE - Date.now());
     expect(await until(() => connection.isClosed() || isEnded(), within)).toBe(true);
   });
+});
+
+describe("a head that is too large", () => {
+  it.each([
+    ["path", `GET /${"a".repeat(17_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, "HTTP/1.1 414"],
+    ["query", `GET /healthz?${"a".repeat(17_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, "HTTP/1.1 414"],
+    ["header", `GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ${"a".repeat(17_000)}\r\n\r\n`, "HTTP/1.1 431"],
+    ["sum", `GET /healthz HTTP/1.1\r\nHost: a\r\n${"X-A: b\r\n".repeat(2_500)}\r\n`, "HTTP/1.1 431"],
+  ])("is answered with what is too large: %s", async (_what, head, answer) => {
+    const connection = openRaw(http);
+    await connection.write(head);
+    expect(await until(connection.isClosed)).toBe(true);
+    expect(connection.received().toString().slice(0, 12)).toBe(answer);
+    expect(connection.received().toString()).toContain("16 KiB");
+  });
+});
+
+describe("clients that were answered 400 and do not close", () => {
+  it("are held for seconds only", async () => {
+    const held = Array.from({ length: 100 }, () => {
+      const socket = connectHalfOpen(http);
+      socket.write("nonsense\r\n\r\n");
+      return socket;
+    });
+    const closed = held.map((socket) => new Promise((resolve) => socket.on("error", () => {}).on("close", resolve)));
+    // They keep writing, so that they notice a connection that was destroyed.
+    const writing = setInterval(() => {
+      for (const socket of held) if (socket.writable) socket.write("more");
+    }, 200);
+    await Promise.all(closed);
+    clearInterval(writing);
+  }, 10_000);
+});
+
+describe("pages that nobody reads", () => {
+  it("take nothing from others, in bounded memory, and end their connections", async () => {
+    for (let index = 0; index < 250; index += 1) {
+      await server.json("POST", "/v2/messaging_profiles", {
+        name: `${index} ${"y".repeat(240)}`,
+        whitelisted_destinations: ["*"],
+      });
+    }
+    const before = residentMegabytes(server) ?? 0;
+    const page = `GET /v2/messaging_profiles?page[size]=250 HTTP/1.1\r\nHost: ${http}\r\nAuthorization: Bearer ${API_KEY}\r\n\r\n`;
+    const connections = Array.from({ length: 4 }, () => openRaw(http, { reads: false }));
+    for (const connection of connections) void connection.write(page.repeat(600));
+    const gone = () => openTo(server, connections) === 0;
+    for (const since = performance.now(); !gone() && performance.now() - since < 25_000; await pause(100)) {
+      const asked = performance.now();
+      expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+      expect(performance.now() - asked).toBeLessThan(1_000);
+      expect((residentMegabytes(server) ?? 0) - before).toBeLessThan(150);
+    }
+    expect(gone()).toBe(true);
+    for (const connection of connections) connection.destroy();
+  }, 40_000);
 });
 
 describe("two Authorization headers", () => {

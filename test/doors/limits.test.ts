@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
@@ -12,7 +13,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import Database from "better-sqlite3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
@@ -374,6 +375,30 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     }
     expect(await overHttps(server, "client")).toBe(200);
   });
+
+  it("destroys connections whose handshake stays silent, and stops with them at once", async () => {
+    const server = await start({ args: ["--tls-certificate", at("server.pem"), "--tls-key", at("server.key")] });
+    const descriptors = () => readdirSync(`/proc/${server.process.pid}/fd`).length;
+    const openSilent = () =>
+      Array.from({ length: 100 }, () => connect({ port: Number(new URL(server.url).port), allowHalfOpen: true }));
+    const ignore = (sockets: Socket[]) => {
+      for (const socket of sockets) socket.on("error", () => {});
+    };
+    expect(await overHttps(server, undefined)).toBe(200);
+    const before = descriptors();
+    const silent = openSilent();
+    ignore(silent);
+    await vi.waitFor(() => expect(descriptors()).toBeGreaterThanOrEqual(before + 80), { timeout: 4_000 });
+    await vi.waitFor(() => expect(descriptors()).toBeLessThan(before + 20), { timeout: 15_000, interval: 200 });
+    expect(await overHttps(server, undefined)).toBe(200);
+    const later = openSilent();
+    ignore(later);
+    await vi.waitFor(() => expect(descriptors()).toBeGreaterThanOrEqual(before + 80), { timeout: 4_000 });
+    const since = performance.now();
+    expect(await server.stop()).toBe(0);
+    expect(performance.now() - since).toBeLessThan(4_000);
+    for (const socket of [...silent, ...later]) socket.destroy();
+  }, 40_000);
 
   it("lets an open address be served without being asked", async () => {
     const server = await start({
