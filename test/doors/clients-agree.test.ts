@@ -112,7 +112,9 @@ async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
 function inGeneral(told: Told, numbers: readonly string[]): Json {
   if ("answer" in told) return simplified(told.answer, "", numbers);
   const { detail, pointer, ...rest } = told.refusal;
-  return { ...rest, detail: timeless(detail), pointer: pointer ?? null };
+  // In JSON the body is that field of the request.
+  const ofBody = pointer?.replace(/^\/(number|profile|settings)\//, "/");
+  return { ...rest, detail: timeless(detail), pointer: ofBody ?? null };
 }
 
 /** Seconds pass between two clients. */
