@@ -30,8 +30,6 @@ export const LIMITS = {
   unreadCheck: 1_000,
   /** Requests on one connection of the HTTP port, so that a balancer spreads them anew now and then. */
   requestsPerConnection: 10_000,
-  /** Objects and lists in one another in a JSON body: the contract has 5. Each level costs the parser as much as 100 plain bytes. */
-  jsonDepth: 32,
   /** Parameters of a query: several times what the longest filter of a list needs. */
   queryParameters: 100,
   /** Calls at once on one connection of the gRPC port: what RFC 9113 advises at least. */

@@ -80,7 +80,6 @@ const READERS: Readonly<Record<string, (size: number) => () => unknown>> = {
     const json = body({ profile: keys(size), number_pool_settings: keys(size) });
     decodeInto(MessagingProfileInputSchema, create(MessagingProfileInputSchema), json, "rpc");
   },
-  "a body of brackets": (size) => () => parseBody(Buffer.from(`{"a":${repeat("[", 16 * size)}`)),
   "the keys of an update": (size) => () => maskOf(MessagingProfileInputSchema, body(keys(size))),
   "a list of destinations": (size) => () => {
     const json = body({ name: "Many", whitelisted_destinations: list("US", size) });
