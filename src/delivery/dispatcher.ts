@@ -223,7 +223,9 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     try {
       const page = await store.listQueues(PAGE, after);
       for (const { phoneNumberId, dueAt } of page) {
-        due.put(phoneNumberId, dueAt);
+        // One whose day is used up is not claimed for nothing until midnight.
+        const free = freeAt.get(phoneNumberId) ?? dueAt;
+        due.put(phoneNumberId, Number.isFinite(free) ? Math.max(dueAt, free) : dueAt);
         look.see(phoneNumberId);
       }
       next = page.length < PAGE ? undefined : page.at(-1)?.phoneNumberId;

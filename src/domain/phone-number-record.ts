@@ -4,7 +4,7 @@ import { failure } from "./failure.ts";
 import type { HealthCounts } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { areaCodeOf, countryOf, e164Complaint, lineTypeOf, regionOf } from "./phone-number.ts";
-import { dayOf, type PoolNumber } from "./pool/pool.ts";
+import { dayOf, type PoolNumber, segmentsAfter } from "./pool/pool.ts";
 import { checkTags } from "./text.ts";
 import { unlessSame } from "./update.ts";
 
@@ -155,6 +155,13 @@ export function checkE164(value: string | undefined, field: string): string {
 /** The number as a pool takes it in at a moment. */
 export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: number): PoolNumber {
   const areaCode = number.lineType === "toll_free" ? undefined : areaCodeOf(number.phoneNumber);
+  const segmentTime = 1000 / number.messagesPerSecond;
+  // What is queued begins to leave when the number is due again, not now.
+  const queue = traffic.queuedSegments * segmentTime;
+  const nextFree = queue === 0 ? traffic.dueAt : Math.max(traffic.dueAt, now) + queue;
+  // The day on which the next message would leave, and what leaves on it before.
+  const day = dayOf(Math.max(nextFree, now));
+  const sent = traffic.usedDay === day ? traffic.usedToday : 0;
   return {
     id: number.id,
     phoneNumber: number.phoneNumber,
@@ -166,14 +173,10 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     dailyLimit: number.dailyLimit,
     generation: number.generation,
     health: traffic.health,
-    // What is queued begins to leave when the number is due again, not now.
-    nextFree:
-      traffic.queuedSegments === 0
-        ? traffic.dueAt
-        : Math.max(traffic.dueAt, now) + (1000 * traffic.queuedSegments) / number.messagesPerSecond,
+    nextFree,
     lastUsed: traffic.sequence,
-    usedToday: traffic.usedDay === dayOf(now) ? traffic.usedToday : 0,
-    day: dayOf(now),
+    usedToday: day === dayOf(now) ? sent + traffic.queuedSegments : segmentsAfter(day, nextFree, segmentTime),
+    day,
     unreported: traffic.unreported,
     queuedSegments: traffic.queuedSegments,
   };

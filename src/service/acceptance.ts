@@ -205,7 +205,7 @@ function decideGroup(
 ): DecidedGroup {
   const now = parts.clock();
   const trials: string[] = [];
-  const writes = { messages: [], mappings: [], keys: [], recentSends: [], usage: [], trials } as {
+  const writes = { messages: [], mappings: [], keys: [], recentSends: [], trials } as {
     [Kind in keyof Required<AcceptWrites>]: NonNullable<AcceptWrites[Kind]>[number][];
   };
   const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
@@ -234,7 +234,6 @@ function decideGroup(
       waitSeconds: Math.round(decided.waitTime) / 1000,
     };
     writes.messages.push(message);
-    writes.usage.push(...decided.usage);
     if (decided.isTrial) trials.push(decided.sender.phoneNumberId);
     const { phoneNumberId } = decided.sender;
     group.queued.set(phoneNumberId, (group.queued.get(phoneNumberId) ?? 0) + message.parts);

@@ -3,11 +3,11 @@ import type { DecisionRecord, MessageSender } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { type Charge, charge, confirm, undo } from "../domain/pool/charge.ts";
 import { decide } from "../domain/pool/decide.ts";
-import { dayOf, type Pool } from "../domain/pool/pool.ts";
+import type { Pool } from "../domain/pool/pool.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
 import type { LivePool } from "../store/pools.ts";
-import type { AcceptWrites, RecipientFacts, StickyMapping } from "../store/store.ts";
+import type { RecipientFacts, StickyMapping } from "../store/store.ts";
 
 /** A charge of a pool, to be undone when its commit fails. */
 export type Booked = { readonly pool: Pool; readonly charged: Charge };
@@ -35,7 +35,6 @@ export type SendDecision =
       readonly isTrial: boolean;
       /** The recipient's mapping as it is then; undefined: it is left alone. */
       readonly mapping: StickyMapping | undefined;
-      readonly usage: AcceptWrites["usage"];
     };
 
 /** A text to be decided upon. */
@@ -93,11 +92,8 @@ export function decideSend(
           lastMessageAt: now,
         }
       : undefined,
-    usage: record.dailyLimit === undefined ? NONE : [{ phoneNumberId, day: dayOf(now), segments: parts }],
   };
 }
-
-const NONE: AcceptWrites["usage"] = [];
 
 /** The pool and the numbers of a live profile are changed together. */
 function unreachable(): never {

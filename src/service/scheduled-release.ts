@@ -95,7 +95,7 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
         retryAt = Number.POSITIVE_INFINITY;
         const now = clock();
         const trials: string[] = [];
-        const writes = { messages: [], mappings: [], usage: [], trials } as {
+        const writes = { messages: [], mappings: [], trials } as {
           [Kind in keyof Required<ScheduledWrites>]: NonNullable<ScheduledWrites[Kind]>[number][];
         };
         const mappings = new Map<string, ScheduledWrites["mappings"][number]>();
@@ -114,11 +114,10 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
           writes.messages.push(one.written);
           retryAt = Math.min(retryAt, one.written.retryAt ?? retryAt);
           if (one.kind === "written") continue;
-          const { booked: charged, sender, usage, mapping, isTrial } = one.decided;
+          const { booked: charged, sender, mapping, isTrial } = one.decided;
           booked.push(charged);
           if (isTrial) trials.push(sender.phoneNumberId);
           queued.set(sender.phoneNumberId, (queued.get(sender.phoneNumberId) ?? 0) + message.parts);
-          writes.usage.push(...usage);
           if (mapping === undefined) continue;
           mappings.set(recipient, mapping);
           writes.mappings.push(mapping);

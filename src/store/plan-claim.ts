@@ -1,6 +1,7 @@
 import { LIMITS } from "../domain/limits.ts";
 import type { QueuedMessage } from "../domain/message.ts";
 import { mostReleased, release } from "../domain/pace.ts";
+import { DAY, dayOf } from "../domain/pool/pool.ts";
 
 /** What a claim must know of a number. */
 export type Pace = {
@@ -9,7 +10,23 @@ export type Pace = {
   readonly isPaused: boolean;
   /** When it may be claimed. */
   readonly dueAt: number;
+  /** Segments that it may send in a UTC day; undefined: any number. */
+  readonly dailyLimit: number | undefined;
+  /** The last UTC day on which it sent, in days since 1970, and the segments that it sent on it. */
+  readonly usedDay: number;
+  readonly usedSegments: number;
 };
+
+/** The UTC day that a claim at a moment counts for. A clock that is behind does not bring yesterday back. */
+export function dayOfClaim({ usedDay }: Pick<Pace, "usedDay">, now: number): number {
+  return Math.max(usedDay, dayOf(now));
+}
+
+/** Segments that a number may still send on the day of a claim. */
+function allowanceOf(pace: Pace, now: number): number {
+  if (pace.dailyLimit === undefined) return Number.POSITIVE_INFINITY;
+  return pace.dailyLimit - (dayOfClaim(pace, now) === pace.usedDay ? pace.usedSegments : 0);
+}
 
 /** Messages of numbers that are gone which one claim ends, all together: a few milliseconds. */
 export const MOST_LEFT_BEHIND = 100;
@@ -80,12 +97,25 @@ export function planClaim(
   }
   const allowed = waiting.slice(0, budget).map((message) => message.parts);
   const dueAt = Math.min(pace.dueAt, now);
-  const released = release(allowed, dueAt, now, pace.messagesPerSecond);
+  const today = withinAllowance(allowed, allowanceOf(pace, now));
+  const released = release(allowed.slice(0, today), dueAt, now, pace.messagesPerSecond);
   const send = waiting.slice(0, released.count);
   const setDueAt = send.length > 0 ? released.dueAt : undefined;
-  const freeAt = setDueAt ?? dueAt;
-  const isHeld = send.length === budget && waiting.length > send.length;
+  // The next message is more than the day has left: nothing leaves before midnight, so that none overtakes another.
+  const isDayUsed = released.count === today && today < allowed.length;
+  const freeAt = isDayUsed ? (dayOfClaim(pace, now) + 1) * DAY : (setDueAt ?? dueAt);
+  const isHeld = !isDayUsed && send.length === budget && waiting.length > send.length;
   // Behind late messages there may be more than were looked at.
   const next = queue.length > send.length ? freeAt : "whenDeferred";
   return { send, expire, optedOut, setDueAt, next, freeAt, isHeld };
+}
+
+/** How many messages, in order, a day's allowance has room for. */
+function withinAllowance(parts: readonly number[], allowance: number): number {
+  let left = allowance;
+  const over = parts.findIndex((each) => {
+    left -= each;
+    return left < 0;
+  });
+  return over < 0 ? parts.length : over;
 }

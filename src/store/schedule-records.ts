@@ -28,7 +28,7 @@ export type WaitingLane = {
  * Messages as they are since `at`: `queued`, `sending_failed`, or still `scheduled`, to be decided again at `retryAt`. Undefined
  * `retryAt`: when their lane has room.
  */
-export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "usage" | "trials"> & {
+export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "trials"> & {
   readonly messages: readonly {
     readonly message: Message;
     readonly at: number;

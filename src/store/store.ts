@@ -394,8 +394,6 @@ export type AcceptWrites = Trials & {
   readonly mappings: readonly StickyMapping[];
   readonly keys: readonly IdempotencyRecord[];
   readonly recentSends: readonly RecentSend[];
-  /** Segments that numbers with a daily limit took, on which day. */
-  readonly usage: readonly { readonly phoneNumberId: string; readonly day: number; readonly segments: number }[];
 };
 
 export type ConfigurationChange = {

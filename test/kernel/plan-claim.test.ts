@@ -15,6 +15,9 @@ const anyPace: fc.Arbitrary<Pace> = fc.record({
   messagesPerSecond: fc.constantFrom(0.01, 1, 3, 50, 400),
   isPaused: fc.constantFrom(false, false, false, true),
   dueAt: fc.oneof(fc.constant(0), fc.integer({ min: NOON - 100, max: NOON })),
+  dailyLimit: fc.constant(undefined),
+  usedDay: fc.constant(0),
+  usedSegments: fc.constant(0),
 });
 const anyQueue = fc
   .array(
@@ -25,6 +28,10 @@ const anyQueue = fc
     { maxLength: 40 },
   )
   .map((queue) => queue.map(messageOf));
+const UNLIMITED = { dailyLimit: undefined, usedDay: 0, usedSegments: 0 };
+const DAY = 24 * 3_600_000;
+const TODAY = Math.floor(NOON / DAY);
+const MIDNIGHT = (TODAY + 1) * DAY;
 const anyBudget = fc.oneof(fc.nat(12), fc.constant(Number.POSITIVE_INFINITY));
 
 describe("The plan of a claim", () => {
@@ -103,8 +110,35 @@ describe("The plan of a claim", () => {
     );
   });
 
+  it("sends what the day has room for, in order, and is due again at midnight", () => {
+    const anyLimit = fc.record({ limit: fc.nat(30), used: fc.nat(30), day: fc.constantFrom(TODAY - 1, TODAY) });
+    fc.assert(
+      fc.property(anyPace, anyQueue, anyLimit, (pace, queue, { limit, used, day }) => {
+        const limited = { ...pace, dailyLimit: limit, usedDay: day, usedSegments: used };
+        const free = planClaim(pace, queue, NOON, Number.POSITIVE_INFINITY);
+        const plan = planClaim(limited, queue, NOON, Number.POSITIVE_INFINITY);
+        const left = limit - (day === TODAY ? used : 0);
+        const segments = plan.send.reduce((sum, { parts }) => sum + parts, 0);
+        expect(segments).toBeLessThanOrEqual(Math.max(0, left));
+        // Nothing overtakes: it is the beginning of what would be sent without a limit.
+        expect(plan.send).toEqual(free.send.slice(0, plan.send.length));
+        if (plan.send.length === free.send.length) return;
+        expect(segments + (free.send[plan.send.length] as QueuedMessage).parts).toBeGreaterThan(left);
+        expect([plan.next, plan.freeAt, plan.isHeld]).toEqual([MIDNIGHT, MIDNIGHT, false]);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("does not begin the day before again when its clock is behind", () => {
+    const pace = { carrier: "sandbox", messagesPerSecond: 50, isPaused: false, dueAt: 0 };
+    const limited = { ...pace, dailyLimit: 5, usedDay: TODAY + 1, usedSegments: 5 };
+    const queue = [messageOf({ parts: 1, validUntil: NOON + DAY }, 0)];
+    expect(planClaim(limited, queue, NOON, Number.POSITIVE_INFINITY)).toMatchObject({ send: [], next: MIDNIGHT + DAY });
+  });
+
   it("a paused number is looked at when the first of what it has runs out of time", () => {
-    const paused = { carrier: "sandbox", messagesPerSecond: 1, isPaused: true, dueAt: 0 };
+    const paused = { carrier: "sandbox", messagesPerSecond: 1, isPaused: true, dueAt: 0, ...UNLIMITED };
     const queue = [NOON + 9_000, NOON + 3_000].map((validUntil, index) => messageOf({ parts: 1, validUntil }, index));
     expect(planClaim(paused, queue, NOON, Number.POSITIVE_INFINITY).next).toBe(NOON + 3_000);
     expect(planClaim(paused, [], NOON, Number.POSITIVE_INFINITY).next).toBe("whenDeferred");

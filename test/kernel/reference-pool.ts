@@ -82,11 +82,11 @@ export function book(pool: ReferencePool, id: string, health: HealthCounts, repo
 export function chargeTo(pool: ReferencePool, id: string, segments: number, rule: Rule): () => void {
   const entry = pool.entries.get(id) as Entry;
   const { nextFree, lastUsed } = entry;
-  const today = Math.floor(pool.now / DAY);
+  const { day, used } = usedOnDeparture(pool, entry);
   entry.nextFree = Math.max(nextFree, pool.now) + (segments * 1000) / entry.number.messagesPerSecond;
   entry.lastUsed = ++pool.sequence;
-  entry.usedToday = (entry.day === today ? entry.usedToday : 0) + segments;
-  entry.day = today;
+  entry.usedToday = used + segments;
+  entry.day = day;
   entry.unreported += 1;
   const charged = entry.nextFree;
   const { lag } = pool;
@@ -236,9 +236,16 @@ function isMapped(pool: ReferencePool, entry: Entry, request: PickRequest): bool
   return !isVoid && cause !== "weightZero" && cause !== "paused" && !isUnhealthy(pool, entry);
 }
 
-function fitsToday(pool: ReferencePool, { number, usedToday, day }: Entry, segments: number): boolean {
-  const used = day === Math.floor(pool.now / DAY) ? usedToday : 0;
-  return used + segments <= (number.dailyLimit ?? Number.POSITIVE_INFINITY);
+function fitsToday(pool: ReferencePool, entry: Entry, segments: number): boolean {
+  const { used } = usedOnDeparture(pool, entry);
+  return used + segments <= (entry.number.dailyLimit ?? Number.POSITIVE_INFINITY);
+}
+
+/** The day on which a message leaves that is given to a number now, and what leaves on it before. */
+function usedOnDeparture(pool: ReferencePool, { number, nextFree, usedToday, day: counted }: Entry) {
+  const day = Math.floor(Math.max(nextFree, pool.now) / DAY);
+  const sinceMidnight = Math.floor(((nextFree - day * DAY) * number.messagesPerSecond) / 1000 + 0.001);
+  return { day, used: counted === day ? usedToday : Math.max(0, sinceMidnight) };
 }
 
 function fitsQueue(pool: ReferencePool, entry: Entry, segments: number): boolean {

@@ -21,8 +21,6 @@ import {
   storeMessages,
   storeNumber,
   storeProfile,
-  TODAY,
-  write,
 } from "./contract/records.ts";
 import { openInFolder } from "./sqlite-folder.ts";
 
@@ -183,12 +181,13 @@ describe("Loading a pool", () => {
   it("remembers what a number used today, and forgets what it used before", async () => {
     const spent = await storeNumber(store, profile, { dailyLimit: 5 });
     const rested = await storeNumber(store, profile, { dailyLimit: 5 });
-    await write(store, {
-      usage: [
-        { phoneNumberId: spent.id, day: TODAY, segments: 5 },
-        { phoneNumberId: rested.id, day: TODAY - 1, segments: 5 },
-      ],
-    });
+    for (const [number, at] of [
+      [spent, NOON],
+      [rested, NOON - 24 * 3_600 * SECOND],
+    ] as const) {
+      await storeMessages(store, number, { parts: 5 });
+      await claimOne(store, number, at);
+    }
     const live = await livePool();
     expect(decideNow(live)).toMatchObject({ kind: "pick", eligible: 1, passedOver: { dailyLimit: 1 } });
     expect(senderOf(live)).toBe(rested.id);

@@ -28,7 +28,7 @@ import {
 } from "./contract/records.ts";
 import { freshDatabase } from "./postgres-database.ts";
 
-const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] };
+const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [] };
 let one: Store;
 let two: Store;
 /** What others do to the database. */
@@ -94,13 +94,19 @@ describe("Two processes on one PostgreSQL database", () => {
     expect(idsOf((await claimOne(two, number, NOON)).messages)).toEqual([message.id]);
   });
 
-  it("send from a number while the other counts what it took of its day", async () => {
-    const number = await storeNumber(one, await storeProfile(one), { dailyLimit: 100 });
-    const message = await storeMessage(one, number);
-    await raw.query("BEGIN");
-    await raw.query("UPDATE number_usage SET used_segments = 5 WHERE phone_number_id = $1", [number.id]);
-    expect(idsOf((await claimOne(two, number, NOON)).messages)).toEqual([message.id]);
-    await raw.query("ROLLBACK");
+  it("keep a daily limit together: three of them send what one day allows, and no more", async () => {
+    const number = await storeNumber(one, await storeProfile(one), { dailyLimit: 10, messagesPerSecond: 1_000 });
+    await storeMessages(one, number, ...upTo(30).map(() => ({ validUntil: NOON + 100 * HOUR })));
+    const three = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });
+    let sent = 0;
+    const work = async (store: Store, owner: string) => {
+      for (let at = NOON; at < NOON + 2 * SECOND; at += 20) {
+        sent += (await claimOne(store, number, at, owner)).messages.length;
+      }
+    };
+    await Promise.all([work(one, "one"), work(two, "two"), work(three, "three")]);
+    expect(sent).toBe(10);
+    await three.close();
   });
 
   it("remove a number or send from it: each of its messages is failed or sent, and never both", async () => {
@@ -198,18 +204,15 @@ describe("Two processes on one PostgreSQL database", () => {
       numberGeneration: 0,
       lastMessageAt: NOON,
     }));
-    const usage = [{ phoneNumberId: number.id, day: 20_468, segments: 1 }];
     await Promise.all(
       upTo(40).map((index) =>
         write(index % 2 === 0 ? one : two, {
           mappings: index % 4 < 2 ? mappings : mappings.toReversed(),
-          usage,
         }),
       ),
     );
     const list = { organizationId, messagingProfileId, profileGeneration: 0, since: 0 };
     expect((await one.listMappings(list, { after: undefined, limit: 100 })).rows).toEqual(mappings);
-    expect((await two.loadPoolNumber(number.id))?.traffic.usedToday).toBe(40);
   });
 
   it("hear of each other's changes within two seconds, also where the notification was lost", async () => {

@@ -143,7 +143,9 @@ export type PhoneNumber = Message<"numberpool.v1.PhoneNumber"> & {
   messagesPerSecond: number;
 
   /**
-   * Segments it may send from one 00:00 UTC to the next; absent: no cap.
+   * Segments it may send from one 00:00 UTC to the next; absent: no cap. It holds for what is handed to the carrier, over all
+   * processes; a message that the carrier puts off counts each time. What the day has no room for waits until 00:00 UTC. A send is
+   * judged by an estimate: what left and what waits, by the day on which each leaves at the number's pace.
    *
    * @generated from field: optional int32 daily_limit = 9;
    */

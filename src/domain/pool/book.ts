@@ -1,5 +1,5 @@
 import type { HealthCounts } from "../health.ts";
-import { type Pool, quantized, reclassify, type Slot } from "./pool.ts";
+import { type Pool, quantized, reclassify, type Slot, usedOnDeparture } from "./pool.ts";
 
 /**
  * Books an outcome: the number's new counts (undefined: as they were), and how many messages are not unreported any more.
@@ -24,6 +24,12 @@ export function bookQueue(pool: Pool, id: string, segments: number): void {
   known.queuedSegments = Math.max(0, known.queuedSegments + segments);
   if (segments > 0) known.stay.arrivals += 1;
   const free = pool.nextFree[slot] as number;
+  if (segments > 0) {
+    // It leaves later, or once more: it counts then.
+    const { day, used } = usedOnDeparture(pool, slot, known);
+    known.usedToday = used + segments;
+    known.day = day;
+  }
   // What an idle number was last free at tells how long ago it was used.
   if (segments < 0 && free <= pool.now) return;
   pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentTime);

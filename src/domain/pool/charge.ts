@@ -1,6 +1,6 @@
 import type { Pick } from "./decide.ts";
 import { MOST_SEGMENTS } from "./group.ts";
-import { dayOf, hasRoom, leftToday, type Pool, reclassify, reorder, type Slot } from "./pool.ts";
+import { hasRoom, leftOfDay, type Pool, reclassify, reorder, type Slot, usedOnDeparture } from "./pool.ts";
 import { turn, type Wheel } from "./wheel.ts";
 
 /** What a charge did, to be undone when its commit fails. */
@@ -9,7 +9,7 @@ export type Charge = {
   /** The slot as it was charged. A reload keeps the load, and the charge with it; a number that left the pool took both away. */
   readonly known: Slot;
   readonly segments: number;
-  /** The UTC day that it counted on. */
+  /** The UTC day on which it leaves, as far as can be foreseen: the day that it counts on. */
   readonly day: number;
   readonly before: { readonly nextFree: number; readonly lastUsed: number };
   readonly after: { readonly nextFree: number; readonly lastUsed: number };
@@ -26,11 +26,11 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
     nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime,
     lastUsed: ++pool.sequence,
   };
+  const { day, used } = usedOnDeparture(pool, slot, known);
   pool.nextFree[slot] = after.nextFree;
   pool.lastUsed[slot] = after.lastUsed;
-  const today = dayOf(pool.now);
-  known.usedToday = (known.day === today ? known.usedToday : 0) + segments;
-  known.day = today;
+  known.usedToday = used + segments;
+  known.day = day;
   known.unreported += 1;
   known.queuedSegments += segments;
   known.stay.uncommitted += segments;
@@ -38,7 +38,7 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   settle(pool, slot, known);
   const wheel = pick.rule === "weights" ? pool.wheel : undefined;
   if (wheel !== undefined) turn(wheel, known.type);
-  return { slot, known, segments, day: today, before, after, wheel };
+  return { slot, known, segments, day, before, after, wheel };
 }
 
 /** Takes a charge back. Charges that were made since stay. */
@@ -66,7 +66,8 @@ function settle(pool: Pool, slot: number, known: Slot): void {
   const stays =
     known.cause === undefined &&
     hasRoom(pool, slot, 1) &&
-    leftToday(pool, known) >= MOST_SEGMENTS &&
+    known.left === MOST_SEGMENTS &&
+    leftOfDay(pool, slot, known) >= MOST_SEGMENTS &&
     (known.standing.standing === "healthy" || !pool.settings?.skipUnhealthy);
   if (stays) reorder(pool, slot);
   else reclassify(pool, slot);

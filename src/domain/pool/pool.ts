@@ -32,7 +32,7 @@ export type PoolNumber = {
   /** When the number is next free by its pace. */
   readonly nextFree: number;
   readonly lastUsed: number;
-  /** Segments taken on `day`. */
+  /** Segments that left or are to leave on `day`. */
   readonly usedToday: number;
   /** Days since 1970, UTC. */
   readonly day: number;
@@ -118,7 +118,8 @@ export const QUEUE_TIME = 3 * 3_600_000;
  * exactly its segments however long it has been in use.
  */
 const QUANTA = 4096;
-const DAY = 24 * 3_600_000;
+/** A UTC day, milliseconds. */
+export const DAY = 24 * 3_600_000;
 
 /** A pool of the given numbers. Their order does not matter. */
 export function createPool(settings: PoolSettings | undefined, numbers: Iterable<PoolNumber>, now: number): Pool {
@@ -215,7 +216,7 @@ export function changeSettings(pool: Pool, settings: PoolSettings | undefined): 
 export function hasRoom(pool: Pool, slot: number, segments: number, maxWait = Number.POSITIVE_INFINITY): boolean {
   const known = pool.slots[slot] as Slot;
   if ((pool.nextFree[slot] as number) - pool.now >= maxWait) return false;
-  return hasQueue(pool, slot, known, segments) && segments <= leftToday(pool, known);
+  return hasQueue(pool, slot, known, segments) && segments <= leftOfDay(pool, slot, known);
 }
 
 /**
@@ -228,9 +229,10 @@ export function untilRoom(pool: Pool, slot: number, segments: number, maxWait = 
   // The next millisecond is the first with less than the longest wait.
   const wait = backlog < maxWait ? 0 : backlog - maxWait + 1;
   const queue = Math.max(0, wait, backlog + segments * known.segmentTime - QUEUE_TIME);
-  if (segments <= leftToday(pool, known)) return queue;
+  if (segments <= leftOfDay(pool, slot, known)) return queue;
   if (segments > (known.number.dailyLimit as number)) return Number.POSITIVE_INFINITY;
-  return Math.max(queue, nextMidnight(pool.now) - pool.now);
+  // What leaves on a later day does not come before that day ends.
+  return Math.max(queue, nextMidnight(pool.now + Math.max(0, backlog)) - pool.now);
 }
 
 /** How long a message given to this slot now would wait, milliseconds. */
@@ -263,10 +265,31 @@ export function reorder(pool: Pool, slot: number): void {
   for (const group of known.groups) join(group, slot, known.left);
 }
 
-/** Segments that a number may still take today; Infinity without a daily limit. */
-export function leftToday(pool: Pool, { number, usedToday, day }: Slot): number {
-  if (number.dailyLimit === undefined) return Number.POSITIVE_INFINITY;
-  return number.dailyLimit - (day === dayOf(pool.now) ? usedToday : 0);
+/** Segments that a number may still take for the day on which they would leave; Infinity without a daily limit. */
+export function leftOfDay(pool: Pool, slot: number, known: Slot): number {
+  const { dailyLimit } = known.number;
+  return dailyLimit === undefined ? Number.POSITIVE_INFINITY : dailyLimit - usedOnDeparture(pool, slot, known).used;
+}
+
+/**
+ * The UTC day on which a message leaves that is given to a number now, and the segments that leave before it on that day, those that
+ * have left included: the estimate of what a daily limit, which holds when messages leave, has room for.
+ */
+export function usedOnDeparture(
+  pool: Pool,
+  slot: number,
+  known: Slot,
+): { readonly day: number; readonly used: number } {
+  const free = pool.nextFree[slot] as number;
+  const day = dayOf(Math.max(free, pool.now));
+  if (known.day === day) return { day, used: known.usedToday };
+  // Nothing was counted for that day yet: what waits leaves on it from midnight on.
+  return { day, used: segmentsAfter(day, free, known.segmentTime) };
+}
+
+/** Segments of a queue that ends at `free` which leave on a day or later. The slack makes up for adding fractions. */
+export function segmentsAfter(day: number, free: number, segmentTime: number): number {
+  return Math.max(0, Math.floor((free - day * DAY) / segmentTime + 0.001));
 }
 
 function hasQueue(pool: Pool, slot: number, known: Slot, segments: number): boolean {
@@ -297,13 +320,13 @@ function causeOf(pool: Pool, slot: number, known: Slot): Cause | undefined {
     if (standing.standing === "unhealthy") return "unhealthy";
     if (standing.standing === "trial" && known.unreported > 0) return "onTrial";
   }
-  if (leftToday(pool, known) < 1) return "dailyLimit";
+  if (leftOfDay(pool, slot, known) < 1) return "dailyLimit";
   return hasQueue(pool, slot, known, 1) ? undefined : "full";
 }
 
 function classify(pool: Pool, slot: number, known: Slot): void {
   known.cause = causeOf(pool, slot, known);
-  known.left = Math.min(MOST_SEGMENTS, Math.max(0, leftToday(pool, known)));
+  known.left = Math.min(MOST_SEGMENTS, Math.max(0, leftOfDay(pool, slot, known)));
   if (known.left < MOST_SEGMENTS) pool.shortOfDay.add(slot);
   if (known.cause === undefined) for (const group of known.groups) join(group, slot, known.left);
   else pool.passedOver[known.cause] += 1;

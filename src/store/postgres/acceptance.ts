@@ -4,14 +4,13 @@ import type { AcceptFacts, AcceptReads, AcceptWrites, RecentSend, RetryKey } fro
 import { holdKeys } from "./idempotency.ts";
 import { insertMessages } from "./messages.ts";
 import { putMappings, readRecipients } from "./recipients.ts";
-import { byText, columnsOf, givenRows, listsOf } from "./row-lists.ts";
+import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { decideWithTrials } from "./trials.ts";
 
 const RETRY_TYPES = { request_hash: "bytea", since: "bigint", until: "bigint", place: "integer" } as const;
 const RECENT_TYPES = { second: "bigint", request_hash: "bytea", organization_id: "text", message_id: "text" } as const;
-const USAGE_TYPES = { id: "text", day: "integer", segments: "bigint" } as const;
 
 // Second by second, because that is how the rows lie.
 const selectRetries = statement<Row>(
@@ -27,15 +26,6 @@ const insertRecent = statement(
   `INSERT INTO recent_sends (second, request_hash, organization_id, message_id)
    SELECT second, request_hash, organization_id, message_id FROM ${givenRows("given", RECENT_TYPES)}`,
 );
-// A process whose clock is behind does not bring yesterday back.
-const addUsage = statement(
-  `UPDATE number_usage u SET used_day = greatest(u.used_day, given.day), used_segments = CASE
-     WHEN u.used_day < given.day THEN given.segments
-     WHEN u.used_day = given.day THEN u.used_segments + given.segments
-     ELSE u.used_segments END
-   FROM ${givenRows("given", USAGE_TYPES)} WHERE u.phone_number_id = given.id`,
-);
-
 /** Accepts a group of sends: one flight to the database and back for what it must know, and one for what it writes. */
 export async function accept(
   session: Session,
@@ -54,21 +44,7 @@ export async function accept(
   insertMessages(session, writes.messages);
   keys.write(session, writes.keys);
   insertRecentSends(session, writes.recentSends);
-  writeDecided(session, writes);
-}
-
-/** Writes what deciding changed besides the messages themselves. */
-export function writeDecided(session: Session, { mappings, usage }: Pick<AcceptWrites, "mappings" | "usage">): void {
-  putMappings(session, mappings);
-  if (usage.length === 0) return;
-  const used = new Map<string, { id: string; day: number; segments: number }>();
-  for (const { phoneNumberId: id, day, segments } of usage) {
-    const before = used.get(id);
-    const isSameDay = before?.day === day;
-    used.set(id, { id, day, segments: segments + (isSameDay ? before.segments : 0) });
-  }
-  const rows = [...used.values()].sort(byText(({ id }) => id)).map(({ id, day, segments }) => [id, day, segments]);
-  void session.run(addUsage, ...listsOf(USAGE_TYPES, rows));
+  putMappings(session, writes.mappings);
 }
 
 async function readRetries(session: Session, retries: readonly RetryKey[]): Promise<(Message | undefined)[]> {

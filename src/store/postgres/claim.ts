@@ -2,9 +2,17 @@ import type { Progress } from "../../domain/lifecycle.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
-import { CLOCKS_DIFFER, type ClaimPlan, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import {
+  CLOCKS_DIFFER,
+  type ClaimPlan,
+  dayOfClaim,
+  mostLeftBehind,
+  mostLookedAt,
+  type Pace,
+  planClaim,
+} from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
-import { MESSAGE_COLUMNS, messageFrom, queuedMessageFrom, type Row } from "../rows.ts";
+import { MESSAGE_COLUMNS, messageFrom, optional, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { setProgress } from "./messages.ts";
@@ -18,14 +26,14 @@ const OCCUPIED = 20;
 const QUEUE_TYPES = { id: "text", most: "integer", until: "float8" } as const;
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
 const SENDING_TYPES = { ...NAMED_TYPES, carrier: "text" } as const;
-const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer" } as const;
+const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer", day: "integer", segments: "bigint" } as const;
 
 /** Milliseconds, to be divided by a rate and added: what `mostAhead` says, in SQL. */
 const MOST_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
 
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
-  `SELECT id, carrier, messages_per_second, state, due_at FROM phone_numbers
+  `SELECT id, carrier, messages_per_second, state, due_at, daily_limit, used_day, used_segments FROM phone_numbers
    WHERE id = ANY ($1)
      AND (due_at <= $2 OR state = 'paused' OR $5 OR due_at > $2 + $3::float8 / messages_per_second + $4)
    FOR NO KEY UPDATE SKIP LOCKED`,
@@ -62,7 +70,9 @@ const putBack = statement<Row>(
    WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) RETURNING phone_number_id`,
 );
 const setDue = statement(
-  `UPDATE phone_numbers n SET due_at = given.due_at, sent_lately_as_of = $4::float8,
+  `UPDATE phone_numbers n SET due_at = given.due_at, used_day = given.day,
+     used_segments = CASE WHEN n.used_day = given.day THEN n.used_segments ELSE 0 END + given.segments,
+     sent_lately_as_of = $4::float8,
      sent_lately = ${decayed("n.sent_lately", "$4::float8 - n.sent_lately_as_of")} + given.messages
    FROM ${givenRows("given", DUE_TYPES)} WHERE n.id = given.id`,
 );
@@ -98,9 +108,11 @@ export async function claim(session: Session, request: ClaimRequest): Promise<()
   const sending: unknown[][] = [];
   const due: unknown[][] = [];
   for (const [id, { send, setDueAt }] of plans) {
-    const carrier = numbers.paces.get(id)?.carrier;
-    for (const message of send) sending.push([message.organizationId, message.id, carrier]);
-    if (setDueAt !== undefined) due.push([id, setDueAt, send.length]);
+    const pace = numbers.paces.get(id) as Pace;
+    for (const message of send) sending.push([message.organizationId, message.id, pace.carrier]);
+    if (setDueAt === undefined) continue;
+    const segments = send.reduce((sum, { parts }) => sum + parts, 0);
+    due.push([id, setDueAt, send.length, dayOfClaim(pace, now), segments]);
   }
   const marked = sending.length === 0 ? [] : session.all(markSending, ...listsOf(SENDING_TYPES, sending), owner, now);
   if (due.length > 0) void session.run(setDue, ...listsOf(DUE_TYPES, due), now);
@@ -254,5 +266,8 @@ function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
     messagesPerSecond: row.messages_per_second as number,
     isPaused: isDeliveryHeld || row.state === "paused",
     dueAt: row.due_at as number,
+    dailyLimit: optional(row.daily_limit),
+    usedDay: row.used_day as number,
+    usedSegments: row.used_segments as number,
   };
 }

@@ -73,8 +73,6 @@ const insert = statement<{ id: string }>(
    ), health AS (
      INSERT INTO number_health (phone_number_id, delivered, failed, spam, inbound, as_of, changed_by)
      SELECT id, 0, 0, 0, 0, 0, '0' FROM added
-   ), usage AS (
-     INSERT INTO number_usage (phone_number_id, used_day, used_segments) SELECT id, 0, 0 FROM added
    )
    SELECT id FROM added`,
 );

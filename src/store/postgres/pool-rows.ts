@@ -11,9 +11,9 @@ const counted = (status: "sending" | "sent") =>
   `(SELECT count(*) FROM (SELECT FROM messages s WHERE s.phone_number_id = n.id AND s.status = '${status}'
      LIMIT ${MAX_UNREPORTED_COUNTED + 1}) counted)`;
 // The queue's segments stand in the index.
-const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, u.used_day, u.used_segments, q.segments, q.messages,
+const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, n.used_day, n.used_segments, q.segments, q.messages,
     ${counted("sending")} AS sending, ${counted("sent")} AS sent
-  FROM ${NUMBERS_WITH_HEALTH} JOIN number_usage u ON u.phone_number_id = n.id CROSS JOIN LATERAL (
+  FROM ${NUMBERS_WITH_HEALTH} CROSS JOIN LATERAL (
     SELECT coalesce(sum(m.parts), 0) AS segments, count(*) AS messages FROM messages m
     WHERE m.phone_number_id = n.id AND m.status = 'queued'
   ) q`;

@@ -7,10 +7,9 @@ import {
   type ScheduledWrites,
   type WaitingLane,
 } from "../schedule-records.ts";
-import { writeDecided } from "./acceptance.ts";
 import { type NewEvent, noteEvents } from "./events.ts";
 import { rewriteMessages } from "./messages.ts";
-import { FACT_COLUMNS, factsFrom } from "./recipients.ts";
+import { FACT_COLUMNS, factsFrom, putMappings } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
@@ -99,7 +98,7 @@ export async function releaseScheduled(
     facts.set(`${message.organizationId} ${message.id}`, { message, recipient: factsFrom(row, message) });
   }
   const asked = reads.flatMap(({ organizationId, id }) => facts.get(`${organizationId} ${id}`) ?? []);
-  const { messages, mappings, usage } = await decideWithTrials(session, (occupied) => decide(asked, occupied));
+  const { messages, mappings } = await decideWithTrials(session, (occupied) => decide(asked, occupied));
 
   const later = messages.filter(({ message }) => message.status === "scheduled");
   const decided = messages.filter(({ message }) => message.status !== "scheduled");
@@ -119,5 +118,5 @@ export async function releaseScheduled(
       return { organizationId, event: { messageId: id, kind, status, at, error, ...none } };
     }),
   );
-  writeDecided(session, { mappings, usage });
+  putMappings(session, mappings);
 }

@@ -21,10 +21,6 @@ export function prepareAcceptance(
   const insertRecent = db.prepare(
     "INSERT INTO recent_sends (second, request_hash, organization_id, message_id) VALUES (?, ?, ?, ?)",
   );
-  const addUsage = db.prepare(
-    `UPDATE phone_numbers SET used_segments = iif(used_day = @day, used_segments, 0) + @segments, used_day = @day
-     WHERE id = @phoneNumberId`,
-  );
 
   const keyFacts = ({ organizationId, method, key }: IdempotencyKey): IdempotencyRecord | undefined => {
     const row = selectKey.get(organizationId, method, key) as Row | undefined;
@@ -64,7 +60,6 @@ export function prepareAcceptance(
       for (const r of writes.recentSends) {
         insertRecent.run(secondOf(r.at), r.requestHash, r.organizationId, r.messageId);
       }
-      for (const used of writes.usage) addUsage.run(used);
     },
   };
 }

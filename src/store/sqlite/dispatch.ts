@@ -1,9 +1,9 @@
 import { HALF_LIFE } from "../../domain/health.ts";
 import type { Message } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
-import { isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
+import { dayOfClaim, isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
-import { messageFrom, queuedMessageFrom, type Row } from "../rows.ts";
+import { messageFrom, optional, queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
@@ -30,7 +30,10 @@ export function prepareDispatch(
   const measureQueue = db.prepare(
     "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
   );
-  const selectPace = db.prepare("SELECT due_at, messages_per_second, state, carrier FROM phone_numbers WHERE id = ?");
+  const selectPace = db.prepare(
+    `SELECT due_at, messages_per_second, state, carrier, daily_limit, used_day, used_segments
+     FROM phone_numbers WHERE id = ?`,
+  );
   // +?, because with bare parameters the statement is planned anew whenever one has another value.
   const selectQueued = db.prepare(
     `SELECT * FROM messages WHERE phone_number_id = +? AND status = 'queued' AND coalesce(next_submit_at, 0) <= +?
@@ -51,6 +54,7 @@ export function prepareDispatch(
   );
   const setDue = db.prepare(
     `UPDATE phone_numbers SET due_at = @dueAt, sent_lately_as_of = @now,
+       used_segments = iif(used_day = @day, used_segments, 0) + @segments, used_day = @day,
        sent_lately = sent_lately * pow(0.5, max(0, @now - sent_lately_as_of) / ${HALF_LIFE}.0) + @messages
      WHERE id = @phoneNumberId`,
   );
@@ -74,6 +78,9 @@ export function prepareDispatch(
       messagesPerSecond: row.messages_per_second as number,
       isPaused: isDeliveryHeld || row.state === "paused",
       dueAt: row.due_at as number,
+      dailyLimit: optional(row.daily_limit),
+      usedDay: row.used_day as number,
+      usedSegments: row.used_segments as number,
     };
     if (!isClaimable(pace, now)) return { ...nothing, isHeld: false, dueAt: pace.dueAt, freeAt: pace.dueAt };
     const budget = budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
@@ -86,7 +93,9 @@ export function prepareDispatch(
     ];
     for (const message of plan.send) markSending.run(owner, pace.carrier, now, message.organizationId, message.id);
     if (plan.setDueAt !== undefined) {
-      setDue.run({ phoneNumberId, dueAt: plan.setDueAt, now, messages: plan.send.length });
+      const segments = plan.send.reduce((sum, { parts }) => sum + parts, 0);
+      const day = dayOfClaim(pace, now);
+      setDue.run({ phoneNumberId, dueAt: plan.setDueAt, now, messages: plan.send.length, day, segments });
     }
     const next =
       plan.next === "whenDeferred" ? whenDeferred(phoneNumberId, pace.isPaused ? now : plan.freeAt) : plan.next;

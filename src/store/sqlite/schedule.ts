@@ -77,7 +77,7 @@ export function prepareSchedule(
         return [{ message, recipient: recipients.read(message, true) }];
       }),
 
-    write: ({ messages: written, mappings, usage }: ScheduledWrites) => {
+    write: ({ messages: written, mappings }: ScheduledWrites) => {
       for (const { message, at, retryAt } of written) {
         const { organizationId, id, status, error } = message;
         if (status === "scheduled") {
@@ -89,7 +89,7 @@ export function prepareSchedule(
         const none = { carrierMessageId: undefined, carrierCode: undefined };
         messages.noteEvent(organizationId, { messageId: id, kind, status, at, error, ...none });
       }
-      acceptance.write({ messages: [], mappings, keys: [], recentSends: [], usage });
+      acceptance.write({ messages: [], mappings, keys: [], recentSends: [] });
     },
   };
 }

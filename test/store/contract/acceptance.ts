@@ -15,7 +15,6 @@ import {
   storeMessage,
   storeNumber,
   storeProfile,
-  TODAY,
   write,
 } from "./records.ts";
 
@@ -98,7 +97,7 @@ export function acceptance(subject: Subject): void {
     let decided = 0;
     await store.accept({ recipients: [], keys: [], retries: [] }, () => {
       decided += 1;
-      return { messages: [message], mappings: [], keys: [], recentSends: [], usage: [] };
+      return { messages: [message], mappings: [], keys: [], recentSends: [] };
     });
     expect(decided).toBe(1);
     expect(await store.getMessage(message.organizationId, message.id)).toEqual(message);
@@ -282,7 +281,6 @@ export function acceptance(subject: Subject): void {
         mappings: [aMapping(profile)],
         keys: [aKey(profile, { key: "fresh" }), ...(twin === "key" ? [{ ...storedKey, createdAt: NOON + 1 }] : [])],
         recentSends: [{ organizationId: profile.organizationId, requestHash: HASH, messageId: stored.id, at: NOON }],
-        usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }],
       };
       await expect(write(store, group)).rejects.toThrow();
 

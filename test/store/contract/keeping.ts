@@ -17,7 +17,6 @@ import {
   storeMessages,
   storeNumber,
   storeProfile,
-  TODAY,
   write,
 } from "./records.ts";
 
@@ -162,7 +161,6 @@ export function keeping(subject: Subject): void {
       keys: [key],
       mappings: [mapping],
       recentSends: [{ organizationId, requestHash: bytes.requestHash, messageId: waiting[0]?.id ?? "", at: NOON }],
-      usage: [{ phoneNumberId: number.id, day: TODAY, segments: 6 }],
     });
     const optOut = { ...mapping, to: "+12125550101", phoneNumber: "", keyword: "STOP", createdAt: NOON };
     await store.addOptOut(optOut);

@@ -27,8 +27,6 @@ import {
   storeMessages,
   storeNumber,
   storeProfile,
-  TODAY,
-  write,
 } from "./records.ts";
 
 /** Phone numbers. */
@@ -372,13 +370,12 @@ export function numbers(subject: Subject): void {
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailyLimit: 100 });
     const [first] = await storeMessages(store, number, {}, {});
-    await write(store, { usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }] });
     await claimOne(store, number, NOON);
     if (first !== undefined) await report(store, first, { kind: "delivered", at: NOON });
     const before = await store.loadPoolNumber(number.id);
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, tags: ["x"] }));
     const after = await store.loadPoolNumber(number.id);
-    expect(before?.traffic).toMatchObject({ queuedSegments: 1, dueAt: NOON - 20 + 1_000, usedToday: 2 });
+    expect(before?.traffic).toMatchObject({ queuedSegments: 1, dueAt: NOON - 20 + 1_000, usedToday: 1 });
     expect(after?.traffic).toEqual(before?.traffic);
     expect(after?.number.tags).toEqual(["x"]);
   });
@@ -480,7 +477,6 @@ export function numbers(subject: Subject): void {
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailyLimit: 50 });
     const [first] = await storeMessages(store, number, {}, {});
-    await write(store, { usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }] });
     await claimOne(store, number, NOON);
     const failed = { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "011" } as const;
     if (first !== undefined) await report(store, first, failed);

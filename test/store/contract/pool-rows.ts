@@ -1,11 +1,14 @@
 import { expect, it } from "vitest";
 import { NO_EVIDENCE } from "../../../src/domain/health.ts";
+import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { Subject } from "../contract.ts";
 import {
   aProfile,
   BLOCKED_AS_SPAM,
   claimOne,
   expectHealth,
+  HOUR,
+  idsOf,
   NOON,
   newId,
   report,
@@ -15,7 +18,6 @@ import {
   storeNumber,
   storeProfile,
   TODAY,
-  write,
 } from "./records.ts";
 
 /** What pools are built from. */
@@ -179,14 +181,71 @@ export function poolRows(subject: Subject): void {
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailyLimit: 100 });
     const neighbour = await storeNumber(store, profile, { dailyLimit: 100 });
-    const use = (day: number, ...segments: number[]) =>
-      write(store, { usage: segments.map((each) => ({ phoneNumberId: number.id, day, segments: each })) });
-    await use(TODAY, 3, 4);
+    const unlimited = await storeNumber(store, profile);
+    const send = async (from: PhoneNumber, at: number, parts: number) => {
+      const message = await storeMessage(store, from, { parts, queuedAt: at, validUntil: at + HOUR });
+      expect(idsOf((await claimOne(store, from, at)).messages)).toEqual([message.id]);
+    };
+    await send(number, NOON, 3);
+    await send(number, NOON + HOUR, 4);
     expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY, usedToday: 7 });
-    await use(TODAY, 1);
-    expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY, usedToday: 8 });
-    await use(TODAY + 1, 2);
+    await storeMessage(store, number, { parts: 9 });
+    expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY, usedToday: 7, queuedSegments: 9 });
+    expect((await claimOne(store, number, NOON + 2 * HOUR)).messages).toHaveLength(1);
+    await send(number, NOON + 24 * HOUR, 2);
     expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY + 1, usedToday: 2 });
     expect((await trafficOf(neighbour.id))?.usedToday).toBe(0);
+    // So that a limit which is set at noon knows of the morning.
+    await send(unlimited, NOON, 2);
+    expect(await trafficOf(unlimited.id)).toMatchObject({ usedDay: TODAY, usedToday: 2 });
+  });
+
+  it("sends what its day allows and no more, and the rest on the next day", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 100, messagesPerSecond: 1_000 });
+    const midnight = (TODAY + 1) * 24 * HOUR;
+    const validUntil = midnight + 48 * HOUR;
+    const accept = (at: number) =>
+      storeMessages(
+        store,
+        number,
+        ...Array.from({ length: 100 }, () => ({ queuedAt: at, receivedAt: at, validUntil })),
+      );
+    const sendAll = async (from: number, until: number) => {
+      let sent = 0;
+      for (let at = from; at < until; ) {
+        const { messages, dueAt } = await claimOne(store, number, at);
+        sent += messages.length;
+        if (dueAt === undefined) break;
+        at = Math.max(dueAt, at + 1);
+      }
+      return sent;
+    };
+    await accept(midnight - SECOND);
+    expect(await sendAll(midnight - SECOND, midnight)).toBe(100);
+    await accept(midnight + SECOND);
+    await accept(midnight + SECOND);
+    expect(await sendAll(midnight + SECOND, midnight + 24 * HOUR)).toBe(100);
+    expect(await claimOne(store, number, midnight + 2 * HOUR)).toMatchObject({
+      messages: [],
+      dueAt: midnight + 24 * HOUR,
+      freeAt: midnight + 24 * HOUR,
+    });
+    // A limit that is raised counts at once.
+    await store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, dailyLimit: 130 }));
+    expect(await sendAll(midnight + 2 * HOUR, midnight + 24 * HOUR)).toBe(30);
+    expect(await sendAll(midnight + 24 * HOUR, midnight + 48 * HOUR)).toBe(70);
+  });
+
+  it("counts hand-overs, not messages: one that was put off counts again", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 2 });
+    const message = await storeMessage(store, number);
+    for (const at of [NOON, NOON + HOUR]) {
+      expect(idsOf((await claimOne(store, number, at)).messages)).toEqual([message.id]);
+      await report(store, message, { kind: "deferred", at, carrierCode: "busy", retryAt: at + SECOND });
+    }
+    const { messages, dueAt } = await claimOne(store, number, NOON + 2 * HOUR);
+    expect([messages, dueAt]).toEqual([[], (TODAY + 1) * 24 * HOUR]);
   });
 }

@@ -279,4 +279,4 @@ export const BLOCKED_AS_SPAM = {
   detail: "The carrier took it for spam.",
 };
 
-const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [], usage: [] };
+const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [] };

@@ -27,13 +27,12 @@ import {
   settleOthers,
   storeNumber,
   storeProfile,
-  TODAY,
   write,
 } from "./records.ts";
 
 const DUE = NOON + HOUR;
 const byLane = (one: WaitingLane, other: WaitingLane) => (laneText(one) < laneText(other) ? -1 : 1);
-const NO_WRITES: ScheduledWrites = { messages: [], mappings: [], usage: [] };
+const NO_WRITES: ScheduledWrites = { messages: [], mappings: [] };
 const FULL = { reason: ErrorReason.QUEUE_FULL, detail: "Später – “maybe” 📵" };
 
 /** Messages that wait for their moment. */
@@ -150,7 +149,7 @@ export function schedule(subject: Subject): void {
     expect(facts.get(plain.id)).toEqual({ optedOut: false, mapping: undefined });
   });
 
-  it("a message that is released into a queue is there like any other, with its sender, mapping and usage", async () => {
+  it("a message that is released into a queue is there like any other, with its sender and mapping", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailyLimit: 10, carrier: "elsewhere" });
@@ -171,7 +170,6 @@ export function schedule(subject: Subject): void {
     await store.releaseScheduled([readOf(message)], () => ({
       messages: [{ message: queued, at: DUE, retryAt: undefined }],
       mappings: [mapping],
-      usage: [{ phoneNumberId: number.id, day: TODAY, segments: 2 }],
     }));
     expect(await stored(message)).toEqual(queued);
     expect(await store.listDueMessages(DUE, 10)).toEqual({ messages: [], nextAt: undefined });
@@ -180,7 +178,7 @@ export function schedule(subject: Subject): void {
     expect((await store.loadPoolNumber(number.id))?.traffic).toMatchObject({
       queuedSegments: 2,
       unreported: 1,
-      usedToday: 2,
+      usedToday: 0,
     });
     expect((await read(store, { recipients: [mapping] })).recipients).toEqual([{ optedOut: false, mapping }]);
     const claim = await claimOne(store, number, DUE);

@@ -52,6 +52,8 @@ CREATE TABLE phone_numbers (
   tags text NOT NULL, -- a JSON list
   generation integer NOT NULL, -- of its membership in a profile
   due_at double precision NOT NULL DEFAULT 0, -- when a dispatcher may claim it again
+  used_day integer NOT NULL DEFAULT 0, -- the last UTC day on which something was sent, in days since 1970
+  used_segments bigint NOT NULL DEFAULT 0, -- segments handed to carriers on used_day
   sent_lately double precision NOT NULL DEFAULT 0, -- messages claimed, decaying as health does, as they were at sent_lately_as_of
   sent_lately_as_of double precision NOT NULL DEFAULT 0,
   created_at bigint NOT NULL,
@@ -81,14 +83,6 @@ CREATE TABLE number_health (
 );
 -- What changed since a process looked.
 CREATE INDEX number_health_changes ON number_health (changed_by);
-
--- What numbers with a daily limit took. Every number has a row, apart from its own: a claim passes over a number that somebody
--- writes into, and sends write here.
-CREATE TABLE number_usage (
-  phone_number_id text COLLATE "C" PRIMARY KEY REFERENCES phone_numbers (id) ON DELETE CASCADE,
-  used_day integer NOT NULL, -- days since 1970
-  used_segments bigint NOT NULL -- taken on used_day
-) WITH (fillfactor = 50);
 
 CREATE TABLE messages (
   organization_id text COLLATE "C" NOT NULL,

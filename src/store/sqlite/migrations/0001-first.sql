@@ -52,8 +52,8 @@ CREATE TABLE phone_numbers (
   tags TEXT NOT NULL, -- a JSON list
   generation INTEGER NOT NULL, -- of its membership in a profile
   due_at REAL NOT NULL DEFAULT 0, -- when a dispatcher may claim it again
-  used_day INTEGER NOT NULL DEFAULT 0, -- days since 1970
-  used_segments INTEGER NOT NULL DEFAULT 0, -- taken on used_day; kept only for numbers with a daily limit
+  used_day INTEGER NOT NULL DEFAULT 0, -- the last UTC day on which something was sent, in days since 1970
+  used_segments INTEGER NOT NULL DEFAULT 0, -- segments handed to carriers on used_day
   sent_lately REAL NOT NULL DEFAULT 0, -- messages claimed, decaying as health does, as they were at sent_lately_as_of
   sent_lately_as_of REAL NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
