@@ -101,7 +101,8 @@ describe("Two processes on one PostgreSQL database", () => {
     let sent = 0;
     const work = async (store: Store, owner: string) => {
       for (let at = NOON; at < NOON + 2 * SECOND; at += 20) {
-        sent += (await claimOne(store, number, at, owner)).messages.length;
+        const { messages } = await claimOne(store, number, at, owner);
+        sent += messages.length;
       }
     };
     await Promise.all([work(one, "one"), work(two, "two"), work(three, "three")]);

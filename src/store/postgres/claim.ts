@@ -72,8 +72,8 @@ const putBack = statement<Row>(
 const setDue = statement(
   `UPDATE phone_numbers n SET due_at = given.due_at, used_day = given.day,
      used_segments = CASE WHEN n.used_day = given.day THEN n.used_segments ELSE 0 END + given.segments,
-     sent_lately_as_of = $4::float8,
-     sent_lately = ${decayed("n.sent_lately", "$4::float8 - n.sent_lately_as_of")} + given.messages
+     sent_lately_as_of = $6::float8,
+     sent_lately = ${decayed("n.sent_lately", "$6::float8 - n.sent_lately_as_of")} + given.messages
    FROM ${givenRows("given", DUE_TYPES)} WHERE n.id = given.id`,
 );
 const selectDeferred = statement<Row>(
