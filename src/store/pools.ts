@@ -5,7 +5,8 @@ import { bookClaim, bookEmpty, bookOutcome, bookQueue, numbersOnTrial, setUnrepo
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
 import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
-import type { ConfigurationChange, PoolRow, Store } from "./store.ts";
+import type { PoolRow } from "./pool-records.ts";
+import type { ConfigurationChange, Store } from "./store.ts";
 
 /** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
 export type LivePool = {

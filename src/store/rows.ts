@@ -7,8 +7,9 @@ import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
+import type { AssignedHealth } from "./pool-records.ts";
 import type { ScheduledRead, WaitingLane } from "./schedule-records.ts";
-import type { AssignedHealth, Continued, MessageEvent } from "./store.ts";
+import type { Continued, MessageEvent } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
 export type Row = Record<string, unknown>;

@@ -2,7 +2,7 @@ import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import type { Message, MessageError, MessageStatus } from "../domain/message.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
-import type { NumberTraffic, PhoneNumber } from "../domain/phone-number-record.ts";
+import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type {
   AppliedReport,
   Beat,
@@ -13,6 +13,7 @@ import type {
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
+import type { AssignedHealth, PoolRow, PoolRows } from "./pool-records.ts";
 import type { EventQuery, MappingList, MappingQuery, NumberQuery, OptOutQuery, ProfileQuery } from "./queries.ts";
 import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites, WaitingLane } from "./schedule-records.ts";
 
@@ -311,16 +312,6 @@ export type NumberWritten =
   | { readonly kind: "taken" }
   | { readonly kind: "unknownNumber" }
   | { readonly kind: "unknownProfile" };
-
-/** The health of a number and the profile whose pool it is in. */
-export type AssignedHealth = {
-  readonly organizationId: string;
-  readonly messagingProfileId: string;
-  readonly health: HealthCounts;
-};
-
-export type PoolRow = { readonly number: PhoneNumber; readonly traffic: NumberTraffic };
-export type PoolRows = { readonly profile: MessagingProfile; readonly numbers: PoolRow[] };
 
 /** What went back into queues. */
 export type TakenBack = {

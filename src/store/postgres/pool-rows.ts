@@ -1,6 +1,7 @@
 import { countedUnreported, MAX_UNREPORTED_COUNTED } from "../../domain/phone-number-record.ts";
+import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
 import { assignedHealth, healthFrom, numberFrom, type Row } from "../rows.ts";
-import type { AssignedHealth, Continued, PoolRow, PoolRows } from "../store.ts";
+import type { Continued } from "../store.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
 import { getProfile } from "./profiles.ts";
 import type { Session } from "./session.ts";

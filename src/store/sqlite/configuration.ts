@@ -2,6 +2,7 @@ import { resetCounts } from "../../domain/health.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
+import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
 import type { NumberQuery, ProfileQuery } from "../queries.ts";
 import {
   assignedHealth,
@@ -17,15 +18,12 @@ import {
 } from "../rows.ts";
 import type {
   ApiKey,
-  AssignedHealth,
   ConfigurationChange,
   Continued,
   Counted,
   NumberFound,
   NumberWritten,
   Organization,
-  PoolRow,
-  PoolRows,
 } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
