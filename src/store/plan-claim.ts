@@ -17,9 +17,13 @@ export type Pace = {
   readonly usedSegments: number;
 };
 
-/** The UTC day that a claim at a moment counts for. A clock that is behind does not bring yesterday back. */
+/**
+ * The UTC day that a claim at a moment counts for. A clock that is behind does not bring yesterday back. A day further ahead than
+ * tomorrow was noted by a clock that was wrong and has been put back: it would keep the number silent until it comes.
+ */
 export function dayOfClaim({ usedDay }: Pick<Pace, "usedDay">, now: number): number {
-  return Math.max(usedDay, dayOf(now));
+  const today = dayOf(now);
+  return usedDay === today + 1 ? usedDay : today;
 }
 
 /** Segments that a number may still send on the day of a claim. */

@@ -128,6 +128,27 @@ describe.concurrent("The dispatcher", () => {
       expect(good.taken.toSorted()).toEqual(idsOf(queued).toSorted());
     }));
 
+  it("leaves what the day has no room for, and sends it as soon as the limit is raised or removed", () =>
+    inHouse({}, async ({ store, carrier, number, messages, start }) => {
+      const good = carrier("good");
+      const limited = await number("good", { dailyLimit: 10 });
+      const queued = await messages(limited, 40);
+      await start(good);
+      const limitTo = (dailyLimit: number | undefined) =>
+        store.updateNumber(limited.organizationId, limited.id, (current) => ({ ...current, dailyLimit }));
+      const expectSent = async (count: number) => {
+        await eventually(() => expect(good.taken.length).toBeGreaterThanOrEqual(count), 3_000);
+        // Several turns later it is no more.
+        await sleep(200);
+        expect(good.taken).toEqual(idsOf(queued.slice(0, count)));
+      };
+      await expectSent(10);
+      await limitTo(15);
+      await expectSent(15);
+      await limitTo(undefined);
+      await expectSent(40);
+    }));
+
   it("hands over each message once, oldest first, at its number's pace", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const good = carrier("good");

@@ -143,4 +143,18 @@ describe("The plan of a claim", () => {
     expect(planClaim(paused, queue, NOON, Number.POSITIVE_INFINITY).next).toBe(NOON + 3_000);
     expect(planClaim(paused, [], NOON, Number.POSITIVE_INFINITY).next).toBe("whenDeferred");
   });
+
+  it("does not wait for a day that a wrong clock noted, further ahead than tomorrow", () => {
+    const queue = [messageOf({ parts: 1, validUntil: NOON + 10 * DAY }, 0)];
+    const pace = {
+      carrier: "sandbox",
+      messagesPerSecond: 1,
+      isPaused: false,
+      dueAt: 0,
+      dailyLimit: 5,
+      usedSegments: 5,
+    };
+    const sentWith = (usedDay: number) => planClaim({ ...pace, usedDay }, queue, NOON, 10).send.length;
+    expect([TODAY - 1, TODAY, TODAY + 1, TODAY + 2, TODAY + 365].map(sentWith)).toEqual([1, 0, 0, 1, 1]);
+  });
 });

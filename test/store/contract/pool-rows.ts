@@ -237,6 +237,35 @@ export function poolRows(subject: Subject): void {
     expect(await sendAll(midnight + 24 * HOUR, midnight + 48 * HOUR)).toBe(70);
   });
 
+  it("expires and cancels what waits for the next day, and overtakes no message that is too long for today", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 5, messagesPerSecond: 1_000 });
+    const midnight = (TODAY + 1) * 24 * HOUR;
+    const long = { validUntil: midnight + HOUR };
+    const [first, short, unwanted, three, one] = await storeMessages(
+      store,
+      number,
+      { parts: 4, ...long },
+      { parts: 2, validUntil: NOON + HOUR },
+      { ...long },
+      { parts: 3, ...long },
+      { parts: 1, ...long },
+    );
+    const claimed = await claimOne(store, number, NOON);
+    expect(idsOf(claimed.messages)).toEqual([first?.id]);
+    expect((await claimOne(store, number, NOON + SECOND)).messages).toEqual([]);
+    expect((await store.cancelMessage(number.organizationId, unwanted?.id ?? "", NOON + SECOND)).kind).toBe(
+      "cancelled",
+    );
+    expect(await store.expireMessages(NOON + HOUR, 10)).toMatchObject([{ messageId: short?.id, status: "expired" }]);
+    expect(await claimOne(store, number, NOON + HOUR)).toMatchObject({ messages: [], dueAt: midnight });
+    const sent: string[] = [];
+    for (let at = midnight; at < midnight + SECOND; at += 20) {
+      sent.push(...idsOf((await claimOne(store, number, at)).messages));
+    }
+    expect(sent).toEqual([three?.id, one?.id]);
+  });
+
   it("counts hand-overs, not messages: one that was put off counts again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 2 });
