@@ -97,8 +97,8 @@ export const LIMITS = {
 
 /** How long an idempotency key is kept, milliseconds. */
 export const IDEMPOTENCY_KEPT = 72 * 3_600_000;
-/** How long a send without a key is remembered for the official client's own retries, milliseconds. */
-export const RETRY_REMEMBERED = 5 * 60_000;
+/** How long a send of the official client's without a key is remembered for its own retries, milliseconds. */
+export const RETRY_REMEMBERED = 15 * 60_000;
 /** How long a receipt is waited for, milliseconds, unless configured. Those that fit no message are kept as long. */
 export const RECEIPT_WINDOW = 72 * 3_600_000;
 /** How long messages that ended are kept, milliseconds, unless configured. */

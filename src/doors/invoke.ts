@@ -12,6 +12,7 @@ import type { Logger } from "pino";
 import { accepts_messages, scope as scopeOption } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
+import { clientAttempt } from "../domain/client-attempt.ts";
 import { reasonName } from "../domain/error-form.ts";
 import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
@@ -277,8 +278,10 @@ function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "heade
     organizationId: call.caller.organizationId,
     apiKeyId: call.caller.apiKeyId,
     idempotencyKey: entry.acceptsMessages ? call.header("idempotency-key") : undefined,
-    mayBeRepeated: entry.acceptsMessages && call.door === "json",
-    isRepeat: entry.acceptsMessages && Number(call.header("x-stainless-retry-count")) >= 1,
+    attempt:
+      entry.acceptsMessages && call.door === "json"
+        ? clientAttempt(call.header("x-stainless-retry-count"), call.header("x-stainless-timeout"))
+        : undefined,
     check: (desc, message) => refusalOfItem(message) ?? requestCheckOf(desc)(message, "")?.refusal,
     abandoned: call.abandoned,
   };

@@ -1,13 +1,20 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { type ClientAttempt, lookBackMs } from "../domain/client-attempt.ts";
 import { Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
-import { RETRY_REMEMBERED } from "../domain/limits.ts";
 import type { Message } from "../domain/message.ts";
 import { noteUnreported } from "../domain/pool/book.ts";
 import type { Pool } from "../domain/pool/pool.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
 import type { LivePool } from "../store/pools.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientFacts, Store } from "../store/store.ts";
+import {
+  type AcceptFacts,
+  type AcceptReads,
+  type AcceptWrites,
+  hashTextOf,
+  type RecipientFacts,
+  type Store,
+} from "../store/store.ts";
 import { type Booked, confirmAll, decideSend, undoAll } from "./decide-send.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
@@ -34,8 +41,11 @@ export type Unit = {
   readonly key: string | undefined;
   /** SHA-256 of caller, method and content; undefined when nobody will ask for it. */
   readonly requestHash: Uint8Array | undefined;
-  /** Without a key: whether this is a repeat of the official client, to be answered with what the first left. */
-  readonly isRepeat: boolean;
+  /**
+   * Without a key: which attempt of the official client's it is. It is remembered, and a retry is answered with what the attempts
+   * before it left, also those that are in flight.
+   */
+  readonly attempt: ClientAttempt | undefined;
   /** Why the caller no longer waits; asked right before the unit is decided, and then nothing of it is accepted. */
   readonly abandoned?: () => Refusal | undefined;
   /** The answer to these outcomes, as protobuf, to be kept with the key. */
@@ -66,8 +76,16 @@ const CLOCKS_APART = 10_000;
 /** Sends that arrive together share one transaction, up to so many texts; a larger batch has one of its own. */
 const GROUP_ITEMS = 500;
 
+/** An attempt that meets an equal one in flight elsewhere is tried again after so long, and refused after so long, milliseconds. */
+const DEFERRED_FOR = 100;
+const MAX_DEFERRED = 5_000;
+
 type Waiting = {
   readonly unit: Unit;
+  /** Monotonic milliseconds. */
+  readonly arrivedAt: number;
+  /** When it first met an equal attempt in flight elsewhere, monotonic milliseconds. */
+  deferredAt?: number;
   readonly resolve: (outcome: UnitOutcome) => void;
   readonly reject: (error: unknown) => void;
 };
@@ -115,7 +133,7 @@ export function createAcceptance(parts: AcceptanceParts) {
     const units = group.map(({ unit }) => unit);
     let decided: DecidedGroup | undefined;
     try {
-      await store.accept(readsOf(units, parts.clock()), (facts) => {
+      await store.accept(readsOf(group, parts.clock()), (facts) => {
         undoAll(decided?.booked ?? []);
         decided = undefined;
         for (const id of facts.occupied ?? []) for (const pool of poolsOf(units)) noteUnreported(pool, id);
@@ -133,28 +151,56 @@ export function createAcceptance(parts: AcceptanceParts) {
     const { results, queued, booked } = decided as DecidedGroup;
     confirmAll(booked);
     group.forEach(({ resolve, reject }, index) => {
-      const result = results[index] as UnitOutcome | Failure;
-      if (result instanceof Failure) reject(result);
+      const result = results[index] as UnitResult;
+      if (result === "in_flight") defer(group[index] as Waiting);
+      else if (result instanceof Failure) reject(result);
       else resolve(result);
     });
     if (queued.size > 0) parts.onAccepted(queued);
   };
 
+  /** Others go on meanwhile: whoever waited inside the transaction would hold up every send. */
+  const defer = (one: Waiting) => {
+    one.deferredAt ??= performance.now();
+    if (performance.now() - one.deferredAt >= MAX_DEFERRED) {
+      one.reject(new Failure(STILL_IN_FLIGHT));
+      return;
+    }
+    setTimeout(() => {
+      waiting.push(one);
+      schedule();
+    }, DEFERRED_FOR);
+  };
+
   return {
     accept: (unit: Unit): Promise<UnitOutcome> => {
-      const needsStore = unit.key !== undefined || unit.isRepeat || unit.items.some((item) => "live" in item);
+      const needsStore = unit.key !== undefined || isRetry(unit) || unit.items.some((item) => "live" in item);
       if (!needsStore)
         return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
       return new Promise((resolve, reject) => {
-        waiting.push({ unit, resolve, reject });
+        waiting.push({ unit, arrivedAt: performance.now(), resolve, reject });
         schedule();
       });
     },
   };
 }
 
+/** Whether the official client made an attempt before this one. */
+function isRetry({ attempt }: Unit): boolean {
+  return attempt !== undefined && attempt.retryCount > 0;
+}
+
+const STILL_IN_FLIGHT: Refusal = {
+  reason: ErrorReason.UNAVAILABLE,
+  detail:
+    "What became of an earlier attempt of this send is not known yet, so this one was not accepted; try again, or give sends an Idempotency-Key.",
+};
+
+/** `in_flight`: another transaction decides an equal attempt, and nothing was decided here. */
+type UnitResult = UnitOutcome | Failure | "in_flight";
+
 type DecidedGroup = {
-  readonly results: (UnitOutcome | Failure)[];
+  readonly results: UnitResult[];
   readonly writes: AcceptWrites;
   readonly booked: Booked[];
   readonly queued: Map<string, number>;
@@ -166,14 +212,19 @@ function poolsOf(units: readonly Unit[]): Set<Pool> {
 }
 
 /** What the group must know, in the order in which `decideGroup` asks for it. */
-function readsOf(units: readonly Unit[], now: number): AcceptReads {
-  const reads = { recipients: [], keys: [], retries: [] } as {
-    [Kind in keyof AcceptReads]: AcceptReads[Kind][number][];
+function readsOf(group: readonly Waiting[], now: number): AcceptReads {
+  const reads = { recipients: [], keys: [], retries: [], firstAttempts: [] } as {
+    [Kind in keyof Required<AcceptReads>]: Required<AcceptReads>[Kind][number][];
   };
-  for (const { organizationId, method, items, key, requestHash, isRepeat } of units) {
+  for (const { unit, arrivedAt } of group) {
+    const { organizationId, method, items, key, requestHash, attempt } = unit;
     if (key !== undefined) reads.keys.push({ organizationId, method, key });
-    else if (isRepeat && requestHash !== undefined) {
-      reads.retries.push({ requestHash, since: now - RETRY_REMEMBERED, until: now + CLOCKS_APART });
+    else if (attempt !== undefined && requestHash !== undefined) {
+      if (attempt.retryCount === 0) reads.firstAttempts.push(requestHash);
+      else {
+        const span = lookBackMs(attempt) + Math.round(performance.now() - arrivedAt);
+        reads.retries.push({ requestHash, since: now - span, until: now + CLOCKS_APART });
+      }
     }
     for (const item of items) {
       if (!("live" in item)) continue;
@@ -272,7 +323,8 @@ function decideGroup(
     const recipients = facts.recipients.slice(nextRecipient, nextRecipient + ready);
     nextRecipient += ready;
     const keyText = `${organizationId} ${method} ${key}`;
-    const hashText = requestHash === undefined ? "" : Buffer.from(requestHash).toString("latin1");
+    const hashText = requestHash === undefined ? "" : hashTextOf(requestHash);
+    const isInFlight = unit.attempt !== undefined && facts.inFlight?.has(hashText) === true;
     if (key !== undefined) {
       const stored = facts.keys[nextKey] ?? keys.get(keyText);
       nextKey += 1;
@@ -281,10 +333,11 @@ function decideGroup(
         group.results.push(isSame ? { kind: "replayed", answer: stored.response } : keyReused());
         continue;
       }
-    } else if (unit.isRepeat && requestHash !== undefined) {
+    } else if (isRetry(unit)) {
       const message = repeats.get(hashText) ?? facts.retries[nextRetry];
       nextRetry += 1;
-      if (message !== undefined) {
+      // What is in flight may be newer than what is found.
+      if (message !== undefined && !isInFlight) {
         group.results.push({ kind: "repeated", message });
         continue;
       }
@@ -292,6 +345,10 @@ function decideGroup(
     const abandoned = unit.abandoned?.();
     if (abandoned !== undefined) {
       group.results.push(new Failure(abandoned));
+      continue;
+    }
+    if (isInFlight) {
+      group.results.push("in_flight");
       continue;
     }
     let used = 0;
@@ -304,7 +361,7 @@ function decideGroup(
       const record = { organizationId, method, key, requestHash, response, createdAt: now };
       keys.set(keyText, record);
       writes.keys.push(record);
-    } else {
+    } else if (unit.attempt !== undefined) {
       repeats.set(hashText, accepted);
       writes.recentSends.push({ organizationId, requestHash, messageId: accepted.id, at: now });
     }

@@ -1,5 +1,6 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { ClientAttempt } from "../domain/client-attempt.ts";
 import type { Refusal } from "../domain/failure.ts";
 
 /** Who calls, and what the call's headers say that matters to a method. */
@@ -8,10 +9,8 @@ export type Call = {
   readonly apiKeyId: string;
   /** The header `Idempotency-Key`, unchecked; undefined when absent. */
   readonly idempotencyKey: string | undefined;
-  /** True on the JSON door, whose official client repeats sends without a key. */
-  readonly mayBeRepeated: boolean;
-  /** The header `x-stainless-retry-count` says that this is a repeat. */
-  readonly isRepeat: boolean;
+  /** On the JSON door: which attempt of the official client's it is, which repeats sends without a key. */
+  readonly attempt: ClientAttempt | undefined;
   /**
    * What is wrong with a message of a type by the contract alone. Requests of unary methods were checked; items of a batch and
    * requests of a stream are not, because each is refused by itself.
@@ -27,8 +26,7 @@ export const callKey: ContextKey<Call> = createContextKey<Call>(
     organizationId: "",
     apiKeyId: "",
     idempotencyKey: undefined,
-    mayBeRepeated: false,
-    isRepeat: false,
+    attempt: undefined,
     check: () => undefined,
     abandoned: () => undefined,
   },

@@ -118,22 +118,27 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       }),
     );
     // The official client, whose repeats carry no key, sends no batches.
-    const mayBeRepeated = call.mayBeRepeated && !isBatch;
-    const isKept = key !== undefined || mayBeRepeated;
+    const attempt = key === undefined && !isBatch ? call.attempt : undefined;
+    const begun = performance.now();
+    // A client that has given up may have tried again already, elsewhere.
+    const givenUp = () =>
+      attempt !== undefined && performance.now() - begun >= attempt.timeoutMs ? CLIENT_GAVE_UP : undefined;
     const outcome = await acceptance.accept({
       organizationId: call.organizationId,
       method,
       items,
       key,
-      requestHash: isKept
-        ? hashOfRequest(
-            forms.request,
-            request,
-            (key === undefined ? `${call.apiKeyId} ${method} ` : "") + JSON.stringify(refusals),
-          )
-        : undefined,
-      isRepeat: mayBeRepeated && key === undefined && call.isRepeat,
-      abandoned: call.abandoned,
+      requestHash:
+        key !== undefined || attempt !== undefined
+          ? hashOfRequest(
+              forms.request,
+              request,
+              (key === undefined ? `${call.organizationId} ${call.apiKeyId} ${method} ` : "") +
+                JSON.stringify(refusals),
+            )
+          : undefined,
+      attempt,
+      abandoned: () => call.abandoned() ?? givenUp(),
       answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
     });
     return { answer: answerTo(outcome, forms.response, answerOf), isReplayed: outcome.kind !== "decided" };
@@ -177,7 +182,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
 
     streamMessages: (requests, context) => {
       // A key belongs to one text: the stream's own header can hold none.
-      const call = { ...callOf(context), idempotencyKey: undefined, mayBeRepeated: false, isRepeat: false };
+      const call = { ...callOf(context), idempotencyKey: undefined, attempt: undefined };
       return streamResults(requests, call, (request) => sendMessage(call, request));
     },
 
@@ -200,6 +205,11 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
     ...messageQueries(parts),
   };
 }
+
+const CLIENT_GAVE_UP: Refusal = {
+  reason: ErrorReason.TIMEOUT,
+  detail: "The client's timeout passed before the send was carried out; nothing was accepted. Set a longer one.",
+};
 
 function answerTo<Response extends DescMessage>(
   outcome: UnitOutcome,

@@ -327,6 +327,11 @@ export type AcceptReads = {
   readonly recipients: readonly (RecipientKey & { readonly sticky: boolean })[];
   readonly keys: readonly IdempotencyKey[];
   readonly retries: readonly RetryKey[];
+  /**
+   * Hashes of sends that a client may repeat without a key. A store that processes share holds them until the commit has ended, for all
+   * firsts together, and those of `retries` for one alone: see `inFlight`.
+   */
+  readonly firstAttempts?: readonly Uint8Array[];
 };
 
 export type RecipientKey = {
@@ -336,6 +341,11 @@ export type RecipientKey = {
 };
 
 export type IdempotencyKey = { readonly organizationId: string; readonly method: string; readonly key: string };
+
+/** A hash as a key of sets and maps. */
+export function hashTextOf(hash: Uint8Array): string {
+  return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).toString("latin1");
+}
 
 /** An equal send between two moments, by the hash of its caller and content. */
 export type RetryKey = { readonly requestHash: Uint8Array; readonly since: number; readonly until: number };
@@ -352,6 +362,8 @@ export type AcceptFacts = {
   readonly occupied?: readonly string[] | undefined;
   readonly recipients: readonly RecipientFacts[];
   readonly keys: readonly (IdempotencyRecord | undefined)[];
+  /** The hashes, by `hashTextOf`, that another transaction holds: what it leaves is not known yet, and nothing of theirs may be accepted. */
+  readonly inFlight?: ReadonlySet<string> | undefined;
   /** The latest message that an equal send left. */
   readonly retries: readonly (Message | undefined)[];
 };

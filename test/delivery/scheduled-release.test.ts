@@ -108,7 +108,7 @@ async function accept(
     items: [item],
     key: undefined,
     requestHash: undefined,
-    isRepeat: false,
+    attempt: undefined,
     answer: () => new Uint8Array(),
   });
   if (outcome.kind !== "decided") throw new Error("it was sent before");

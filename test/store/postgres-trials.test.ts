@@ -58,7 +58,7 @@ async function join(profile: Awaited<ReturnType<typeof storeProfile>>) {
       if (live === undefined) throw new Error("there is no pool");
       const webhooks = { webhookUrl: undefined, webhookFailoverUrl: undefined, useProfileWebhooks: true };
       const item = { live, send: { to, text: "Hello", segments }, from: undefined, sendAt: undefined, ...webhooks };
-      const unit = { organizationId: profile.organizationId, method: "SendMessage", items: [item], isRepeat: false };
+      const unit = { organizationId: profile.organizationId, method: "SendMessage", items: [item], attempt: undefined };
       return acceptance.accept({ ...unit, key: undefined, requestHash: undefined, answer: () => new Uint8Array() });
     },
     leave: async () => {

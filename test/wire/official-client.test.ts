@@ -340,6 +340,65 @@ describe("sends through the official client", () => {
     expect(second.data?.id).not.toBe(first.data?.id);
   });
 
+  describe("repeated with the client's headers", () => {
+    const send = (body: object, headers: Record<string, string>) =>
+      server.json("POST", "/v2/messages/number_pool", body, headers);
+    const attempt = (count: string, timeout?: string) => ({
+      "x-stainless-retry-count": count,
+      ...(timeout !== undefined && { "x-stainless-timeout": timeout }),
+    });
+    const freshBody = async () => ({
+      messaging_profile_id: (await makePool(server)).profileId,
+      to: TO,
+      text: "Counted",
+    });
+
+    it.each(["1", "2", "10", "99999999999999999999"])(
+      "are answered with the first message by retry %s",
+      async (count) => {
+        const body = await freshBody();
+        const first = await send(body, attempt("0"));
+        const retry = await send(body, attempt(count));
+        expect([retry.status, retry.headers.get("idempotent-replayed")]).toEqual([200, "true"]);
+        expect(retry.body.data.id).toBe(first.body.data.id);
+      },
+    );
+
+    it.each(["0", "", "-1", "1.5", "1e3", "one", "0x1"])("are another message with a count of %j", async (count) => {
+      const body = await freshBody();
+      const first = await send(body, attempt("0"));
+      const second = await send(body, attempt(count));
+      expect(second.status).toBe(200);
+      expect(second.body.data.id).not.toBe(first.body.data.id);
+    });
+
+    it("are another message when the first one had no count", async () => {
+      const body = await freshBody();
+      const first = await send(body, {});
+      const second = await send(body, attempt("1"));
+      expect(second.status).toBe(200);
+      expect(second.body.data.id).not.toBe(first.body.data.id);
+    });
+
+    it.each(["", "-5", "soon", "1e9", "0", "600000"])(
+      "are the same message whatever the timeout, as %j",
+      async (timeout) => {
+        const body = await freshBody();
+        const first = await send(body, attempt("0", timeout));
+        const retry = await send(body, attempt("1", timeout));
+        expect(retry.body.data.id).toBe(first.body.data.id);
+      },
+    );
+
+    it("are sent with a real key by a header", async () => {
+      const body = { ...(await freshBody()), text: "Keyed" };
+      const headers = { "Idempotency-Key": `order ${body.messaging_profile_id}`.replace(" ", "-") };
+      const first = await client.messages.sendNumberPool(body, { headers });
+      const second = await client.messages.sendNumberPool(body, { headers });
+      expect(second.data?.id).toBe(first.data?.id);
+    });
+  });
+
   it.each(["sendNumberPool", "send"] as const)("text once when the answer to %s is lost", async (method) => {
     const { profileId } = await makePool(server);
     const to = method === "send" ? "+13125551001" : "+13125551002";

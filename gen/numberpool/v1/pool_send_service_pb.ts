@@ -949,9 +949,12 @@ export const WatchMessagesResponseSchema: GenMessage<WatchMessagesResponse> = /*
  * Repeats: every send takes a key of 1 to 255 visible ASCII characters, `Idempotency-Key` (header, or metadata of an RPC) or
  * `request_id`, kept 72 hours within organization and method. The same request again is given the first answer, with the header
  * `idempotent-replayed: true`; another request is IDEMPOTENCY_KEY_REUSED; a twin in flight waits for the first. Only
- * acceptances are kept, so a refused send can be repeated with the same key. Without a key, a JSON send whose
- * `x-stainless-retry-count` is 1 or more is given the message that an equal request of the same API key left in the last five
- * minutes, if there is one.
+ * acceptances are kept, so a refused send can be repeated with the same key. Without a key, a JSON send
+ * with the header `x-stainless-retry-count`, which the official client sends with each attempt (0 with the first), is remembered; a
+ * retry n >= 1 (beyond 10: 10) is given the latest message that an equal request with this header of the same method and API key left
+ * in the last n * (T + 70 s), at most 15 minutes, if there is one. T is `x-stainless-timeout` in seconds, 1 to 600 (beyond: the
+ * nearest), or else 60. It waits while an equal one is in flight, and is UNAVAILABLE after 5 s. A first attempt that is not carried
+ * out within T is refused (TIMEOUT), and without the header, or with 0, an equal send is another message.
  *
  * @generated from service numberpool.v1.PoolSendService
  */

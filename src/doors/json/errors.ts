@@ -1,4 +1,5 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { MAX_CLIENT_SLEEP } from "../../domain/client-attempt.ts";
 import { errorForm, reasonName } from "../../domain/error-form.ts";
 import type { Refusal } from "../../domain/failure.ts";
 
@@ -8,9 +9,6 @@ export type ErrorAnswer = {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 };
-
-/** A caller that waits longer than this, milliseconds, should come back by itself. */
-const LONGEST_SLEEP = 60_000;
 
 /**
  * A refusal in the documented form. A field of the body is told as a JSON pointer, one of the path or query as a parameter
@@ -27,7 +25,7 @@ export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField:
     headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
   }
   // The official client repeats every 409 and 5xx, and sleeps however long it is told; none of these is worth it.
-  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfter ?? 0) > LONGEST_SLEEP;
+  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfter ?? 0) > MAX_CLIENT_SLEEP;
   if (isHopeless) headers["x-should-retry"] = "false";
   if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
   const error = {

@@ -1,6 +1,7 @@
 import type { Message } from "../../domain/message.ts";
 import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, RecentSend, RetryKey } from "../store.ts";
+import { holdAttempts } from "./attempts.ts";
 import { holdKeys } from "./idempotency.ts";
 import { insertMessages } from "./messages.ts";
 import { putMappings, readRecipients } from "./recipients.ts";
@@ -32,12 +33,13 @@ export async function accept(
   reads: AcceptReads,
   decide: (facts: AcceptFacts) => AcceptWrites,
 ): Promise<void> {
-  const [keys, recipients, retries] = await Promise.all([
+  const [inFlight, keys, recipients, retries] = await Promise.all([
+    holdAttempts(session, reads),
     holdKeys(session, reads.keys),
     readRecipients(session, reads.recipients),
     readRetries(session, reads.retries),
   ]);
-  const facts = { keys: keys.records, recipients, retries };
+  const facts = { inFlight, keys: keys.records, recipients, retries };
   const writes = await decideWithTrials(session, (occupied) =>
     decide(occupied.length === 0 ? facts : { ...facts, occupied }),
   );

@@ -226,8 +226,8 @@ CREATE TABLE idempotency_keys (
 -- What is to be swept.
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Sends without a key, for the official client's own retries. The second comes first so that new rows are neighbours on disk: one
--- look-up asks for each second of five minutes, and happens only on a retry.
+-- The official client's sends without a key, for its own retries. The second comes first so that new rows are neighbours on disk: one
+-- look-up asks for each second of its span, and happens only on a retry.
 CREATE TABLE recent_sends (
   second bigint NOT NULL,
   request_hash bytea NOT NULL, -- of the API key and the content

@@ -1,0 +1,37 @@
+import type { Row } from "../rows.ts";
+import { type AcceptReads, hashTextOf } from "../store.ts";
+import { givenRows } from "./row-lists.ts";
+import type { Session } from "./session.ts";
+import { statement } from "./statement.ts";
+
+const HOLD_TYPES = { key: "bigint", alone: "boolean" } as const;
+
+// The server keeps these locks until the commit has ended, also while it waits for a standby and whether or not we wait for it.
+const hold = statement<Row>(
+  `SELECT CASE WHEN given.alone THEN pg_try_advisory_xact_lock(given.key) ELSE pg_try_advisory_xact_lock_shared(given.key) END AS held
+   FROM ${givenRows("given", HOLD_TYPES)}`,
+);
+
+/**
+ * Holds the hashes of first attempts, shared, and those of retries, alone, without ever waiting; gives those that others hold. Found
+ * after it, a retry's first attempt has left what it leaves.
+ */
+export async function holdAttempts(
+  session: Session,
+  { firstAttempts = [], retries }: AcceptReads,
+): Promise<ReadonlySet<string> | undefined> {
+  if (firstAttempts.length === 0 && retries.length === 0) return undefined;
+  const asked = new Map(firstAttempts.map((hash) => [hashTextOf(hash), { hash, alone: false }]));
+  for (const { requestHash } of retries) asked.set(hashTextOf(requestHash), { hash: requestHash, alone: true });
+  const attempts = [...asked.values()];
+  const rows = await session.all(
+    hold,
+    attempts.map(({ hash }) => String(lockKey(hash))),
+    attempts.map(({ alone }) => alone),
+  );
+  return new Set([...asked.keys()].filter((_, place) => rows[place]?.held !== true));
+}
+
+function lockKey(hash: Uint8Array): bigint {
+  return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).readBigInt64BE();
+}
