@@ -161,3 +161,25 @@ it("nothing is accepted for a JSON client that left before it was decided", asyn
   });
   expect(await stored(to)).toBe(0);
 });
+
+it("nothing is accepted for the official client once its own timeout has passed, and its retry is", async () => {
+  const to = "+13125569014";
+  const send = (retryCount: string) =>
+    server.json(
+      "POST",
+      "/v2/messages/number_pool",
+      { messaging_profile_id: profileId, to, text: "Late" },
+      { "x-stainless-retry-count": retryCount, "x-stainless-timeout": "1" },
+    );
+  const { late } = await whileHeld(async () => {
+    const late = send("0");
+    await isWaited();
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    return { late };
+  });
+  const { status, body } = await late;
+  expect([status, body.errors[0].meta.reason]).toEqual([504, "TIMEOUT"]);
+  expect(await stored(to)).toBe(0);
+  expect((await send("1")).status).toBe(200);
+  expect(await stored(to)).toBe(1);
+});

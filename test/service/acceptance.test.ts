@@ -46,7 +46,7 @@ function unitTo(live: LivePool, ...recipients: string[]): Unit {
     items: recipients.map((to) => ({ ...item, send: { to, text: "Hello", segments }, useProfileWebhooks: true })),
     key: undefined,
     requestHash: undefined,
-    isRepeat: false,
+    attempt: undefined,
     answer: () => new Uint8Array(),
   };
 }
