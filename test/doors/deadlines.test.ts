@@ -178,7 +178,7 @@ it("nothing is accepted for the official client once its own timeout has passed,
     return { late };
   });
   const { status, body } = await late;
-  expect([status, body.errors[0].meta.reason]).toEqual([504, "TIMEOUT"]);
+  expect([status, body.errors[0].meta.reason]).toEqual([408, "TIMEOUT"]);
   expect(await stored(to)).toBe(0);
   expect((await send("1")).status).toBe(200);
   expect(await stored(to)).toBe(1);
