@@ -141,7 +141,7 @@ export function openPools(store: Store, clock: () => number): Pools {
       const pool = poolOf(phoneNumberId);
       if (pool !== undefined) {
         bookOutcome(pool, phoneNumberId, health, reported);
-        bookQueue(pool, phoneNumberId, queuedSegments);
+        bookQueue(pool, phoneNumberId, queuedSegments, queuedSegments < 0);
       }
       book(followed);
     }

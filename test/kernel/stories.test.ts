@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { addOutcome } from "../../src/domain/health.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
-import { bookOutcome } from "../../src/domain/pool/book.ts";
+import { bookClaim, bookOutcome, bookQueue } from "../../src/domain/pool/book.ts";
 import { undo } from "../../src/domain/pool/charge.ts";
 import { decide } from "../../src/domain/pool/decide.ts";
 import {
@@ -445,6 +445,30 @@ describe("Room", () => {
     );
     expect(sendMany(pool, 5)).toEqual(Array(5).fill("yesterday"));
     expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 2 });
+  });
+
+  it("is free again today when what waited for midnight may leave at once", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 100 }));
+    sendMany(pool, 10);
+    const evening = NOON + 10 * HOUR;
+    advance(pool, evening);
+    // The limit was less, and a claim said that nothing leaves before midnight.
+    bookClaim(pool, "a", 0, NOON + 12 * HOUR);
+    expect(pickOf(pool).waitTime).toBe(2 * HOUR + 10 * SECOND);
+    send(pool);
+    bookClaim(pool, "a", 1, evening + SECOND);
+    expect(pickOf(pool).waitTime).toBe(11 * SECOND);
+    expect(sendMany(pool, 20)).toHaveLength(20);
+  });
+
+  it("gets back what left its queue unsent, and not what was sent", () => {
+    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    sendMany(pool, 10);
+    bookQueue(pool, "a", -2);
+    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 1 });
+    bookQueue(pool, "a", -3, true);
+    expect(sendMany(pool, 3)).toEqual(Array(3).fill("a"));
+    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 1 });
   });
 
   it("is not promised for midnight when the queue will still be full then", () => {

@@ -16,23 +16,26 @@ export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undef
   reclassify(pool, slot);
 }
 
-/** Books segments that came back into a number's queue, or (negative) that left it unsent: the number is busy for more or less. */
-export function bookQueue(pool: Pool, id: string, segments: number): void {
+/**
+ * Books segments that came into a number's queue, or (negative) that left it: the number is busy for more or less. Those of which is
+ * known that they left unsent give back what they took of the day.
+ */
+export function bookQueue(pool: Pool, id: string, segments: number, isUnsent = false): void {
   const slot = pool.byId.get(id);
   if (slot === undefined || segments === 0) return;
   const known = pool.slots[slot] as Slot;
   known.queuedSegments = Math.max(0, known.queuedSegments + segments);
   if (segments > 0) known.stay.arrivals += 1;
   const free = pool.nextFree[slot] as number;
-  if (segments > 0) {
-    // It leaves later, or once more: it counts then.
+  if (segments > 0 || isUnsent) {
+    // What came leaves later, or once more: it counts then.
     const { day, used } = usedOnDeparture(pool, slot, known);
-    known.usedToday = used + segments;
+    known.usedToday = Math.max(0, used + segments);
     known.day = day;
   }
   // What an idle number was last free at tells how long ago it was used.
-  if (segments < 0 && free <= pool.now) return;
-  pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentTime);
+  const isIdle = segments < 0 && free <= pool.now;
+  if (!isIdle) pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentTime);
   reclassify(pool, slot);
 }
 

@@ -283,6 +283,8 @@ export function usedOnDeparture(
   const free = pool.nextFree[slot] as number;
   const day = dayOf(Math.max(free, pool.now));
   if (known.day === day) return { day, used: known.usedToday };
+  // It leaves earlier than was foreseen, as a limit was raised: what was counted is of a later day, and what waits comes before it.
+  if (known.day > day) return { day, used: known.queuedSegments };
   // Nothing was counted for that day yet: what waits leaves on it from midnight on.
   return { day, used: segmentsAfter(day, free, known.segmentTime) };
 }
