@@ -13,6 +13,8 @@ export type ChoreParts = {
   readonly clock: () => number;
   /** Exchanges what changed with the other processes. */
   readonly synchronize: () => Promise<unknown>;
+  /** Looks for numbers whose carrier is not configured. */
+  readonly lookForUnreachable: () => Promise<void>;
 };
 
 const SECOND = 1_000;
@@ -33,7 +35,7 @@ const EXPIRED_AT_ONCE = 100;
 const MESSAGES_AT_ONCE = 200;
 
 /** What is done again and again to keep the store tidy and this process in touch with the others. */
-export function chores({ config, store, pools, clock, synchronize }: ChoreParts): Chore[] {
+export function chores({ config, store, pools, clock, synchronize, lookForUnreachable }: ChoreParts): Chore[] {
   const window = config.receiptWindowSeconds * SECOND;
   const retention = config.messageRetentionSeconds * SECOND;
   let sentCursor: string | undefined;
@@ -118,6 +120,14 @@ export function chores({ config, store, pools, clock, synchronize }: ChoreParts)
       },
     },
     { complaint: "unhealthy numbers not counted, retrying", interval: SECOND, step: findUnhealthy },
+    {
+      complaint: "numbers without a carrier could not be counted",
+      interval: HEALTH_INTERVAL,
+      step: async () => {
+        await lookForUnreachable();
+        return false;
+      },
+    },
     { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
     {
       complaint: "numbers of deleted profiles could not be unassigned",

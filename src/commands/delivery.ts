@@ -38,6 +38,8 @@ export type DeliveryParts = {
   readonly log: Logger;
   readonly clock: () => number;
   readonly observe: ReporterParts["observe"];
+  /** Told of numbers whose carrier is not configured; for metrics. */
+  readonly unreachable: (numbers: ReadonlyMap<string, number>) => void;
 };
 
 /** How long what carriers answer at the very end may take to be written, milliseconds: the database may be away. */
@@ -47,7 +49,7 @@ const LAST_WORDS = 2_000;
 const HOLD_POLL = 1_000;
 
 /** Puts delivery together. Nothing runs before `start`. */
-export function createDelivery({ config, store, pools, log, clock, observe }: DeliveryParts): Delivery {
+export function createDelivery({ config, store, pools, log, clock, observe, unreachable }: DeliveryParts): Delivery {
   let heldSince: number | undefined;
   let watchingHold: NodeJS.Timeout | undefined;
   const breather = createBreather(() => performance.now(), store.delivery.isBlocking);
@@ -74,7 +76,26 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
     isHeld: () => heldSince !== undefined,
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
-  const housekeeping = createHousekeeping(chores({ config, store, pools, clock, synchronize }), log);
+  let toldUnreachable = "";
+  /** Counts numbers whose carrier is not configured, and says so when it changes. */
+  const lookForUnreachable = async () => {
+    const numbers = await store.countUnreachable([...config.carriers.keys()]);
+    unreachable(numbers);
+    const found = JSON.stringify([...numbers]);
+    if (numbers.size > 0 && found !== toldUnreachable) {
+      for (const [carrier, count] of numbers) {
+        log.warn(
+          { event: "carrier_unavailable", carrier, numbers: count },
+          "carrier of registered numbers not configured",
+        );
+      }
+    }
+    toldUnreachable = found;
+  };
+  const housekeeping = createHousekeeping(
+    chores({ config, store, pools, clock, synchronize, lookForUnreachable }),
+    log,
+  );
   let scheduler: ReturnType<typeof createScheduler> | undefined;
 
   /** Delivery was held, and is no longer. */
@@ -128,6 +149,7 @@ export function createDelivery({ config, store, pools, log, clock, observe }: De
         );
         watchingHold = setInterval(watchHold, HOLD_POLL);
       }
+      await lookForUnreachable();
       await dispatcher.start();
       housekeeping.start();
       scheduler = createScheduler({ release, breathe: breather.breathe, clock, log });

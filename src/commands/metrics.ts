@@ -10,6 +10,8 @@ import type { Store } from "../store/store.ts";
 /** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
 export type Metrics = {
   readonly observeCall: CallObserver;
+  /** Takes in numbers whose carrier is not configured, by carrier. */
+  readonly unreachable: (numbers: ReadonlyMap<string, number>) => void;
   readonly observeReport: (report: CarrierReport, applied: AppliedReport) => void;
   /** The store, with the time of its writing transactions measured. */
   readonly measured: (store: Store) => Store;
@@ -65,6 +67,13 @@ export function createMetrics(): Metrics {
     registers,
   });
 
+  const unreachableNumbers = new Gauge({
+    name: "numberpool_carrier_unavailable_numbers",
+    help: "Numbers whose carrier is not configured, by carrier: nothing leaves from them. Counted once a minute.",
+    labelNames: ["carrier"],
+    registers,
+  });
+
   const timed = <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
     const observe = commitSeconds.labels(kind);
     return async (...args: Args): Promise<Result> => {
@@ -87,6 +96,10 @@ export function createMetrics(): Metrics {
       }
       series.count.inc();
       series.seconds.observe(seconds);
+    },
+    unreachable: (numbers) => {
+      unreachableNumbers.reset();
+      for (const [carrier, count] of numbers) unreachableNumbers.set({ carrier }, count);
     },
     observeReport: ({ target, report, carrier }, { status, followed }) => {
       const name = "carrier" in target ? target.carrier : (carrier ?? "");

@@ -49,10 +49,18 @@ export async function serve(config: Config): Promise<void> {
   await checkWritable(store);
   const organization = await installKey(store, config.apiKey, clock(), ids);
 
-  const pools = openPools(store, clock);
+  const pools = openPools(store, clock, new Set(config.carriers.keys()));
   metrics.watch(store, pools, clock);
   const { authenticate, close: closeAuthentication } = await openAuthentication(store);
-  const delivery = createDelivery({ config, store, pools, log, clock, observe: metrics.observeReport });
+  const delivery = createDelivery({
+    config,
+    store,
+    pools,
+    log,
+    clock,
+    observe: metrics.observeReport,
+    unreachable: metrics.unreachable,
+  });
   const serviceParts: ServiceParts = {
     store,
     pools,

@@ -95,6 +95,12 @@ export function poolRefusal(refused: PickRefusal): Refusal {
         detail: "The `from` number is paused; set its state to active, or send through the pool.",
         pointer: "/from",
       };
+    case "fromUnreachable":
+      return {
+        reason: ErrorReason.FROM_TEMPORARILY_UNUSABLE,
+        detail: "The carrier of the `from` number is not configured; configure it, or send through the pool.",
+        pointer: "/from",
+      };
     case "fromUnhealthy":
       return {
         reason: ErrorReason.UNHEALTHY_FROM,
@@ -128,6 +134,7 @@ function noNumbers(why: string): Refusal {
 const CAUSE_WORDS = {
   weightZero: "of a type with weight 0",
   paused: "paused",
+  carrierUnavailable: "whose carrier is not configured",
   draining: "draining",
   unhealthy: "unhealthy",
   onTrial: "on trial after being unhealthy, with a message unreported",

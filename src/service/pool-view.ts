@@ -70,6 +70,7 @@ function weightShare(pool: Pool, type: 0 | 1): number {
 const CAUSES_TOLD: Readonly<Record<Cause, NotEligibleCause>> = {
   weightZero: NotEligibleCause.WEIGHT_ZERO,
   paused: NotEligibleCause.PAUSED,
+  carrierUnavailable: NotEligibleCause.CARRIER_UNAVAILABLE,
   draining: NotEligibleCause.DRAINING,
   unhealthy: NotEligibleCause.UNHEALTHY,
   onTrial: NotEligibleCause.ON_TRIAL,

@@ -43,16 +43,24 @@ export type Pools = {
 /** Numbers whose unreported messages are counted anew at one exchange: each is a small read. */
 const MOST_RECOUNTED = 20;
 
-/** Opens the pools over a store. `clock` gives milliseconds since 1970. */
-export function openPools(store: Store, clock: () => number): Pools {
+/**
+ * Opens the pools over a store. `clock` gives milliseconds since 1970, `carriers` are those that are configured: numbers of others are
+ * left out. Absent: every carrier is.
+ */
+export function openPools(store: Store, clock: () => number, carriers?: ReadonlySet<string>): Pools {
   const live = new Map<string, LivePool>();
   const loading = new Map<string, Promise<LivePool | undefined>>();
   const profileOf = new Map<string, string>();
   const backlog = createBacklog();
   let recounted = 0;
 
+  const numberOf = ({ number, traffic }: PoolRow, now: number) => ({
+    ...poolNumber(number, traffic, now),
+    carrierUnavailable: carriers !== undefined && !carriers.has(number.carrier),
+  });
+
   const add = (pool: LivePool, row: PoolRow) => {
-    putNumber(pool.pool, poolNumber(row.number, row.traffic, pool.pool.now));
+    putNumber(pool.pool, numberOf(row, pool.pool.now));
     remember(pool, row);
   };
 
@@ -78,7 +86,7 @@ export function openPools(store: Store, clock: () => number): Pools {
     const rows = await store.loadPool(organizationId, profileId);
     if (rows === undefined) return undefined;
     const now = clock();
-    const numbers = rows.numbers.map((row) => poolNumber(row.number, row.traffic, now));
+    const numbers = rows.numbers.map((row) => numberOf(row, now));
     const pool: LivePool = {
       profile: rows.profile,
       pool: createPool(rows.profile.poolSettings, numbers, now),

@@ -81,6 +81,8 @@ export type Store = {
   /** Gives what it was. What it still had queued becomes `sending_failed` afterwards, in the small steps of `claim`. */
   readonly removeNumber: (organizationId: string, idOrPhoneNumber: string) => Promise<NumberFound | undefined>;
 
+  /** Numbers that are reached through none of these carriers, by carrier. */
+  readonly countUnreachable: (carriers: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   /** The profile with all its numbers, as a pool is built from them; undefined when there is no such profile. */
   readonly loadPool: (organizationId: string, profileId: string) => Promise<PoolRows | undefined>;
   /** The health of numbers that are assigned, whatever their organization, by id; one call looks at no more than `most` numbers. */

@@ -87,6 +87,7 @@ function anyNumber(anyId: fc.Arbitrary<string>): fc.Arbitrary<PoolNumber> {
       ),
       lastUsed: fc.nat(4),
       usedToday: fc.nat(12),
+      carrierUnavailable: oneIn(8, fc.constant(true)),
       day: fc.constantFrom(TODAY - 1, TODAY, TODAY),
       unreported: fc.nat(2),
     })

@@ -117,6 +117,8 @@ export function causeOf(pool: ReferencePool, entry: Entry): Cause | undefined {
     return "weightZero";
   }
   if (pool.settings === undefined) return "weightZero";
+  if (number.state === "paused") return "paused";
+  if (number.carrierUnavailable) return "carrierUnavailable";
   if (number.state !== "active") return number.state;
   if (isUnhealthy(pool, entry)) return "unhealthy";
   if (isBusyOnTrial(pool, entry)) return "onTrial";
@@ -125,7 +127,16 @@ export function causeOf(pool: ReferencePool, entry: Entry): Cause | undefined {
 }
 
 export function expect(pool: ReferencePool, request: PickRequest): Expected {
-  const passedOver = { weightZero: 0, paused: 0, draining: 0, unhealthy: 0, onTrial: 0, dailyLimit: 0, full: 0 };
+  const passedOver = {
+    weightZero: 0,
+    paused: 0,
+    carrierUnavailable: 0,
+    draining: 0,
+    unhealthy: 0,
+    onTrial: 0,
+    dailyLimit: 0,
+    full: 0,
+  };
   const candidates: Entry[] = [];
   for (const entry of pool.entries.values()) {
     const cause = causeOf(pool, entry);
@@ -150,6 +161,7 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
     const entry = pool.entries.get(request.from);
     if (entry === undefined) return refuse("fromUnknown");
     if (entry.number.state === "paused") return refuse("fromPaused");
+    if (entry.number.carrierUnavailable) return refuse("fromUnreachable");
     if (isUnhealthy(pool, entry)) return refuse("fromUnhealthy");
     if (fits(entry)) return pick([entry], "from", undefined, false);
     return refuse(fitsSome(entry) ? "full" : "nothingUsable");
@@ -233,7 +245,13 @@ function isBusyOnTrial(pool: ReferencePool, { number, unreported }: Entry): bool
 function isMapped(pool: ReferencePool, entry: Entry, request: PickRequest): boolean {
   const cause = causeOf(pool, entry);
   const isVoid = entry.number.generation !== request.sticky?.generation;
-  return !isVoid && cause !== "weightZero" && cause !== "paused" && !isUnhealthy(pool, entry);
+  return (
+    !isVoid &&
+    cause !== "weightZero" &&
+    cause !== "paused" &&
+    cause !== "carrierUnavailable" &&
+    !isUnhealthy(pool, entry)
+  );
 }
 
 function fitsToday(pool: ReferencePool, entry: Entry, segments: number): boolean {

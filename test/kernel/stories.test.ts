@@ -31,7 +31,16 @@ import {
 } from "./pool-builder.ts";
 
 const MIDNIGHT = NOON + 12 * HOUR;
-const NOBODY = { weightZero: 0, paused: 0, draining: 0, unhealthy: 0, onTrial: 0, dailyLimit: 0, full: 0 };
+const NOBODY = {
+  weightZero: 0,
+  paused: 0,
+  carrierUnavailable: 0,
+  draining: 0,
+  unhealthy: 0,
+  onTrial: 0,
+  dailyLimit: 0,
+  full: 0,
+};
 
 /** How many of each window of so many senders are long codes. */
 function longCodesByWindow(senders: readonly string[], size: number): number[] {
@@ -629,14 +638,24 @@ describe("A pool with nothing to pick", () => {
       poolNumber("3", { ...broken, state: "draining" }),
       poolNumber("4", broken),
       poolNumber("5", { health: failures(11), unreported: 1, nextFree: NOON + 4 * HOUR }),
+      poolNumber("gone", { ...broken, carrierUnavailable: true, state: "draining" }),
       poolNumber("6", { dailyLimit: 3, usedToday: 3, day: Math.floor(NOON / DAY) }),
       poolNumber("7", { nextFree: NOON + 4 * HOUR }),
     );
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
-      poolSize: 7,
+      poolSize: 8,
       eligible: 0,
-      passedOver: { weightZero: 1, paused: 1, draining: 1, unhealthy: 1, onTrial: 1, dailyLimit: 1, full: 1 },
+      passedOver: {
+        weightZero: 1,
+        paused: 1,
+        carrierUnavailable: 1,
+        draining: 1,
+        unhealthy: 1,
+        onTrial: 1,
+        dailyLimit: 1,
+        full: 1,
+      },
     });
   });
 

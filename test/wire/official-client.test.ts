@@ -616,12 +616,12 @@ describe("refusals as the official client meets them", () => {
     expect(detail).toMatch(expected.detail);
   });
 
-  it("refuse a message with neither sender nor profile, naming the pool's path", async () => {
+  it("refuse a message with neither sender nor profile, naming both fields", async () => {
     const refusal = await refusalOf(client.messages.send({ to: TO, text: "From whom?" }));
     expect(refusal).toBeInstanceOf(BadRequestError);
     expect(documented(refusal)).toMatchObject({
       code: "10004",
-      detail: expect.stringContaining("/v2/messages/number_pool"),
+      detail: expect.stringMatching(/`from`.*messaging_profile_id.*pool/),
     });
   });
 

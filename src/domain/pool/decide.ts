@@ -50,7 +50,15 @@ export type Pick = Standings & {
 /** No number was found. `full` with the milliseconds until there is room, when any candidate was merely full. */
 export type PickRefusal = Standings & {
   readonly kind: "refuse";
-  readonly because: "full" | "poolOff" | "noNumbers" | "nothingUsable" | "fromUnknown" | "fromPaused" | "fromUnhealthy";
+  readonly because:
+    | "full"
+    | "poolOff"
+    | "noNumbers"
+    | "nothingUsable"
+    | "fromUnknown"
+    | "fromPaused"
+    | "fromUnreachable"
+    | "fromUnhealthy";
   readonly retryAfter: number | undefined;
 };
 
@@ -95,6 +103,7 @@ function decideFrom(pool: Pool, id: string, segments: number, maxWait: number): 
   if (slot === undefined) return refuse(pool, "fromUnknown");
   const { number, standing } = pool.slots[slot] as Slot;
   if (number.state === "paused") return refuse(pool, "fromPaused");
+  if (number.carrierUnavailable) return refuse(pool, "fromUnreachable");
   if (pool.settings?.skipUnhealthy && standing.standing === "unhealthy") return refuse(pool, "fromUnhealthy");
   if (hasRoom(pool, slot, segments, maxWait)) return pick(pool, slot, "from", undefined, false);
   const wait = untilRoom(pool, slot, segments, maxWait);
@@ -107,6 +116,7 @@ function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): num
   if (slot === undefined) return undefined;
   const { number, cause, standing } = pool.slots[slot] as Slot;
   if (number.generation !== sticky.generation || cause === "weightZero" || cause === "paused") return undefined;
+  if (cause === "carrierUnavailable") return undefined;
   return pool.settings?.skipUnhealthy && standing.standing === "unhealthy" ? undefined : slot;
 }
 

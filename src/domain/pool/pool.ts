@@ -22,6 +22,8 @@ export type PoolNumber = {
   /** The state or province of the area code. */
   readonly region: string | undefined;
   readonly state: "active" | "draining" | "paused";
+  /** Its carrier is not configured: nothing can leave. Absent: it is. */
+  readonly carrierUnavailable?: boolean | undefined;
   /** Segments a second. */
   readonly messagesPerSecond: number;
   /** Segments a UTC day; undefined for no cap. */
@@ -43,7 +45,16 @@ export type PoolNumber = {
 };
 
 /** Why a number cannot be picked, in the order in which causes are looked at. */
-export const CAUSES = ["weightZero", "paused", "draining", "unhealthy", "onTrial", "dailyLimit", "full"] as const;
+export const CAUSES = [
+  "weightZero",
+  "paused",
+  "carrierUnavailable",
+  "draining",
+  "unhealthy",
+  "onTrial",
+  "dailyLimit",
+  "full",
+] as const;
 export type Cause = (typeof CAUSES)[number];
 
 /** What a pool keeps of a number from its coming to its leaving. */
@@ -150,7 +161,16 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
     changing: createHeap(wakeOrder, wake),
     shortestSegment: Number.POSITIVE_INFINITY,
     positions: { area: [], region: [] },
-    passedOver: { weightZero: 0, paused: 0, draining: 0, unhealthy: 0, onTrial: 0, dailyLimit: 0, full: 0 },
+    passedOver: {
+      weightZero: 0,
+      paused: 0,
+      carrierUnavailable: 0,
+      draining: 0,
+      unhealthy: 0,
+      onTrial: 0,
+      dailyLimit: 0,
+      full: 0,
+    },
   };
   for (const number of numbers) putNumber(pool, number);
   return pool;
@@ -317,6 +337,7 @@ function causeOf(pool: Pool, slot: number, known: Slot): Cause | undefined {
   const { number, standing } = known;
   if (weightOf(pool.settings, known.type) === 0) return "weightZero";
   if (number.state === "paused") return "paused";
+  if (number.carrierUnavailable) return "carrierUnavailable";
   if (number.state === "draining") return "draining";
   if (pool.settings?.skipUnhealthy) {
     if (standing.standing === "unhealthy") return "unhealthy";

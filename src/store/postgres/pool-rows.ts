@@ -29,6 +29,27 @@ const selectHealth = statement<Row>(
      LEFT JOIN phone_numbers n ON n.id = h.phone_number_id ORDER BY h.phone_number_id`,
 );
 
+// Jumps from carrier to carrier: what is configured costs nothing, however many numbers it has.
+const selectUnreachable = statement<Row>(
+  `WITH RECURSIVE carriers (carrier) AS (
+     SELECT min(carrier) FROM phone_numbers
+     UNION ALL
+     SELECT (SELECT min(carrier) FROM phone_numbers WHERE carrier > carriers.carrier)
+     FROM carriers WHERE carriers.carrier IS NOT NULL
+   )
+   SELECT c.carrier, (SELECT count(*) FROM phone_numbers n WHERE n.carrier = c.carrier) AS numbers
+   FROM carriers c WHERE c.carrier <> ALL ($1)`,
+);
+
+/** Numbers that are reached through none of these carriers, by carrier. */
+export async function countUnreachable(
+  session: Session,
+  carriers: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const rows = await session.all(selectUnreachable, carriers);
+  return new Map(rows.map((row) => [row.carrier as string, row.numbers as number]));
+}
+
 /** What a pool is built from; wants one state of the database. */
 export async function loadPool(
   session: Session,

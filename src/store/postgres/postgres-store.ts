@@ -18,7 +18,7 @@ import {
   updateNumber,
 } from "./numbers.ts";
 import { insertApiKey, insertOrganization, listApiKeys, listOrganizations, revokeApiKey } from "./organizations.ts";
-import { listHealth, loadPool, loadPoolNumber } from "./pool-rows.ts";
+import { countUnreachable, listHealth, loadPool, loadPoolNumber } from "./pool-rows.ts";
 import { createExchange } from "./processes.ts";
 import { deleteProfile, getProfile, insertProfile, listProfiles, unassignNumbers, updateProfile } from "./profiles.ts";
 import { listQueues, measureQueue } from "./queues.ts";
@@ -102,6 +102,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     resetHealth: (organizationId, id, at) => configure((session) => resetHealth(session, organizationId, id, at)),
     removeNumber: (organizationId, id) => configure((session) => removeNumber(session, organizationId, id)),
 
+    countUnreachable: (carriers) => read((session) => countUnreachable(session, carriers)),
     loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),
     listHealth: (most, after) => listHealth(database, most, after),
     loadPoolNumber: (id) => loadPoolNumber(database, id),

@@ -122,6 +122,18 @@ export function prepareConfiguration(db: Connection) {
   const countSending = countAtMost("sending");
   const countSent = countAtMost("sent");
 
+  // Jumps from carrier to carrier: what is configured costs nothing, however many numbers it has.
+  const selectUnreachable = db.prepare(
+    `WITH RECURSIVE carriers (carrier) AS (
+       SELECT min(carrier) FROM phone_numbers
+       UNION ALL
+       SELECT (SELECT min(carrier) FROM phone_numbers WHERE carrier > carriers.carrier)
+       FROM carriers WHERE carriers.carrier IS NOT NULL
+     )
+     SELECT c.carrier, (SELECT count(*) FROM phone_numbers n WHERE n.carrier = c.carrier) AS numbers
+     FROM carriers c WHERE c.carrier IS NOT NULL AND c.carrier NOT IN (SELECT value FROM json_each(?))`,
+  );
+
   const changed = (kind: ConfigurationChange["kind"], organizationId: string, id: string) =>
     noteChange.run(kind, organizationId, id);
 
@@ -249,6 +261,13 @@ export function prepareConfiguration(db: Connection) {
       numbers.map((number) => putNumber(number, mayBeShared)),
     listTaken: (organizationId: string, phoneNumbers: readonly string[]) =>
       selectTaken.all(organizationId, JSON.stringify(phoneNumbers)) as string[],
+    countUnreachable: (carriers: readonly string[]) =>
+      new Map(
+        (selectUnreachable.all(JSON.stringify(carriers)) as Row[]).map((row) => [
+          row.carrier as string,
+          row.numbers as number,
+        ]),
+      ),
     getNumber: findNumber,
     listNumbers: (organizationId: string, query: NumberQuery): Counted<NumberFound> => {
       const where = conditions([

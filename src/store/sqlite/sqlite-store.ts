@@ -185,6 +185,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     resetHealth: (organizationId, id, at) => configure(() => configuration.resetHealth(organizationId, id, at)),
     removeNumber: (organizationId, id) => configure(() => configuration.removeNumber(organizationId, id)),
 
+    countUnreachable: (carriers) => run(() => configuration.countUnreachable(carriers)),
     loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),
     listHealth: (most, after) => run(() => configuration.listHealth(most, after)),
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),

@@ -140,6 +140,7 @@ export function acceptance(subject: Subject): void {
         passedOver: fc.record({
           weightZero: count,
           paused: count,
+          carrierUnavailable: count,
           draining: count,
           unhealthy: count,
           onTrial: count,

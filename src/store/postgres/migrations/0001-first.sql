@@ -63,6 +63,8 @@ CREATE TABLE phone_numbers (
   FOREIGN KEY (organization_id, messaging_profile_id) REFERENCES messaging_profiles (organization_id, id)
   -- Claims write into rows over and over, and no index knows of what they write: with room in the page they leave indexes alone.
 ) WITH (fillfactor = 70);
+-- The carriers that numbers are reached through, and how many numbers each of them has.
+CREATE INDEX phone_numbers_by_carrier ON phone_numbers (carrier);
 -- The numbers of a profile, by phone number: its pool, and its list.
 CREATE INDEX phone_numbers_of_profile ON phone_numbers (organization_id, messaging_profile_id, phone_number);
 -- A number that a dispatcher or a receipt names by its id alone.
