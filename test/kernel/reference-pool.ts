@@ -11,6 +11,7 @@ export type Entry = {
   usedToday: number;
   day: number;
   unreported: number;
+  queuedSegments: number;
   /** Its `nextFree` was divided by its rates, and may be a fraction that is known only roughly. */
   isRounded: boolean;
 };
@@ -55,8 +56,9 @@ export function createReference(settings: PoolSettings | undefined, now: number)
 export function put(pool: ReferencePool, number: PoolNumber): void {
   const known = pool.entries.get(number.id);
   if (known === undefined) {
-    const { nextFree, lastUsed, usedToday, day, unreported } = number;
-    pool.entries.set(number.id, { number, nextFree, lastUsed, usedToday, day, unreported, isRounded: false });
+    const { nextFree, lastUsed, usedToday, day, unreported, queuedSegments } = number;
+    const load = { nextFree, lastUsed, usedToday, day, unreported, queuedSegments };
+    pool.entries.set(number.id, { number, ...load, isRounded: false });
     pool.sequence = Math.max(pool.sequence, lastUsed);
     return;
   }
@@ -81,13 +83,14 @@ export function book(pool: ReferencePool, id: string, health: HealthCounts, repo
 /** Books a message, and gives what takes it back as long as nothing else was booked since. */
 export function chargeTo(pool: ReferencePool, id: string, segments: number, rule: Rule): () => void {
   const entry = pool.entries.get(id) as Entry;
-  const { nextFree, lastUsed } = entry;
+  const { nextFree, lastUsed, usedToday: usedBefore, day: dayBefore } = entry;
   const { day, used } = usedOnDeparture(pool, entry);
   entry.nextFree = Math.max(nextFree, pool.now) + (segments * 1000) / entry.number.messagesPerSecond;
   entry.lastUsed = ++pool.sequence;
   entry.usedToday = used + segments;
   entry.day = day;
   entry.unreported += 1;
+  entry.queuedSegments += segments;
   const charged = entry.nextFree;
   const { lag } = pool;
   const weights = tenths(pool.settings);
@@ -105,8 +108,10 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
     const atRate = entry.nextFree - (segments * 1000) / entry.number.messagesPerSecond;
     entry.nextFree = entry.nextFree === charged ? nextFree : atRate;
     entry.lastUsed = lastUsed;
-    entry.usedToday = Math.max(0, entry.usedToday - segments);
+    entry.usedToday = usedBefore;
+    entry.day = dayBefore;
     entry.unreported = Math.max(0, entry.unreported - 1);
+    entry.queuedSegments = Math.max(0, entry.queuedSegments - segments);
   };
 }
 
@@ -260,8 +265,10 @@ function fitsToday(pool: ReferencePool, entry: Entry, segments: number): boolean
 }
 
 /** The day on which a message leaves that is given to a number now, and what leaves on it before. */
-function usedOnDeparture(pool: ReferencePool, { number, nextFree, usedToday, day: counted }: Entry) {
+function usedOnDeparture(pool: ReferencePool, entry: Entry) {
+  const { number, nextFree, usedToday, day: counted, queuedSegments } = entry;
   const day = Math.floor(Math.max(nextFree, pool.now) / DAY);
+  if (counted > day) return { day, used: queuedSegments };
   const sinceMidnight = Math.floor(((nextFree - day * DAY) * number.messagesPerSecond) / 1000 + 0.001);
   return { day, used: counted === day ? usedToday : Math.max(0, sinceMidnight) };
 }

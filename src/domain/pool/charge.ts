@@ -3,16 +3,23 @@ import { MOST_SEGMENTS } from "./group.ts";
 import { hasRoom, leftOfDay, type Pool, reclassify, reorder, type Slot, usedOnDeparture } from "./pool.ts";
 import { turn, type Wheel } from "./wheel.ts";
 
+/** What a charge changes of a number. */
+type Load = {
+  readonly nextFree: number;
+  readonly lastUsed: number;
+  readonly usedToday: number;
+  /** The UTC day on which a message leaves, as far as can be foreseen: the day that it counts on. */
+  readonly day: number;
+};
+
 /** What a charge did, to be undone when its commit fails. */
 export type Charge = {
   readonly slot: number;
   /** The slot as it was charged. A reload keeps the load, and the charge with it; a number that left the pool took both away. */
   readonly known: Slot;
   readonly segments: number;
-  /** The UTC day on which it leaves, as far as can be foreseen: the day that it counts on. */
-  readonly day: number;
-  readonly before: { readonly nextFree: number; readonly lastUsed: number };
-  readonly after: { readonly nextFree: number; readonly lastUsed: number };
+  readonly before: Load;
+  readonly after: Load;
   /** The wheel that was turned; undefined when it was not. */
   readonly wheel: Wheel | undefined;
 };
@@ -21,16 +28,24 @@ export type Charge = {
 export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   const { slot } = pick;
   const known = pool.slots[slot] as Slot;
-  const before = { nextFree: pool.nextFree[slot] as number, lastUsed: pool.lastUsed[slot] as number };
+  const { usedToday, day } = known;
+  const before = {
+    nextFree: pool.nextFree[slot] as number,
+    lastUsed: pool.lastUsed[slot] as number,
+    usedToday,
+    day,
+  };
+  const departure = usedOnDeparture(pool, slot, known);
   const after = {
     nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime,
     lastUsed: ++pool.sequence,
+    usedToday: departure.used + segments,
+    day: departure.day,
   };
-  const { day, used } = usedOnDeparture(pool, slot, known);
   pool.nextFree[slot] = after.nextFree;
   pool.lastUsed[slot] = after.lastUsed;
-  known.usedToday = used + segments;
-  known.day = day;
+  known.usedToday = after.usedToday;
+  known.day = after.day;
   known.unreported += 1;
   known.queuedSegments += segments;
   known.stay.uncommitted += segments;
@@ -38,7 +53,7 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   settle(pool, slot, known);
   const wheel = pick.rule === "weights" ? pool.wheel : undefined;
   if (wheel !== undefined) turn(wheel, known.type);
-  return { slot, known, segments, day, before, after, wheel };
+  return { slot, known, segments, before, after, wheel };
 }
 
 /** Takes a charge back. Charges that were made since stay. */
@@ -51,7 +66,11 @@ export function undo(pool: Pool, charged: Charge): void {
   const isLast = pool.nextFree[slot] === after.nextFree;
   pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
-  if (known.day === charged.day) known.usedToday = Math.max(0, known.usedToday - segments);
+  if (known.day === after.day && known.usedToday === after.usedToday) {
+    // It may have been the first that was counted for its day.
+    known.day = before.day;
+    known.usedToday = before.usedToday;
+  } else if (known.day === after.day) known.usedToday = Math.max(0, known.usedToday - segments);
   known.unreported = Math.max(0, known.unreported - 1);
   known.queuedSegments = Math.max(0, known.queuedSegments - segments);
   reclassify(pool, slot);
