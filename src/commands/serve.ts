@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
+import { openSharedClock } from "../delivery/shared-clock.ts";
 import { createIds } from "../domain/ids.ts";
 import { openAuthentication } from "../doors/authentication.ts";
 import { createScheduledRelease } from "../service/scheduled-release.ts";
@@ -28,7 +30,6 @@ const SAME_KEYPRESS = 2_000;
  */
 export async function serve(config: Config): Promise<void> {
   const stop = signalled();
-  const clock = Date.now;
   const { log, finish } = openLog(config.logLevel);
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
@@ -47,6 +48,11 @@ export async function serve(config: Config): Promise<void> {
   };
   const store = metrics.measured(await openStore(config, { onLost, onMoved }));
   await checkWritable(store);
+  // Paces and days of numbers are kept by all processes together, so they go by one clock.
+  const sleep = (milliseconds: number) => delay(milliseconds, undefined, { ref: false });
+  const own = { system: Date.now, monotonic: () => performance.now(), sleep };
+  const shared = store.readClock && (await openSharedClock({ read: store.readClock, ...own, log }));
+  const clock = shared?.now ?? Date.now;
   const organization = await installKey(store, config.apiKey, clock(), ids);
 
   const pools = openPools(store, clock, new Set(config.carriers.keys()));
@@ -104,6 +110,7 @@ export async function serve(config: Config): Promise<void> {
   ports.close();
   closeAuthentication();
   pools.close();
+  shared?.close();
   await store.close();
   letGo();
   log.info("stopped");

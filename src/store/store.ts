@@ -212,6 +212,8 @@ export type Store = {
     readonly after: string | undefined;
     readonly most: number;
   }) => Promise<{ readonly forgotten: number; readonly next: string | undefined }>;
+  /** The database server's time, milliseconds since 1970; undefined where one process has the database to itself. */
+  readonly readClock: (() => Promise<number>) | undefined;
   /** Writes and reads back; rejects when the store cannot be written. */
   readonly probe: () => Promise<void>;
   /**

@@ -25,6 +25,7 @@ const forgetReceipts = statement(
 );
 const selectHold = statement<Row>("SELECT min(held_since) AS held_since FROM delivery_holds");
 const deleteHolds = statement("DELETE FROM delivery_holds");
+const selectClock = statement<Row>("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now");
 const writeProbe = statement("UPDATE write_probes SET count = count + 1");
 
 /** Forgets what is older than the moments given, at most so many of each kind. */
@@ -42,6 +43,11 @@ export async function forget(session: Session, before: Parameters<Store["forget"
 export async function readDeliveryHold(session: Session): Promise<number | undefined> {
   const row = await session.get(selectHold);
   return (row?.held_since as number | null | undefined) ?? undefined;
+}
+
+/** The server's time of day, milliseconds since 1970. */
+export async function readClock(session: Session): Promise<number> {
+  return (await session.get(selectClock))?.now as number;
 }
 
 /** Ends the hold of delivery. */

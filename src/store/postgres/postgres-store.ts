@@ -4,7 +4,7 @@ import { createChangeTeller } from "./changes.ts";
 import { claim, expireMessages, takeBack } from "./claim.ts";
 import { type DatabaseOptions, openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
-import { endDeliveryHold, forget, probe, readDeliveryHold } from "./keeping.ts";
+import { endDeliveryHold, forget, probe, readClock, readDeliveryHold } from "./keeping.ts";
 import { cancelMessage, forgetMessages, getMessage, listMessages, listTraffic } from "./messages.ts";
 import { migrate } from "./migrate.ts";
 import {
@@ -159,6 +159,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     forget: (before, most) => transact((session) => forget(session, before, most)),
     forgetMessages: ({ organizationId, before, after, most }) =>
       transact((session) => forgetMessages(session, organizationId, before, after, most)),
+    readClock: () => readClock(database),
     probe: () => probe(database),
     watchConfiguration: changes.listen,
     close: async () => {

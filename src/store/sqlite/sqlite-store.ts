@@ -241,6 +241,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       ),
     forgetMessages: ({ organizationId, before, after, most }) =>
       transact(() => messages.forget(organizationId, before, after, most)),
+    readClock: undefined,
     probe: () =>
       transact(() => {
         writeProbe.run();
