@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createIds } from "../domain/ids.ts";
 import { LIMITS } from "../domain/limits.ts";
-import type { ApiKey } from "../store/store.ts";
+import type { ApiKey } from "../store/organization-records.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { ensureOrganization, makeKey, SCOPES } from "./organization.ts";
 import { withStore } from "./with-store.ts";

@@ -4,7 +4,8 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
 import type { Refusal } from "../domain/failure.ts";
-import type { ApiKey, Store } from "../store/store.ts";
+import type { ApiKey } from "../store/organization-records.ts";
+import type { Store } from "../store/store.ts";
 import { apiKeyId, hashOfToken } from "./api-key.ts";
 
 /** Who calls, by the key that was shown. */

@@ -1,65 +1,19 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { type ClientAttempt, lookBackMs } from "../domain/client-attempt.ts";
-import { Failure, failure, type Refusal } from "../domain/failure.ts";
+import { lookBackMs } from "../domain/client-attempt.ts";
+import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
-import type { Message } from "../domain/message.ts";
 import { noteUnreported } from "../domain/pool/book.ts";
 import type { Pool } from "../domain/pool/pool.ts";
-import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
-import type { LivePool } from "../store/pools.ts";
+import type { AcceptReads, Store } from "../store/store.ts";
 import {
-  type AcceptFacts,
-  type AcceptReads,
-  type AcceptWrites,
-  hashTextOf,
-  type RecipientFacts,
-  type Store,
-} from "../store/store.ts";
-import { type Booked, confirmAll, decideSend, undoAll } from "./decide-send.ts";
-
-/** One text to be decided upon: refused by its content already, or ready for the pool. */
-export type Item = { readonly refusal: Refusal } | ReadyItem;
-
-export type ReadyItem = {
-  readonly live: LivePool;
-  readonly send: CheckedSend;
-  /** The number that the caller named, by id; "" when the profile has no such number. */
-  readonly from: string | undefined;
-  /** When to send it, milliseconds since 1970; undefined: now. */
-  readonly sendAt: number | undefined;
-  readonly webhookUrl: string | undefined;
-  readonly webhookFailoverUrl: string | undefined;
-  readonly useProfileWebhooks: boolean;
-};
-
-/** What arrives as one call: one text, or a batch that is never split between transactions. */
-export type Unit = {
-  readonly organizationId: string;
-  readonly method: string;
-  readonly items: readonly Item[];
-  /** The idempotency key; undefined when there is none. */
-  readonly key: string | undefined;
-  /** SHA-256 of caller, method and content; undefined when nobody will ask for it. */
-  readonly requestHash: Uint8Array | undefined;
-  /**
-   * Without a key: which attempt of the official client's it is. It is remembered, and a retry is answered with what the attempts
-   * before it left, also those that are in flight.
-   */
-  readonly attempt: ClientAttempt | undefined;
-  /** Why the caller no longer waits; asked right before the unit is decided, and then nothing of it is accepted. */
-  readonly abandoned?: () => Refusal | undefined;
-  /** The answer to these outcomes, as protobuf, to be kept with the key. */
-  readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;
-};
-
-/** What became of one text. */
-export type Outcome = { readonly message: Message } | { readonly refusal: Refusal };
-
-/** What became of a call: outcomes in the order of its items, or the first answer again. */
-export type UnitOutcome =
-  | { readonly kind: "decided"; readonly outcomes: readonly Outcome[] }
-  | { readonly kind: "replayed"; readonly answer: Uint8Array }
-  | { readonly kind: "repeated"; readonly message: Message };
+  type DecidedGroup,
+  decideOrUndo,
+  isRetry,
+  type Unit,
+  type UnitOutcome,
+  type UnitResult,
+} from "./decide-group.ts";
+import { confirmAll, undoAll } from "./decide-send.ts";
 
 export type AcceptanceParts = {
   readonly store: Store;
@@ -185,25 +139,10 @@ export function createAcceptance(parts: AcceptanceParts) {
   };
 }
 
-/** Whether the official client made an attempt before this one. */
-function isRetry({ attempt }: Unit): boolean {
-  return attempt !== undefined && attempt.retryCount > 0;
-}
-
 const STILL_IN_FLIGHT: Refusal = {
   reason: ErrorReason.UNAVAILABLE,
   detail:
     "What became of an earlier attempt of this send is not known yet, so this one was not accepted; try again, or give sends an Idempotency-Key.",
-};
-
-/** `in_flight`: another transaction decides an equal attempt, and nothing was decided here. */
-type UnitResult = UnitOutcome | Failure | "in_flight";
-
-type DecidedGroup = {
-  readonly results: UnitResult[];
-  readonly writes: AcceptWrites;
-  readonly booked: Booked[];
-  readonly queued: Map<string, number>;
 };
 
 /** The pools that a group may pick from. */
@@ -234,177 +173,4 @@ function readsOf(group: readonly Waiting[], now: number): AcceptReads {
     }
   }
   return reads;
-}
-
-/** Decides a group; when that fails midway, the charges made until then are undone. */
-function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: AcceptanceParts): DecidedGroup {
-  const booked: Booked[] = [];
-  try {
-    return decideGroup(units, facts, parts, booked);
-  } catch (error) {
-    undoAll(booked);
-    throw error;
-  }
-}
-
-/** Decides a group in order. Twins inside it see each other through the overlays, as if each had been committed before the next. */
-function decideGroup(
-  units: readonly Unit[],
-  facts: AcceptFacts,
-  parts: AcceptanceParts,
-  booked: Booked[],
-): DecidedGroup {
-  const now = parts.clock();
-  const trials: string[] = [];
-  const writes = { messages: [], mappings: [], keys: [], recentSends: [], trials } as {
-    [Kind in keyof Required<AcceptWrites>]: NonNullable<AcceptWrites[Kind]>[number][];
-  };
-  const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
-  const keys = new Map<string, AcceptWrites["keys"][number]>();
-  const repeats = new Map<string, Message>();
-  const mappings = new Map<string, AcceptWrites["mappings"][number]>();
-  let nextKey = 0;
-  let nextRetry = 0;
-  let nextRecipient = 0;
-
-  const decideItem = (item: Item, facts: RecipientFacts | undefined): Outcome => {
-    if ("refusal" in item) return item;
-    if (item.sendAt !== undefined) return scheduleItem(item, facts, item.sendAt);
-    const { live, send, from } = item;
-    const recipient = `${live.profile.id} ${send.to}`;
-    const known = facts && { ...facts, mapping: mappings.get(recipient) ?? facts.mapping };
-    const request = { to: send.to, parts: send.segments.parts, from };
-    const decided = decideSend(live, request, known, now, parts.stickyLifetime);
-    if ("refusal" in decided) return decided;
-    group.booked.push(decided.booked);
-    const message: Message = {
-      ...newMessage(item, parts.ids(now), now),
-      ...decided.sender,
-      status: "queued",
-      decision: decided.decision,
-      waitSeconds: Math.round(decided.waitTime) / 1000,
-    };
-    writes.messages.push(message);
-    if (decided.isTrial) trials.push(decided.sender.phoneNumberId);
-    const { phoneNumberId } = decided.sender;
-    group.queued.set(phoneNumberId, (group.queued.get(phoneNumberId) ?? 0) + message.parts);
-    if (decided.mapping !== undefined) {
-      mappings.set(recipient, decided.mapping);
-      writes.mappings.push(decided.mapping);
-    }
-    return { message };
-  };
-
-  /** A scheduled text is decided upon when it is due; what is wrong with it by then already is told now. */
-  const scheduleItem = (item: ReadyItem, facts: RecipientFacts | undefined, sendAt: number): Outcome => {
-    const { live, send, from } = item;
-    if (facts?.optedOut) return { refusal: OPTED_OUT };
-    if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
-    const record = from === undefined ? undefined : live.numbers.get(from);
-    if (from !== undefined && record === undefined) return { refusal: FROM_UNKNOWN };
-    const message: Message = {
-      ...newMessage(item, parts.ids(now), now),
-      phoneNumberId: record?.id,
-      from: record?.phoneNumber,
-      carrier: record?.carrier,
-      lineType: record?.lineType,
-      status: "scheduled",
-      sendAt,
-      queuedAt: undefined,
-      validUntil: sendAt + live.profile.validityPeriodSeconds * 1000,
-    };
-    writes.messages.push(message);
-    return { message };
-  };
-
-  for (const unit of units) {
-    const { organizationId, method, items, key, requestHash } = unit;
-    const ready = items.filter((item) => "live" in item).length;
-    const recipients = facts.recipients.slice(nextRecipient, nextRecipient + ready);
-    nextRecipient += ready;
-    const keyText = `${organizationId} ${method} ${key}`;
-    const hashText = requestHash === undefined ? "" : hashTextOf(requestHash);
-    const isInFlight = unit.attempt !== undefined && facts.inFlight?.has(hashText) === true;
-    if (key !== undefined) {
-      const stored = facts.keys[nextKey] ?? keys.get(keyText);
-      nextKey += 1;
-      if (stored !== undefined) {
-        const isSame = requestHash !== undefined && Buffer.compare(stored.requestHash, requestHash) === 0;
-        group.results.push(isSame ? { kind: "replayed", answer: stored.response } : keyReused());
-        continue;
-      }
-    } else if (isRetry(unit)) {
-      const message = repeats.get(hashText) ?? facts.retries[nextRetry];
-      nextRetry += 1;
-      // What is in flight may be newer than what is found.
-      if (message !== undefined && !isInFlight) {
-        group.results.push({ kind: "repeated", message });
-        continue;
-      }
-    }
-    const abandoned = unit.abandoned?.();
-    if (abandoned !== undefined) {
-      group.results.push(new Failure(abandoned));
-      continue;
-    }
-    if (isInFlight) {
-      group.results.push("in_flight");
-      continue;
-    }
-    let used = 0;
-    const outcomes = items.map((item) => decideItem(item, "live" in item ? recipients[used++] : undefined));
-    group.results.push({ kind: "decided", outcomes });
-    const accepted = outcomes.find((outcome) => "message" in outcome)?.message;
-    if (accepted === undefined || requestHash === undefined) continue;
-    if (key !== undefined) {
-      const response = unit.answer(outcomes);
-      const record = { organizationId, method, key, requestHash, response, createdAt: now };
-      keys.set(keyText, record);
-      writes.keys.push(record);
-    } else if (unit.attempt !== undefined) {
-      repeats.set(hashText, accepted);
-      writes.recentSends.push({ organizationId, requestHash, messageId: accepted.id, at: now });
-    }
-  }
-  return group;
-}
-
-/** What a message is before anything is decided. */
-function newMessage({ live, send, ...item }: ReadyItem, id: string, now: number): Message {
-  const { organizationId, id: messagingProfileId, validityPeriodSeconds } = live.profile;
-  return {
-    organizationId,
-    id,
-    messagingProfileId,
-    phoneNumberId: undefined,
-    from: undefined,
-    carrier: undefined,
-    lineType: undefined,
-    to: send.to,
-    text: send.text,
-    encoding: send.segments.encoding,
-    parts: send.segments.parts,
-    numChars: send.segments.numChars,
-    webhookUrl: item.webhookUrl,
-    webhookFailoverUrl: item.webhookFailoverUrl,
-    useProfileWebhooks: item.useProfileWebhooks,
-    status: "queued",
-    decision: undefined,
-    receivedAt: now,
-    sendAt: undefined,
-    queuedAt: now,
-    sentAt: undefined,
-    completedAt: undefined,
-    validUntil: now + validityPeriodSeconds * 1000,
-    waitSeconds: 0,
-    submits: 0,
-    error: undefined,
-  };
-}
-
-function keyReused(): Failure {
-  return failure(
-    ErrorReason.IDEMPOTENCY_KEY_REUSED,
-    "The idempotency key belongs to an earlier send with other content; use a new key for a new send.",
-  );
 }

@@ -13,6 +13,7 @@ import type {
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
+import type { ApiKey, Organization } from "./organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "./pool-records.ts";
 import type { EventQuery, MappingList, MappingQuery, NumberQuery, OptOutQuery, ProfileQuery } from "./queries.ts";
 import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites, WaitingLane } from "./schedule-records.ts";
@@ -234,19 +235,6 @@ export type StoreOptions = {
    * file was deleted or replaced, with one sentence; everything that writes is refused until it is back (undefined).
    */
   readonly onMoved?: (detail: string | undefined) => void;
-};
-
-export type Organization = { readonly id: string; readonly name: string; readonly createdAt: number };
-
-/** An API key as it is kept: never the secret, only its SHA-256. */
-export type ApiKey = {
-  readonly id: string;
-  readonly organizationId: string;
-  readonly name: string;
-  readonly secretHash: Uint8Array;
-  readonly scopes: readonly ("send" | "read" | "admin")[];
-  readonly createdAt: number;
-  readonly revokedAt: number | undefined;
 };
 
 export type Counted<Row> = { readonly rows: Row[]; readonly total: number };

@@ -1,5 +1,5 @@
+import type { ApiKey, Organization } from "../organization-records.ts";
 import { optional, type Row } from "../rows.ts";
-import type { ApiKey, Organization } from "../store.ts";
 import { noteChanges } from "./changes.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

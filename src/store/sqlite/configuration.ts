@@ -2,6 +2,7 @@ import { resetCounts } from "../../domain/health.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
+import type { ApiKey, Organization } from "../organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
 import type { NumberQuery, ProfileQuery } from "../queries.ts";
 import {
@@ -16,15 +17,7 @@ import {
   profileValues,
   type Row,
 } from "../rows.ts";
-import type {
-  ApiKey,
-  ConfigurationChange,
-  Continued,
-  Counted,
-  NumberFound,
-  NumberWritten,
-  Organization,
-} from "../store.ts";
+import type { ConfigurationChange, Continued, Counted, NumberFound, NumberWritten } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
 

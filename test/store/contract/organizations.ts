@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { ApiKey } from "../../../src/store/store.ts";
+import type { ApiKey } from "../../../src/store/organization-records.ts";
 import type { Subject } from "../contract.ts";
 import { anOrganization, idsOf, NOON, newId } from "./records.ts";
 

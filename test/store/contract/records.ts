@@ -8,12 +8,12 @@ import type { Message, MessageSender, QueuedMessage } from "../../../src/domain/
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { AppliedReport, CarrierReport, Claim } from "../../../src/store/delivery-records.ts";
+import type { Organization } from "../../../src/store/organization-records.ts";
 import type {
   AcceptFacts,
   AcceptReads,
   AcceptWrites,
   MessageEvent,
-  Organization,
   RecipientKey,
   Store,
 } from "../../../src/store/store.ts";
