@@ -3,7 +3,7 @@ import { connect } from "node:http2";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import Database from "better-sqlite3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   PoolSendService,
   type SendMessageRequestSchema,
@@ -17,7 +17,7 @@ import { makePool, until } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
 import { enveloped, openGrpcWeb, reasonOfConnect } from "./doors.ts";
 import { residentMegabytes } from "./program.ts";
-import { END_HEADERS, FRAME, frame, HELLO, headerBlock, openRaw, uint32 } from "./raw-http2.ts";
+import { END_HEADERS, END_STREAM, FRAME, frame, HELLO, headerBlock, openRaw, uint32 } from "./raw-http2.ts";
 
 const { streamMessages, watchMessages } = PoolSendService.method;
 const TO = "+13125569999";
@@ -369,5 +369,41 @@ describe("over HTTP/1.1", () => {
     const { error } = JSON.parse(body.subarray(5).toString());
     expect(error.code).toBe("unimplemented");
     expect(reasonOfConnect(JSON.stringify(error))).toBe("NOT_IMPLEMENTED");
+  });
+});
+
+describe("a gRPC call with Authorization headers", () => {
+  const PATH = "/numberpool.v1.ProfileService/ListProfiles";
+
+  /** The types of the frames that answer a call with these Authorization headers. */
+  const answered = async (...keys: string[]) => {
+    const raw = openRaw(server.grpc);
+    const headers = { ":method": "POST", ":scheme": "http", ":path": PATH, ":authority": "localhost" };
+    const rest = { "content-type": "application/grpc", te: "trailers" };
+    const blocks = [headers, rest, ...keys.map((key) => ({ authorization: `Bearer ${key}` }))].map(headerBlock);
+    await raw.write(
+      Buffer.concat([
+        HELLO,
+        frame(FRAME.HEADERS, END_HEADERS, 1, Buffer.concat(blocks)),
+        frame(FRAME.DATA, END_STREAM, 1, Buffer.alloc(5)),
+      ]),
+    );
+    const ended = () =>
+      raw.frames().some(({ stream, flags, type }) => stream === 1 && type === FRAME.HEADERS && flags & END_STREAM);
+    await vi.waitFor(() => expect(ended()).toBe(true), { timeout: 5_000 });
+    const types = raw.frames().flatMap(({ stream, type }) => (stream === 1 ? [type] : []));
+    raw.destroy();
+    return types;
+  };
+
+  it("is answered with one, and refused with two, be they the same", async () => {
+    expect(await answered(API_KEY)).toContain(FRAME.DATA);
+    for (const keys of [
+      [API_KEY, API_KEY],
+      [API_KEY, "nobody"],
+      ["nobody", API_KEY],
+    ]) {
+      expect(await answered(...keys)).not.toContain(FRAME.DATA);
+    }
   });
 });

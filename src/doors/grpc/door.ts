@@ -20,7 +20,7 @@ import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
 import { createCallTimers } from "./call-timers.ts";
-import { addDetails, capDeadlines, refuseUnknownMethods } from "./library-statuses.ts";
+import { addDetails, checkHeaders, refuseUnknownMethods } from "./library-statuses.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
@@ -94,7 +94,7 @@ export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server 
   });
   refuseUnknownMethods(server, (refusal) => invoke.note("grpc", undefined, refusal));
   const unary = invoke.methods.filter(({ desc }) => desc.methodKind === "unary");
-  capDeadlines(server, new Set(unary.map(({ path }) => path)));
+  checkHeaders(server, new Set(unary.map(({ path }) => path)));
   for (const service of new Set(invoke.methods.map((method) => method.service))) {
     const definition: Record<string, unknown> = {};
     const handlers: Record<string, UntypedHandleCall> = {};

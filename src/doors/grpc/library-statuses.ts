@@ -81,7 +81,13 @@ type Internals = {
   _channelzHandler: StreamHandler;
   _streamHandler: StreamHandler;
 };
-type StreamHandler = (interceptors: unknown, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+type StreamHandler = (
+  interceptors: unknown,
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags?: number,
+  rawHeaders?: readonly string[],
+) => void;
 
 /** Lets calls of unknown methods be refused with our details. `onRefused` is told of each. */
 export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusal) => void): void {
@@ -96,12 +102,17 @@ export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusa
 /** The longest deadline of a stream, milliseconds: Node's timers hold little more. */
 const MAX_STREAM_DEADLINE = 24 * 24 * 3_600_000;
 
-/** Caps the deadlines that callers set, which the library would let overflow into the past. */
-export function capDeadlines(server: Server, unaryPaths: ReadonlySet<string>): void {
+/**
+ * Looks at the headers of calls before the library does: caps deadlines, which it would let overflow into the past, and makes more than
+ * one Authorization header unusable, of which Node shows only the first.
+ */
+export function checkHeaders(server: Server, unaryPaths: ReadonlySet<string>): void {
   const internals = server as unknown as Internals;
   for (const name of ["_channelzHandler", "_streamHandler"] as const) {
     const handle = internals[name].bind(server);
-    internals[name] = (interceptors, stream, headers) => {
+    internals[name] = (interceptors, stream, headers, _flags, rawHeaders = []) => {
+      const keys = rawHeaders.filter((each, index) => index % 2 === 0 && each === "authorization");
+      if (keys.length > 1) headers.authorization = "";
       const timeout = headers["grpc-timeout"];
       if (timeout !== undefined) {
         const cap = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadline : MAX_STREAM_DEADLINE;
