@@ -13,6 +13,7 @@ import { fakeCarrier } from "../delivery/fake-carrier.ts";
 import {
   aMessage,
   claimOne,
+  eventsOf,
   NOON,
   report,
   SECOND,
@@ -137,6 +138,11 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     const health = (await store.loadPoolNumber(number.id))?.traffic.health;
     expect(health).toMatchObject({ delivered: 1 });
     expect(await statusOf(message)).toBe("delivered");
+    const story = await eventsOf(store, message);
+    expect(story.map(({ kind, carrierMessageId }) => [kind, carrierMessageId])).toEqual([
+      ["accepted", "told twice"],
+      ["delivered", undefined],
+    ]);
   });
 
   it("is that of accepting: the caller is told that it is not known, and the message may be there", async () => {

@@ -22,6 +22,14 @@ const TYPES: Readonly<Record<(typeof EVENT_COLUMNS)[number], string>> = {
 
 const columns = EVENT_COLUMNS.join(", ");
 const insert = statement(`INSERT INTO message_events (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}`);
+// What is there already, word for word, was noted by a writing whose answer was lost.
+const insertNew = statement(
+  `INSERT INTO message_events (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)} WHERE NOT EXISTS (
+     SELECT FROM message_events e WHERE e.message_id = given.message_id AND e.kind = given.kind
+       AND e.occurred_at = given.occurred_at AND e.carrier_message_id IS NOT DISTINCT FROM given.carrier_message_id
+       AND e.carrier_code IS NOT DISTINCT FROM given.carrier_code
+   )`,
+);
 const select = statement<Row>(
   `SELECT sequence, ${columns} FROM message_events WHERE organization_id = $1 AND message_id = $2 AND sequence > $3
    ORDER BY sequence LIMIT $4`,
@@ -29,12 +37,12 @@ const select = statement<Row>(
 
 /**
  * Notes what happened to messages, in this order. The caller holds the messages, so that nobody's later note gets an earlier
- * number.
+ * number. `mayBeThere`: they may have been noted already, because the answer of an earlier writing was lost.
  */
-export function noteEvents(session: Session, events: readonly NewEvent[]): void {
+export function noteEvents(session: Session, events: readonly NewEvent[], mayBeThere = false): void {
   if (events.length === 0) return;
   const rows = events.map(({ organizationId, event }) => eventValues(organizationId, event));
-  void session.run(insert, ...listsOf(TYPES, rows));
+  void session.run(mayBeThere ? insertNew : insert, ...listsOf(TYPES, rows));
 }
 
 /** A page of a message's story. */

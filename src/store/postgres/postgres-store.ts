@@ -71,7 +71,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
   };
 
   /** Carriers, with organizations, whose receipts have shown that they keep the ids of the answers; on disk already. */
-  const exactCarriers = new Set<string>();
+  const reportMemory = { exactCarriers: new Set<string>(), doubtedUntil: 0 };
 
   return {
     name: database.name,
@@ -140,7 +140,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
       return { phoneNumberIds, isSettled };
     },
     applyReports: async (reports) => {
-      const applied = await applyReports(transactAnd, reports, exactCarriers);
+      const applied = await applyReports(transactAnd, reports, reportMemory);
       exchange.learned(applied);
       return applied;
     },

@@ -140,6 +140,17 @@ const lockLate = statement<Row>(
    ORDER BY m.organization_id, m.id FOR UPDATE OF m SKIP LOCKED`,
 );
 
+/** What a process remembers from one group of reports to the next. */
+export type ReportMemory = {
+  /** Carriers whose form is on disk already. */
+  readonly exactCarriers: Set<string>;
+  /** Until when reports may be written again whose first writing was not known to fail: a moment of `performance.now`. */
+  doubtedUntil: number;
+};
+
+/** How long reports may come again after a writing whose outcome is not known, milliseconds: whoever reports tries for minutes. */
+const IN_DOUBT = 600_000;
+
 /** Thrown to take a transaction back and begin it anew, alone. */
 const MUST_BE_ALONE = Symbol("must be alone");
 
@@ -149,21 +160,23 @@ type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Resul
 /**
  * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may
  * be written by two processes at the same moment, and one of them must see the other: a transaction that keeps a receipt that fits
- * no message holds the locks of its receipts' ids alone while it looks once more. `exactCarriers` are those whose form is on disk already.
+ * no message holds the locks of its receipts' ids alone while it looks once more.
  */
 export async function applyReports(
   transact: Transact,
   reports: readonly CarrierReport[],
-  exactCarriers: Set<string>,
+  memory: ReportMemory,
 ): Promise<AppliedReport[]> {
   if (reports.length === 0) return [];
-  const applyWhen = (isAlone: boolean) =>
-    transact((session) => applyInTransaction(session, reports, isAlone, exactCarriers));
+  const applyWhen = (isAlone: boolean) => transact((session) => applyInTransaction(session, reports, isAlone, memory));
   try {
-    return await applyWhen(false);
+    return await applyWhen(false).catch((error) => {
+      if (error !== MUST_BE_ALONE) throw error;
+      return applyWhen(true);
+    });
   } catch (error) {
-    if (error !== MUST_BE_ALONE) throw error;
-    return applyWhen(true);
+    memory.doubtedUntil = performance.now() + IN_DOUBT;
+    throw error;
   }
 }
 
@@ -171,7 +184,7 @@ async function applyInTransaction(
   session: Session,
   reports: readonly CarrierReport[],
   isAlone: boolean,
-  exactCarriers: Set<string>,
+  memory: ReportMemory,
 ) {
   const named: unknown[][] = [];
   const receipts: unknown[][] = [];
@@ -199,7 +212,7 @@ async function applyInTransaction(
   const book = createReportBook(messages.map(heldFrom), unmatched.map(unmatchedFrom));
   const outcomes = reports.map(book.take);
   if (book.hasUnmatched() && !isAlone) throw MUST_BE_ALONE;
-  return writeBook(session, book, outcomes, exactCarriers);
+  return writeBook(session, book, outcomes, memory);
 }
 
 /** The second half of the lock of a carrier's id. */
@@ -306,11 +319,11 @@ function writeBook(
   session: Session,
   book: ReportBook,
   outcomes: readonly Outcome[],
-  exactCarriers = new Set<string>(),
+  { exactCarriers, doubtedUntil }: ReportMemory = { exactCarriers: new Set(), doubtedUntil: 0 },
 ): () => Promise<AppliedReport[]> {
   const changed = book.changed();
   if (changed.length > 0) void session.run(update, ...listsOf(CHANGED_TYPES, changed.map(changedValues)));
-  noteEvents(session, book.events);
+  noteEvents(session, book.events, performance.now() < doubtedUntil);
   if (book.followed.length > 0) void session.run(deleteReceipts, book.followed);
   if (book.reopened.length > 0) {
     void session.run(reopenReceipts, ...listsOf({ key: "text", carrier: "text" }, book.reopened));
