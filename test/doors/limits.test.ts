@@ -141,9 +141,18 @@ describe("calls_per_second", () => {
   it("counts a key's calls at all doors together", async () => {
     const [, , , , key] = keys as [MadeKey, MadeKey, MadeKey, MadeKey, MadeKey];
     const client = createGrpcClient(server.grpc, key.token);
-    await Promise.allSettled(Array.from({ length: RATE + 5 }, () => client.call(listProfiles, {})));
+    const start = performance.now();
+    const [byGrpc, byJson] = await Promise.all([
+      Promise.allSettled(Array.from({ length: 2 * RATE }, () => client.call(listProfiles, {}))),
+      Promise.all(Array.from({ length: 2 * RATE }, () => list(key))),
+    ]);
+    const took = (performance.now() - start) / 1_000;
     client.close();
-    expect((await list(key)).status).toBe(429);
+    const passed = byGrpc.filter(({ status }) => status === "fulfilled").length;
+    // Counted apart, each of them would have had the whole rate.
+    const all = passed + byJson.filter(({ status }) => status === 200).length;
+    expect(all).toBeGreaterThanOrEqual(RATE);
+    expect(all).toBeLessThanOrEqual(RATE + Math.ceil(took * RATE));
   });
 });
 

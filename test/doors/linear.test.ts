@@ -29,7 +29,7 @@ const NEGLIGIBLE = 15;
 
 /** Milliseconds of CPU that the quickest of some runs took; refusals are results like others. */
 function cpuTime(run: () => unknown): number {
-  const times = Array.from({ length: 5 }, () => {
+  const times = Array.from({ length: 12 }, () => {
     const before = process.cpuUsage();
     try {
       run();
