@@ -190,6 +190,8 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
         if (segments > 0) backlog.add(phoneNumberId, -segments);
         const pool = poolOf(phoneNumberId);
         const isEmpty = carrier !== undefined && dueAt === undefined;
+        // What others tell from now on is measured against this moment, at which there is nothing.
+        if (isEmpty) backlog.see(phoneNumberId, 0);
         if (pool !== undefined) bookClaim(pool, phoneNumberId, segments, freeAt, isEmpty);
       }
     },
@@ -226,7 +228,9 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
             const pool = poolOf(id);
             const slot = pool?.byId.get(id);
             const known = slot === undefined ? undefined : pool?.slots[slot];
-            if (pool !== undefined && known?.stay.arrivals === arrivals) bookEmpty(pool, id);
+            if (pool === undefined || known?.stay.arrivals !== arrivals) continue;
+            backlog.see(id, 0);
+            bookEmpty(pool, id);
           }
         },
       };

@@ -140,6 +140,7 @@ function documented(message: Message) {
               on_trial: decision.passedOver?.onTrial,
               daily_limit: decision.passedOver?.dailyLimit,
               full: decision.passedOver?.full,
+              carrier_unavailable: decision.passedOver?.carrierUnavailable,
             },
             stands_in: decision.standsIn,
           },
