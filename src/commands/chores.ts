@@ -3,6 +3,7 @@ import type { Chore } from "../delivery/housekeeping.ts";
 import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_KEPT, RECEIPT_WINDOW, RETRY_REMEMBERED } from "../domain/limits.ts";
+import type { AssignedHealth } from "../store/pool-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 
@@ -94,20 +95,28 @@ export function chores({ config, store, pools, clock, synchronize, lookForUnreac
   };
 
   let healthCursor: string | undefined;
+  let unhealthy: AssignedHealth[] = [];
   let lookAt = 0;
-  /** Loads the pools that have unhealthy numbers, so that metrics count them though nothing was sent through those pools yet. */
+  /**
+   * Loads the pools that have unhealthy numbers, so that metrics count them though nothing was sent through those pools yet. One pool
+   * a step: a page of them, loaded without a pause, would hold up every call.
+   */
   const findUnhealthy = async () => {
+    const isLoaded = ({ organizationId, messagingProfileId }: AssignedHealth) =>
+      pools.peek(organizationId, messagingProfileId) !== undefined;
+    unhealthy = unhealthy.filter((each) => !isLoaded(each));
+    const pool = unhealthy.shift();
+    if (pool !== undefined) {
+      await pools.load(pool.organizationId, pool.messagingProfileId);
+      return true;
+    }
     if (healthCursor === undefined && performance.now() < lookAt) return false;
     const { rows, next } = await store.listHealth(HEALTH_AT_ONCE, healthCursor);
     healthCursor = next;
     if (next === undefined) lookAt = performance.now() + HEALTH_INTERVAL;
     const now = clock();
-    for (const { organizationId, messagingProfileId, health } of rows) {
-      if (judge(health, now).standing !== "unhealthy") continue;
-      if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
-      await pools.load(organizationId, messagingProfileId);
-    }
-    return next !== undefined;
+    unhealthy = rows.filter((row) => judge(row.health, now).standing === "unhealthy" && !isLoaded(row));
+    return next !== undefined || unhealthy.length > 0;
   };
 
   const always: Chore[] = [
