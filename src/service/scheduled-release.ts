@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
@@ -75,7 +76,12 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
 
   /** Decides some that are due; resolves with the lanes that are full. `isWaiting`: they stand in lanes already. */
   const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<Map<string, Lane>> => {
-    for (const each of due) await pools.load(each.organizationId, each.messagingProfileId);
+    for (const { organizationId, messagingProfileId } of due) {
+      if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
+      await pools.load(organizationId, messagingProfileId);
+      // Each may be of another pool, and a large one takes a while to load.
+      await setImmediate();
+    }
     let booked: Booked[] = [];
     let queued = new Map<string, number>();
     let full = new Map<string, Lane>();
