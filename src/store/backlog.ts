@@ -11,7 +11,7 @@ export type Backlog = {
   readonly hand: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
   /** Notes that a queue holds so many segments: what of them is not this process' own is the others', whether they said so or not. */
   readonly see: (phoneNumberId: string, queuedSegments: number) => void;
-  /** Takes in what all others contribute now, and gives by how much that changed. */
+  /** Takes in what all others contribute now, and gives what the queue holds by that: never less than nothing, for some tell late. */
   readonly learn: (phoneNumberId: string, segments: number) => number;
 };
 
@@ -44,10 +44,9 @@ export function createBacklog(): Backlog {
       others.set(phoneNumberId, queuedSegments - (own.get(phoneNumberId) ?? 0));
     },
     learn: (phoneNumberId, segments) => {
-      const before = others.get(phoneNumberId) ?? 0;
       if (segments === 0) others.delete(phoneNumberId);
       else others.set(phoneNumberId, segments);
-      return segments - before;
+      return Math.max(0, segments + (own.get(phoneNumberId) ?? 0));
     },
   };
 }

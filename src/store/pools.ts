@@ -1,7 +1,7 @@
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { bookClaim, bookEmpty, bookOutcome, bookQueue, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
+import { bookClaim, bookOutcome, bookQueue, bookQueued, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
 import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
@@ -201,9 +201,9 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
     exchange: async (hand) => {
       const news = await backlog.hand(hand);
       for (const { phoneNumberId, segments } of news.backlog) {
-        const change = backlog.learn(phoneNumberId, segments);
+        const queued = backlog.learn(phoneNumberId, segments);
         const pool = poolOf(phoneNumberId);
-        if (pool !== undefined) bookQueue(pool, phoneNumberId, change);
+        if (pool !== undefined) bookQueued(pool, phoneNumberId, queued);
       }
       for (const { phoneNumberId, health } of news.health) {
         const pool = poolOf(phoneNumberId);
@@ -230,7 +230,7 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
             const known = slot === undefined ? undefined : pool?.slots[slot];
             if (pool === undefined || known?.stay.arrivals !== arrivals) continue;
             backlog.see(id, 0);
-            bookEmpty(pool, id);
+            bookQueued(pool, id, 0);
           }
         },
       };

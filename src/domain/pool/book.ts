@@ -39,11 +39,11 @@ export function bookQueue(pool: Pool, id: string, segments: number, isUnsent = f
   reclassify(pool, slot);
 }
 
-/** Books that a queue was seen empty: what was thought to be in it is not there, but for what is about to be committed. */
-export function bookEmpty(pool: Pool, id: string): void {
+/** Books how many segments a queue holds, whatever was believed before; what is about to be committed comes on top. */
+export function bookQueued(pool: Pool, id: string, segments: number): void {
   const slot = pool.byId.get(id);
   const known = slot === undefined ? undefined : pool.slots[slot];
-  if (known !== undefined) bookQueue(pool, id, known.stay.uncommitted - known.queuedSegments);
+  if (known !== undefined) bookQueue(pool, id, segments + known.stay.uncommitted - known.queuedSegments);
 }
 
 /**
