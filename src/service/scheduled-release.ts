@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { Message } from "../domain/message.ts";
@@ -80,7 +79,7 @@ export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
       if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
       await pools.load(organizationId, messagingProfileId);
       // Each may be of another pool, and a large one takes a while to load.
-      await setImmediate();
+      await new Promise((resolve) => setImmediate(resolve));
     }
     let booked: Booked[] = [];
     let queued = new Map<string, number>();
