@@ -43,7 +43,7 @@ async function serveJson(): Promise<number> {
   return (app.server.address() as AddressInfo).port;
 }
 
-/** The gRPC door's stack: grpc-js with an interceptor and bytes that pass through, and protobuf-es in the handler. */
+/** The gRPC transport's stack: grpc-js with an interceptor and bytes that pass through, and protobuf-es in the handler. */
 function serveGrpc(): Promise<number> {
   const answer = fromBinary(SendMessageResponseSchema, Buffer.from(sample, "base64"));
   const intercept: ServerInterceptor = (_definition, call) =>

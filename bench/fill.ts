@@ -18,13 +18,13 @@ export type Filling = {
   readonly status: "queued" | "delivered";
   /** Milliseconds from now until the numbers may be claimed. */
   readonly dueIn: number;
-  readonly messagesPerSecond: number;
+  readonly segmentsPerSecond: number;
 };
 
 const HOUR = 3_600_000;
 
 /** Fills a new database: so many messages spread over so many numbers of one profile, accepted during the last hour. */
-export async function fill({ path, numbers, messages, status, dueIn, messagesPerSecond }: Filling): Promise<Filled> {
+export async function fill({ path, numbers, messages, status, dueIn, segmentsPerSecond }: Filling): Promise<Filled> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const now = Date.now();
   const organization = { id: ids(now - HOUR), name: "default", createdAt: now - HOUR };
@@ -55,8 +55,8 @@ export async function fill({ path, numbers, messages, status, dueIn, messagesPer
       messagingProfileId: profileId,
       carrier: "sandbox",
       lineType: isTollFree ? "toll_free" : "long_code",
-      messagesPerSecond,
-      dailyLimit: undefined,
+      segmentsPerSecond,
+      dailySegmentLimit: undefined,
       state: "active",
       countryCode: "US",
       tags: [],
@@ -117,7 +117,7 @@ function messageOf(
       tier: undefined,
       poolSize: 100,
       eligible: 100,
-      passedOver: {
+      excluded: {
         weightZero: 0,
         paused: 0,
         carrierUnavailable: 0,
@@ -127,7 +127,7 @@ function messageOf(
         dailyLimit: 0,
         full: 0,
       },
-      standsIn: false,
+      isFallback: false,
     },
     receivedAt,
     sendAt: undefined,

@@ -36,7 +36,7 @@ export function isLarge(measure: Measure): boolean {
 const MESSAGES = 1_000_000;
 const HOUR = 3_600_000;
 /** Messages that wait for an hour at least. */
-const QUEUED = { messages: MESSAGES, status: "queued", dueIn: HOUR, messagesPerSecond: 0.5 } as const;
+const QUEUED = { messages: MESSAGES, status: "queued", dueIn: HOUR, segmentsPerSecond: 0.5 } as const;
 /** Numbers that are never what is waited for. */
 const FAST = 10_000;
 /** Connections that fill the program with work, and those of callers who leave it time to breathe. */
@@ -60,7 +60,7 @@ export async function measureLarge(
     );
   }
   if (wanted.has("delivered")) {
-    await withProgram(options, { messagesPerSecond: FAST }, async (program) => {
+    await withProgram(options, { segmentsPerSecond: FAST }, async (program) => {
       const warm = await send(program, MANY, { warmup: 0, seconds: warmup }, faults);
       await untilDelivered(program, warm.total);
       const start = performance.now();
@@ -72,7 +72,7 @@ export async function measureLarge(
   if (wanted.has("busyP99")) await measureBusy(options, note, faults);
   if (wanted.has("storedSend") || wanted.has("emptySend")) {
     await withFilled(
-      { numbers: 100, messages: MESSAGES, status: "delivered", dueIn: 0, messagesPerSecond: 0.5 },
+      { numbers: 100, messages: MESSAGES, status: "delivered", dueIn: 0, segmentsPerSecond: 0.5 },
       async (filled) => {
         // In turn, so that what else the machine does hits both alike.
         for (const measure of ["emptySend", "storedSend", "storedSend", "emptySend"] as const) {
@@ -103,7 +103,7 @@ export async function measureLarge(
 
 /** A backlog that takes all the dispatcher can do, and a few callers beside it. */
 async function measureBusy(options: RoundsOptions, note: Note, faults: string[]): Promise<void> {
-  const filling = { numbers: 100, messages: 200_000, status: "queued", dueIn: 0, messagesPerSecond: FAST } as const;
+  const filling = { numbers: 100, messages: 200_000, status: "queued", dueIn: 0, segmentsPerSecond: FAST } as const;
   await withFilled(filling, async (filled) => {
     await withProgram(options, { filled }, async (program) => {
       const result = await send(program, FEW, { warmup: 1, seconds: options.timing.seconds }, faults);

@@ -11,7 +11,7 @@ import {
   type SendMessageRequest,
   SendMessageRequestSchema,
 } from "../gen/numberpool/v1/pool_send_service_pb.ts";
-import { createApiKey } from "../src/doors/api-key.ts";
+import { createApiKey } from "../src/transport/api-key.ts";
 import { type Child, startChild } from "./child.ts";
 import type { Filled } from "./fill.ts";
 import { AREA_CODES, grpcItem, jsonItem, type Target } from "./requests.ts";
@@ -21,7 +21,7 @@ export type Program = Target & {
   readonly pid: number;
   readonly httpPort: number;
   readonly grpcPort: number;
-  /** An answer to a send, as the JSON door gives it, and in base64 as the gRPC door does. */
+  /** An answer to a send, as the JSON transport gives it, and in base64 as the gRPC transport does. */
   readonly sampleJson: string;
   readonly sampleGrpc: string;
   /** Seconds from its start to its ready line. */
@@ -38,7 +38,7 @@ const NUMBERS = Array.from({ length: 100 }, (_, index) => {
 });
 
 /** The pace of a number, unless told otherwise: their queues hold 540,000 messages together, and the dispatcher has 50 a second to send. */
-const MESSAGES_PER_SECOND = 0.5;
+const SEGMENTS_PER_SECOND = 0.5;
 
 /** The rules of the profile, unless the benchmark is told others. */
 const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true };
@@ -48,7 +48,7 @@ export type ProgramOptions = {
   readonly nodeArgs: readonly string[];
   /** Laid over the profile's. */
   readonly poolSettings: object;
-  readonly messagesPerSecond?: number;
+  readonly segmentsPerSecond?: number;
   /** A database that is served in place of a new one. */
   readonly filled?: Filled;
   /** Makes an empty PostgreSQL database and gives its URL; undefined: SQLite. */
@@ -62,7 +62,7 @@ export type ProgramOptions = {
 export async function startProgram({
   nodeArgs,
   poolSettings,
-  messagesPerSecond,
+  segmentsPerSecond,
   filled,
   createDatabase,
 }: ProgramOptions): Promise<Program> {
@@ -111,7 +111,7 @@ export async function startProgram({
       const record = {
         phone_number: number,
         messaging_profile_id: profileId,
-        messages_per_second: messagesPerSecond ?? MESSAGES_PER_SECOND,
+        segments_per_second: segmentsPerSecond ?? SEGMENTS_PER_SECOND,
       };
       await call("POST", "/v2/phone_numbers", record);
     }
@@ -148,7 +148,7 @@ async function countStored(database: string, status: string | undefined): Promis
   return Number(rows[0].count);
 }
 
-/** The bytes that the gRPC door answers a send with, in base64. */
+/** The bytes that the gRPC transport answers a send with, in base64. */
 function sampleOf(address: string, token: string, request: SendMessageRequest): Promise<string> {
   const client = new Client(address, credentials.createInsecure());
   const metadata = new Metadata();

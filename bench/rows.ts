@@ -2,7 +2,7 @@
 export const MEASURES = {
   jsonEcho: "bare JSON echo, Fastify",
   jsonSend: "JSON durable send",
-  grpcEcho: "gRPC echo, same door",
+  grpcEcho: "gRPC echo, same transport",
   grpcSend: "gRPC durable send",
   connectEcho: "gRPC echo, connect-node",
   grpcBatch: "gRPC batches of 500, messages",
@@ -42,7 +42,7 @@ export type Row = {
 export const ROWS: readonly Row[] = [
   {
     name: "grpc-send",
-    title: "gRPC durable send ÷ gRPC echo through the same door",
+    title: "gRPC durable send ÷ gRPC echo through the same transport",
     needs: ["grpcSend", "grpcEcho"],
     value: (of) => of("grpcSend") / of("grpcEcho"),
     bar: { atLeast: 0.55 },

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { SANDBOX, type SandboxBehaviour, type SandboxOptions } from "./carriers/sandbox.ts";
 import { isDeliveryCode } from "./domain/delivery-error.ts";
 import { MESSAGE_RETENTION, RECEIPT_WINDOW, STICKY_LIFETIME } from "./domain/limits.ts";
-import { apiKeyId } from "./doors/api-key.ts";
+import { apiKeyId } from "./transport/api-key.ts";
 
 /** Where a server listens. Port 0 takes a free one. */
 export type Address = { readonly host: string; readonly port: number };
@@ -86,7 +86,7 @@ const sandbox = z
     receipt_after_milliseconds: behaviour.receipt_after_milliseconds.default(SANDBOX.receiptAfter),
     success_ratio: behaviour.success_ratio.default(SANDBOX.successRatio),
     failure_code: behaviour.failure_code.default(SANDBOX.failureCode),
-    messages_per_second: number.pipe(between(0, 1_000_000)).default(SANDBOX.messagesPerSecond),
+    segments_per_second: number.pipe(between(0, 1_000_000)).default(SANDBOX.segmentsPerSecond),
     ledger: path.optional(),
     numbers: z.record(z.string().regex(/^\+\d+$/, "must be +E.164"), z.strictObject(behaviour).partial()).default({}),
   })
@@ -94,7 +94,7 @@ const sandbox = z
     (given): CarrierConfig => ({
       type: given.type,
       ...sandboxBehaviour(given),
-      messagesPerSecond: given.messages_per_second,
+      segmentsPerSecond: given.segments_per_second,
       ledger: given.ledger,
       numbers: Object.fromEntries(
         Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)]),
@@ -114,8 +114,8 @@ export type Setting = {
 
 /** Every setting but the carriers, which only the file can hold. The README's table is checked against this. */
 export const SETTINGS: readonly Setting[] = [
-  { name: "http_address", default: "127.0.0.1:8080", description: "Where the JSON door listens." },
-  { name: "grpc_address", default: "127.0.0.1:50051", description: "Where the gRPC door listens." },
+  { name: "http_address", default: "127.0.0.1:8080", description: "Where the JSON transport listens." },
+  { name: "grpc_address", default: "127.0.0.1:50051", description: "Where the gRPC transport listens." },
   { name: "metrics_address", default: "127.0.0.1:9464", description: "Where Prometheus finds `/metrics`." },
   {
     name: "database",
@@ -161,7 +161,7 @@ export const SETTINGS: readonly Setting[] = [
     description:
       "Connections that the HTTP and the gRPC port each take at once; 0 for 40 % each of the files that the process may open.",
   },
-  { name: "tls_certificate", default: undefined, description: "The certificate chain of both doors, a PEM file." },
+  { name: "tls_certificate", default: undefined, description: "The certificate chain of both transports, a PEM file." },
   { name: "tls_key", default: undefined, description: "Its private key, a PEM file." },
   {
     name: "tls_client_authority",

@@ -16,7 +16,7 @@ import { readConfig } from "./config.ts";
 export const COMMANDS: readonly Command[] = [
   {
     name: "serve",
-    summary: "Serves the JSON and gRPC doors until it is told to stop.",
+    summary: "Serves the JSON and gRPC transports until it is told to stop.",
     options: [],
     // The server is most of the program; the other commands start without it.
     run: async ({ config }) => (await import("./commands/serve.ts")).serve(config),

@@ -18,7 +18,7 @@ export type TestServer = {
   readonly database: string;
   /** What it printed on standard error so far. */
   readonly stderr: () => string;
-  /** Calls the JSON door with the key; `status`, `headers` and the parsed `body`. */
+  /** Calls the JSON transport with the key; `status`, `headers` and the parsed `body`. */
   readonly json: (verb: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<JsonAnswer>;
   /** SIGTERM, and resolves with the exit code. */
   readonly stop: () => Promise<number | null>;

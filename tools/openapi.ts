@@ -1,5 +1,5 @@
 /**
- * Writes the OpenAPI document of the JSON door, `gen/openapi.json`, from the protos with their comments. buf runs it as
+ * Writes the OpenAPI document of the JSON transport, `gen/openapi.json`, from the protos with their comments. buf runs it as
  * a plugin: `npm run generate`.
  */
 import { readFileSync } from "node:fs";

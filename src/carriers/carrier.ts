@@ -14,7 +14,7 @@ export type Submission = {
 /**
  * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message, `throttled` of all that the carrier is
  * given: both may be tried again, after `retryAfter` milliseconds if it says so. `unavailable`: there is no connection, and nothing
- * left. `unanswered` is for submits whose outcome nobody knows: they are never sent again.
+ * left. `submit_unconfirmed` is for submits whose outcome nobody knows: they are never sent again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }
@@ -22,7 +22,7 @@ export type SubmitAnswer =
   | { readonly kind: "deferred"; readonly carrierCode: string; readonly retryAfter: number | undefined }
   | { readonly kind: "throttled"; readonly carrierCode: string; readonly retryAfter: number | undefined }
   | { readonly kind: "unavailable"; readonly carrierCode: string }
-  | { readonly kind: "unanswered" };
+  | { readonly kind: "submit_unconfirmed" };
 
 /** What a carrier tells by itself: a receipt, named by the carrier's own id of the message. */
 export type CarrierEvent = {
@@ -39,7 +39,7 @@ export type Carrier = {
   readonly name: string;
   /** Hands one message over. Never rejects: whatever happens is one of the answers. */
   readonly submit: (submission: Submission) => Promise<SubmitAnswer>;
-  /** Ends the connection; submits that are under way are answered `unanswered`. */
+  /** Ends the connection; submits that are under way are answered `submit_unconfirmed`. */
   readonly close: () => Promise<void>;
 };
 

@@ -18,7 +18,7 @@ export type SandboxBehaviour = {
 
 export type SandboxOptions = SandboxBehaviour & {
   /** Submits a second beyond which it throttles; 0 for no limit. */
-  readonly messagesPerSecond: number;
+  readonly segmentsPerSecond: number;
   /** A file that gets one line of JSON for each submit, written before it is answered: what the sandbox was given, by ids alone. */
   readonly ledger: string | undefined;
   /** By the sender's +E.164. */
@@ -31,7 +31,7 @@ export const SANDBOX: SandboxOptions = {
   receiptAfter: 200,
   successRatio: 1,
   failureCode: "40013",
-  messagesPerSecond: 0,
+  segmentsPerSecond: 0,
   ledger: undefined,
   numbers: {},
 };
@@ -83,10 +83,10 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
 
   /** Whether it was given more than it takes; what it takes at once is a tenth of a second's worth. */
   const isTooMuch = (): boolean => {
-    if (options.messagesPerSecond === 0) return false;
+    if (options.segmentsPerSecond === 0) return false;
     const now = parts.clock();
     if (freeAt > now + BURST) return true;
-    freeAt = Math.max(freeAt, now) + 1000 / options.messagesPerSecond;
+    freeAt = Math.max(freeAt, now) + 1000 / options.segmentsPerSecond;
     return false;
   };
 
@@ -165,7 +165,7 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
       }),
     close: async () => {
       for (const timer of timers) clearTimeout(timer);
-      for (const resolve of open) resolve({ kind: "unanswered" });
+      for (const resolve of open) resolve({ kind: "submit_unconfirmed" });
       if (ledger !== undefined) closeSync(ledger);
     },
   };

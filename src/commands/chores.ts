@@ -55,10 +55,10 @@ export function chores({ config, store, pools, clock, synchronize, lookForUnreac
     return (await store.forget(before, ROWS_AT_ONCE)) >= ROWS_AT_ONCE;
   };
 
-  const settleUnreceipted = async () => {
+  const settleReceiptTimeouts = async () => {
     const now = clock();
     const request = { sentBefore: now - window, at: now, after: sentCursor, most: SENT_AT_ONCE };
-    const { applied, next } = await store.settleUnreceipted(request);
+    const { applied, next } = await store.settleReceiptTimeouts(request);
     pools.book(applied);
     sentCursor = next;
     return next !== undefined;
@@ -148,7 +148,7 @@ export function chores({ config, store, pools, clock, synchronize, lookForUnreac
     {
       complaint: "messages without a receipt could not be settled",
       interval: Math.min(60 * SECOND, window),
-      step: settleUnreceipted,
+      step: settleReceiptTimeouts,
     },
   ];
   if (retention === 0) return always;

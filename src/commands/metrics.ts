@@ -1,11 +1,11 @@
 import type { RequestListener } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Message } from "../domain/message.ts";
-import type { CallObserver } from "../doors/invoke.ts";
 import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { ScheduledWrites } from "../store/schedule-records.ts";
 import type { Store } from "../store/store.ts";
+import type { CallObserver } from "../transport/invoke.ts";
 
 /** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
 export type Metrics = {
@@ -31,14 +31,14 @@ export function createMetrics(): Metrics {
   for (const kind of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const calls = new Counter({
     name: "numberpool_calls_total",
-    help: "Calls, by method, door and outcome.",
-    labelNames: ["method", "door", "code"],
+    help: "Calls, by method, transport and outcome.",
+    labelNames: ["method", "transport", "code"],
     registers,
   });
   const callSeconds = new Histogram({
     name: "numberpool_call_duration_seconds",
     help: "Time from a call's decoding to its outcome.",
-    labelNames: ["method", "door"],
+    labelNames: ["method", "transport"],
     buckets: SECONDS,
     registers,
   });
@@ -87,11 +87,11 @@ export function createMetrics(): Metrics {
   };
 
   return {
-    observeCall: ({ method, door, code, seconds }) => {
-      const key = `${method} ${door} ${code}`;
+    observeCall: ({ method, transport, code, seconds }) => {
+      const key = `${method} ${transport} ${code}`;
       let series = callSeries.get(key);
       if (series === undefined) {
-        series = { count: calls.labels(method, door, code), seconds: callSeconds.labels(method, door) };
+        series = { count: calls.labels(method, transport, code), seconds: callSeconds.labels(method, transport) };
         callSeries.set(key, series);
       }
       series.count.inc();
@@ -152,8 +152,8 @@ export function createMetrics(): Metrics {
           count(swept.applied);
           return swept;
         },
-        settleUnreceipted: async (request) => {
-          const swept = await store.settleUnreceipted(request);
+        settleReceiptTimeouts: async (request) => {
+          const swept = await store.settleReceiptTimeouts(request);
           count(swept.applied);
           return swept;
         },

@@ -1,4 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
+import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.ts";
+import { refuseFormerNames } from "../transport/json/decode.ts";
 import { type CsvRecord, readCsv } from "./csv.ts";
 
 /** The columns of a file of numbers: the fields of the contract's PhoneNumberInput, by the names that JSON has for them. */
@@ -7,8 +9,8 @@ export const COLUMNS = [
   "messaging_profile_id",
   "carrier",
   "line_type",
-  "messages_per_second",
-  "daily_limit",
+  "segments_per_second",
+  "daily_segment_limit",
   "state",
   "tags",
 ] as const;
@@ -25,6 +27,11 @@ export function readNumberFile(path: string): NumberFile {
   if (header === undefined) throw new Error(`${path} is empty; its first line must name the columns.`);
   if ("problem" in header) throw new Error(`${path}:${header.line}: the header ${header.problem}.`);
   const columns = header.fields.map((name) => name.trim());
+  try {
+    refuseFormerNames(PhoneNumberInputSchema, Object.fromEntries(columns.map((name) => [name, ""])));
+  } catch (error) {
+    throw new Error(`${path}:${header.line}: the column ${(error as Error).message}`);
+  }
   const unknown = columns.filter((name) => !COLUMNS.some((known) => known === name));
   if (unknown.length > 0) {
     const names = unknown.map((name) => JSON.stringify(name)).join(", ");

@@ -3,9 +3,9 @@ import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.
 import { Failure } from "../domain/failure.ts";
 import type { Ids } from "../domain/ids.ts";
 import { newNumber, type PhoneNumber } from "../domain/phone-number-record.ts";
-import { canonicalizeIdsOf } from "../doors/canonical-ids.ts";
-import { decodeInto } from "../doors/json/decode.ts";
 import type { Store } from "../store/store.ts";
+import { canonicalizeIdsOf } from "../transport/canonical-ids.ts";
+import { decodeInto } from "../transport/json/decode.ts";
 import type { CsvRecord } from "./csv.ts";
 import type { NumberFile } from "./number-file.ts";
 

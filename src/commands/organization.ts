@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { Ids } from "../domain/ids.ts";
-import { apiKeyId, createApiKey, hashOfToken } from "../doors/api-key.ts";
 import type { ApiKey, Organization } from "../store/organization-records.ts";
 import type { Store } from "../store/store.ts";
+import { apiKeyId, createApiKey, hashOfToken } from "../transport/api-key.ts";
 
 /** The organization that a new database starts with. */
 export const DEFAULT_ORGANIZATION = "default";

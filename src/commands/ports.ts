@@ -4,16 +4,16 @@ import { setTimeout } from "node:timers/promises";
 import { type Server as GrpcServer, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Address, type Config, isLoopback } from "../config.ts";
-import { createAdmission } from "../doors/admission.ts";
-import type { Authenticate } from "../doors/authentication.ts";
-import { createGrpcDoor } from "../doors/grpc/door.ts";
-import { createGrpcListener } from "../doors/grpc/listener.ts";
-import { addHealth, addReflection } from "../doors/grpc/public-services.ts";
-import { createHttpConnections, type HttpConnections } from "../doors/http-connections.ts";
-import { createHttpPort } from "../doors/http-port.ts";
-import { createInvoke } from "../doors/invoke.ts";
-import { readTls } from "../doors/tls.ts";
 import type { Service } from "../service/services.ts";
+import { createAdmission } from "../transport/admission.ts";
+import type { Authenticate } from "../transport/authentication.ts";
+import { createGrpcListener } from "../transport/grpc/listener.ts";
+import { addHealth, addReflection } from "../transport/grpc/public-services.ts";
+import { createGrpcTransport } from "../transport/grpc/transport.ts";
+import { createHttpConnections, type HttpConnections } from "../transport/http-connections.ts";
+import { createHttpPort } from "../transport/http-port.ts";
+import { createInvoke } from "../transport/invoke.ts";
+import { readTls } from "../transport/tls.ts";
 import { connectionLimits } from "./connection-limits.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -83,7 +83,7 @@ export function createPorts({
   const http = createHttpPort({ invoke, admit, connections, checkReady, tls });
   // What cannot be listened on is told once, by us.
   setLogVerbosity(logVerbosity.NONE);
-  const grpc = createGrpcDoor({ invoke, admit, clock });
+  const grpc = createGrpcTransport({ invoke, admit, clock });
   const descriptors = services.map(({ service }) => service);
   const health = addHealth(grpc, descriptors);
   // What it tells is public anyway, but a port that is open to the world should not draw its own map.

@@ -95,10 +95,10 @@ export function createCarrierGate(random: () => number): CarrierGate {
     },
     answered: (answer, now, given = generation) => {
       underWay -= 1;
-      const isFailure = answer.kind === "unavailable" || answer.kind === "unanswered";
+      const isFailure = answer.kind === "unavailable" || answer.kind === "submit_unconfirmed";
       if (isFailure && given < generation) return;
       if (answer.kind === "unavailable") return breakDown(now);
-      if (answer.kind === "unanswered") {
+      if (answer.kind === "submit_unconfirmed") {
         silent += 1;
         if (silent >= MOST_SILENT || down?.isProbing) breakDown(now);
         return;

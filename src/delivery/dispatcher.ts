@@ -191,20 +191,20 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     let late: NodeJS.Timeout | undefined;
     const timeout = new Promise<SubmitAnswer>((resolve) => {
       late = setTimeout(() => {
-        resolve({ kind: "unanswered" });
+        resolve({ kind: "submit_unconfirmed" });
         lateAnswers.expect({ organizationId, id: messageId, carrier: carrier.name, submits }, answer);
       }, parts.submitTimeout);
     });
     const answer = carrier.submit({ messageId, from, to, text, encoding, parts: segments }).catch((error) => {
       log.error({ err: error }, "a carrier failed in a way that none should");
-      return { kind: "unanswered" } as const;
+      return { kind: "submit_unconfirmed" } as const;
     });
     return Promise.race([answer, timeout]).finally(() => clearTimeout(late));
   };
 
   const reportOf = (answer: SubmitAnswer, message: QueuedMessage): Report => {
     const at = clock();
-    if (answer.kind === "accepted" || answer.kind === "refused" || answer.kind === "unanswered")
+    if (answer.kind === "accepted" || answer.kind === "refused" || answer.kind === "submit_unconfirmed")
       return { ...answer, at };
     const { carrierCode } = answer;
     const told = "retryAfter" in answer ? answer.retryAfter : undefined;

@@ -38,7 +38,7 @@ export function createLateAnswers({ report, clock, log, most = MAX_EXPECTED }: L
           return;
         }
         // The connection was closed: there is no answer.
-        if (given.kind === "unanswered") return;
+        if (given.kind === "submit_unconfirmed") return;
         const { organizationId, id: messageId, carrier, submits } = late;
         void report({
           target: { organizationId, messageId },
@@ -52,7 +52,7 @@ export function createLateAnswers({ report, clock, log, most = MAX_EXPECTED }: L
 }
 
 /** A temporary refusal is never tried again here: the message was shown as final. See `planReport`. */
-function reportOf(answer: Exclude<SubmitAnswer, { kind: "unanswered" }>, at: number): CarrierReport["report"] {
+function reportOf(answer: Exclude<SubmitAnswer, { kind: "submit_unconfirmed" }>, at: number): CarrierReport["report"] {
   if (answer.kind === "accepted" || answer.kind === "refused") return { ...answer, at };
   return { kind: "deferred", at, carrierCode: answer.carrierCode, retryAt: at };
 }

@@ -59,9 +59,9 @@ export function createReporter({ store, pools, log, breathe, observe }: Reporter
   const giveUp = ({ report, resolve }: Waiting, error: unknown) => {
     log.error({ err: error }, "a report cannot be written, and is given up");
     const { target } = report;
-    if (!("messageId" in target) || report.report.kind === "unanswered")
+    if (!("messageId" in target) || report.report.kind === "submit_unconfirmed")
       return written([{ report, resolve }], [UNMATCHED]);
-    waiting[0] = { report: { ...report, report: { kind: "unanswered", at: report.report.at } }, resolve };
+    waiting[0] = { report: { ...report, report: { kind: "submit_unconfirmed", at: report.report.at } }, resolve };
   };
 
   const written = (group: readonly Waiting[], applied: readonly AppliedReport[]) => {

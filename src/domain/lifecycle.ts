@@ -7,9 +7,9 @@ export type Report =
   | { readonly kind: "accepted"; readonly at: number; readonly carrierMessageId: string }
   | { readonly kind: "refused"; readonly at: number; readonly error: MessageError; readonly carrierCode: string }
   | { readonly kind: "deferred"; readonly at: number; readonly carrierCode: string; readonly retryAt: number }
-  | { readonly kind: "unanswered"; readonly at: number }
+  | { readonly kind: "submit_unconfirmed"; readonly at: number }
   /** The receipt window passed. */
-  | { readonly kind: "unreceipted"; readonly at: number }
+  | { readonly kind: "receipt_timeout"; readonly at: number }
   /** The carrier has it and says no more yet. */
   | { readonly kind: "buffered"; readonly at: number; readonly carrierCode?: string | undefined }
   | { readonly kind: "delivered"; readonly at: number; readonly carrierCode?: string | undefined }
@@ -62,10 +62,10 @@ export function apply(progress: Progress, report: Report): Effect {
   const earliest = Math.min(progress.sentAt ?? Number.POSITIVE_INFINITY, proof);
   const sentAt = earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   // Nobody knew whether it left; now the carrier says that it did not.
-  const isLateRefusal = report.kind === "refused" && isUnanswered(progress);
+  const isLateRefusal = report.kind === "refused" && isSubmitUnconfirmed(progress);
   if (STRENGTH[status] <= STRENGTH[progress.status] && !isLateRefusal) {
     const isNews = report.kind === "accepted" && sentAt !== progress.sentAt;
-    const error = isUnanswered(progress) ? SILENCE.unreceipted : progress.error;
+    const error = isSubmitUnconfirmed(progress) ? SILENCE.receipt_timeout : progress.error;
     return { progress: isNews ? { ...progress, sentAt, error } : undefined, health: undefined, reported: 0 };
   }
   const error = "error" in report ? report.error : SILENCE[report.kind];
@@ -81,18 +81,18 @@ export function apply(progress: Progress, report: Report): Effect {
 
 /** What a message's error says when a carrier said nothing. */
 const SILENCE: Partial<Record<Report["kind"], MessageError>> = {
-  unanswered: {
+  submit_unconfirmed: {
     reason: ErrorReason.RECEIPT_MISSING,
     detail: "The carrier never answered, so it is not known whether the message left. It is not sent again.",
   },
-  unreceipted: {
+  receipt_timeout: {
     reason: ErrorReason.RECEIPT_MISSING,
     detail: "The carrier took the message, and no receipt came in time. It is not sent again.",
   },
 };
 
 /** Whether a message was given up because its carrier did not answer, and nothing has proved since that it left. */
-export function isUnanswered({ status, sentAt }: Pick<Progress, "status" | "sentAt">): boolean {
+export function isSubmitUnconfirmed({ status, sentAt }: Pick<Progress, "status" | "sentAt">): boolean {
   return status === "delivery_unconfirmed" && sentAt === undefined;
 }
 
@@ -112,8 +112,8 @@ function statusOf(report: Exclude<Report, { kind: "deferred" }>): MessageStatus 
       return "sent";
     case "refused":
       return "sending_failed";
-    case "unanswered":
-    case "unreceipted":
+    case "submit_unconfirmed":
+    case "receipt_timeout":
       return "delivery_unconfirmed";
     case "delivered":
       return "delivered";

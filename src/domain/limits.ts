@@ -1,4 +1,4 @@
-/** Every limit that a request can meet, with its reason. Doors and services read them here, and nowhere else. */
+/** Every limit that a request can meet, with its reason. Transports and services read them here, and nowhere else. */
 export const LIMITS = {
   /** Bytes of one request on the wire: gRPC's own default, and room for a batch of 1,000 long texts. */
   requestBytes: 4 * 1024 * 1024,
@@ -81,7 +81,7 @@ export const LIMITS = {
   minimumRate: 0.001,
   maximumRate: 10_000,
   /** Segments a day of one number. */
-  dailyLimit: 100_000_000,
+  dailySegmentLimit: 100_000_000,
   /** Seconds that an accepted message may wait. The default leaves an hour of grace beyond the 3 hours that a queue holds. */
   validityPeriod: 36_000,
   defaultValidityPeriod: 14_400,

@@ -19,7 +19,7 @@ export type DecisionRecord = Standings & {
   /** Undefined while nothing was picked. */
   readonly rule: Rule | undefined;
   readonly tier: Tier | undefined;
-  readonly standsIn: boolean;
+  readonly isFallback: boolean;
 };
 
 /** Why a message failed: a reason of the catalogue and a sentence for a person. */

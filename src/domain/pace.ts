@@ -12,18 +12,18 @@ export function release(
   queue: readonly number[],
   dueAt: number,
   now: number,
-  messagesPerSecond: number,
+  segmentsPerSecond: number,
 ): { readonly count: number; readonly dueAt: number } {
   let due = Math.max(dueAt, now - SLACK);
   let count = 0;
   while (count < queue.length && due <= now) {
-    due += (1000 * (queue[count] as number)) / messagesPerSecond;
+    due += (1000 * (queue[count] as number)) / segmentsPerSecond;
     count += 1;
   }
   return { count, dueAt: due };
 }
 
 /** The most messages that one claim of a number can release. */
-export function mostReleased(messagesPerSecond: number): number {
-  return Math.ceil((SLACK * messagesPerSecond) / 1000) + 1;
+export function mostReleased(segmentsPerSecond: number): number {
+  return Math.ceil((SLACK * segmentsPerSecond) / 1000) + 1;
 }

@@ -16,8 +16,8 @@ export type PhoneNumber = {
   readonly messagingProfileId: string | undefined;
   readonly carrier: string;
   readonly lineType: "long_code" | "toll_free";
-  readonly messagesPerSecond: number;
-  readonly dailyLimit: number | undefined;
+  readonly segmentsPerSecond: number;
+  readonly dailySegmentLimit: number | undefined;
   readonly state: "active" | "draining" | "paused";
   readonly countryCode: string;
   readonly tags: readonly string[];
@@ -74,8 +74,8 @@ export function newNumber(
     messagingProfileId: undefined,
     carrier: checkCarrier(input.carrier, carriers),
     lineType,
-    messagesPerSecond: DEFAULT_RATE[lineType],
-    dailyLimit: undefined,
+    segmentsPerSecond: DEFAULT_RATE[lineType],
+    dailySegmentLimit: undefined,
     state: "active",
     countryCode: countryOf(phoneNumber) ?? "001",
     tags: [],
@@ -104,9 +104,10 @@ export function changeNumber(
     if (path === "messaging_profile_id") {
       if (input.messagingProfileId !== undefined) changed.messagingProfileId = input.messagingProfileId || undefined;
     } else if (path === "carrier") changed.carrier = checkCarrier(input.carrier, carriers);
-    else if (path === "messages_per_second") {
-      changed.messagesPerSecond = checkRate(input.messagesPerSecond ?? DEFAULT_RATE[number.lineType]);
-    } else if (path === "daily_limit") changed.dailyLimit = checkDailyLimit(input.dailyLimit);
+    else if (path === "segments_per_second") {
+      changed.segmentsPerSecond = checkRate(input.segmentsPerSecond ?? DEFAULT_RATE[number.lineType]);
+    } else if (path === "daily_segment_limit")
+      changed.dailySegmentLimit = checkDailySegmentLimit(input.dailySegmentLimit);
     else if (path === "state") changed.state = stateFrom(input.state);
     else if (path === "tags") changed.tags = checkTags(input.tags);
     else refuseChange(number, input, path);
@@ -116,7 +117,7 @@ export function changeNumber(
 
 /** Every field that an update can change: what the mask `*` names. */
 export const ALL_PATHS: readonly string[] = [
-  ...["messaging_profile_id", "carrier", "messages_per_second", "daily_limit", "state", "tags"],
+  ...["messaging_profile_id", "carrier", "segments_per_second", "daily_segment_limit", "state", "tags"],
 ];
 
 /** A number that may have left its profile: its sticky mappings there are void then. */
@@ -137,8 +138,8 @@ export function populatedPaths(input: PhoneNumberInput): string[] {
   if (input.messagingProfileId !== undefined) paths.push("messaging_profile_id");
   if (input.carrier !== undefined) paths.push("carrier");
   if (input.lineType !== LineType.UNSPECIFIED) paths.push("line_type");
-  if (input.messagesPerSecond !== undefined) paths.push("messages_per_second");
-  if (input.dailyLimit !== undefined) paths.push("daily_limit");
+  if (input.segmentsPerSecond !== undefined) paths.push("segments_per_second");
+  if (input.dailySegmentLimit !== undefined) paths.push("daily_segment_limit");
   if (input.state !== NumberState.UNSPECIFIED) paths.push("state");
   if (input.tags.length > 0) paths.push("tags");
   return paths;
@@ -155,7 +156,7 @@ export function checkE164(value: string | undefined, field: string): string {
 /** The number as a pool takes it in at a moment. */
 export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: number): PoolNumber {
   const areaCode = number.lineType === "toll_free" ? undefined : areaCodeOf(number.phoneNumber);
-  const segmentTime = 1000 / number.messagesPerSecond;
+  const segmentTime = 1000 / number.segmentsPerSecond;
   // What is queued begins to leave when the number is due again, not now.
   const queue = traffic.queuedSegments * segmentTime;
   const nextFree = queue === 0 ? traffic.dueAt : Math.max(traffic.dueAt, now) + queue;
@@ -169,8 +170,8 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     areaCode,
     region: areaCode === undefined ? undefined : regionOf(areaCode),
     state: number.state,
-    messagesPerSecond: number.messagesPerSecond,
-    dailyLimit: number.dailyLimit,
+    segmentsPerSecond: number.segmentsPerSecond,
+    dailySegmentLimit: number.dailySegmentLimit,
     generation: number.generation,
     health: traffic.health,
     nextFree,
@@ -210,17 +211,17 @@ function checkRate(rate: number): number {
   if (rate >= LIMITS.minimumRate && rate <= LIMITS.maximumRate) return rate;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `messages_per_second must be a number from ${LIMITS.minimumRate} to ${LIMITS.maximumRate}.`,
-    "/messages_per_second",
+    `segments_per_second must be a number from ${LIMITS.minimumRate} to ${LIMITS.maximumRate}.`,
+    "/segments_per_second",
   );
 }
 
-function checkDailyLimit(limit: number | undefined): number | undefined {
-  if (limit === undefined || (limit >= 0 && limit <= LIMITS.dailyLimit)) return limit;
+function checkDailySegmentLimit(limit: number | undefined): number | undefined {
+  if (limit === undefined || (limit >= 0 && limit <= LIMITS.dailySegmentLimit)) return limit;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `daily_limit must be a whole number from 0 to ${LIMITS.dailyLimit}, or null for none.`,
-    "/daily_limit",
+    `daily_segment_limit must be a whole number from 0 to ${LIMITS.dailySegmentLimit}, or null for none.`,
+    "/daily_segment_limit",
   );
 }
 

@@ -111,7 +111,7 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "full":
       return {
         reason: ErrorReason.QUEUE_FULL,
-        detail: `No number has room in its queue, or the wait exceeds the validity period: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfter ?? 0) / 1000)} s, add numbers, or raise messages_per_second.`,
+        detail: `No number has room in its queue, or the wait exceeds the validity period: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfter ?? 0) / 1000)} s, add numbers, or raise segments_per_second.`,
         retryAfter,
       };
     case "poolOff":
@@ -138,13 +138,13 @@ const CAUSE_WORDS = {
   draining: "draining",
   unhealthy: "unhealthy",
   onTrial: "on trial after being unhealthy, with a message unreported",
-  dailyLimit: "at their daily_limit",
+  dailyLimit: "at their daily_segment_limit",
   full: "with a full queue",
 } as const;
 
 function countsOf(refused: PickRefusal): string {
   const counts = Object.entries(CAUSE_WORDS)
-    .map(([cause, words]) => [refused.passedOver[cause as keyof typeof CAUSE_WORDS], words] as const)
+    .map(([cause, words]) => [refused.excluded[cause as keyof typeof CAUSE_WORDS], words] as const)
     .filter(([count]) => count > 0)
     .map(([count, words]) => `${count} ${words}`);
   const rest =

@@ -9,7 +9,7 @@ export type Call = {
   readonly apiKeyId: string;
   /** The header `Idempotency-Key`, unchecked; undefined when absent. */
   readonly idempotencyKey: string | undefined;
-  /** On the JSON door: which attempt of the official client's it is, which repeats sends without a key. */
+  /** On the JSON transport: which attempt of the official client's it is, which repeats sends without a key. */
   readonly attempt: ClientAttempt | undefined;
   /**
    * What is wrong with a message of a type by the contract alone. Requests of unary methods were checked; items of a batch and
@@ -20,7 +20,7 @@ export type Call = {
   readonly abandoned: () => Refusal | undefined;
 };
 
-/** Where a door leaves the call for the service methods. */
+/** Where a transport leaves the call for the service methods. */
 export const callKey: ContextKey<Call> = createContextKey<Call>(
   {
     organizationId: "",

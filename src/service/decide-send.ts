@@ -74,7 +74,7 @@ export function decideSend(
   const booked = { pool, charged: charge(pool, picked, parts) };
   const record = live.numbers.get(number.id) ?? unreachable();
   const { id: phoneNumberId, phoneNumber, carrier, lineType } = record;
-  const isMapped = profile.poolSettings?.stickySender === true && from === undefined && !picked.standsIn;
+  const isMapped = profile.poolSettings?.stickySender === true && from === undefined && !picked.isFallback;
   return {
     sender: { phoneNumberId, from: phoneNumber, carrier, lineType },
     decision: picked,

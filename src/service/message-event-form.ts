@@ -45,8 +45,8 @@ const TYPES: Readonly<Record<MessageEvent["kind"], MessageEventType>> = {
   accepted: MessageEventType.SUBMITTED,
   refused: MessageEventType.SUBMITTED,
   deferred: MessageEventType.SUBMITTED,
-  unanswered: MessageEventType.UNANSWERED,
-  unreceipted: MessageEventType.UNRECEIPTED,
+  submit_unconfirmed: MessageEventType.SUBMIT_UNCONFIRMED,
+  receipt_timeout: MessageEventType.RECEIPT_TIMEOUT,
   buffered: MessageEventType.RECEIPT,
   delivered: MessageEventType.RECEIPT,
   failed: MessageEventType.RECEIPT,
@@ -60,8 +60,8 @@ const DETAILS: Readonly<Record<MessageEvent["kind"], string>> = {
   accepted: "The carrier took the message.",
   refused: "The carrier refused the message.",
   deferred: "The carrier did not take the message now; it is tried again.",
-  unanswered: "The carrier never answered.",
-  unreceipted: "No receipt came in time.",
+  submit_unconfirmed: "The carrier never answered.",
+  receipt_timeout: "No receipt came in time.",
   buffered: "The carrier reported that the message is on its way.",
   delivered: "The carrier reported that the message was delivered.",
   failed: "The carrier reported that the message was not delivered.",
@@ -74,8 +74,8 @@ const DETAILS: Readonly<Record<MessageEvent["kind"], string>> = {
 /** Why a sender was picked, for a person. */
 function decisionText({ from, decision }: Message): string {
   if (from === undefined || decision === undefined) return "";
-  const { poolSize, eligible, standsIn } = decision;
-  const standIn = standsIn ? " It stands in for the recipient's sticky sender, whose queue was full." : "";
+  const { poolSize, eligible, isFallback } = decision;
+  const standIn = isFallback ? " It stands in for the recipient's sticky sender, whose queue was full." : "";
   return `${from} was picked ${RULES[decision.rule ?? "weights"]}${tierText(decision)}, ${eligible} of ${poolSize} numbers being eligible.${standIn}`;
 }
 

@@ -4,8 +4,8 @@ import {
   type Decision,
   DecisionRule,
   DecisionSchema,
+  ExcludedSchema,
   GeomatchTier,
-  PassedOverSchema,
 } from "../../gen/numberpool/v1/decision_pb.ts";
 import {
   Direction,
@@ -83,8 +83,8 @@ export function decisionMessage(decision: DecisionRecord): Decision {
   out.tier = decision.tier === undefined ? GeomatchTier.UNSPECIFIED : TIERS[decision.tier];
   out.poolSize = decision.poolSize;
   out.eligible = decision.eligible;
-  out.passedOver = create(PassedOverSchema, decision.passedOver);
-  out.standsIn = decision.standsIn;
+  out.excluded = create(ExcludedSchema, decision.excluded);
+  out.isFallback = decision.isFallback;
   return out;
 }
 

@@ -119,7 +119,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         except: live.idByPhoneNumber.get(send.to),
       });
       if (picked.kind === "refuse") {
-        const decision = decisionMessage({ ...picked, rule: undefined, tier: undefined, standsIn: false });
+        const decision = decisionMessage({ ...picked, rule: undefined, tier: undefined, isFallback: false });
         return { data: refusedPreview(poolRefusal(picked), picked.because === "poolOff" ? undefined : decision) };
       }
       const number = live.numbers.get(pool.slots[picked.slot]?.number.id ?? "");

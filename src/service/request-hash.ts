@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 
-/** SHA-256 of a request's content, whatever the order of its fields and whichever door it came through; of its `owner` too. */
+/** SHA-256 of a request's content, whatever the order of its fields and whichever transport it came through; of its `owner` too. */
 export function hashOfRequest(schema: DescMessage, request: Message, owner: string): Uint8Array {
   return hash("sha256", owner + JSON.stringify(contentOf(schema, request)), "buffer");
 }

@@ -6,12 +6,12 @@ import { DAY, dayOf } from "../domain/pool/pool.ts";
 /** What a claim must know of a number. */
 export type Pace = {
   readonly carrier: string;
-  readonly messagesPerSecond: number;
+  readonly segmentsPerSecond: number;
   readonly isPaused: boolean;
   /** When it may be claimed. */
   readonly dueAt: number;
   /** Segments that it may send in a UTC day; undefined: any number. */
-  readonly dailyLimit: number | undefined;
+  readonly dailySegmentLimit: number | undefined;
   /** The last UTC day on which it sent, in days since 1970, and the segments that it sent on it. */
   readonly usedDay: number;
   readonly usedSegments: number;
@@ -28,8 +28,8 @@ export function dayOfClaim({ usedDay }: Pick<Pace, "usedDay">, now: number): num
 
 /** Segments that a number may still send on the day of a claim. */
 function allowanceOf(pace: Pace, now: number): number {
-  if (pace.dailyLimit === undefined) return Number.POSITIVE_INFINITY;
-  return pace.dailyLimit - (dayOfClaim(pace, now) === pace.usedDay ? pace.usedSegments : 0);
+  if (pace.dailySegmentLimit === undefined) return Number.POSITIVE_INFINITY;
+  return pace.dailySegmentLimit - (dayOfClaim(pace, now) === pace.usedDay ? pace.usedSegments : 0);
 }
 
 /** Messages of numbers that are gone which one claim ends, all together: a few milliseconds. */
@@ -58,7 +58,7 @@ export type ClaimPlan = {
 
 /** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
 export function mostLookedAt(pace: Pace, budget: number): number {
-  return Math.min(mostReleased(pace.messagesPerSecond), budget) + 1;
+  return Math.min(mostReleased(pace.segmentsPerSecond), budget) + 1;
 }
 
 /** Whether a claim does anything at a moment. A paused number is looked at for what expires. */
@@ -67,8 +67,8 @@ export function isClaimable(pace: Pace, now: number): boolean {
 }
 
 /** How far ahead a claim sets `dueAt` at most, milliseconds. What lies beyond was set before the clock was put back. */
-export function mostAhead({ messagesPerSecond }: Pick<Pace, "messagesPerSecond">): number {
-  return (1000 * LIMITS.parts) / messagesPerSecond + CLOCKS_DIFFER;
+export function mostAhead({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
+  return (1000 * LIMITS.parts) / segmentsPerSecond + CLOCKS_DIFFER;
 }
 
 /** How far the clocks of processes may be apart, milliseconds. */
@@ -102,7 +102,7 @@ export function planClaim(
   const allowed = waiting.slice(0, budget).map((message) => message.parts);
   const dueAt = Math.min(pace.dueAt, now);
   const today = withinAllowance(allowed, allowanceOf(pace, now));
-  const released = release(allowed.slice(0, today), dueAt, now, pace.messagesPerSecond);
+  const released = release(allowed.slice(0, today), dueAt, now, pace.segmentsPerSecond);
   const send = waiting.slice(0, released.count);
   const setDueAt = send.length > 0 ? released.dueAt : undefined;
   // The next message is more than the day has left: nothing leaves before midnight, so that none overtakes another.

@@ -1,6 +1,6 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
-import { apply, type Effect, isUnanswered, type Progress, type Report } from "../domain/lifecycle.ts";
+import { apply, type Effect, isSubmitUnconfirmed, type Progress, type Report } from "../domain/lifecycle.ts";
 import type { Message, MessageError } from "../domain/message.ts";
 import type { AppliedReport } from "./delivery-records.ts";
 import type { MessageEvent } from "./store.ts";
@@ -92,7 +92,7 @@ function deferral(
   isAnswer: boolean,
 ): Extract<Report, { kind: "deferred" | "refused" }> {
   const { at, carrierCode } = report;
-  if (isAnswer && isUnanswered(message)) return { kind: "refused", at, carrierCode, error: DEFERRED_LATE };
+  if (isAnswer && isSubmitUnconfirmed(message)) return { kind: "refused", at, carrierCode, error: DEFERRED_LATE };
   return isNumberGone && message.status === "sending" ? { ...NUMBER_GONE, at } : report;
 }
 

@@ -240,7 +240,7 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
       for (const { pool } of live.values()) {
         // Health returns with time alone, and a pool without sends does not notice.
         advance(pool, clock());
-        count += pool.passedOver.unhealthy;
+        count += pool.excluded.unhealthy;
       }
       return count;
     },

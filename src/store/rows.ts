@@ -72,8 +72,8 @@ export const NUMBER_COLUMNS = [
   "messaging_profile_id",
   "carrier",
   "line_type",
-  "messages_per_second",
-  "daily_limit",
+  "segments_per_second",
+  "daily_segment_limit",
   "state",
   "country_code",
   "tags",
@@ -90,8 +90,8 @@ export function numberValues(number: PhoneNumber): unknown[] {
     number.messagingProfileId,
     number.carrier,
     number.lineType,
-    number.messagesPerSecond,
-    number.dailyLimit,
+    number.segmentsPerSecond,
+    number.dailySegmentLimit,
     number.state,
     number.countryCode,
     JSON.stringify(number.tags),
@@ -111,8 +111,8 @@ export function numberFrom(row: Row): PhoneNumber {
     messagingProfileId: optional(row.messaging_profile_id),
     carrier: row.carrier as string,
     lineType: row.line_type as PhoneNumber["lineType"],
-    messagesPerSecond: row.messages_per_second as number,
-    dailyLimit: optional(row.daily_limit),
+    segmentsPerSecond: row.segments_per_second as number,
+    dailySegmentLimit: optional(row.daily_segment_limit),
     state: row.state as PhoneNumber["state"],
     countryCode: row.country_code as string,
     tags: JSON.parse(row.tags as string),
@@ -158,8 +158,8 @@ export const MESSAGE_COLUMNS = [
   "decision_tier",
   "decision_pool_size",
   "decision_eligible",
-  "decision_passed_over",
-  "decision_stands_in",
+  "decision_excluded",
+  "decision_is_fallback",
   "received_at",
   "send_at",
   "queued_at",
@@ -197,8 +197,8 @@ export function messageValues(message: Message): unknown[] {
     decision?.tier,
     decision?.poolSize,
     decision?.eligible,
-    decision && passedOverText(decision.passedOver),
-    decision && (decision.standsIn ? 1 : 0),
+    decision && excludedText(decision.excluded),
+    decision && (decision.isFallback ? 1 : 0),
     message.receivedAt,
     message.sendAt,
     message.queuedAt,
@@ -291,8 +291,8 @@ function decisionFrom(row: Row): DecisionRecord {
     tier: optional<Tier>(row.decision_tier),
     poolSize: row.decision_pool_size as number,
     eligible: row.decision_eligible as number,
-    passedOver: { ...NONE_PASSED_OVER, ...JSON.parse((row.decision_passed_over as string | null) ?? "{}") },
-    standsIn: Boolean(row.decision_stands_in),
+    excluded: { ...NONE_EXCLUDED, ...JSON.parse((row.decision_excluded as string | null) ?? "{}") },
+    isFallback: Boolean(row.decision_is_fallback),
   };
 }
 
@@ -357,14 +357,14 @@ export function optional<Value>(value: unknown): Value | undefined {
   return value === null ? undefined : (value as Value);
 }
 
-const NONE_PASSED_OVER = Object.fromEntries(CAUSES.map((cause) => [cause, 0])) as Record<Cause, number>;
+const NONE_EXCLUDED = Object.fromEntries(CAUSES.map((cause) => [cause, 0])) as Record<Cause, number>;
 
-function passedOverText(passedOver: Readonly<Record<Cause, number>>): string | undefined {
+function excludedText(excluded: Readonly<Record<Cause, number>>): string | undefined {
   let counted: Record<string, number> | undefined;
   for (const cause of CAUSES) {
-    if (passedOver[cause] === 0) continue;
+    if (excluded[cause] === 0) continue;
     counted ??= {};
-    counted[cause] = passedOver[cause];
+    counted[cause] = excluded[cause];
   }
   return counted === undefined ? undefined : JSON.stringify(counted);
 }

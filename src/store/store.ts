@@ -179,10 +179,10 @@ export type Store = {
     readonly most: number;
   }) => Promise<Swept>;
   /**
-   * Applies `unreceipted` to messages that the carrier took before `sentBefore` and that no receipt came for. One call looks at `most`
+   * Applies `receipt_timeout` to messages that the carrier took before `sentBefore` and that no receipt came for. One call looks at `most`
    * messages that were sent, from a cursor on.
    */
-  readonly settleUnreceipted: (request: {
+  readonly settleReceiptTimeouts: (request: {
     readonly sentBefore: number;
     readonly at: number;
     readonly after: string | undefined;

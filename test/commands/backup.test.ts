@@ -22,7 +22,7 @@ function databaseOf(name: string, messages: number): string {
   db.prepare(
     `WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT ?)
      INSERT INTO messages (organization_id, id, direction, messaging_profile_id, "to", text, encoding, parts, num_chars,
-       use_profile_webhooks, status, decision_pool_size, decision_eligible, decision_stands_in, received_at, valid_until,
+       use_profile_webhooks, status, decision_pool_size, decision_eligible, decision_is_fallback, received_at, valid_until,
        wait_seconds)
      SELECT 'o', 'm' || n, 'outbound', 'p', '+13125550100', hex(randomblob(100)), 'gsm7', 1, 200, 0, 'delivered', 1, 1, 0, n, n, 0
      FROM number`,
@@ -215,7 +215,7 @@ describe("A backup", () => {
     db.exec("INSERT INTO organizations VALUES ('o', 'o', 0)");
     for (const id of ["a", "b"]) {
       db.prepare(
-        `INSERT INTO phone_numbers (organization_id, id, phone_number, carrier, line_type, messages_per_second, state, country_code,
+        `INSERT INTO phone_numbers (organization_id, id, phone_number, carrier, line_type, segments_per_second, state, country_code,
            tags, generation, created_at, updated_at) VALUES ('o', ?, ?, 'sandbox', 'long_code', 1, 'active', 'US', '[]', 0, 0, 0)`,
       ).run(id, `+${id}`);
     }

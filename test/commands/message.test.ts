@@ -15,7 +15,7 @@ let profile: string;
 
 beforeAll(async () => {
   server = await startServer({ database: at("numberpool.db") });
-  profile = await makePool(server, [{ phone_number: NUMBER, messages_per_second: 1_000 }]);
+  profile = await makePool(server, [{ phone_number: NUMBER, segments_per_second: 1_000 }]);
 });
 
 afterAll(async () => {
@@ -69,7 +69,7 @@ describe("`message`", () => {
     expect(cells.map(([first]) => first)).toEqual(cells.map(([first]) => first).sort());
   });
 
-  it("tells the same as the JSON door, as one line with --json", async () => {
+  it("tells the same as the JSON transport, as one line with --json", async () => {
     const id = await send("+13125550100", "delivered");
     const told = await jsonOf(server.database, "message", id);
     const [message, events] = await Promise.all([

@@ -52,7 +52,7 @@ describe("An import", () => {
   it("registers each number with what its row says, beside a server that then sends from it", async () => {
     const file = fileOf(
       [
-        "\ufefftags,phone_number,daily_limit,messages_per_second,line_type,state,carrier,messaging_profile_id",
+        "\ufefftags,phone_number,daily_segment_limit,segments_per_second,line_type,state,carrier,messaging_profile_id",
         `"a, b; ""c"" ;ü",+13105550101,100000000,0.5,long_code,active,sandbox,${profile}`,
         `"line\nbreak",+13105550102,,10000,longcode,paused,,${profile}`,
         ",+18005550103,0,,,draining,,",
@@ -67,8 +67,8 @@ describe("An import", () => {
       messaging_profile_id: profile,
       carrier: "sandbox",
       line_type: "long_code",
-      messages_per_second: 0.5,
-      daily_limit: 100_000_000,
+      segments_per_second: 0.5,
+      daily_segment_limit: 100_000_000,
       state: "active",
       country_code: "US",
       tags: ["a, b", '"c"', "ü"],
@@ -76,16 +76,16 @@ describe("An import", () => {
     expect(await of("+13105550102")).toMatchObject({
       tags: ["line\nbreak"],
       state: "paused",
-      messages_per_second: 1e4,
+      segments_per_second: 1e4,
     });
     const plain = { messaging_profile_id: null, carrier: "sandbox", line_type: "toll_free", tags: [] };
     expect(await of("+18005550103")).toMatchObject({
       ...plain,
-      daily_limit: 0,
-      messages_per_second: 3,
+      daily_segment_limit: 0,
+      segments_per_second: 3,
       state: "draining",
     });
-    expect(await of("+18005550104")).toMatchObject({ ...plain, daily_limit: null, state: "active" });
+    expect(await of("+18005550104")).toMatchObject({ ...plain, daily_segment_limit: null, state: "active" });
 
     await vi.waitFor(
       async () => {
@@ -136,10 +136,10 @@ describe("An import", () => {
       [`+12125550191,${theirs},,,,,,`, /^The organization has no messaging profile with this id\.$/],
       ["+12125550191,,other,,,,,", /^carrier must be a configured one: sandbox\.$/],
       ["+12125550191,,,landline,,,,", /^line_type must be one of long_code, toll_free\.$/],
-      ["+12125550191,,,,fast,,,", /^messages_per_second must be a number\.$/],
-      ["+12125550191,,,,0,,,", /^messages_per_second must be a number from 0\.001 to 10000\.$/],
-      ["+12125550191,,,,,1.5,,", /^daily_limit must be a whole number\.$/],
-      ["+12125550191,,,,,-1,,", /^daily_limit must be a whole number from 0 to 100000000/],
+      ["+12125550191,,,,fast,,,", /^segments_per_second must be a number\.$/],
+      ["+12125550191,,,,0,,,", /^segments_per_second must be a number from 0\.001 to 10000\.$/],
+      ["+12125550191,,,,,1.5,,", /^daily_segment_limit must be a whole number\.$/],
+      ["+12125550191,,,,,-1,,", /^daily_segment_limit must be a whole number from 0 to 100000000/],
       ["+12125550191,,,,,,asleep,", /^state must be one of active, draining, paused\.$/],
       [`+12125550191,,,,,,,${"x".repeat(101)}`, /^tags\[0\] must have 1 to 100 characters\.$/],
       ["+12125550191,,,,,,,a;;b", /^tags\[1\] must have 1 to 100 characters\.$/],
@@ -148,7 +148,8 @@ describe("An import", () => {
       ["+12125550191,,,,,,,,", /^The row has 9 fields, and the header 8\.$/],
       ['"+12125550191"x,,,,,,,', /^The row has text after a closing quote\.$/],
     ];
-    const header = "phone_number,messaging_profile_id,carrier,line_type,messages_per_second,daily_limit,state,tags";
+    const header =
+      "phone_number,messaging_profile_id,carrier,line_type,segments_per_second,daily_segment_limit,state,tags";
     const rows = ["+12125550199,,,,,,,", ...bad.map(([row]) => row), "+12125550191,,,,,,,"];
     const file = fileOf([header, ...rows].join("\n"));
     const { code, stdout, stderr } = await importing(server.database, file);
@@ -197,7 +198,12 @@ describe("A file of numbers", () => {
     [
       "with unknown columns",
       "phone_number,Carrier,colour\n",
-      ':1: no column is called "Carrier", "colour"; there are phone_number, messaging_profile_id, carrier, line_type, messages_per_second, daily_limit, state, tags.',
+      ':1: no column is called "Carrier", "colour"; there are phone_number, messaging_profile_id, carrier, line_type, segments_per_second, daily_segment_limit, state, tags.',
+    ],
+    [
+      "with a name of before",
+      "phone_number,daily_limit\n",
+      ":1: the column daily_limit is called daily_segment_limit now; use that name.",
     ],
     ["without its header", "+12125550100\n", ':1: no column is called "+12125550100"; there are '],
     ["with a column twice", "\nphone_number,state,state\n", ":2: the header names state twice."],
@@ -278,7 +284,7 @@ describe("Bad rows", () => {
 describe("A long import", () => {
   it("beside a server under load holds up no send", async () => {
     const server = await startServer({ database: join(folder.path, "busy.db") });
-    const profile = await makePool(server, [{ phone_number: "+12125550100", messages_per_second: 1_000 }]);
+    const profile = await makePool(server, [{ phone_number: "+12125550100", segments_per_second: 1_000 }]);
     await sendTo(server, profile, "+13125550100");
     const rows = manyNumbers(4_000).map((number) => `${number},${profile}`);
     const file = fileOf(["phone_number,messaging_profile_id", ...rows].join("\n"));

@@ -13,7 +13,7 @@ const SILENT = 10;
 
 const TAKEN: SubmitAnswer = { kind: "accepted", carrierMessageId: "7" };
 const AWAY: SubmitAnswer = { kind: "unavailable", carrierCode: "" };
-const SILENCE: SubmitAnswer = { kind: "unanswered" };
+const SILENCE: SubmitAnswer = { kind: "submit_unconfirmed" };
 const throttled = (retryAfter?: number): SubmitAnswer => ({ kind: "throttled", carrierCode: "", retryAfter });
 const ANSWERS: readonly SubmitAnswer[] = [
   TAKEN,

@@ -55,7 +55,7 @@ async function openHouse(given: Given = {}) {
     profile,
     carrier: (name: string, answer?: Parameters<typeof fakeCarrier>[2]) => fakeCarrier(name, clock, answer),
     number: (carrier: string, changes: Partial<PhoneNumber> = {}) =>
-      storeNumber(store, profile, { carrier, messagesPerSecond: FAST, ...changes }),
+      storeNumber(store, profile, { carrier, segmentsPerSecond: FAST, ...changes }),
     messages: (number: PhoneNumber, count: number, changes: Partial<Message> = {}) =>
       storeMessages(store, number, ...Array.from({ length: count }, () => changes as object)),
     start: async (...carriers: FakeCarrier[]) => {
@@ -131,11 +131,11 @@ describe.concurrent("The dispatcher", () => {
   it("leaves what the day has no room for, and sends it as soon as the limit is raised or removed", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const good = carrier("good");
-      const limited = await number("good", { dailyLimit: 10 });
+      const limited = await number("good", { dailySegmentLimit: 10 });
       const queued = await messages(limited, 40);
       await start(good);
-      const limitTo = (dailyLimit: number | undefined) =>
-        store.updateNumber(limited.organizationId, limited.id, (current) => ({ ...current, dailyLimit }));
+      const limitTo = (dailySegmentLimit: number | undefined) =>
+        store.updateNumber(limited.organizationId, limited.id, (current) => ({ ...current, dailySegmentLimit }));
       const expectSent = async (count: number) => {
         await eventually(() => expect(good.taken.length).toBeGreaterThanOrEqual(count), 3_000);
         // Several turns later it is no more.
@@ -152,7 +152,7 @@ describe.concurrent("The dispatcher", () => {
   it("hands over each message once, oldest first, at its number's pace", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const good = carrier("good");
-      const [fast, slow] = [await number("good"), await number("good", { messagesPerSecond: 10 })];
+      const [fast, slow] = [await number("good"), await number("good", { segmentsPerSecond: 10 })];
       const quick = await messages(fast, 150);
       const paced = await messages(slow, 10);
       const began = Date.now();
@@ -259,7 +259,7 @@ describe.concurrent("The dispatcher", () => {
   it("loses no more than ten messages and a probe to a carrier that takes and never answers, a second at a time", () =>
     inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
       const silent = carrier("silent", () => "never");
-      const slow = await number("silent", { messagesPerSecond: 50 });
+      const slow = await number("silent", { segmentsPerSecond: 50 });
       const stored = await messages(slow, 60);
       await start(silent);
       await sleep(2_500);
@@ -377,7 +377,7 @@ describe.concurrent("The dispatcher", () => {
   it("nothing of a removed number leaves any more, not even what its carrier put off", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const picky = carrier("picky", () => BUSY);
-      const one = await number("picky", { messagesPerSecond: 5 });
+      const one = await number("picky", { segmentsPerSecond: 5 });
       const stored = await messages(one, 5);
       await start(picky);
       await eventually(() => expect(picky.submits.length).toBeGreaterThan(0), 1_000);
@@ -423,8 +423,8 @@ describe.concurrent("The dispatcher", () => {
       expect(await store.applyReports([{ target, report: receipt }])).toMatchObject([{ messageId: undefined }]);
       answer(undefined);
       await eventually(isNow("delivery_failed"), 3 * SECOND);
-      const [unanswered, accepted, failed] = await eventsOf(store, message as Message);
-      expect(unanswered).toMatchObject({ kind: "unanswered", status: "delivery_unconfirmed" });
+      const [unconfirmed, accepted, failed] = await eventsOf(store, message as Message);
+      expect(unconfirmed).toMatchObject({ kind: "submit_unconfirmed", status: "delivery_unconfirmed" });
       expect(accepted).toMatchObject({ kind: "accepted", status: "delivery_unconfirmed", carrierMessageId: "late-1" });
       expect(failed).toMatchObject({ kind: "failed", status: "delivery_failed", carrierMessageId: "late-1" });
       const [stored] = (await store.listNumbers(message?.organizationId ?? "", { offset: 0, limit: 1 })).rows;
@@ -504,7 +504,7 @@ describe.concurrent("The dispatcher", () => {
   it("stops when what it handed over is answered and written, and claims nothing more", () =>
     inHouse({}, async ({ store, carrier, number, messages, start, stop }) => {
       const good = carrier("good");
-      const stored = await messages(await number("good", { messagesPerSecond: 50 }), 30);
+      const stored = await messages(await number("good", { segmentsPerSecond: 50 }), 30);
       await start(good);
       await eventually(() => expect(good.taken.length).toBeGreaterThan(4), 1_000);
       await stop();

@@ -146,7 +146,7 @@ describe("A scheduled message", () => {
     expect(message).toMatchObject({ phoneNumberId: undefined, from: undefined, decision: undefined, waitSeconds: 0 });
     expect(await release(DUE - 1)).toBe(DUE);
     expect(await stored(message)).toEqual(message);
-    const number = await storeNumber(store, profile, { messagesPerSecond: 2 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 2 });
     expect(await release(DUE)).toBeUndefined();
     expect(await stored(message)).toMatchObject({
       status: "queued",
@@ -230,7 +230,7 @@ describe("A scheduled message", () => {
     await release(DUE);
     expect(await stored(message)).toMatchObject({
       from: sound.phoneNumber,
-      decision: { passedOver: { unhealthy: 1 } },
+      decision: { excluded: { unhealthy: 1 } },
     });
     await store.updateNumber(profile.organizationId, sound.id, (number) => ({ ...number, state: "paused" }));
     told.clear();
@@ -239,7 +239,7 @@ describe("A scheduled message", () => {
   });
 
   it("is tried again for as long as the pool is full, and is sent when there is room", async () => {
-    const number = await storeNumber(store, profile, { messagesPerSecond: 0.01 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 0.01 });
     const blocked = await schedule({ text: "x".repeat(1_500) });
     now = DUE;
     for (let sent = 0; sent < 100; sent += 1) await accept({ sendAt: undefined, to: `+1212556${1_000 + sent}` });
@@ -257,7 +257,7 @@ describe("A scheduled message", () => {
 
   it("expires at the end of its validity when the pool stays full", async () => {
     await store.updateProfile(profile.organizationId, profile.id, (each) => ({ ...each, validityPeriodSeconds: 60 }));
-    await storeNumber(store, profile, { messagesPerSecond: 0.001 });
+    await storeNumber(store, profile, { segmentsPerSecond: 0.001 });
     const message = await schedule({ text: "x".repeat(1_500) });
     expect(message.validUntil).toBe(DUE + 60 * SECOND);
     now = DUE;
@@ -304,7 +304,7 @@ describe("A scheduled message", () => {
   });
 
   it("leaves from the number that its caller named, whatever the weights and its mapping say", async () => {
-    const [named] = [await storeNumber(store, profile, { messagesPerSecond: 0.5 }), await storeNumber(store, profile)];
+    const [named] = [await storeNumber(store, profile, { segmentsPerSecond: 0.5 }), await storeNumber(store, profile)];
     const message = await schedule({ from: named.id });
     expect(message).toMatchObject({ phoneNumberId: named.id, from: named.phoneNumber });
     await release(DUE);
@@ -343,7 +343,7 @@ describe("A scheduled message", () => {
 
 describe("The release of scheduled messages", () => {
   it("takes its charges back when the store fails, and releases everything the next time", async () => {
-    const numbers = [await storeNumber(store, profile, { dailyLimit: 5 }), await storeNumber(store, profile)];
+    const numbers = [await storeNumber(store, profile, { dailySegmentLimit: 5 }), await storeNumber(store, profile)];
     const messages: Message[] = [];
     for (let made = 0; made < 5; made += 1) messages.push(await schedule({ to: `+1212555030${made}` }));
     const live = await livePool();
@@ -374,7 +374,7 @@ describe("The release of scheduled messages", () => {
   });
 
   it("goes on until nothing is due any more, and tells when the next will be", async () => {
-    const number = await storeNumber(store, profile, { messagesPerSecond: 100 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 100 });
     const due = Array.from({ length: 250 }, () => aScheduled(profile, { sendAt: DUE }));
     const later = aScheduled(profile, { sendAt: DUE + 7 * SECOND });
     await write(store, { messages: [...due, later] });
@@ -385,9 +385,9 @@ describe("The release of scheduled messages", () => {
   });
 
   it("reads only the first messages of a full pool again, and lets other profiles' messages pass", async () => {
-    await storeNumber(store, profile, { messagesPerSecond: 1 });
+    await storeNumber(store, profile, { segmentsPerSecond: 1 });
     const other = await storeProfile(store);
-    const theirs = await storeNumber(store, other, { messagesPerSecond: 100 });
+    const theirs = await storeNumber(store, other, { segmentsPerSecond: 100 });
     const crowd = Array.from({ length: 11_500 }, () => aScheduled(profile, { sendAt: DUE }));
     await write(store, { messages: [...crowd, aScheduled(other, { sendAt: DUE + 1 })] });
     let read = 0;
@@ -421,7 +421,7 @@ describe("The release of scheduled messages", () => {
   });
 
   it("keeps the order of messages that wait for room, and none is written while it waits", async () => {
-    await storeNumber(store, profile, { messagesPerSecond: 0.01 });
+    await storeNumber(store, profile, { segmentsPerSecond: 0.01 });
     const messages = Array.from({ length: 120 }, (_, index) => aScheduled(profile, { sendAt: DUE + index }));
     await write(store, { messages });
     await release(DUE + SECOND);
@@ -438,7 +438,7 @@ describe("The release of scheduled messages", () => {
   });
 
   it("does one bounded pass at a time", async () => {
-    await storeNumber(store, profile, { messagesPerSecond: 100 });
+    await storeNumber(store, profile, { segmentsPerSecond: 100 });
     await write(store, { messages: Array.from({ length: 250 }, () => aScheduled(profile, { sendAt: DUE })) });
     now = DUE;
     const pass = createScheduledRelease(partsOver(store));

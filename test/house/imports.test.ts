@@ -11,17 +11,17 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
   service: { rooms: ["gen", "domain", "store"], packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/ },
   delivery: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
-  doors: {
+  transport: {
     rooms: ["gen", "domain", "store", "service", "delivery"],
     packages:
       /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   "config.ts": {
-    rooms: ["domain", "store", "carriers", "service", "delivery", "doors"],
+    rooms: ["domain", "store", "carriers", "service", "delivery", "transport"],
     packages: /^(node:fs|yaml|zod)$/,
   },
   commands: {
-    rooms: ["gen", "domain", "store", "carriers", "service", "delivery", "doors", "config.ts"],
+    rooms: ["gen", "domain", "store", "carriers", "service", "delivery", "transport", "config.ts"],
     packages: /^(node:|pino$|prom-client$|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
   },
   "main.ts": { rooms: ["commands", "config.ts"], packages: /^node:util$/ },

@@ -246,13 +246,13 @@ describe("A number on trial", () => {
 
   it("has at most one unreported message at a time, where unhealthy numbers are skipped", () => {
     const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: evidence }));
-    expect(refusalOf(pool).passedOver.unhealthy).toBe(1);
+    expect(refusalOf(pool).excluded.unhealthy).toBe(1);
     advance(pool, back - 3);
-    expect(refusalOf(pool).passedOver.unhealthy).toBe(1);
+    expect(refusalOf(pool).excluded.unhealthy).toBe(1);
     advance(pool, back);
     for (let message = 0; message < 3; message += 1) {
       expect(send(pool).sender).toBe("a");
-      expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { onTrial: 1 } });
+      expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { onTrial: 1 } });
       bookOutcome(pool, "a", undefined, 1);
     }
     expect(ask(pool).kind).toBe("pick");
@@ -263,7 +263,7 @@ describe("A number on trial", () => {
     advance(pool, back);
     bookOutcome(pool, "a", undefined, 5);
     send(pool);
-    expect(refusalOf(pool).passedOver.onTrial).toBe(1);
+    expect(refusalOf(pool).excluded.onTrial).toBe(1);
   });
 
   it("has as many as wanted where they are not", () => {
@@ -277,7 +277,7 @@ describe("A number on trial", () => {
     advance(byTime, back);
     send(byTime);
     advance(byTime, until(judge(evidence, back)));
-    expect(pickOf(byTime)).toMatchObject({ sender: "a", passedOver: { onTrial: 0 } });
+    expect(pickOf(byTime)).toMatchObject({ sender: "a", excluded: { onTrial: 0 } });
 
     const byDelivering = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: evidence }));
     advance(byDelivering, back);
@@ -296,7 +296,7 @@ describe("A number on trial", () => {
     advance(pool, back);
     expect(send(pool).sender).toBe("a");
     bookOutcome(pool, "a", addOutcome(evidence, FAILED, back), 1);
-    expect(send(pool)).toMatchObject({ sender: "b", passedOver: { unhealthy: 1, onTrial: 0 } });
+    expect(send(pool)).toMatchObject({ sender: "b", excluded: { unhealthy: 1, onTrial: 0 } });
     advance(pool, back + 3 * HOUR);
     expect(pickOf(pool).eligible).toBe(2);
   });

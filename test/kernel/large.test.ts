@@ -88,7 +88,7 @@ describe("A pool of 100,000 numbers", () => {
     expect(ask(pool)).toMatchObject({
       poolSize: COUNT - 5_000,
       eligible: COUNT - 10_000,
-      passedOver: { paused: 5_000 },
+      excluded: { paused: 5_000 },
     });
   });
 });
@@ -108,7 +108,7 @@ describe("A pool whose numbers come and go", () => {
 describe("A saturated pool of 100,000 numbers", () => {
   it("refuses and comes back as fast as it picks", () => {
     const pool = createPool(settings(), poolNumbers(COUNT, "n", { nextFree: NOON + 3 * HOUR }), NOON);
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: SECOND, passedOver: { full: COUNT } });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: SECOND, excluded: { full: COUNT } });
     const refusing = cost(() => {
       for (let message = 0; message < 20_000; message += 1) refusalOf(pool);
     });
@@ -133,7 +133,7 @@ describe("A saturated pool of 100,000 numbers", () => {
   });
 
   it("refuses messages of many parts as fast, while the day of each number has room for some of them", () => {
-    const pool = createPool(settings(), poolNumbers(COUNT, "n", { dailyLimit: 15 }), NOON);
+    const pool = createPool(settings(), poolNumbers(COUNT, "n", { dailySegmentLimit: 15 }), NOON);
     for (let message = 0; message < COUNT; message += 1) send(pool, { segments: 10 });
     const took = cost(() => {
       for (let message = 0; message < 200; message += 1) {

@@ -8,7 +8,7 @@ import { NOON } from "./pool-builder.ts";
 const SENDING: Progress = { status: "sending", sentAt: undefined, completedAt: undefined, error: undefined };
 
 const accepted: Report = { kind: "accepted", at: NOON + 1, carrierMessageId: "7" };
-const unanswered: Report = { kind: "unanswered", at: NOON + 60_000 };
+const submitUnconfirmed: Report = { kind: "submit_unconfirmed", at: NOON + 60_000 };
 const deferred: Report = { kind: "deferred", at: NOON + 1, carrierCode: "3", retryAt: NOON + 1001 };
 const delivered: Report = { kind: "delivered", at: NOON + 300 };
 const failed = (reason: ErrorReason): Report => ({
@@ -54,11 +54,11 @@ const learned = (change: Partial<HealthChange>) => ({ delivered: 0, failed: 0, s
 /** What really comes together for one message, and what it must come to. Of a carrier's two answers only one can come. */
 const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>][] = [
   ["taken", [accepted], "sent", {}],
-  ["never answered", [unanswered], "delivery_unconfirmed", {}],
-  ["answered too late", [unanswered, accepted], "delivery_unconfirmed", {}],
+  ["never answered", [submitUnconfirmed], "delivery_unconfirmed", {}],
+  ["answered too late", [submitUnconfirmed, accepted], "delivery_unconfirmed", {}],
   ["delivered", [accepted, delivered], "delivered", { delivered: 1 }],
-  ["never answered, yet delivered", [unanswered, delivered], "delivered", { delivered: 1 }],
-  ["answered too late, and delivered", [unanswered, accepted, delivered], "delivered", { delivered: 1 }],
+  ["never answered, yet delivered", [submitUnconfirmed, delivered], "delivered", { delivered: 1 }],
+  ["answered too late, and delivered", [submitUnconfirmed, accepted, delivered], "delivered", { delivered: 1 }],
   ["failed by the sender's fault", [accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
   ["blocked as spam", [accepted, failed(SPAM)], "delivery_failed", { failed: 1, spam: 1 }],
   [
@@ -68,18 +68,18 @@ const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>]
     { failed: 1, spam: 1 },
   ],
   ["failed by the recipient's fault", [accepted, failed(RECIPIENT)], "delivery_failed", {}],
-  ["answered too late, and failed", [unanswered, accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
+  ["answered too late, and failed", [submitUnconfirmed, accepted, failed(SENDER)], "delivery_failed", { failed: 1 }],
   ["failed first, then delivered after all", [accepted, failed(SENDER), delivered], "delivered", { delivered: 1 }],
   ["blocked first, then delivered after all", [accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
-  ["all that can be", [unanswered, accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
+  ["all that can be", [submitUnconfirmed, accepted, failed(SPAM), delivered], "delivered", { delivered: 1 }],
   ["put off", [deferred], "queued", {}],
   ["put off, then delivered", [deferred, accepted, delivered], "delivered", { delivered: 1 }],
   ["put off, then refused", [deferred, refused(SENDER)], "sending_failed", { failed: 1 }],
-  ["put off, then never answered", [deferred, unanswered], "delivery_unconfirmed", {}],
+  ["put off, then never answered", [deferred, submitUnconfirmed], "delivery_unconfirmed", {}],
   ["refused for the sender's sake", [refused(ErrorReason.INVALID_MESSAGING_SOURCE)], "sending_failed", { failed: 1 }],
   ["refused as spam", [refused(SPAM)], "sending_failed", { failed: 1, spam: 1 }],
-  ["refused too late", [unanswered, refused(SENDER)], "sending_failed", { failed: 1 }],
-  ["refused too late, yet delivered", [unanswered, refused(SPAM), delivered], "delivered", { delivered: 1 }],
+  ["refused too late", [submitUnconfirmed, refused(SENDER)], "sending_failed", { failed: 1 }],
+  ["refused too late, yet delivered", [submitUnconfirmed, refused(SPAM), delivered], "delivered", { delivered: 1 }],
   ["refused for the content", [refused(ErrorReason.INVALID_MESSAGE_BODY)], "sending_failed", {}],
 ];
 
@@ -102,9 +102,9 @@ describe("Reports", () => {
 
   it("leave the error of the status that stands, and only of that", () => {
     expect(story([accepted, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
-    expect(story([unanswered]).progress.error?.reason).toBe(ErrorReason.RECEIPT_MISSING);
-    expect(story([unanswered, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
-    expect(story([unanswered, delivered]).progress.error).toBeUndefined();
+    expect(story([submitUnconfirmed]).progress.error?.reason).toBe(ErrorReason.RECEIPT_MISSING);
+    expect(story([submitUnconfirmed, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
+    expect(story([submitUnconfirmed, delivered]).progress.error).toBeUndefined();
     for (const order of orders([accepted, failed(SENDER), delivered])) {
       expect(story(order).progress).toMatchObject({ error: undefined, completedAt: delivered.at });
     }
@@ -112,7 +112,7 @@ describe("Reports", () => {
 
   it("that come again, or are weaker, change nothing", () => {
     const last = story([accepted, delivered]).progress;
-    for (const report of [accepted, { ...delivered, at: NOON + 999 }, failed(SPAM), unanswered, refused(SPAM)]) {
+    for (const report of [accepted, { ...delivered, at: NOON + 999 }, failed(SPAM), submitUnconfirmed, refused(SPAM)]) {
       expect(apply(last, report)).toEqual({ progress: undefined, health: undefined, reported: 0 });
     }
     const sent = story([accepted]).progress;
@@ -120,7 +120,7 @@ describe("Reports", () => {
   });
 
   it("count once, however often and in whatever order they come", () => {
-    const possible = [accepted, unanswered, delivered, failed(SPAM)];
+    const possible = [accepted, submitUnconfirmed, delivered, failed(SPAM)];
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...possible), { minLength: 1, maxLength: 12 }), (reports) => {
         const once = story(possible.filter((report) => reports.includes(report)));
@@ -172,17 +172,20 @@ describe("The moment a message was sent", () => {
   });
 
   it("is told by an answer that came too late", () => {
-    expect(story([unanswered]).progress.sentAt).toBeUndefined();
-    expect(story([unanswered, accepted]).progress).toMatchObject({ sentAt: accepted.at, completedAt: unanswered.at });
+    expect(story([submitUnconfirmed]).progress.sentAt).toBeUndefined();
+    expect(story([submitUnconfirmed, accepted]).progress).toMatchObject({
+      sentAt: accepted.at,
+      completedAt: submitUnconfirmed.at,
+    });
   });
 
   it("and what is known then stand in the error of a message that was answered too late", () => {
-    expect(story([unanswered]).progress.error?.detail).toContain("not known whether the message left");
-    expect(story([unanswered, accepted]).progress.error).toMatchObject({
+    expect(story([submitUnconfirmed]).progress.error?.detail).toContain("not known whether the message left");
+    expect(story([submitUnconfirmed, accepted]).progress.error).toMatchObject({
       reason: ErrorReason.RECEIPT_MISSING,
       detail: expect.stringContaining("The carrier took the message, and no receipt came"),
     });
-    const silent = story([accepted, { kind: "unreceipted", at: NOON + 90_000 }]).progress;
+    const silent = story([accepted, { kind: "receipt_timeout", at: NOON + 90_000 }]).progress;
     expect(apply(silent, refused(SPAM)).progress).toBeUndefined();
   });
 

@@ -21,7 +21,7 @@ type Waiting = { readonly segments: number; readonly at: number; readonly wait: 
 function simulate(pool: Pool) {
   const numbers = new Map<string, { readonly rate: number; dueAt: number; readonly queue: Waiting[] }>();
   for (const [id, slot] of pool.byId) {
-    numbers.set(id, { rate: pool.slots[slot]?.number.messagesPerSecond ?? 1, dueAt: 0, queue: [] });
+    numbers.set(id, { rate: pool.slots[slot]?.number.segmentsPerSecond ?? 1, dueAt: 0, queue: [] });
   }
   const errors: { readonly told: number; readonly off: number }[] = [];
   let now = NOON;
@@ -90,7 +90,7 @@ const RATES = [0.5, 1, 1, 3, 10, 50];
 const mixedPool = () =>
   poolOf(
     {},
-    ...RATES.map((messagesPerSecond, index) => poolNumber(`n${index}`, { messagesPerSecond, lastUsed: index })),
+    ...RATES.map((segmentsPerSecond, index) => poolNumber(`n${index}`, { segmentsPerSecond, lastUsed: index })),
   );
 
 const expectTold = (errors: readonly { readonly told: number; readonly off: number }[], slack: number) => {
@@ -153,7 +153,7 @@ describe("The wait that a message is told", () => {
   });
 
   it("counts what comes back into a queue, and what leaves it unsent", () => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 2 }));
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 2 }));
     send(pool, { segments: 10 });
     expect(pickOf(pool).waitTime).toBe(5_000);
     bookQueue(pool, "a", 4);

@@ -12,10 +12,10 @@ const messageOf = ({ parts, validUntil }: Queued, index: number) =>
 
 const anyPace: fc.Arbitrary<Pace> = fc.record({
   carrier: fc.constant("sandbox"),
-  messagesPerSecond: fc.constantFrom(0.01, 1, 3, 50, 400),
+  segmentsPerSecond: fc.constantFrom(0.01, 1, 3, 50, 400),
   isPaused: fc.constantFrom(false, false, false, true),
   dueAt: fc.oneof(fc.constant(0), fc.integer({ min: NOON - 100, max: NOON })),
-  dailyLimit: fc.constant(undefined),
+  dailySegmentLimit: fc.constant(undefined),
   usedDay: fc.constant(0),
   usedSegments: fc.constant(0),
 });
@@ -28,7 +28,7 @@ const anyQueue = fc
     { maxLength: 40 },
   )
   .map((queue) => queue.map(messageOf));
-const UNLIMITED = { dailyLimit: undefined, usedDay: 0, usedSegments: 0 };
+const UNLIMITED = { dailySegmentLimit: undefined, usedDay: 0, usedSegments: 0 };
 const DAY = 24 * 3_600_000;
 const TODAY = Math.floor(NOON / DAY);
 const MIDNIGHT = (TODAY + 1) * DAY;
@@ -49,9 +49,9 @@ describe("The plan of a claim", () => {
           return;
         }
         const sizes = timely.map(({ parts }) => parts);
-        const allowed = release(sizes, pace.dueAt, NOON, pace.messagesPerSecond).count;
+        const allowed = release(sizes, pace.dueAt, NOON, pace.segmentsPerSecond).count;
         expect(send).toHaveLength(Math.min(allowed, budget));
-        const used = release(sizes.slice(0, send.length), pace.dueAt, NOON, pace.messagesPerSecond);
+        const used = release(sizes.slice(0, send.length), pace.dueAt, NOON, pace.segmentsPerSecond);
         expect([setDueAt, freeAt]).toEqual(send.length === 0 ? [undefined, pace.dueAt] : [used.dueAt, used.dueAt]);
       }),
       { numRuns: 500 },
@@ -89,7 +89,7 @@ describe("The plan of a claim", () => {
         expect(new Set(done)).toEqual(new Set(queue));
         expect(done).toHaveLength(queue.length);
         const most = Math.max(0, ...queue.map(({ parts }) => parts));
-        const allowed = ((now - NOON + 20) * pace.messagesPerSecond) / 1_000 + most;
+        const allowed = ((now - NOON + 20) * pace.segmentsPerSecond) / 1_000 + most;
         // Moments are kept to a quarter of a microsecond.
         expect(segments).toBeLessThanOrEqual(allowed + 0.01);
       }),
@@ -114,7 +114,7 @@ describe("The plan of a claim", () => {
     const anyLimit = fc.record({ limit: fc.nat(30), used: fc.nat(30), day: fc.constantFrom(TODAY - 1, TODAY) });
     fc.assert(
       fc.property(anyPace, anyQueue, anyLimit, (pace, queue, { limit, used, day }) => {
-        const limited = { ...pace, dailyLimit: limit, usedDay: day, usedSegments: used };
+        const limited = { ...pace, dailySegmentLimit: limit, usedDay: day, usedSegments: used };
         const free = planClaim(pace, queue, NOON, Number.POSITIVE_INFINITY);
         const plan = planClaim(limited, queue, NOON, Number.POSITIVE_INFINITY);
         const left = limit - (day === TODAY ? used : 0);
@@ -131,14 +131,14 @@ describe("The plan of a claim", () => {
   });
 
   it("does not begin the day before again when its clock is behind", () => {
-    const pace = { carrier: "sandbox", messagesPerSecond: 50, isPaused: false, dueAt: 0 };
-    const limited = { ...pace, dailyLimit: 5, usedDay: TODAY + 1, usedSegments: 5 };
+    const pace = { carrier: "sandbox", segmentsPerSecond: 50, isPaused: false, dueAt: 0 };
+    const limited = { ...pace, dailySegmentLimit: 5, usedDay: TODAY + 1, usedSegments: 5 };
     const queue = [messageOf({ parts: 1, validUntil: NOON + DAY }, 0)];
     expect(planClaim(limited, queue, NOON, Number.POSITIVE_INFINITY)).toMatchObject({ send: [], next: MIDNIGHT + DAY });
   });
 
   it("a paused number is looked at when the first of what it has runs out of time", () => {
-    const paused = { carrier: "sandbox", messagesPerSecond: 1, isPaused: true, dueAt: 0, ...UNLIMITED };
+    const paused = { carrier: "sandbox", segmentsPerSecond: 1, isPaused: true, dueAt: 0, ...UNLIMITED };
     const queue = [NOON + 9_000, NOON + 3_000].map((validUntil, index) => messageOf({ parts: 1, validUntil }, index));
     expect(planClaim(paused, queue, NOON, Number.POSITIVE_INFINITY).next).toBe(NOON + 3_000);
     expect(planClaim(paused, [], NOON, Number.POSITIVE_INFINITY).next).toBe("whenDeferred");
@@ -148,10 +148,10 @@ describe("The plan of a claim", () => {
     const queue = [messageOf({ parts: 1, validUntil: NOON + 10 * DAY }, 0)];
     const pace = {
       carrier: "sandbox",
-      messagesPerSecond: 1,
+      segmentsPerSecond: 1,
       isPaused: false,
       dueAt: 0,
-      dailyLimit: 5,
+      dailySegmentLimit: 5,
       usedSegments: 5,
     };
     const sentWith = (usedDay: number) => planClaim({ ...pace, usedDay }, queue, NOON, 10).send.length;

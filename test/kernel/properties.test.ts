@@ -76,8 +76,8 @@ function anyNumber(anyId: fc.Arbitrary<string>): fc.Arbitrary<PoolNumber> {
       isTollFree: fc.constantFrom(false, false, true),
       areaCode: fc.constantFrom(undefined, ...AREA_CODES),
       state: fc.constantFrom("active", "active", "active", "active", "active", "active", "draining", "paused"),
-      messagesPerSecond: anyRate,
-      dailyLimit: oneIn(4, fc.oneof(fc.nat(12), fc.nat(40))),
+      segmentsPerSecond: anyRate,
+      dailySegmentLimit: oneIn(4, fc.oneof(fc.nat(12), fc.nat(40))),
       generation: fc.constantFrom(0, 0, 0, 1),
       health: anyHealth,
       load: fc.oneof(
@@ -93,7 +93,7 @@ function anyNumber(anyId: fc.Arbitrary<string>): fc.Arbitrary<PoolNumber> {
     })
     .map(({ id, isTollFree, areaCode, load, ...rest }) => {
       const lineType = isTollFree ? "toll_free" : "long_code";
-      const nextFree = load === undefined ? 0 : NOON + load.time - (load.segments * 1000) / rest.messagesPerSecond;
+      const nextFree = load === undefined ? 0 : NOON + load.time - (load.segments * 1000) / rest.segmentsPerSecond;
       return poolNumber(id, { ...rest, lineType, areaCode: isTollFree ? undefined : areaCode, nextFree });
     });
 }
@@ -181,10 +181,10 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
   const compare = (request: PickRequest): Pick | undefined => {
     const decision = decide(pool, request);
     const { standings, ...expected } = reference.expect(model, request);
-    const { poolSize, eligible, passedOver } = decision;
+    const { poolSize, eligible, excluded } = decision;
     if (decision.kind === "refuse") {
       const { kind, because, retryAfter } = decision;
-      expect({ kind, because, poolSize, eligible, passedOver }).toEqual({ ...expected, ...standings });
+      expect({ kind, because, poolSize, eligible, excluded }).toEqual({ ...expected, ...standings });
       if (because === "full") checkWait(request, retryAfter as number);
       else if (retryAfter !== undefined) expect.fail(`${because}, and yet it is said to end in ${retryAfter} ms`);
       return undefined;
@@ -293,8 +293,8 @@ describe("The pool", () => {
             if (!mayServe || !mayBeNew) expect.fail(`picked ${id}`);
             charges.push(charge(pool, decision, action.request.segments));
           }
-          const { poolSize, eligible, passedOver } = ask(pool);
-          const counted = Object.values(passedOver).reduce((sum, count) => sum + count, eligible);
+          const { poolSize, eligible, excluded } = ask(pool);
+          const counted = Object.values(excluded).reduce((sum, count) => sum + count, eligible);
           if (poolSize !== inside.size || counted !== poolSize) expect.fail(`${counted} counted of ${inside.size}`);
         }
       }),
@@ -335,8 +335,8 @@ describe("The pool", () => {
         fc.constantFrom(0.001, 0.3, 1, 3, 7.7, 100),
         fc.integer({ min: 1, max: 10 }),
         fc.array(fc.oneof(fc.constant(0), fc.nat(3000), fc.nat(HOUR), fc.nat(DAY)), { maxLength: 120, size: "max" }),
-        (count, messagesPerSecond, segments, pauses) => {
-          const pool = poolOf({}, ...poolNumbers(count, "n", { messagesPerSecond }));
+        (count, segmentsPerSecond, segments, pauses) => {
+          const pool = poolOf({}, ...poolNumbers(count, "n", { segmentsPerSecond }));
           const sent = new Map(Array.from({ length: count }, (_, index) => [`n${index + 1}`, 0]));
           for (const pause of pauses) {
             advance(pool, pool.now + pause);
@@ -395,8 +395,8 @@ describe("Weights", () => {
       fc.property(weight, weight, count, count, (longCodeWeight, tollFreeWeight, longCodes, tollFrees) => {
         const pool = poolOf(
           { longCodeWeight, tollFreeWeight },
-          ...poolNumbers(longCodes, "long", { messagesPerSecond: 100 }),
-          ...poolNumbers(tollFrees, "free", { messagesPerSecond: 100, lineType: "toll_free" }),
+          ...poolNumbers(longCodes, "long", { segmentsPerSecond: 100 }),
+          ...poolNumbers(tollFrees, "free", { segmentsPerSecond: 100, lineType: "toll_free" }),
         );
         const size = longCodeWeight + tollFreeWeight;
         for (let window = 0; window < 5; window += 1) {
@@ -414,8 +414,8 @@ describe("Weights", () => {
       fc.property(anything, anything, (longCodeWeight, tollFreeWeight) => {
         const pool = poolOf(
           { longCodeWeight, tollFreeWeight },
-          poolNumber("long", { messagesPerSecond: 100 }),
-          poolNumber("free", { messagesPerSecond: 100, lineType: "toll_free" }),
+          poolNumber("long", { segmentsPerSecond: 100 }),
+          poolNumber("free", { segmentsPerSecond: 100, lineType: "toll_free" }),
         );
         const share = longCodeWeight / (longCodeWeight + tollFreeWeight);
         let longCodes = 0;

@@ -31,7 +31,7 @@ export type Expected = {
   readonly standings: {
     readonly poolSize: number;
     readonly eligible: number;
-    readonly passedOver: Record<Cause, number>;
+    readonly excluded: Record<Cause, number>;
   };
 } & (
   | {
@@ -39,7 +39,7 @@ export type Expected = {
       readonly senders: readonly string[];
       readonly rule: Rule;
       readonly tier: Tier | undefined;
-      readonly standsIn: boolean;
+      readonly isFallback: boolean;
       readonly waitTime: number;
     }
   | { readonly kind: "refuse"; readonly because: string }
@@ -62,8 +62,8 @@ export function put(pool: ReferencePool, number: PoolNumber): void {
     pool.sequence = Math.max(pool.sequence, lastUsed);
     return;
   }
-  const segments = ((known.nextFree - pool.now) * known.number.messagesPerSecond) / 1000;
-  const nextFree = segments > 0 ? pool.now + (segments * 1000) / number.messagesPerSecond : known.nextFree;
+  const segments = ((known.nextFree - pool.now) * known.number.segmentsPerSecond) / 1000;
+  const nextFree = segments > 0 ? pool.now + (segments * 1000) / number.segmentsPerSecond : known.nextFree;
   // In place: a reload keeps the load, so that charges made before can still be undone.
   Object.assign(known, { number, nextFree, isRounded: known.isRounded || segments > 0 });
 }
@@ -85,7 +85,7 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
   const entry = pool.entries.get(id) as Entry;
   const { nextFree, lastUsed, usedToday: usedBefore, day: dayBefore } = entry;
   const { day, used } = usedOnDeparture(pool, entry);
-  entry.nextFree = Math.max(nextFree, pool.now) + (segments * 1000) / entry.number.messagesPerSecond;
+  entry.nextFree = Math.max(nextFree, pool.now) + (segments * 1000) / entry.number.segmentsPerSecond;
   entry.lastUsed = ++pool.sequence;
   entry.usedToday = used + segments;
   entry.day = day;
@@ -105,7 +105,7 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
     if (rule === "weights") turn(-1);
     if (pool.entries.get(id) !== entry) return;
     // A reload rescales the wait to its rate: then the segments leave at that rate.
-    const atRate = entry.nextFree - (segments * 1000) / entry.number.messagesPerSecond;
+    const atRate = entry.nextFree - (segments * 1000) / entry.number.segmentsPerSecond;
     entry.nextFree = entry.nextFree === charged ? nextFree : atRate;
     entry.lastUsed = lastUsed;
     entry.usedToday = usedBefore;
@@ -132,7 +132,7 @@ export function causeOf(pool: ReferencePool, entry: Entry): Cause | undefined {
 }
 
 export function expect(pool: ReferencePool, request: PickRequest): Expected {
-  const passedOver = {
+  const excluded = {
     weightZero: 0,
     paused: 0,
     carrierUnavailable: 0,
@@ -146,21 +146,21 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
   for (const entry of pool.entries.values()) {
     const cause = causeOf(pool, entry);
     if (cause === undefined) candidates.push(entry);
-    else passedOver[cause] += 1;
+    else excluded[cause] += 1;
   }
-  const standings = { poolSize: pool.entries.size, eligible: candidates.length, passedOver };
+  const standings = { poolSize: pool.entries.size, eligible: candidates.length, excluded };
   const refuse = (because: string): Expected => ({ kind: "refuse", because, standings });
-  const pick = (among: readonly Entry[], rule: Rule, tier: Tier | undefined, standsIn: boolean): Expected => {
+  const pick = (among: readonly Entry[], rule: Rule, tier: Tier | undefined, isFallback: boolean): Expected => {
     const free = Math.min(...among.map(({ nextFree }) => nextFree));
     const firstFree = among.filter(({ nextFree }) => nextFree - free < ROUNDING);
     const used = Math.min(...firstFree.map(({ lastUsed }) => lastUsed));
     const isExact = firstFree.every(({ isRounded }) => !isRounded);
     const first = isExact ? firstFree.filter(({ lastUsed }) => lastUsed === used) : firstFree;
     const senders = first.map(({ number }) => number.id);
-    return { kind: "pick", senders, rule, tier, standsIn, waitTime: Math.max(0, free - pool.now), standings };
+    return { kind: "pick", senders, rule, tier, isFallback, waitTime: Math.max(0, free - pool.now), standings };
   };
   const fits = (entry: Entry) => fitsToday(pool, entry, request.segments) && fitsQueue(pool, entry, request.segments);
-  const fitsSome = (entry: Entry) => request.segments <= (entry.number.dailyLimit ?? Number.POSITIVE_INFINITY);
+  const fitsSome = (entry: Entry) => request.segments <= (entry.number.dailySegmentLimit ?? Number.POSITIVE_INFINITY);
 
   if (request.from !== undefined) {
     const entry = pool.entries.get(request.from);
@@ -175,10 +175,10 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
   if (pool.entries.size === 0) return refuse("noNumbers");
 
   const sticky = pool.settings.stickySender ? pool.entries.get(request.sticky?.numberId ?? "") : undefined;
-  let standsIn = false;
+  let isFallback = false;
   if (sticky !== undefined && sticky.number.id !== request.except && isMapped(pool, sticky, request)) {
     if (fits(sticky) && !isBusyOnTrial(pool, sticky)) return pick([sticky], "sticky", undefined, false);
-    standsIn = true;
+    isFallback = true;
   }
 
   const others = candidates.filter(({ number }) => number.id !== request.except);
@@ -193,7 +193,7 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
     ];
     for (const [tier, isOf] of tiers) {
       const nearby = able.filter(({ number }) => isOf(number));
-      if (nearby.length > 0) return pick(nearby, "geomatch", tier, standsIn);
+      if (nearby.length > 0) return pick(nearby, "geomatch", tier, isFallback);
     }
   }
 
@@ -203,9 +203,9 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
   if (longCodes.length > 0 && tollFrees.length > 0) {
     const weights = tenths(pool.settings);
     const isLongCode = pool.lag.longCode + weights.longCode >= pool.lag.tollFree + weights.tollFree;
-    return pick(isLongCode ? longCodes : tollFrees, "weights", tier, standsIn);
+    return pick(isLongCode ? longCodes : tollFrees, "weights", tier, isFallback);
   }
-  if (able.length > 0) return pick(able, "leastLoaded", tier, standsIn);
+  if (able.length > 0) return pick(able, "leastLoaded", tier, isFallback);
 
   const waiting = [...pool.entries.values()].filter((entry) => {
     const cause = causeOf(pool, entry);
@@ -261,7 +261,7 @@ function isMapped(pool: ReferencePool, entry: Entry, request: PickRequest): bool
 
 function fitsToday(pool: ReferencePool, entry: Entry, segments: number): boolean {
   const { used } = usedOnDeparture(pool, entry);
-  return used + segments <= (entry.number.dailyLimit ?? Number.POSITIVE_INFINITY);
+  return used + segments <= (entry.number.dailySegmentLimit ?? Number.POSITIVE_INFINITY);
 }
 
 /** The day on which a message leaves that is given to a number now, and what leaves on it before. */
@@ -269,7 +269,7 @@ function usedOnDeparture(pool: ReferencePool, entry: Entry) {
   const { number, nextFree, usedToday, day: counted, queuedSegments } = entry;
   const day = Math.floor(Math.max(nextFree, pool.now) / DAY);
   if (counted > day) return { day, used: queuedSegments };
-  const sinceMidnight = Math.floor(((nextFree - day * DAY) * number.messagesPerSecond) / 1000 + 0.001);
+  const sinceMidnight = Math.floor(((nextFree - day * DAY) * number.segmentsPerSecond) / 1000 + 0.001);
   return { day, used: counted === day ? usedToday : Math.max(0, sinceMidnight) };
 }
 
@@ -278,5 +278,5 @@ function fitsQueue(pool: ReferencePool, entry: Entry, segments: number): boolean
 }
 
 function backlogWith(pool: ReferencePool, { number, nextFree }: Entry, segments: number): number {
-  return Math.max(0, nextFree - pool.now) + (segments * 1000) / number.messagesPerSecond;
+  return Math.max(0, nextFree - pool.now) + (segments * 1000) / number.segmentsPerSecond;
 }

@@ -53,8 +53,8 @@ function longCodesByWindow(senders: readonly string[], size: number): number[] {
 function mixedPool(rules: Partial<PoolSettings>, longCodes: number, tollFrees: number): Pool {
   return poolOf(
     rules,
-    ...poolNumbers(longCodes, "long", { messagesPerSecond: 10 }),
-    ...poolNumbers(tollFrees, "free", { messagesPerSecond: 10, lineType: "toll_free" }),
+    ...poolNumbers(longCodes, "long", { segmentsPerSecond: 10 }),
+    ...poolNumbers(tollFrees, "free", { segmentsPerSecond: 10, lineType: "toll_free" }),
   );
 }
 
@@ -105,8 +105,8 @@ describe("Weights", () => {
   it("are not moved by the picks of stickiness and geography", () => {
     const pool = poolOf(
       { longCodeWeight: 5, tollFreeWeight: 1, stickySender: true, geomatch: true },
-      ...poolNumbers(3, "long", { messagesPerSecond: 10, areaCode: "212" }),
-      ...poolNumbers(2, "free", { messagesPerSecond: 10, lineType: "toll_free" }),
+      ...poolNumbers(3, "long", { segmentsPerSecond: 10, areaCode: "212" }),
+      ...poolNumbers(2, "free", { segmentsPerSecond: 10, lineType: "toll_free" }),
     );
     const weighed: string[] = [];
     for (let message = 0; message < 600; message += 1) {
@@ -138,7 +138,7 @@ describe("Weights", () => {
       rule: "leastLoaded",
       poolSize: 5,
       eligible: 2,
-      passedOver: { ...NOBODY, weightZero: 3 },
+      excluded: { ...NOBODY, weightZero: 3 },
     });
   });
 
@@ -175,8 +175,8 @@ describe("The least loaded number", () => {
   it("is the one that is free first while all are busy, and its wait is told", () => {
     const pool = poolOf(
       {},
-      poolNumber("slow", { messagesPerSecond: 0.1 }),
-      poolNumber("fast", { messagesPerSecond: 1, lastUsed: 1 }),
+      poolNumber("slow", { segmentsPerSecond: 0.1 }),
+      poolNumber("fast", { segmentsPerSecond: 1, lastUsed: 1 }),
     );
     const sent = Array.from({ length: 13 }, () => send(pool));
     expect(sent.filter(({ sender }) => sender === "slow")).toHaveLength(2);
@@ -186,9 +186,9 @@ describe("The least loaded number", () => {
   it("carries its load and its last use with it when something else about it changes", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     sendMany(pool, 8);
-    putNumber(pool, poolNumber("n1", { messagesPerSecond: 2, lastUsed: 99, nextFree: 0 }));
+    putNumber(pool, poolNumber("n1", { segmentsPerSecond: 2, lastUsed: 99, nextFree: 0 }));
     expect(pickOf(pool)).toMatchObject({ sender: "n1", waitTime: 2 * SECOND });
-    putNumber(pool, poolNumber("n1", { messagesPerSecond: 0.5 }));
+    putNumber(pool, poolNumber("n1", { segmentsPerSecond: 0.5 }));
     expect(pickOf(pool)).toMatchObject({ sender: "n2", waitTime: 4 * SECOND });
   });
 
@@ -196,7 +196,7 @@ describe("The least loaded number", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     sendMany(pool, 2);
     advance(pool, NOON + HOUR);
-    putNumber(pool, poolNumber("n1", { dailyLimit: 1000 }));
+    putNumber(pool, poolNumber("n1", { dailySegmentLimit: 1000 }));
     expect(pickOf(pool).sender).toBe("n1");
   });
 });
@@ -212,7 +212,7 @@ describe("A sticky sender", () => {
       sender: "mine",
       rule: "sticky",
       tier: undefined,
-      standsIn: false,
+      isFallback: false,
       waitTime: HOUR,
     });
     expect(pickOf(pool, { sticky: mapped }).waitTime).toBe(HOUR + SECOND);
@@ -228,7 +228,7 @@ describe("A sticky sender", () => {
 
   it("is not looked at where sticky is off", () => {
     const pool = poolOf({}, poolNumber("mine", { nextFree: NOON + HOUR }), other);
-    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", standsIn: false });
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", isFallback: false });
   });
 
   it.each([
@@ -239,7 +239,7 @@ describe("A sticky sender", () => {
     ["not of the pool any more", poolNumber("stranger", { state: "paused" })],
   ])("is replaced when it is %s", (_, mine) => {
     const pool = poolOf({ ...rules, tollFreeWeight: 0 }, mine, other);
-    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", standsIn: false });
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", isFallback: false });
   });
 
   it("is kept while unhealthy where unhealthy numbers are not skipped", () => {
@@ -254,7 +254,7 @@ describe("A sticky sender", () => {
   it("is replaced once it was taken out, and not found again when it comes back", () => {
     const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + HOUR }), other);
     dropNumber(pool, "mine");
-    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", standsIn: false, poolSize: 1 });
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", isFallback: false, poolSize: 1 });
     putNumber(pool, poolNumber("mine", { generation: 1, nextFree: NOON + HOUR }));
     expect(pickOf(pool, { sticky: mapped }).sender).toBe("other");
     expect(pickOf(pool, { sticky: { ...mapped, generation: 1 } }).sender).toBe("mine");
@@ -262,11 +262,11 @@ describe("A sticky sender", () => {
 
   it.each([
     ["its queue is full", poolNumber("mine", { nextFree: NOON + 3 * HOUR })],
-    ["its day is used up", poolNumber("mine", { dailyLimit: 5, usedToday: 5, day: Math.floor(NOON / DAY) })],
+    ["its day is used up", poolNumber("mine", { dailySegmentLimit: 5, usedToday: 5, day: Math.floor(NOON / DAY) })],
     ["it is on trial with a message unreported", poolNumber("mine", { health: failures(11), unreported: 1 })],
   ])("is stood in for when %s", (_, mine) => {
     const pool = poolOf(rules, mine, other);
-    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", standsIn: true });
+    expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", isFallback: true });
   });
 
   it("is stood in for by the recipient's area under geomatch", () => {
@@ -274,22 +274,22 @@ describe("A sticky sender", () => {
       ...other,
       areaCode: "212",
     });
-    expect(pickOf(pool, { sticky: mapped, near: near("212") })).toMatchObject({ rule: "geomatch", standsIn: true });
+    expect(pickOf(pool, { sticky: mapped, near: near("212") })).toMatchObject({ rule: "geomatch", isFallback: true });
   });
 
   it("is stood in for when it has room, but not for so many segments", () => {
     const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + 3 * HOUR - 4 * SECOND }), other);
-    expect(pickOf(pool, { sticky: mapped, segments: 5 })).toMatchObject({ sender: "other", standsIn: true });
-    expect(pickOf(pool, { sticky: mapped, segments: 4 })).toMatchObject({ sender: "mine", standsIn: false });
+    expect(pickOf(pool, { sticky: mapped, segments: 5 })).toMatchObject({ sender: "other", isFallback: true });
+    expect(pickOf(pool, { sticky: mapped, segments: 4 })).toMatchObject({ sender: "mine", isFallback: false });
   });
 
   it("that is DRAINING serves its recipients and an explicit from, and nobody new", () => {
     const pool = poolOf(rules, poolNumber("mine", { state: "draining" }), { ...other, nextFree: NOON + HOUR });
     expect(send(pool, { sticky: mapped })).toMatchObject({ sender: "mine", rule: "sticky" });
     expect(send(pool, { from: "mine" })).toMatchObject({ sender: "mine", rule: "from" });
-    expect(send(pool)).toMatchObject({ sender: "other", eligible: 1, passedOver: { ...NOBODY, draining: 1 } });
+    expect(send(pool)).toMatchObject({ sender: "other", eligible: 1, excluded: { ...NOBODY, draining: 1 } });
     dropNumber(pool, "other");
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, draining: 1 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, draining: 1 } });
   });
 });
 
@@ -381,11 +381,11 @@ describe("Geomatch", () => {
 
 describe("Room", () => {
   it("is three hours of the number's rate: at 0.001 a second ten messages fit and the eleventh is refused", () => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }));
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }));
     sendMany(pool, 10);
     const refused = refusalOf(pool);
     expect(refused).toMatchObject({ kind: "refuse", because: "full", retryAfter: 200 * SECOND, eligible: 0 });
-    expect(refused.passedOver).toEqual({ ...NOBODY, full: 1 });
+    expect(refused.excluded).toEqual({ ...NOBODY, full: 1 });
     advance(pool, NOON + 200 * SECOND - 1);
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
     advance(pool, NOON + 200 * SECOND);
@@ -393,9 +393,9 @@ describe("Room", () => {
     expect(refusalOf(pool).retryAfter).toBe(1_000 * SECOND);
   });
 
-  it.each([0.001, 0.007, 0.3, 1, 3])("holds exactly what a rate of %d gives in three hours", (messagesPerSecond) => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond }));
-    expect(fill(pool)).toBe(Math.floor(10_800 * messagesPerSecond));
+  it.each([0.001, 0.007, 0.3, 1, 3])("holds exactly what a rate of %d gives in three hours", (segmentsPerSecond) => {
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond }));
+    expect(fill(pool)).toBe(Math.floor(10_800 * segmentsPerSecond));
     const wait = Math.ceil(refusalOf(pool).retryAfter as number);
     advance(pool, NOON + wait - 2);
     expect(refusalOf(pool).because).toBe("full");
@@ -404,11 +404,11 @@ describe("Room", () => {
   });
 
   it.each([0.6, 1.5, 6])("holds as much at a rate of %d, whose segments take no whole milliseconds", (rate) => {
-    expect(fill(poolOf({}, poolNumber("a", { messagesPerSecond: rate })))).toBe(10_800 * rate);
+    expect(fill(poolOf({}, poolNumber("a", { segmentsPerSecond: rate })))).toBe(10_800 * rate);
   });
 
   it("is counted in segments", () => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }));
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }));
     send(pool, { segments: 7 });
     expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 200 * SECOND, eligible: 1 });
     send(pool, { segments: 3 });
@@ -420,15 +420,15 @@ describe("Room", () => {
   it("is looked for at others where the least loaded number is too slow for so many segments", () => {
     const pool = poolOf(
       {},
-      ...poolNumbers(20, "slow", { messagesPerSecond: 0.001, nextFree: NOON + 1_000 * SECOND }),
-      poolNumber("fast", { messagesPerSecond: 1, nextFree: NOON + 2 * HOUR }),
+      ...poolNumbers(20, "slow", { segmentsPerSecond: 0.001, nextFree: NOON + 1_000 * SECOND }),
+      poolNumber("fast", { segmentsPerSecond: 1, nextFree: NOON + 2 * HOUR }),
     );
     expect(pickOf(pool, { segments: 9 }).sender).toMatch("slow");
     expect(pickOf(pool, { segments: 10 }).sender).toBe("fast");
   });
 
   it("ends with the daily limit, and comes back at 00:00 UTC", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     send(pool, { segments: 7 });
     expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 12 * HOUR, eligible: 1 });
     advance(pool, NOON + HOUR);
@@ -436,12 +436,12 @@ describe("Room", () => {
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
       retryAfter: 11 * HOUR,
-      passedOver: { ...NOBODY, dailyLimit: 1 },
+      excluded: { ...NOBODY, dailyLimit: 1 },
     });
     advance(pool, MIDNIGHT - 1);
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
     advance(pool, MIDNIGHT);
-    expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", passedOver: NOBODY });
+    expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", excluded: NOBODY });
     expect(refusalOf(pool).retryAfter).toBe(24 * HOUR);
   });
 
@@ -449,15 +449,15 @@ describe("Room", () => {
     const day = Math.floor(NOON / DAY);
     const pool = poolOf(
       {},
-      poolNumber("today", { dailyLimit: 5, usedToday: 5, day }),
-      poolNumber("yesterday", { dailyLimit: 5, usedToday: 5, day: day - 1 }),
+      poolNumber("today", { dailySegmentLimit: 5, usedToday: 5, day }),
+      poolNumber("yesterday", { dailySegmentLimit: 5, usedToday: 5, day: day - 1 }),
     );
     expect(sendMany(pool, 5)).toEqual(Array(5).fill("yesterday"));
-    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 2 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 2 });
   });
 
   it("is free again today when what waited for midnight may leave at once", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 100 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 100 }));
     sendMany(pool, 10);
     const evening = NOON + 10 * HOUR;
     advance(pool, evening);
@@ -471,17 +471,17 @@ describe("Room", () => {
   });
 
   it("gets back what left its queue unsent, and not what was sent", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     sendMany(pool, 10);
     bookQueue(pool, "a", -2);
-    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 1 });
     bookQueue(pool, "a", -3, true);
     expect(sendMany(pool, 3)).toEqual(Array(3).fill("a"));
-    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, dailyLimit: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 1 });
   });
 
   it("is not promised for midnight when the queue will still be full then", () => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001, dailyLimit: 10 }));
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001, dailySegmentLimit: 10 }));
     advance(pool, MIDNIGHT - 10 * SECOND);
     sendMany(pool, 10);
     const { because, retryAfter } = refusalOf(pool);
@@ -491,9 +491,9 @@ describe("Room", () => {
   });
 
   it("is not promised to a message that is longer than the daily limit", () => {
-    for (const dailyLimit of [0, 9]) {
-      const pool = poolOf({}, poolNumber("a", { dailyLimit }));
-      expect(refusalOf(pool, { segments: 10 }), `limit ${dailyLimit}`).toMatchObject({
+    for (const dailySegmentLimit of [0, 9]) {
+      const pool = poolOf({}, poolNumber("a", { dailySegmentLimit }));
+      expect(refusalOf(pool, { segments: 10 }), `limit ${dailySegmentLimit}`).toMatchObject({
         because: "nothingUsable",
         retryAfter: undefined,
       });
@@ -529,7 +529,7 @@ describe("An explicit from", () => {
     );
     for (const from of ["weight 0", "busy", "draining"]) {
       const request = { from, near: near("212"), sticky: { numberId: "near", generation: 0 } };
-      expect(pickOf(pool, request)).toMatchObject({ sender: from, rule: "from", tier: undefined, standsIn: false });
+      expect(pickOf(pool, request)).toMatchObject({ sender: from, rule: "from", tier: undefined, isFallback: false });
     }
   });
 
@@ -566,7 +566,7 @@ describe("An explicit from", () => {
   });
 
   it("is refused with its own waiting time when it is full, although others have room", () => {
-    const pool = poolOf({}, poolNumber("a", { messagesPerSecond: 0.001 }), poolNumber("b"));
+    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }), poolNumber("b"));
     send(pool, { from: "a", segments: 10 });
     expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "full", retryAfter: 200 * SECOND });
     advance(pool, NOON + 200 * SECOND);
@@ -594,11 +594,11 @@ describe("A pool with nothing to pick", () => {
 
   it("says that it has no numbers", () => {
     const pool = poolOf({});
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, passedOver: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NOBODY });
     putNumber(pool, poolNumber("a"));
     dropNumber(pool, "a");
     dropNumber(pool, "a");
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, passedOver: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, excluded: NOBODY });
   });
 
   it("says that all weights are 0", () => {
@@ -608,29 +608,29 @@ describe("A pool with nothing to pick", () => {
       retryAfter: undefined,
       poolSize: 5,
       eligible: 0,
-      passedOver: { ...NOBODY, weightZero: 5 },
+      excluded: { ...NOBODY, weightZero: 5 },
     });
   });
 
   it("says that all are paused", () => {
     const pool = poolOf({}, ...poolNumbers(3, "n", { state: "paused" }));
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, paused: 3 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, paused: 3 } });
   });
 
   it("says that all are unhealthy, only where that counts, and recovers by itself", () => {
     const pool = poolOf({ skipUnhealthy: true }, ...poolNumbers(4, "n", { health: failures(24) }));
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", passedOver: { ...NOBODY, unhealthy: 4 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, unhealthy: 4 } });
     changeSettings(pool, settings());
-    expect(pickOf(pool)).toMatchObject({ eligible: 4, passedOver: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NOBODY });
     changeSettings(pool, settings({ skipUnhealthy: true }));
     advance(pool, NOON + DAY);
     expect(refusalOf(pool).because).toBe("nothingUsable");
     advance(pool, NOON + DAY + 2 * HOUR);
-    expect(pickOf(pool)).toMatchObject({ eligible: 4, passedOver: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NOBODY });
   });
 
   it("counts each number once, by the first cause that holds", () => {
-    const broken = { health: failures(20), nextFree: NOON + 4 * HOUR, dailyLimit: 0 };
+    const broken = { health: failures(20), nextFree: NOON + 4 * HOUR, dailySegmentLimit: 0 };
     const pool = poolOf(
       { skipUnhealthy: true, tollFreeWeight: 0 },
       poolNumber("1", { ...broken, state: "paused", lineType: "toll_free" }),
@@ -639,14 +639,14 @@ describe("A pool with nothing to pick", () => {
       poolNumber("4", broken),
       poolNumber("5", { health: failures(11), unreported: 1, nextFree: NOON + 4 * HOUR }),
       poolNumber("gone", { ...broken, carrierUnavailable: true, state: "draining" }),
-      poolNumber("6", { dailyLimit: 3, usedToday: 3, day: Math.floor(NOON / DAY) }),
+      poolNumber("6", { dailySegmentLimit: 3, usedToday: 3, day: Math.floor(NOON / DAY) }),
       poolNumber("7", { nextFree: NOON + 4 * HOUR }),
     );
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
       poolSize: 8,
       eligible: 0,
-      passedOver: {
+      excluded: {
         weightZero: 1,
         paused: 1,
         carrierUnavailable: 1,
@@ -664,7 +664,7 @@ describe("A pool with nothing to pick", () => {
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
       retryAfter: SECOND,
-      passedOver: { ...NOBODY, paused: 1, full: 1 },
+      excluded: { ...NOBODY, paused: 1, full: 1 },
     });
   });
 });
@@ -678,7 +678,7 @@ describe("A recipient that is a number of the pool itself", () => {
     );
     const request = { except: "me", sticky: { numberId: "me", generation: 0 }, near: near("212") };
     expect(sendMany(pool, 5, request)).toEqual(Array(5).fill("b"));
-    expect(pickOf(pool, request)).toMatchObject({ standsIn: false, rule: "leastLoaded", tier: "any" });
+    expect(pickOf(pool, request)).toMatchObject({ isFallback: false, rule: "leastLoaded", tier: "any" });
   });
 
   it("is found anywhere in the order, and unknown ones are nobody", () => {
@@ -710,7 +710,7 @@ describe("A preview", () => {
   it("changes nothing", () => {
     const pool = poolOf(
       { longCodeWeight: 5, skipUnhealthy: true, stickySender: true, geomatch: true },
-      ...poolNumbers(5, "long", { areaCode: "212", messagesPerSecond: 0.01 }),
+      ...poolNumbers(5, "long", { areaCode: "212", segmentsPerSecond: 0.01 }),
       ...poolNumbers(2, "free", { lineType: "toll_free" }),
       poolNumber("trial", { health: failures(11) }),
       poolNumber("unhealthy", { health: failures(20) }),
@@ -746,7 +746,7 @@ describe("A preview", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     const preview = pickOf(pool);
     putNumber(pool, poolNumber("n1", { state: "paused" }));
-    expect(preview).toMatchObject({ eligible: 2, passedOver: NOBODY });
+    expect(preview).toMatchObject({ eligible: 2, excluded: NOBODY });
   });
 });
 
@@ -759,15 +759,15 @@ describe("A charge that is undone", () => {
   });
 
   it("makes room again", () => {
-    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { dailyLimit: 3, health: failures(11) }));
+    const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { dailySegmentLimit: 3, health: failures(11) }));
     const { charged } = send(pool, { segments: 3 });
-    expect(refusalOf(pool).passedOver).toEqual({ ...NOBODY, onTrial: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, onTrial: 1 });
     undo(pool, charged);
     expect(send(pool, { segments: 3 })).toMatchObject({ sender: "a", waitTime: 0 });
   });
 
   it("leaves the charges that were made since", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     const { charged } = send(pool, { segments: 4 });
     send(pool, { segments: 3 });
     undo(pool, charged);
@@ -786,7 +786,7 @@ describe("A charge that is undone", () => {
   });
 
   it("leaves the day's charges alone when it was made the day before", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 10 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     const { charged } = send(pool, { segments: 4 });
     advance(pool, MIDNIGHT);
     send(pool, { segments: 7 });
@@ -800,15 +800,15 @@ describe("A charge that is undone", () => {
     const { charged } = send(pool);
     dropNumber(pool, "a");
     undo(pool, charged);
-    expect(pickOf(pool)).toMatchObject({ sender: "b", poolSize: 1, eligible: 1, passedOver: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ sender: "b", poolSize: 1, eligible: 1, excluded: NOBODY });
   });
 
   it("does not count down a cause for a number that was taken out meanwhile", () => {
-    const pool = poolOf({}, poolNumber("a", { dailyLimit: 1 }));
+    const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 1 }));
     const { charged } = send(pool);
     dropNumber(pool, "a");
     undo(pool, charged);
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, passedOver: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NOBODY });
   });
 
   it("does not touch the number that took the place of one that was taken out", () => {
@@ -838,7 +838,7 @@ describe("Outcomes", () => {
     );
     expect(send(pool).sender).toBe("a");
     bookOutcome(pool, "a", addOutcome(failures(11), { delivered: 0, failed: 1, spam: 0, inbound: 0 }, NOON), 1);
-    expect(pickOf(pool)).toMatchObject({ sender: "b", passedOver: { ...NOBODY, unhealthy: 1 } });
+    expect(pickOf(pool)).toMatchObject({ sender: "b", excluded: { ...NOBODY, unhealthy: 1 } });
   });
 
   it("of unknown numbers are nobody's", () => {

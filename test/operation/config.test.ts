@@ -210,7 +210,7 @@ describe("Carriers", () => {
             receiptAfter: 200,
             successRatio: 1,
             failureCode: "40013",
-            messagesPerSecond: 0,
+            segmentsPerSecond: 0,
             ledger: undefined,
             numbers: {},
           },
@@ -228,7 +228,7 @@ carriers:
     latency_milliseconds: 600000
     receipt_after_milliseconds: 86400000
     success_ratio: 0.25
-    messages_per_second: 2.5
+    segments_per_second: 2.5
     ledger: sandbox.jsonl
     numbers:
       "+12125550100": {success_ratio: 0, receipt_after_milliseconds: 7}
@@ -240,7 +240,7 @@ carriers:
         receiptAfter: 200,
         successRatio: 1,
         failureCode: "40013",
-        messagesPerSecond: 0,
+        segmentsPerSecond: 0,
         ledger: undefined,
         numbers: {},
       },
@@ -250,7 +250,7 @@ carriers:
         receiptAfter: 86_400_000,
         successRatio: 0.25,
         failureCode: "40013",
-        messagesPerSecond: 2.5,
+        segmentsPerSecond: 2.5,
         ledger: "sandbox.jsonl",
         numbers: { "+12125550100": { successRatio: 0, receiptAfter: 7 } },
       },

@@ -86,7 +86,7 @@ describe("kill -9 while the carrier holds many messages", () => {
 describe("a carrier that throttles", () => {
   it("is given what it takes, and gets every message once", TIMED, async () => {
     const [RATE, COUNT] = [100, 400];
-    const files = open({ messages_per_second: RATE });
+    const files = open({ segments_per_second: RATE });
     const server = await files.start();
     const profile = await makePool(server, numbersAt(1_000, 4));
     await sendBatch(
@@ -130,7 +130,7 @@ describe("a number's pace", () => {
     const rates = [1, 3, 20];
     const queues = rates.map(async (rate, index) => {
       const from = `+1212555${7000 + index}`;
-      const profile = await makePool(server, [{ phone_number: from, messages_per_second: rate }]);
+      const profile = await makePool(server, [{ phone_number: from, segments_per_second: rate }]);
       const accepted: Accepted[] = [];
       for (let segments = 0, turn = 0; segments < 4 * rate; turn += 1) {
         const parts = (turn % 3) + 1;
@@ -166,7 +166,7 @@ describe("a number's pace", () => {
     const files = open();
     const server = await files.start();
     const numbers = [2, 2, 5, 20].map((rate, index) => {
-      return { phone_number: `+1212555${7100 + index}`, messages_per_second: rate };
+      return { phone_number: `+1212555${7100 + index}`, segments_per_second: rate };
     });
     const profile = await makePool(server, numbers);
     const texts = Array.from({ length: 60 }, (_, index) => textOf([1, 2, 1, 3][index % 4] as number));
@@ -190,7 +190,7 @@ describe("a number's pace", () => {
 
 describe.concurrent("a number that", () => {
   const queueOf = async (server: TestServer, phone_number: string, rate: number, count: number) => {
-    const profile = await makePool(server, [{ phone_number, messages_per_second: rate }]);
+    const profile = await makePool(server, [{ phone_number, segments_per_second: rate }]);
     return { profile, ids: (await sendBatch(server, profile, Array(count).fill("Hello"))).map(({ id }) => id) };
   };
 
@@ -270,7 +270,11 @@ describe.concurrent("in the long run", () => {
     expect(data.errors).toMatchObject([{ reason: "RECEIPT_MISSING" }]);
     expect(Date.parse(data.completed_at) - Date.parse(data.sent_at)).toBeGreaterThanOrEqual(2_000);
     const story = async () => (await done(server.json("GET", `/v2/messages/${id}/events`))).data;
-    expect((await story()).map(({ type }: { type: string }) => type)).toEqual(["accepted", "submitted", "unreceipted"]);
+    expect((await story()).map(({ type }: { type: string }) => type)).toEqual([
+      "accepted",
+      "submitted",
+      "receipt_timeout",
+    ]);
     const { carrier_message_id } = (await story())[1];
     await done(server.json("POST", "/v2/carriers/sandbox/receipts", { carrier_message_id, status: "delivered" }));
     const settled = await done(server.json("GET", `/v2/messages/${id}`));
@@ -284,7 +288,7 @@ describe.concurrent("in the long run", () => {
     test.onTestFinished(files.remove);
     const server = await files.start();
     const profile = await makePool(server, numbersAt(100, 1));
-    const slow = await makePool(server, [{ phone_number: "+12125557500", messages_per_second: 0.001 }]);
+    const slow = await makePool(server, [{ phone_number: "+12125557500", segments_per_second: 0.001 }]);
     const key = { "idempotency-key": "remembered" };
     const body = { messaging_profile_id: profile, to: "+13125550100", text: "Forget me" };
     const ended = await done(server.json("POST", "/v2/messages/number_pool", body, key));

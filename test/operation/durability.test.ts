@@ -200,7 +200,7 @@ const WAITING = "SELECT id FROM messages WHERE status IN ('queued', 'sending')";
 
 /** Messages that a carrier took twice, or that were handed over after their outcome was given up. */
 const SUBMITTED_TWICE = `
-  SELECT message_id FROM message_events WHERE kind IN ('accepted', 'refused', 'unanswered')
+  SELECT message_id FROM message_events WHERE kind IN ('accepted', 'refused', 'submit_unconfirmed')
   GROUP BY message_id HAVING count(*) > 1`;
 
 describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 }, () => {

@@ -16,7 +16,7 @@ export async function makeMixedPool(
     ...Array.from({ length: tollFree }, (_, index) => `+1800555${String(index).padStart(4, "0")}`),
   ];
   for (const phone_number of numbers) {
-    const number = { phone_number, messaging_profile_id: body.data.id, messages_per_second: rate };
+    const number = { phone_number, messaging_profile_id: body.data.id, segments_per_second: rate };
     expect((await server.json("POST", "/v2/phone_numbers", number)).status).toBe(200);
   }
   return body.data.id;

@@ -45,7 +45,7 @@ describe("Processes whose clocks are apart", () => {
       await startOff(database, 5_000),
     ];
     const messaging_profile_id = await makeProfile(right);
-    await register(right, { phone_number: freshNumber(), messaging_profile_id, messages_per_second: RATE });
+    await register(right, { phone_number: freshNumber(), messaging_profile_id, segments_per_second: RATE });
     const body = { messaging_profile_id, to: "+13125550100", text: "Apart" };
     await vi.waitFor(async () => {
       for (const each of [right, behind, ahead]) {

@@ -68,7 +68,7 @@ export function run(
 /** A profile with its pool on, and numbers assigned to it; gives the profile's id. */
 export async function makePool(
   server: TestServer,
-  numbers: readonly { readonly phone_number: string; readonly messages_per_second?: number }[],
+  numbers: readonly { readonly phone_number: string; readonly segments_per_second?: number }[],
 ): Promise<string> {
   const { body } = await server.json("POST", "/v2/messaging_profiles", {
     name: "Test",
@@ -84,10 +84,10 @@ export async function makePool(
 }
 
 /** So many numbers of one area code at a rate. */
-export function numbersAt(messagesPerSecond: number, count: number) {
+export function numbersAt(segmentsPerSecond: number, count: number) {
   return Array.from({ length: count }, (_, index) => ({
     phone_number: `+1212555${String(5000 + index)}`,
-    messages_per_second: messagesPerSecond,
+    segments_per_second: segmentsPerSecond,
   }));
 }
 

@@ -22,7 +22,7 @@ beforeAll(async () => {
   db.prepare(
     `WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT ?)
      INSERT INTO messages (organization_id, id, direction, messaging_profile_id, "to", text, encoding, parts, num_chars,
-       use_profile_webhooks, status, decision_pool_size, decision_eligible, decision_stands_in, received_at, valid_until,
+       use_profile_webhooks, status, decision_pool_size, decision_eligible, decision_is_fallback, received_at, valid_until,
        wait_seconds)
      SELECT ?, printf('01900000-0000-7000-8000-%012d', n), 'outbound', ?, '+13125550100', ?, 'gsm7', 1, 100, 0,
        iif(n <= ?, 'sending_failed', 'delivered'), 1, 1, 0, n, n, 0

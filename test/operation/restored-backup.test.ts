@@ -64,7 +64,7 @@ describe("A server on a backup", () => {
 
     // Time passes.
     const copy = new Database(at("copy.db"));
-    copy.prepare("UPDATE phone_numbers SET due_at = 0, messages_per_second = 100").run();
+    copy.prepare("UPDATE phone_numbers SET due_at = 0, segments_per_second = 100").run();
     copy.prepare("UPDATE messages SET valid_until = ? WHERE id = ?").run(Date.now() + 500, ids.expiring);
     copy.prepare("UPDATE messages SET next_submit_at = ? WHERE id = ?").run(Date.now(), ids.scheduled);
     copy.close();

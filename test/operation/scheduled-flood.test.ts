@@ -15,7 +15,7 @@ afterAll(() => folder.remove());
 
 /** Schedules one message through the API, and stops the program. */
 async function scheduleOne(server: TestServer): Promise<void> {
-  const { profileId } = await makePool(server, { number: { messages_per_second: 1 } });
+  const { profileId } = await makePool(server, { number: { segments_per_second: 1 } });
   const send_at = new Date(Date.now() + 600_000).toISOString();
   const body = { messaging_profile_id: profileId, to: "+13125550100", text: "Later", send_at };
   expect((await server.json("POST", "/v2/messages/number_pool", body)).status).toBe(200);

@@ -316,11 +316,11 @@ function exitOf(server: TestServer, within: number): Promise<unknown> {
 
 describe("A stop", () => {
   it.each([
-    { signal: "SIGTERM", door: "HTTP", sendOver: sendOverHttp },
-    { signal: "SIGINT", door: "HTTP", sendOver: sendOverHttp },
-    { signal: "SIGTERM", door: "gRPC", sendOver: sendOverGrpc },
+    { signal: "SIGTERM", transport: "HTTP", sendOver: sendOverHttp },
+    { signal: "SIGINT", transport: "HTTP", sendOver: sendOverHttp },
+    { signal: "SIGTERM", transport: "gRPC", sendOver: sendOverGrpc },
   ] as const)(
-    "by $signal under load over $door gives every accepted request its answer and ends with 0",
+    "by $signal under load over $transport gives every accepted request its answer and ends with 0",
     { timeout: 60_000 },
     async ({ signal, sendOver }) => {
       const before = await start();

@@ -60,7 +60,7 @@ function loadsOf({ pool }: LivePool) {
 
 async function poolOfTwo(): Promise<LivePool> {
   const profile = await storeProfile(store, { poolSettings: RULES });
-  for (const messagesPerSecond of [1, 2]) await storeNumber(store, profile, { messagesPerSecond });
+  for (const segmentsPerSecond of [1, 2]) await storeNumber(store, profile, { segmentsPerSecond });
   return (await pools.load(profile.organizationId, profile.id)) as LivePool;
 }
 

@@ -151,8 +151,8 @@ describe("Loading a pool", () => {
   });
 
   it("a number with a backlog is next free when its queue has left at its rate", async () => {
-    const number = await storeNumber(store, profile, { messagesPerSecond: 0.5 });
-    const fast = await storeNumber(store, profile, { messagesPerSecond: 10 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 0.5 });
+    const fast = await storeNumber(store, profile, { segmentsPerSecond: 10 });
     const idle = await storeNumber(store, profile);
     await storeMessages(store, number, { parts: 3 }, { parts: 2 });
     await storeMessages(store, fast, { parts: 5 });
@@ -179,8 +179,8 @@ describe("Loading a pool", () => {
   });
 
   it("remembers what a number used today, and forgets what it used before", async () => {
-    const spent = await storeNumber(store, profile, { dailyLimit: 5 });
-    const rested = await storeNumber(store, profile, { dailyLimit: 5 });
+    const spent = await storeNumber(store, profile, { dailySegmentLimit: 5 });
+    const rested = await storeNumber(store, profile, { dailySegmentLimit: 5 });
     for (const [number, at] of [
       [spent, NOON],
       [rested, NOON - 24 * 3_600 * SECOND],
@@ -189,7 +189,7 @@ describe("Loading a pool", () => {
       await claimOne(store, number, at);
     }
     const live = await livePool();
-    expect(decideNow(live)).toMatchObject({ kind: "pick", eligible: 1, passedOver: { dailyLimit: 1 } });
+    expect(decideNow(live)).toMatchObject({ kind: "pick", eligible: 1, excluded: { dailyLimit: 1 } });
     expect(senderOf(live)).toBe(rested.id);
   });
 
@@ -222,17 +222,17 @@ describe("A pool in memory follows the store: when the promise of a change resol
       ...current,
       state: "paused",
     }));
-    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { paused: 1 } });
+    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", excluded: { paused: 1 } });
     await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, state: "active" }));
     expect(senderOf(live)).toBe(number.id);
   });
 
   it("a changed rate stretches the backlog that is known", async () => {
-    const number = await storeNumber(store, profile, { messagesPerSecond: 1 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 1 });
     await storeMessages(store, number, { parts: 10 });
     const live = await livePool();
     now += 2 * SECOND;
-    await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, messagesPerSecond: 2 }));
+    await store.updateNumber(profile.organizationId, number.id, (current) => ({ ...current, segmentsPerSecond: 2 }));
     expect(nextFree(live, number)).toBe(now + 4 * SECOND);
   });
 
@@ -337,7 +337,7 @@ describe("A pool in memory follows the store: when the promise of a change resol
       ).map(async (message) => (await report(store, message, failed))[0] as AppliedReport),
     );
     pools.book(outcomes);
-    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { unhealthy: 1 } });
+    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", excluded: { unhealthy: 1 } });
     now = NOON + SECOND;
     await store.resetHealth(number.organizationId, number.id, now);
     expect(senderOf(live)).toBe(number.id);
@@ -489,7 +489,7 @@ describe("Booking what receipts did", () => {
     expect(senderOf(live)).toBe(failing.id);
     pools.book(applied);
     expect(senderOf(live)).toBe(sound.id);
-    expect(decideNow(live)).toMatchObject({ passedOver: { unhealthy: 1 }, eligible: 1 });
+    expect(decideNow(live)).toMatchObject({ excluded: { unhealthy: 1 }, eligible: 1 });
     expect(pools.countUnhealthy()).toBe(1);
     const health = (await store.getNumber(profile.organizationId, failing.id))?.health;
     expect(live.pool.slots[live.pool.byId.get(failing.id) ?? -1]?.number.health).toEqual(health);
@@ -499,7 +499,7 @@ describe("Booking what receipts did", () => {
     profile = await storeProfile(store, { poolSettings: { ...RULES, skipUnhealthy: true } });
     const failing = await storeNumber(store, profile);
     await failTimes(failing, 15);
-    expect(decideNow(await livePool())).toMatchObject({ because: "nothingUsable", passedOver: { unhealthy: 1 } });
+    expect(decideNow(await livePool())).toMatchObject({ because: "nothingUsable", excluded: { unhealthy: 1 } });
     const { health } = (await store.getNumber(profile.organizationId, failing.id)) ?? {};
     const standing = health && judge(health, NOON);
     now = standing?.standing === "unhealthy" ? standing.until : Number.NaN;
@@ -515,7 +515,7 @@ describe("Booking what receipts did", () => {
     const decision = decideNow(live);
     expect(decision.kind).toBe("pick");
     if (decision.kind === "pick") charge(live.pool, decision, 1);
-    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", passedOver: { onTrial: 1 } });
+    expect(decideNow(live)).toMatchObject({ because: "nothingUsable", excluded: { onTrial: 1 } });
     const booked = { messageId: newId(), messagingProfileId: profile.id, phoneNumberId: number.id };
     pools.book([{ ...UNMATCHED, ...booked, status: "delivered", reported: 1 }]);
     expect(senderOf(live)).toBe(number.id);
@@ -536,10 +536,10 @@ describe("Booking what receipts did", () => {
         messages.map(({ organizationId, id: messageId }) => ({
           target: { organizationId, messageId },
           // It says nothing about the sender.
-          report: { kind: "unreceipted", at: NOON },
+          report: { kind: "receipt_timeout", at: NOON },
         })),
       );
-    const onTrial = { because: "nothingUsable", passedOver: { onTrial: 1 } };
+    const onTrial = { because: "nothingUsable", excluded: { onTrial: 1 } };
     const live = await livePool();
     expect(decideNow(live)).toMatchObject(onTrial);
     pools.book(await report(sent.slice(0, 149)));

@@ -96,7 +96,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Attempts of the official 
     const url = await server.createDatabase();
     const store = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });
     const profile = await storeProfile(store, { poolSettings: RULES });
-    await storeNumber(store, profile, { messagesPerSecond: 100 });
+    await storeNumber(store, profile, { segmentsPerSecond: 100 });
     await store.close();
     database = new pg.Client({ connectionString: url });
     await database.connect();

@@ -82,7 +82,7 @@ async function join(number: PhoneNumber) {
 const ACTS = ["accept", "claim", "exchange", "load", "tick"] as const;
 type Process = Awaited<ReturnType<typeof join>>;
 const slow = async () =>
-  storeNumber(admin, await storeProfile(admin, { poolSettings: POOL_ON }), { messagesPerSecond: 1 });
+  storeNumber(admin, await storeProfile(admin, { poolSettings: POOL_ON }), { segmentsPerSecond: 1 });
 const POOL_ON = { longCodeWeight: 1, tollFreeWeight: 1, skipUnhealthy: false, stickySender: false, geomatch: false };
 
 describe("what processes believe to be queued", () => {

@@ -13,7 +13,7 @@ let number: PhoneNumber;
 beforeAll(async () => {
   proxy = await cutConnections(await freshDatabase());
   store = await openPostgresStore(proxy.url, { onLost: () => {}, chance: Math.random });
-  number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+  number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
 });
 
 afterAll(async () => {

@@ -36,8 +36,8 @@ let raw: Client;
 let url: string;
 
 const open = () => openPostgresStore(url, { onLost: () => {}, chance: Math.random });
-const aNumberOf = async (messagesPerSecond = 1): Promise<PhoneNumber> =>
-  storeNumber(one, await storeProfile(one), { messagesPerSecond });
+const aNumberOf = async (segmentsPerSecond = 1): Promise<PhoneNumber> =>
+  storeNumber(one, await storeProfile(one), { segmentsPerSecond });
 const statusOf = async ({ organizationId, id }: QueuedMessage) => (await two.getMessage(organizationId, id))?.status;
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
@@ -95,7 +95,7 @@ describe("Two processes on one PostgreSQL database", () => {
   });
 
   it("keep a daily limit together: three of them send what one day allows, and no more", async () => {
-    const number = await storeNumber(one, await storeProfile(one), { dailyLimit: 10, messagesPerSecond: 1_000 });
+    const number = await storeNumber(one, await storeProfile(one), { dailySegmentLimit: 10, segmentsPerSecond: 1_000 });
     await storeMessages(one, number, ...upTo(30).map(() => ({ validUntil: NOON + 100 * HOUR })));
     const three = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });
     let sent = 0;

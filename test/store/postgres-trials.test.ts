@@ -30,7 +30,7 @@ afterAll(async () => {
 
 /** A number with eleven failures, one short of being unhealthy: it is on trial. */
 async function onTrial(profile: Awaited<ReturnType<typeof storeProfile>>): Promise<PhoneNumber> {
-  const number = await storeNumber(admin, profile, { messagesPerSecond: 100 });
+  const number = await storeNumber(admin, profile, { segmentsPerSecond: 100 });
   const eleven = Array.from({ length: 11 }, () => ({ status: "sending" as const }));
   for (const message of await storeMessages(admin, number, ...eleven)) {
     await report(admin, message, { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "" });
@@ -99,7 +99,7 @@ describe("a number on trial", () => {
   it("leaves the others of the pool alone", async () => {
     const profile = await storeProfile(admin, { poolSettings: RULES });
     const tried = await onTrial(profile);
-    await storeNumber(admin, profile, { messagesPerSecond: 100 });
+    await storeNumber(admin, profile, { segmentsPerSecond: 100 });
     const processes = await Promise.all([join(profile), join(profile)]);
     for (const each of processes) await each.load();
     const outcomes = await Promise.all(

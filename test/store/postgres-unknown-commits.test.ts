@@ -63,7 +63,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
   beforeEach(async () => {
     const url = await server.createDatabase();
     store = await openPostgresStore(url, { onLost: () => {}, chance: Math.random, answerTimeoutMs: 500 });
-    number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
   });
   afterEach(async () => {
     await letCommitsGoOn();

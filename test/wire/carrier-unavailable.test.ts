@@ -82,13 +82,13 @@ describe("a number whose carrier is gone from the configuration", () => {
     for (let nth = 0; nth < 4; nth += 1) {
       const { status, body } = await send({ to: `+1312555013${nth}` });
       expect([status, body.data.from.phone_number]).toEqual([200, there]);
-      expect(body.data.decision).toMatchObject({ pool_size: 2, eligible: 1, passed_over: { carrier_unavailable: 1 } });
+      expect(body.data.decision).toMatchObject({ pool_size: 2, eligible: 1, excluded: { carrier_unavailable: 1 } });
     }
   });
 
   it("loses its sticky recipients to another number, for good", async () => {
     const { body } = await send({ to: "+13125550111" });
-    expect([body.data.from.phone_number, body.data.decision.stands_in]).toEqual([there, false]);
+    expect([body.data.from.phone_number, body.data.decision.is_fallback]).toEqual([there, false]);
     const { body: mappings } = await server.json("GET", `/v2/messaging_profiles/${profile}/sticky_mappings`);
     const mapped = mappings.data.find(({ to }: { to: string }) => to === "+13125550111");
     expect(mapped.phone_number).toBe(there);

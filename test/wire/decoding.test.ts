@@ -22,7 +22,7 @@ let profileId: string;
 beforeAll(async () => {
   server = await startServer({ database: `${folder.path}/numberpool.db` });
   grpc = createGrpcClient(server.grpc, API_KEY);
-  profileId = (await makePool(server, { number: { messages_per_second: 10_000 } })).profileId;
+  profileId = (await makePool(server, { number: { segments_per_second: 10_000 } })).profileId;
 });
 
 afterAll(async () => {
@@ -158,16 +158,38 @@ describe("an enum value", () => {
     },
   );
 
+  it.each([
+    ["messages_per_second", "segments_per_second"],
+    ["messagesPerSecond", "segmentsPerSecond"],
+    ["daily_limit", "daily_segment_limit"],
+    ["dailyLimit", "dailySegmentLimit"],
+  ])("%s is refused, and the name of today is told", async (former, today) => {
+    const paused = await number({ state: "paused" });
+    const request = { id: paused.id, number: { [former]: 2 } };
+    const byConnect = await connect("NumberService/UpdateNumber", request);
+    expect(toldByConnect(byConnect)).toMatchObject({ status: 400, reason: "NOT_SUPPORTED" });
+    expect(byConnect.body.message).toContain(`${former} is called ${today} now; use that name.`);
+    if (former.includes("_")) {
+      const byJson = await server.json("PATCH", `/v2/phone_numbers/${paused.id}`, { state: "active", [former]: 2 });
+      expect([byJson.status, byJson.body.errors[0].meta.reason]).toEqual([400, "NOT_SUPPORTED"]);
+      expect(byJson.body.errors[0].detail).toContain(today);
+    }
+  });
+
   it("may be a number in an RPC's JSON, and the names may be either of protobuf's", async () => {
     const paused = await number({ state: "paused" });
     const body = {
       id: paused.id,
-      number: { state: 2, messagesPerSecond: "2.5e0", daily_limit: "40" },
-      updateMask: "state,messagesPerSecond,dailyLimit",
+      number: { state: 2, segmentsPerSecond: "2.5e0", daily_segment_limit: "40" },
+      updateMask: "state,segmentsPerSecond,dailySegmentLimit",
     };
     const { status, body: answer } = await connect("NumberService/UpdateNumber", body);
     expect(status).toBe(200);
-    expect(answer.data).toMatchObject({ state: "NUMBER_STATE_DRAINING", messagesPerSecond: 2.5, dailyLimit: 40 });
+    expect(answer.data).toMatchObject({
+      state: "NUMBER_STATE_DRAINING",
+      segmentsPerSecond: 2.5,
+      dailySegmentLimit: 40,
+    });
   });
 
   it("of a wrong type names its field in Connect", async () => {

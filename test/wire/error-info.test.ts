@@ -4,8 +4,8 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ListProfilesRequestSchema, ListProfilesResponseSchema } from "../../gen/numberpool/v1/profile_service_pb.ts";
-import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "../doors/doors.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "../transport/transports.ts";
 import { GrpcRefusal } from "./grpc-client.ts";
 
 const folder = temporaryFolder();

@@ -3,7 +3,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { createApiKey } from "../../src/doors/api-key.ts";
+import { createApiKey } from "../../src/transport/api-key.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient } from "./grpc-client.ts";
 import { freshNumber, makePool, makeProfile, register, until } from "./pools.ts";
@@ -358,11 +358,13 @@ describe("values", () => {
     [{ phone_number: "+12125550199", carrier: "nobody" }, "10015", "/carrier"],
     [{ phone_number: "+12125550199", line_type: "fax" }, "10032", "/line_type"],
     [{ phone_number: "+12125550199", state: "asleep" }, "10032", "/state"],
-    [{ phone_number: "+12125550199", messages_per_second: 0 }, "10033", "/messages_per_second"],
-    [{ phone_number: "+12125550199", messages_per_second: 10_001 }, "10033", "/messages_per_second"],
-    [{ phone_number: "+12125550199", messages_per_second: "1" }, "10026", "/messages_per_second"],
-    [{ phone_number: "+12125550199", daily_limit: -1 }, "10033", "/daily_limit"],
-    [{ phone_number: "+12125550199", daily_limit: 2 ** 40 }, "10026", "/daily_limit"],
+    [{ phone_number: "+12125550199", segments_per_second: 0 }, "10033", "/segments_per_second"],
+    [{ phone_number: "+12125550199", segments_per_second: 10_001 }, "10033", "/segments_per_second"],
+    [{ phone_number: "+12125550199", segments_per_second: "1" }, "10026", "/segments_per_second"],
+    [{ phone_number: "+12125550199", daily_segment_limit: -1 }, "10033", "/daily_segment_limit"],
+    [{ phone_number: "+12125550199", daily_segment_limit: 2 ** 40 }, "10026", "/daily_segment_limit"],
+    [{ phone_number: "+12125550199", messages_per_second: 5 }, "10038", "/messages_per_second"],
+    [{ phone_number: "+12125550199", daily_limit: null }, "10038", "/daily_limit"],
     [{ phone_number: "+12125550199", tags: [""] }, "10025", "/tags/0"],
     [{ phone_number: "+12125550199", tags: Array.from({ length: 21 }, String) }, "10025", "/tags"],
     [{ phone_number: "+12125550199", tags: ["half \ud83c"] }, "10015", "/tags/0"],
@@ -648,7 +650,7 @@ describe("the log", () => {
         logging
           .stderr()
           .split("\n")
-          .filter((line) => line.includes('"door"'));
+          .filter((line) => line.includes('"transport"'));
       await until(
         async () => lines().length,
         (count) => count >= calls.length + 2,
@@ -659,7 +661,7 @@ describe("the log", () => {
         ["RegisterNumber", "OK"],
         ...calls.map(([method, code]) => [method, code]),
       ]);
-      expect(logged.map(({ door }) => door).slice(-3)).toEqual(["json", "grpc", "grpc"]);
+      expect(logged.map(({ transport }) => transport).slice(-3)).toEqual(["json", "grpc", "grpc"]);
       for (const { ms, level, time } of logged) {
         expect(ms).toBeGreaterThanOrEqual(0);
         expect(level).toBe(30);

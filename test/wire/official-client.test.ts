@@ -294,7 +294,7 @@ describe("sends through the official client", () => {
       sent_at: null,
       completed_at: null,
       errors: [],
-      decision: { rule: "least_loaded", tier: null, pool_size: 1, eligible: 1, stands_in: false },
+      decision: { rule: "least_loaded", tier: null, pool_size: 1, eligible: 1, is_fallback: false },
     });
     const accepted = Date.parse(data?.received_at as string);
     expect(Math.abs(Date.now() - accepted)).toBeLessThan(10_000);
@@ -683,7 +683,7 @@ describe("refusals as the official client meets them", () => {
   });
 
   it("refuse a full queue with the time until there is room", async () => {
-    const { profileId, numbers } = await makePool(server, { number: { messages_per_second: 0.001 } });
+    const { profileId, numbers } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const one = (fields: object = {}, to = TO) =>
       new Telnyx({ apiKey: API_KEY, baseURL: `${server.url}/v2`, maxRetries: 0 }).messages.send({
         messaging_profile_id: profileId,

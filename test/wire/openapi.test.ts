@@ -5,11 +5,11 @@ import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.
 import formats from "ajv-formats";
 import Telnyx from "telnyx";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { hashOfToken } from "../../src/doors/api-key.ts";
-import { enumSpellings } from "../../src/doors/enum-spelling.ts";
-import { routesOf } from "../../src/doors/json/routes.ts";
 import { createServices, type ServiceParts } from "../../src/service/services.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { hashOfToken } from "../../src/transport/api-key.ts";
+import { enumSpellings } from "../../src/transport/enum-spelling.ts";
+import { routesOf } from "../../src/transport/json/routes.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { until } from "./pools.ts";
 
@@ -42,7 +42,7 @@ const operations = Object.entries(document.paths).flatMap(([template, item]) =>
   Object.entries(item).map(([verb, operation]) => ({ template, verb: verb.toUpperCase(), operation })),
 );
 
-/** One call of the JSON door: what was asked and what came back. */
+/** One call of the JSON transport: what was asked and what came back. */
 type Exchange = {
   readonly verb: string;
   /** From the root, with its query. */
@@ -175,7 +175,7 @@ describe("the OpenAPI document", () => {
     expect(names.filter((name) => !references.has(`#/components/schemas/${name}`))).toEqual([]);
   });
 
-  it("tells the routes that the door serves, and no others", () => {
+  it("tells the routes that the transport serves, and no others", () => {
     const methods = createServices({} as ServiceParts).flatMap(({ service }) =>
       service.methods.map((desc) => ({ desc, service, path: "", mostBytes: 0 })),
     );
@@ -208,7 +208,7 @@ describe("the OpenAPI document", () => {
     },
   );
 
-  it("spells enums as the door does, and takes more in requests only", () => {
+  it("spells enums as the transport does, and takes more in requests only", () => {
     const files = createServices({} as ServiceParts).flatMap(({ service: { file } }) => [file, ...file.dependencies]);
     const registry = createRegistry(...files);
     const enums = Object.entries(document.components.schemas).flatMap(([name, schema]) => {
@@ -247,7 +247,7 @@ describe("the document is true", () => {
     answered.set(name, (answered.get(name) ?? new Set()).add(exchange.status));
   }
 
-  /** Calls the JSON door and judges what comes of it; text is sent as it is. */
+  /** Calls the JSON transport and judges what comes of it; text is sent as it is. */
   async function call(verb: string, path: string, body?: unknown, headers?: Record<string, string>) {
     const { status, headers: answerHeaders, body: answer } = await server.json(verb, path, body, headers);
     see({ verb, path, body, status, headers: answerHeaders, answer });
@@ -350,8 +350,8 @@ describe("the document is true", () => {
     const number = await register(profile, {
       carrier: "sandbox",
       line_type: "toll-free",
-      messages_per_second: 2.5,
-      daily_limit: 100,
+      segments_per_second: 2.5,
+      daily_segment_limit: 100,
       state: "draining",
       tags: ["vip"],
     });
@@ -362,7 +362,7 @@ describe("the document is true", () => {
     await done("GET", `/v2/phone_numbers?filter[messaging_profile_id]=${profile}&sort[phone_number]=desc`);
     await done("GET", "/v2/phone_numbers?filter[phone_number]=%2B12125570001,%2B12125570002&page[size]=2");
     await done("GET", "/v2/phone_numbers?filter[phone_number][eq]=%2B12125570001&filter[type]=long-code");
-    await done("PATCH", `/v2/phone_numbers/${number.id}`, { daily_limit: null, state: "active", tags: [] });
+    await done("PATCH", `/v2/phone_numbers/${number.id}`, { daily_segment_limit: null, state: "active", tags: [] });
     await done("GET", `/v2/phone_numbers/${number.id}/messaging`);
     await done("GET", "/v2/phone_numbers/messaging?filter[phone_number][contains]=557&filter[type]=shortcode");
     await done("GET", "/v2/phone_numbers/messaging?sort[phone_number]=asc&page[number]=1");
@@ -380,7 +380,7 @@ describe("the document is true", () => {
     await refused(400, "POST", "/v2/phone_numbers", {});
     await refused(400, "POST", "/v2/phone_numbers", { phone_number: "555" });
     await refused(400, "POST", "/v2/phone_numbers", { phone_number: "+12125559999", line_type: "landline" });
-    await refused(400, "POST", "/v2/phone_numbers", { phone_number: "+12125559999", messages_per_second: 0 });
+    await refused(400, "POST", "/v2/phone_numbers", { phone_number: "+12125559999", segments_per_second: 0 });
     await refused(404, "POST", "/v2/phone_numbers", { phone_number: "+12125559999", messaging_profile_id: UNKNOWN_ID });
     await refused(400, "GET", "/v2/phone_numbers?sort[phone_number]=up");
     await refused(400, "GET", "/v2/phone_numbers/messaging?filter[type]=landline");
@@ -393,7 +393,7 @@ describe("the document is true", () => {
 
   it("of messages, however they end", async () => {
     const { id: profile } = await makeProfile({ number_pool_settings: { ...ON, geomatch: true, sticky_sender: true } });
-    const { phone_number: from } = await register(profile, { messages_per_second: 1000 });
+    const { phone_number: from } = await register(profile, { segments_per_second: 1000 });
     const all = {
       type: "SMS",
       encoding: "ucs2",
@@ -445,7 +445,7 @@ describe("the document is true", () => {
 
   it("of numbers that are judged by what became of their messages", async () => {
     const { id: profile } = await makeProfile({ number_pool_settings: { ...ON, skip_unhealthy: true } });
-    const number = await register(profile, { messages_per_second: 1000 });
+    const number = await register(profile, { segments_per_second: 1000 });
     const failing = { messaging_profile_id: profile, to: "+13125550109", text: "I fail" };
     await done("POST", "/v2/messages/number_pool/batch", { messages: Array.from({ length: 14 }, () => failing) });
     const path = `/v2/phone_numbers/${number.id}`;
@@ -477,7 +477,7 @@ describe("the document is true", () => {
 
   it("of sends that are refused", async () => {
     const { id: profile } = await makeProfile();
-    await register(profile, { messages_per_second: 0.001 });
+    await register(profile, { segments_per_second: 0.001 });
     const path = "/v2/messages/number_pool";
     const body = { messaging_profile_id: profile, to: "+13125550100", text: "Refused" };
     const reasonOf = async (status: number, fields: object) =>
@@ -511,7 +511,7 @@ describe("the document is true", () => {
 
   it("of messages that are cancelled, or too late", async () => {
     const { id: profile } = await makeProfile();
-    await register(profile, { messages_per_second: 0.001 });
+    await register(profile, { segments_per_second: 0.001 });
     const [sent, waiting] = [await send(profile), await send(profile)];
     await final(sent.id);
     const scheduled = await send(profile, { send_at: new Date(Date.now() + 3_600_000).toISOString() });

@@ -32,7 +32,7 @@ export async function makePool(
   const profileId = await makeProfile(server, profile);
   const numbers = Array.from({ length: long }, () => freshNumber());
   for (const phone_number of numbers) {
-    await register(server, { phone_number, messaging_profile_id: profileId, messages_per_second: 1000, ...number });
+    await register(server, { phone_number, messaging_profile_id: profileId, segments_per_second: 1000, ...number });
   }
   return { profileId, numbers };
 }

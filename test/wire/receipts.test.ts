@@ -3,8 +3,8 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CarrierReportService, ReceiptStatus } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
-import { type MadeKey, makeKey } from "../doors/program.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
+import { type MadeKey, makeKey } from "../transport/program.ts";
 import { createGrpcClient, type GrpcClient, GrpcRefusal } from "./grpc-client.ts";
 import { makePool, until } from "./pools.ts";
 
@@ -309,7 +309,7 @@ describe("a receipt that fits no message", () => {
 
   it("is kept, and settles the message whose submit is answered with its id later", { timeout: 90_000 }, async () => {
     const { profileId, number, carrierMessageId } = await send();
-    await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { messages_per_second: 1 }));
+    await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { segments_per_second: 1 }));
     const body = { messaging_profile_id: profileId, to: SILENT };
     const texts = ["x".repeat(3 * 153), "Not yet"];
     const [, waiting] = await Promise.all(

@@ -120,7 +120,7 @@ describe("the sandbox", () => {
       "unknown",
       false,
       NO_COUNTS,
-      { submitted: 0, unanswered: 1, receipt: 0 },
+      { submitted: 0, submit_unconfirmed: 1, receipt: 0 },
     ],
     [
       "07",
@@ -239,7 +239,7 @@ describe("a number's health", () => {
     for (let count = 0; count < 5; count += 1) {
       const { from, decision } = await sendAndWait(profileId, "+13125550100");
       expect(from.phone_number).toBe(good);
-      expect(decision).toMatchObject({ pool_size: 2, eligible: 1, passed_over: { unhealthy: 1 } });
+      expect(decision).toMatchObject({ pool_size: 2, eligible: 1, excluded: { unhealthy: 1 } });
     }
     const named = { from: bad, messaging_profile_id: profileId, to: "+13125550100", text: "Named" };
     const refused = await server.json("POST", "/v2/messages", named);

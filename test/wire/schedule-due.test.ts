@@ -151,7 +151,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
   });
 
   it("leaves though its profile is disabled by then, and so does what is queued", PATIENCE, async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 1 } });
+    const { profileId } = await makePool(server, { number: { segments_per_second: 1 } });
     const later = await schedule(profileId);
     const body = { messaging_profile_id: profileId, to: TO, text: "Now" };
     await done(server.json("POST", POOL, body));
@@ -164,7 +164,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
   });
 
   it("of a deleted profile fails, while what is queued leaves", PATIENCE, async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 1 } });
+    const { profileId } = await makePool(server, { number: { segments_per_second: 1 } });
     const later = await schedule(profileId);
     const body = { messaging_profile_id: profileId, to: TO, text: "Now" };
     await done(server.json("POST", POOL, body));
@@ -176,7 +176,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
   });
 
   it("stays scheduled while its pool is merely full, and can still be cancelled", PATIENCE, async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 0.001 } });
+    const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const scheduled = await schedule(profileId, { text: "x".repeat(1_000) });
     const other = await schedule((await makePool(server)).profileId);
     const body = { messaging_profile_id: profileId, to: TO, text: "Fill" };

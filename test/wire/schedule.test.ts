@@ -68,7 +68,7 @@ async function refusalOf(calling: PromiseLike<unknown>): Promise<unknown> {
 }
 
 /** A pool whose numbers send their first part at once, and the next one after 1,000 seconds. */
-const slowPool = (profile: object = {}) => makePool(server, { number: { messages_per_second: 0.001 }, profile });
+const slowPool = (profile: object = {}) => makePool(server, { number: { segments_per_second: 0.001 }, profile });
 
 describe("a scheduled send", () => {
   it.each(["/v2/messages", POOL])("to %s is accepted without a sender, and echoes its moment", async (path) => {
@@ -134,7 +134,7 @@ describe("a scheduled send", () => {
     ["now", 0],
     ["in the past", -DAY],
     ["in 1970", -Date.now()],
-  ])("is refused at every door when it is %s", async (_name, span) => {
+  ])("is refused at every transport when it is %s", async (_name, span) => {
     const { profileId } = await makePool(server);
     const body = { messaging_profile_id: profileId, to: TO, text: "Never", send_at: ahead(span) };
     const refused = { status: 400, code: "10033", reason: "OUT_OF_RANGE", pointer: "/send_at" };
@@ -270,7 +270,7 @@ describe("a message that is cancelled", () => {
     expect(told(await server.json("POST", POOL, body))).toMatchObject({ status: 429, code: "40318" });
   });
 
-  it("is none when it has left, or never was: 403 and 404 at every door", async () => {
+  it("is none when it has left, or never was: 403 and 404 at every transport", async () => {
     const { profileId } = await makePool(server);
     const { id } = await schedule(profileId, { send_at: null });
     const sent = await until(

@@ -34,7 +34,7 @@ const late = (accepted: { valid_until: string }, end: { completed_at: string }) 
 describe.concurrent("a message's validity", () => {
   it("a send that would wait for longer than it is valid is refused with the time until there is room", async () => {
     const profile = { validity_period_seconds: 2 };
-    const { profileId, numbers } = await makePool(server, { profile, number: { messages_per_second: 0.01 } });
+    const { profileId, numbers } = await makePool(server, { profile, number: { segments_per_second: 0.01 } });
     expect((await send(profileId)).status).toBe(200);
     for (const path of [POOL, "/v2/messages"]) {
       const from = path === POOL ? {} : { from: numbers[0] };
@@ -53,16 +53,16 @@ describe.concurrent("a message's validity", () => {
   it("another number is taken where the sticky sender's wait exceeds it", async () => {
     const settings = { long_code_weight: 1, toll_free_weight: 1, sticky_sender: true };
     const profile = { number_pool_settings: settings, validity_period_seconds: 2 };
-    const { profileId } = await makePool(server, { long: 2, profile, number: { messages_per_second: 0.01 } });
+    const { profileId } = await makePool(server, { long: 2, profile, number: { segments_per_second: 0.01 } });
     const [first, second, third] = [await send(profileId), await send(profileId), await send(profileId)];
     expect([first.status, second.status, third.status]).toEqual([200, 200, 429]);
     expect(second.body.data.from.phone_number).not.toBe(first.body.data.from.phone_number);
   });
 
   it("ends it in time behind longer-lived messages of a paused number", async () => {
-    const { profileId, numbers } = await makePool(server, { number: { messages_per_second: 1000 } });
+    const { profileId, numbers } = await makePool(server, { number: { segments_per_second: 1000 } });
     const path = `/v2/phone_numbers/${numbers[0]}`;
-    expect((await server.json("PATCH", path, { messages_per_second: 0.5 })).status).toBe(200);
+    expect((await server.json("PATCH", path, { segments_per_second: 0.5 })).status).toBe(200);
     await send(profileId);
     const long = (await send(profileId)).body.data;
     await setValidity(profileId, 6);

@@ -69,7 +69,7 @@ const spread = (counts: readonly number[]) => Math.max(...counts) - Math.min(...
 describe("the weights 5 and 1 over ten long codes and two toll-free numbers", () => {
   it.each([
     ["queues that grow", {}],
-    ["numbers that are never busy", { messages_per_second: 10_000 }],
+    ["numbers that are never busy", { segments_per_second: 10_000 }],
   ])("give exactly 5,000 and 1,000 of 6,000 messages, evenly within a type: %s", async (_name, fields) => {
     const { profileId, longCodes, tollFree } = await makeWeighted(fields);
     const tally = createTally();

@@ -23,7 +23,7 @@ export type Spelling = { readonly value: DescEnumValue; readonly text: string; r
 /** An entry of the error catalogue. */
 export type Reason = { readonly name: string; readonly form: ErrorForm; readonly comment: string };
 
-/** The contract as the JSON door reads it. */
+/** The contract as the JSON transport reads it. */
 export type Contract = {
   /** By the names of their files. */
   readonly services: readonly DescService[];
@@ -89,7 +89,7 @@ export function readContract(files: readonly DescFile[], allFiles: readonly Desc
         form: getOption(value, error) as ErrorForm,
         comment: commentOf(value),
       }))
-      .filter(({ form, comment }) => form.httpStatus > 0 && !comment.endsWith("RPC doors only.")),
+      .filter(({ form, comment }) => form.httpStatus > 0 && !comment.endsWith("RPC transports only.")),
   };
 }
 

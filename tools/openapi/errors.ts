@@ -34,7 +34,7 @@ const RETRY_AFTER: JsonObject = {
   schema: { type: "integer", minimum: 1 },
 };
 
-/** What the JSON door says in headers beside some statuses. */
+/** What the JSON transport says in headers beside some statuses. */
 const HEADERS: Readonly<Record<number, JsonObject>> = {
   401: { "www-authenticate": { description: "Always `Bearer`.", schema: { type: "string", const: "Bearer" } } },
   409: {

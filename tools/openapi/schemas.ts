@@ -22,7 +22,7 @@ export type Schemas = {
   readonly components: () => JsonObject;
 };
 
-/** Schemas of the contract's messages as the JSON door reads and writes them. */
+/** Schemas of the contract's messages as the JSON transport reads and writes them. */
 export function createSchemas(contract: Contract): Schemas {
   const answered = answeredTypes(contract);
   const components = new Map<string, { readonly of: string; schema: JsonObject }>();
@@ -89,7 +89,7 @@ export function createSchemas(contract: Contract): Schemas {
       case "list":
         return { type: "array", items: element(field, way) };
       default:
-        throw new Error(`${field} is a map, which the JSON door does not know.`);
+        throw new Error(`${field} is a map, which the JSON transport does not know.`);
     }
   };
 
@@ -178,7 +178,7 @@ function scalar(field: DescField & { scalar: ScalarType }, way: Way): JsonObject
       // Written as text, since 64 bits do not fit a JSON number everywhere; read as either.
       return way === "answer" ? UINT64 : { ...UINT64, type: ["string", "integer"], minimum: 0 };
     default:
-      throw new Error(`${field} has a type that the JSON door does not know.`);
+      throw new Error(`${field} has a type that the JSON transport does not know.`);
   }
 }
 

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/call_options.proto.
  */
 export const file_numberpool_v1_call_options: GenFile = /*@__PURE__*/
-  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MSIsCg1SZXF1aXJlZEZpZWxkEgwKBHBhdGgYASABKAkSDQoFZmllbGQYAiABKAk6RgoNbm90X3N1cHBvcnRlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYmo3NxAEgASgIUgxub3RTdXBwb3J0ZWQ6WwoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnpzYeiABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uUgl3cm9uZ1R5cGU6SAoPcmVmdXNlZF9ieV9pdGVtEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjG0dh6IAEoCFINcmVmdXNlZEJ5SXRlbTo9CghudWxsYWJsZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYiML9gQEgASgIUghudWxsYWJsZTpOCgVzY29wZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJvvq9MBIAEoDjIULm51bWJlcnBvb2wudjEuU2NvcGVSBXNjb3BlOk0KEGFjY2VwdHNfbWVzc2FnZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiR+dPMASABKAhSD2FjY2VwdHNNZXNzYWdlczpnCg5yZXF1aXJlZF9maWVsZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGMWZroQBIAMoCzIcLm51bWJlcnBvb2wudjEuUmVxdWlyZWRGaWVsZFINcmVxdWlyZWRGaWVsZDpVChRwYXRoX25vdF9pbXBsZW1lbnRlZBIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxiX18uVASADKAlSEnBhdGhOb3RJbXBsZW1lbnRlZGIGcHJvdG8z", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
+  fileDesc("CiBudW1iZXJwb29sL3YxL2NhbGxfb3B0aW9ucy5wcm90bxINbnVtYmVycG9vbC52MSIsCg1SZXF1aXJlZEZpZWxkEgwKBHBhdGgYASABKAkSDQoFZmllbGQYAiABKAk6RgoNbm90X3N1cHBvcnRlZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYmo3NxAEgASgIUgxub3RTdXBwb3J0ZWQ6WwoKd3JvbmdfdHlwZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnpzYeiABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uUgl3cm9uZ1R5cGU6SAoPcmVmdXNlZF9ieV9pdGVtEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxjG0dh6IAEoCFINcmVmdXNlZEJ5SXRlbTo9CghudWxsYWJsZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYiML9gQEgASgIUghudWxsYWJsZTpCCgtmb3JtZXJfbmFtZRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYsbCcoQEgASgJUgpmb3JtZXJOYW1lOk4KBXNjb3BlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYm++r0wEgASgOMhQubnVtYmVycG9vbC52MS5TY29wZVIFc2NvcGU6TQoQYWNjZXB0c19tZXNzYWdlcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJH508wBIAEoCFIPYWNjZXB0c01lc3NhZ2VzOmcKDnJlcXVpcmVkX2ZpZWxkEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYxZmuhAEgAygLMhwubnVtYmVycG9vbC52MS5SZXF1aXJlZEZpZWxkUg1yZXF1aXJlZEZpZWxkOlUKFHBhdGhfbm90X2ltcGxlbWVudGVkEh8uZ29vZ2xlLnByb3RvYnVmLlNlcnZpY2VPcHRpb25zGJfXy5UBIAMoCVIScGF0aE5vdEltcGxlbWVudGVkYgZwcm90bzM", [file_google_protobuf_descriptor, file_numberpool_v1_error_reason, file_numberpool_v1_scope]);
 
 /**
  * RequiredField is a field that is required on a JSON path.
@@ -84,12 +84,21 @@ export const nullable: GenExtension<FieldOptions, boolean> = /*@__PURE__*/
   extDesc(file_numberpool_v1_call_options, 3);
 
 /**
+ * The name that the field had before. In JSON it is refused with ERROR_REASON_NOT_SUPPORTED and the name of today, so that a value
+ * sent under it is not passed over like an unknown key.
+ *
+ * @generated from extension: string former_name = 338106417;
+ */
+export const former_name: GenExtension<FieldOptions, string> = /*@__PURE__*/
+  extDesc(file_numberpool_v1_call_options, 4);
+
+/**
  * The scope a key needs to call the method. Every method has it.
  *
  * @generated from extension: numberpool.v1.Scope scope = 443217819;
  */
 export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 4);
+  extDesc(file_numberpool_v1_call_options, 5);
 
 /**
  * True on the methods that accept messages. They take an idempotency key (header `Idempotency-Key`, or `request_id` in the
@@ -98,7 +107,7 @@ export const scope: GenExtension<MethodOptions, Scope> = /*@__PURE__*/
  * @generated from extension: bool accepts_messages = 429194385;
  */
 export const accepts_messages: GenExtension<MethodOptions, boolean> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 5);
+  extDesc(file_numberpool_v1_call_options, 6);
 
 /**
  * Fields that are required on one of the method's JSON paths, beside what the method requires.
@@ -106,7 +115,7 @@ export const accepts_messages: GenExtension<MethodOptions, boolean> = /*@__PURE_
  * @generated from extension: repeated numberpool.v1.RequiredField required_field = 277580997;
  */
 export const required_field: GenExtension<MethodOptions, RequiredField[]> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 6);
+  extDesc(file_numberpool_v1_call_options, 7);
 
 /**
  * Documented JSON paths that this release does not serve, as "POST /v2/messages/rcs": they are refused by name with
@@ -115,5 +124,5 @@ export const required_field: GenExtension<MethodOptions, RequiredField[]> = /*@_
  * @generated from extension: repeated string path_not_implemented = 313715607;
  */
 export const path_not_implemented: GenExtension<ServiceOptions, string[]> = /*@__PURE__*/
-  extDesc(file_numberpool_v1_call_options, 7);
+  extDesc(file_numberpool_v1_call_options, 8);
 

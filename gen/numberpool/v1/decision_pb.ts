@@ -11,7 +11,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/decision.proto.
  */
 export const file_numberpool_v1_decision: GenFile = /*@__PURE__*/
-  fileDesc("ChxudW1iZXJwb29sL3YxL2RlY2lzaW9uLnByb3RvEg1udW1iZXJwb29sLnYxIsgBCghEZWNpc2lvbhIpCgRydWxlGAEgASgOMhsubnVtYmVycG9vbC52MS5EZWNpc2lvblJ1bGUSKQoEdGllchgCIAEoDjIbLm51bWJlcnBvb2wudjEuR2VvbWF0Y2hUaWVyEhEKCXBvb2xfc2l6ZRgDIAEoBRIQCghlbGlnaWJsZRgEIAEoBRIuCgtwYXNzZWRfb3ZlchgFIAEoCzIZLm51bWJlcnBvb2wudjEuUGFzc2VkT3ZlchIRCglzdGFuZHNfaW4YBiABKAgiqAEKClBhc3NlZE92ZXISEwoLd2VpZ2h0X3plcm8YASABKAUSDgoGcGF1c2VkGAIgASgFEhAKCGRyYWluaW5nGAMgASgFEhEKCXVuaGVhbHRoeRgEIAEoBRIQCghvbl90cmlhbBgFIAEoBRITCgtkYWlseV9saW1pdBgGIAEoBRIMCgRmdWxsGAcgASgFEhsKE2NhcnJpZXJfdW5hdmFpbGFibGUYCCABKAUqgwIKDERlY2lzaW9uUnVsZRIdChlERUNJU0lPTl9SVUxFX1VOU1BFQ0lGSUVEEAASIgoSREVDSVNJT05fUlVMRV9GUk9NEAEaCvqNyowLBGZyb20SJgoUREVDSVNJT05fUlVMRV9TVElDS1kQAhoM+o3KjAsGc3RpY2t5EioKFkRFQ0lTSU9OX1JVTEVfR0VPTUFUQ0gQAxoO+o3KjAsIZ2VvbWF0Y2gSKAoVREVDSVNJT05fUlVMRV9XRUlHSFRTEAQaDfqNyowLB3dlaWdodHMSMgoaREVDSVNJT05fUlVMRV9MRUFTVF9MT0FERUQQBRoS+o3KjAsMbGVhc3RfbG9hZGVkKs8BCgxHZW9tYXRjaFRpZXISHQoZR0VPTUFUQ0hfVElFUl9VTlNQRUNJRklFRBAAEiwKF0dFT01BVENIX1RJRVJfQVJFQV9DT0RFEAEaD/qNyowLCWFyZWFfY29kZRIoChVHRU9NQVRDSF9USUVSX09WRVJMQVkQAhoN+o3KjAsHb3ZlcmxheRImChRHRU9NQVRDSF9USUVSX1JFR0lPThADGgz6jcqMCwZyZWdpb24SIAoRR0VPTUFUQ0hfVElFUl9BTlkQBBoJ+o3KjAsDYW55YgZwcm90bzM", [file_numberpool_v1_enum_options]);
+  fileDesc("ChxudW1iZXJwb29sL3YxL2RlY2lzaW9uLnByb3RvEg1udW1iZXJwb29sLnYxIsUBCghEZWNpc2lvbhIpCgRydWxlGAEgASgOMhsubnVtYmVycG9vbC52MS5EZWNpc2lvblJ1bGUSKQoEdGllchgCIAEoDjIbLm51bWJlcnBvb2wudjEuR2VvbWF0Y2hUaWVyEhEKCXBvb2xfc2l6ZRgDIAEoBRIQCghlbGlnaWJsZRgEIAEoBRIpCghleGNsdWRlZBgFIAEoCzIXLm51bWJlcnBvb2wudjEuRXhjbHVkZWQSEwoLaXNfZmFsbGJhY2sYBiABKAgipgEKCEV4Y2x1ZGVkEhMKC3dlaWdodF96ZXJvGAEgASgFEg4KBnBhdXNlZBgCIAEoBRIQCghkcmFpbmluZxgDIAEoBRIRCgl1bmhlYWx0aHkYBCABKAUSEAoIb25fdHJpYWwYBSABKAUSEwoLZGFpbHlfbGltaXQYBiABKAUSDAoEZnVsbBgHIAEoBRIbChNjYXJyaWVyX3VuYXZhaWxhYmxlGAggASgFKoMCCgxEZWNpc2lvblJ1bGUSHQoZREVDSVNJT05fUlVMRV9VTlNQRUNJRklFRBAAEiIKEkRFQ0lTSU9OX1JVTEVfRlJPTRABGgr6jcqMCwRmcm9tEiYKFERFQ0lTSU9OX1JVTEVfU1RJQ0tZEAIaDPqNyowLBnN0aWNreRIqChZERUNJU0lPTl9SVUxFX0dFT01BVENIEAMaDvqNyowLCGdlb21hdGNoEigKFURFQ0lTSU9OX1JVTEVfV0VJR0hUUxAEGg36jcqMCwd3ZWlnaHRzEjIKGkRFQ0lTSU9OX1JVTEVfTEVBU1RfTE9BREVEEAUaEvqNyowLDGxlYXN0X2xvYWRlZCrPAQoMR2VvbWF0Y2hUaWVyEh0KGUdFT01BVENIX1RJRVJfVU5TUEVDSUZJRUQQABIsChdHRU9NQVRDSF9USUVSX0FSRUFfQ09ERRABGg/6jcqMCwlhcmVhX2NvZGUSKAoVR0VPTUFUQ0hfVElFUl9PVkVSTEFZEAIaDfqNyowLB292ZXJsYXkSJgoUR0VPTUFUQ0hfVElFUl9SRUdJT04QAxoM+o3KjAsGcmVnaW9uEiAKEUdFT01BVENIX1RJRVJfQU5ZEAQaCfqNyowLA2FueWIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
  * Decision tells which number sends a message, and why: the rule, the tier, and how many numbers were there and passed over.
@@ -50,16 +50,16 @@ export type Decision = Message<"numberpool.v1.Decision"> & {
   /**
    * The others, by the first cause that holds.
    *
-   * @generated from field: numberpool.v1.PassedOver passed_over = 5;
+   * @generated from field: numberpool.v1.Excluded excluded = 5;
    */
-  passedOver?: PassedOver | undefined;
+  excluded?: Excluded | undefined;
 
   /**
    * True when the recipient's sticky sender was full, and this number stands in for it once.
    *
-   * @generated from field: bool stands_in = 6;
+   * @generated from field: bool is_fallback = 6;
    */
-  standsIn: boolean;
+  isFallback: boolean;
 };
 
 /**
@@ -70,11 +70,11 @@ export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_decision, 0);
 
 /**
- * PassedOver counts the numbers of a pool that could not be picked, each under the first cause that holds, in this order.
+ * Excluded counts the numbers of a pool that could not be picked, each under the first cause that holds, in this order.
  *
- * @generated from message numberpool.v1.PassedOver
+ * @generated from message numberpool.v1.Excluded
  */
-export type PassedOver = Message<"numberpool.v1.PassedOver"> & {
+export type Excluded = Message<"numberpool.v1.Excluded"> & {
   /**
    * Their type has weight 0.
    *
@@ -133,10 +133,10 @@ export type PassedOver = Message<"numberpool.v1.PassedOver"> & {
 };
 
 /**
- * Describes the message numberpool.v1.PassedOver.
- * Use `create(PassedOverSchema)` to create a new message.
+ * Describes the message numberpool.v1.Excluded.
+ * Use `create(ExcludedSchema)` to create a new message.
  */
-export const PassedOverSchema: GenMessage<PassedOver> = /*@__PURE__*/
+export const ExcludedSchema: GenMessage<Excluded> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_decision, 1);
 
 /**

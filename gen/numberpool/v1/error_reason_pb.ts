@@ -179,7 +179,7 @@ export const ErrorReason = {
   INVALID_JSON: 20,
 
   /**
-   * The bytes are not a protobuf message of the method's request type. RPC doors only.
+   * The bytes are not a protobuf message of the method's request type. RPC transports only.
    *
    * @generated from enum value: ERROR_REASON_MALFORMED_MESSAGE = 21;
    */

@@ -498,7 +498,7 @@ export const PoolNumberSchema: GenMessage<PoolNumber> = /*@__PURE__*/
 
 /**
  * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
- * holds, in the order and the words of PassedOver.
+ * holds, in the order and the words of Excluded.
  *
  * @generated from enum numberpool.v1.NotEligibleCause
  */
@@ -576,7 +576,7 @@ export const NotEligibleCause = {
 
 /**
  * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
- * holds, in the order and the words of PassedOver.
+ * holds, in the order and the words of Excluded.
  *
  * @generated from enum numberpool.v1.NotEligibleCause
  */

@@ -33,7 +33,7 @@ export type Tier = "areaCode" | "overlay" | "region" | "any";
 export type Standings = {
   readonly poolSize: number;
   readonly eligible: number;
-  readonly passedOver: Readonly<Record<Cause, number>>;
+  readonly excluded: Readonly<Record<Cause, number>>;
 };
 
 /** A number was found. `waitTime` is what the message will wait in its queue, milliseconds. */
@@ -43,7 +43,7 @@ export type Pick = Standings & {
   readonly rule: Rule;
   readonly tier: Tier | undefined;
   /** The recipient's sticky sender is merely full; its mapping stays. */
-  readonly standsIn: boolean;
+  readonly isFallback: boolean;
   readonly waitTime: number;
 };
 
@@ -73,27 +73,27 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   if (pool.byId.size === 0) return refuse(pool, "noNumbers");
 
   const except = request.except === undefined ? undefined : pool.byId.get(request.except);
-  let standsIn = false;
+  let isFallback = false;
   if (pool.settings.stickySender && request.sticky !== undefined) {
     const slot = stickySlot(pool, request.sticky);
     if (slot !== undefined && slot !== except) {
       if (isFreeFor(pool, slot, segments, maxWait)) return pick(pool, slot, "sticky", undefined, false);
-      standsIn = true;
+      isFallback = true;
     }
   }
   const near = pool.settings.geomatch ? request.near : undefined;
   const match = near === undefined ? undefined : nearest(pool, near, segments, maxWait, except);
-  if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, standsIn);
+  if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, isFallback);
 
   const tier = near === undefined ? undefined : "any";
   const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], segments, maxWait, except);
   const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], segments, maxWait, except);
   if (longCode !== undefined && tollFree !== undefined) {
     const slot = nextType(pool.wheel) === LONG_CODE ? longCode : tollFree;
-    return pick(pool, slot, "weights", tier, standsIn);
+    return pick(pool, slot, "weights", tier, isFallback);
   }
   const only = longCode ?? tollFree;
-  if (only !== undefined) return pick(pool, only, "leastLoaded", tier, standsIn);
+  if (only !== undefined) return pick(pool, only, "leastLoaded", tier, isFallback);
   const wait = timeToRoom(pool, segments, maxWait, except);
   return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
@@ -195,21 +195,21 @@ function eligible(pool: Pool): number {
   return pool.candidates[LONG_CODE].size + pool.candidates[TOLL_FREE].size;
 }
 
-function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, standsIn: boolean): Pick {
+function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, isFallback: boolean): Pick {
   return {
     kind: "pick",
     slot,
     rule,
     tier,
-    standsIn,
+    isFallback,
     waitTime: waitOf(pool, slot),
     poolSize: pool.byId.size,
     eligible: eligible(pool),
-    passedOver: { ...pool.passedOver },
+    excluded: { ...pool.excluded },
   };
 }
 
 function refuse(pool: Pool, because: PickRefusal["because"], retryAfter?: number): PickRefusal {
-  const passedOver = { ...pool.passedOver };
-  return { kind: "refuse", because, retryAfter, poolSize: pool.byId.size, eligible: eligible(pool), passedOver };
+  const excluded = { ...pool.excluded };
+  return { kind: "refuse", because, retryAfter, poolSize: pool.byId.size, eligible: eligible(pool), excluded };
 }

@@ -25,9 +25,9 @@ export type PoolNumber = {
   /** Its carrier is not configured: nothing can leave. Absent: it is. */
   readonly carrierUnavailable?: boolean | undefined;
   /** Segments a second. */
-  readonly messagesPerSecond: number;
+  readonly segmentsPerSecond: number;
   /** Segments a UTC day; undefined for no cap. */
-  readonly dailyLimit: number | undefined;
+  readonly dailySegmentLimit: number | undefined;
   /** Grows when the number leaves a profile; mappings made before are void. */
   readonly generation: number;
   readonly health: HealthCounts;
@@ -119,7 +119,7 @@ export type Pool = {
   shortestSegment: number;
   readonly positions: { readonly area: number[]; readonly region: number[] };
   /** Numbers by cause. */
-  readonly passedOver: Record<Cause, number>;
+  readonly excluded: Record<Cause, number>;
 };
 
 /** A queue holds this many milliseconds of its number's pace, counted in segments. */
@@ -161,7 +161,7 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
     changing: createHeap(wakeOrder, wake),
     shortestSegment: Number.POSITIVE_INFINITY,
     positions: { area: [], region: [] },
-    passedOver: {
+    excluded: {
       weightZero: 0,
       paused: 0,
       carrierUnavailable: 0,
@@ -182,7 +182,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   const before = known === undefined ? undefined : pool.slots[known];
   const slot = known ?? pool.vacant.pop() ?? pool.slots.length;
   // Rounded down: a queue of three hours must hold its last segment.
-  const segmentTime = quantized(1000 / number.messagesPerSecond);
+  const segmentTime = quantized(1000 / number.segmentsPerSecond);
   pool.shortestSegment = Math.min(pool.shortestSegment, segmentTime);
   if (before === undefined) {
     for (const positions of positionsOf(pool)) positions[slot] = -1;
@@ -250,7 +250,7 @@ export function untilRoom(pool: Pool, slot: number, segments: number, maxWait = 
   const wait = backlog < maxWait ? 0 : backlog - maxWait + 1;
   const queue = Math.max(0, wait, backlog + segments * known.segmentTime - QUEUE_TIME);
   if (segments <= leftOfDay(pool, slot, known)) return queue;
-  if (segments > (known.number.dailyLimit as number)) return Number.POSITIVE_INFINITY;
+  if (segments > (known.number.dailySegmentLimit as number)) return Number.POSITIVE_INFINITY;
   // What leaves on a later day does not come before that day ends.
   return Math.max(queue, nextMidnight(pool.now + Math.max(0, backlog)) - pool.now);
 }
@@ -287,8 +287,10 @@ export function reorder(pool: Pool, slot: number): void {
 
 /** Segments that a number may still take for the day on which they would leave; Infinity without a daily limit. */
 export function leftOfDay(pool: Pool, slot: number, known: Slot): number {
-  const { dailyLimit } = known.number;
-  return dailyLimit === undefined ? Number.POSITIVE_INFINITY : dailyLimit - usedOnDeparture(pool, slot, known).used;
+  const { dailySegmentLimit } = known.number;
+  return dailySegmentLimit === undefined
+    ? Number.POSITIVE_INFINITY
+    : dailySegmentLimit - usedOnDeparture(pool, slot, known).used;
 }
 
 /**
@@ -352,7 +354,7 @@ function classify(pool: Pool, slot: number, known: Slot): void {
   known.left = Math.min(MOST_SEGMENTS, Math.max(0, leftOfDay(pool, slot, known)));
   if (known.left < MOST_SEGMENTS) pool.shortOfDay.add(slot);
   if (known.cause === undefined) for (const group of known.groups) join(group, slot, known.left);
-  else pool.passedOver[known.cause] += 1;
+  else pool.excluded[known.cause] += 1;
 
   if (known.cause === "full" || known.cause === "dailyLimit") {
     pool.wakeAt[slot] = pool.now + untilRoom(pool, slot, 1);
@@ -365,7 +367,7 @@ function classify(pool: Pool, slot: number, known: Slot): void {
 
 function withdraw(pool: Pool, slot: number, known: Slot): void {
   if (known.cause === undefined) for (const group of known.groups) leave(group, slot, known.left);
-  else pool.passedOver[known.cause] -= 1;
+  else pool.excluded[known.cause] -= 1;
   take(known.cause === "full" ? pool.full : known.cause === "dailyLimit" ? pool.dayUsed : pool.changing, slot);
   pool.shortOfDay.delete(slot);
 }

@@ -33,9 +33,9 @@ const MOST_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
 
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
-  `SELECT id, carrier, messages_per_second, state, due_at, daily_limit, used_day, used_segments FROM phone_numbers
+  `SELECT id, carrier, segments_per_second, state, due_at, daily_segment_limit, used_day, used_segments FROM phone_numbers
    WHERE id = ANY ($1)
-     AND (due_at <= $2 OR state = 'paused' OR $5 OR due_at > $2 + $3::float8 / messages_per_second + $4)
+     AND (due_at <= $2 OR state = 'paused' OR $5 OR due_at > $2 + $3::float8 / segments_per_second + $4)
    FOR NO KEY UPDATE SKIP LOCKED`,
 );
 const selectNumbers = statement<Row>("SELECT id, carrier, due_at FROM phone_numbers WHERE id = ANY ($1)");
@@ -263,10 +263,10 @@ async function endMessages(
 function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
   return {
     carrier: row.carrier as string,
-    messagesPerSecond: row.messages_per_second as number,
+    segmentsPerSecond: row.segments_per_second as number,
     isPaused: isDeliveryHeld || row.state === "paused",
     dueAt: row.due_at as number,
-    dailyLimit: optional(row.daily_limit),
+    dailySegmentLimit: optional(row.daily_segment_limit),
     usedDay: row.used_day as number,
     usedSegments: row.used_segments as number,
   };

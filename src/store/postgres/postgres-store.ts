@@ -31,7 +31,7 @@ import {
   removeMapping,
   removeOptOut,
 } from "./recipients.ts";
-import { applyReports, matchReceipts, settleUnreceipted } from "./reports.ts";
+import { applyReports, matchReceipts, settleReceiptTimeouts } from "./reports.ts";
 import { listDueMessages, listWaitingLanes, listWaitingMessages, releaseScheduled } from "./schedule.ts";
 import type { Session } from "./session.ts";
 
@@ -149,8 +149,8 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
       exchange.learned(swept.applied);
       return swept;
     },
-    settleUnreceipted: async (request) => {
-      const swept = await transactAnd((session) => settleUnreceipted(session, request));
+    settleReceiptTimeouts: async (request) => {
+      const swept = await transactAnd((session) => settleReceiptTimeouts(session, request));
       exchange.learned(swept.applied);
       return swept;
     },

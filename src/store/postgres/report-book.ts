@@ -1,6 +1,6 @@
 import { carrierMessageKey, carrierMessageKeys, comparedIds, isSameId } from "../../domain/carrier-message-id.ts";
 import type { HealthChange, HealthCounts } from "../../domain/health.ts";
-import { isUnanswered, type Report } from "../../domain/lifecycle.ts";
+import { isSubmitUnconfirmed, type Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport } from "../delivery-records.ts";
 import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
 import { optional, type Row, receiptFrom, reportedFrom } from "../rows.ts";
@@ -94,7 +94,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
         : learn(phoneNumberId, plan.health, plan.event.at, plan.submittedAt);
-    if (plan.carrierMessageId !== undefined && isUnanswered(message)) {
+    if (plan.carrierMessageId !== undefined && isSubmitUnconfirmed(message)) {
       for (const key of carrierMessageKeys(plan.carrierMessageId)) reopened.push([key, message.carrier ?? ""]);
     }
     const after = plan.carrierMessageId === undefined ? [] : follow(held, plan.carrierMessageId);

@@ -289,11 +289,11 @@ function planFor(
 /** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
 export async function settleAbandoned(session: Session, silent: readonly string[], at: number, most: number) {
   const rows = await session.all(lockAbandoned, silent, most);
-  return applyToAll(session, rows, { kind: "unanswered", at });
+  return applyToAll(session, rows, { kind: "submit_unconfirmed", at });
 }
 
 /** Settles what was sent before a moment and that no receipt came for, among `most` messages from a cursor on. */
-export async function settleUnreceipted(
+export async function settleReceiptTimeouts(
   session: Session,
   { sentBefore, at, after, most }: { sentBefore: number; at: number; after: string | undefined; most: number },
 ): Promise<() => Promise<Swept>> {
@@ -303,7 +303,7 @@ export async function settleUnreceipted(
   const next = last !== undefined && looked.length === most ? `${last.phone_number_id} ${last.id}` : undefined;
   const late = looked.filter((row) => row.is_late === true).map((row) => [row.organization_id, row.id]);
   const rows = late.length === 0 ? [] : await session.all(lockLate, ...listsOf(NAMED_TYPES, late), sentBefore);
-  const applied = applyToAll(session, rows, { kind: "unreceipted", at });
+  const applied = applyToAll(session, rows, { kind: "receipt_timeout", at });
   return async () => ({ applied: await applied(), next });
 }
 

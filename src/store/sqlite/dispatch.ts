@@ -31,7 +31,7 @@ export function prepareDispatch(
     "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
   );
   const selectPace = db.prepare(
-    `SELECT due_at, messages_per_second, state, carrier, daily_limit, used_day, used_segments
+    `SELECT due_at, segments_per_second, state, carrier, daily_segment_limit, used_day, used_segments
      FROM phone_numbers WHERE id = ?`,
   );
   // +?, because with bare parameters the statement is planned anew whenever one has another value.
@@ -75,10 +75,10 @@ export function prepareDispatch(
     const nothing = { phoneNumberId, carrier: row.carrier as string, messages: [], expired: [] };
     const pace: Pace = {
       carrier: row.carrier as string,
-      messagesPerSecond: row.messages_per_second as number,
+      segmentsPerSecond: row.segments_per_second as number,
       isPaused: isDeliveryHeld || row.state === "paused",
       dueAt: row.due_at as number,
-      dailyLimit: optional(row.daily_limit),
+      dailySegmentLimit: optional(row.daily_segment_limit),
       usedDay: row.used_day as number,
       usedSegments: row.used_segments as number,
     };

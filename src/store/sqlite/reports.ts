@@ -5,7 +5,7 @@ import {
   type IdForm,
   isSameId,
 } from "../../domain/carrier-message-id.ts";
-import { isUnanswered, type Report } from "../../domain/lifecycle.ts";
+import { isSubmitUnconfirmed, type Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
 import { planMatch } from "../plan-match.ts";
 import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
@@ -107,7 +107,7 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
   /** Applies the receipts with exactly this id that came before anybody knew whose they are. */
   const follow = (message: ReportedMessage, carrierMessageId: string): AppliedReport[] => {
     // Receipts in another form were examined without this message.
-    if (isUnanswered(message)) {
+    if (isSubmitUnconfirmed(message)) {
       for (const key of carrierMessageKeys(carrierMessageId))
         for (const row of receiptsOf(message, key)) setExamined.run(0, row.sequence);
     }
@@ -229,17 +229,17 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
       together(() =>
         (selectSending.all() as Row[])
           .filter((row) => row.owner !== owner)
-          .map((row) => applyTo(reportedFrom(row), { kind: "unanswered", at }, undefined)),
+          .map((row) => applyTo(reportedFrom(row), { kind: "submit_unconfirmed", at }, undefined)),
       ),
 
-    settleUnreceipted: (sentBefore: number, at: number, after: string | undefined, most: number): Swept => {
+    settleReceiptTimeouts: (sentBefore: number, at: number, after: string | undefined, most: number): Swept => {
       const [number, id] = after?.split(" ") ?? ["", ""];
       const looked = selectSent.all(number, id, most) as Row[];
       const last = looked.at(-1);
       const applied = together(() =>
         looked.flatMap((key) => {
           const row = selectSentOne.get(key.phone_number_id, key.id, sentBefore) as Row | undefined;
-          return row === undefined ? [] : [applyTo(reportedFrom(row), { kind: "unreceipted", at }, undefined)];
+          return row === undefined ? [] : [applyTo(reportedFrom(row), { kind: "receipt_timeout", at }, undefined)];
         }),
       );
       const isMore = last !== undefined && looked.length === most;

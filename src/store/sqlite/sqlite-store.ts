@@ -222,8 +222,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       transact(() => ({ phoneNumberIds: dispatch.takeBack(owner, underWay), isSettled: true })),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
-    settleUnreceipted: ({ sentBefore, at, after, most }) =>
-      transact(() => reports.settleUnreceipted(sentBefore, at, after, most)),
+    settleReceiptTimeouts: ({ sentBefore, at, after, most }) =>
+      transact(() => reports.settleReceiptTimeouts(sentBefore, at, after, most)),
     expireMessages: (now, most) => transact(() => dispatch.expire(now, most)),
     synchronize: async ({ owner, now }) => {
       const settled = owner === beating ? [] : await transact(() => reports.settleOthers(owner, now));

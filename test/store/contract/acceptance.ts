@@ -134,10 +134,10 @@ export function acceptance(subject: Subject): void {
       decision: fc.record({
         rule: fc.constantFrom("from", "sticky", "geomatch", "weights", "leastLoaded"),
         tier: maybe(fc.constantFrom("areaCode", "overlay", "region", "any")),
-        standsIn: fc.boolean(),
+        isFallback: fc.boolean(),
         poolSize: count,
         eligible: count,
-        passedOver: fc.record({
+        excluded: fc.record({
           weightZero: count,
           paused: count,
           carrierUnavailable: count,
@@ -271,7 +271,7 @@ export function acceptance(subject: Subject): void {
     async (twin) => {
       const { store } = subject();
       const profile = await storeProfile(store);
-      const number = await storeNumber(store, profile, { dailyLimit: 10 });
+      const number = await storeNumber(store, profile, { dailySegmentLimit: 10 });
       const stored = await storeMessage(store, number, { text: "stored" });
       const storedKey = aKey(profile);
       await write(store, { keys: [storedKey] });

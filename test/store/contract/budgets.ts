@@ -25,7 +25,7 @@ export function budgets(subject: Subject): void {
     return numbers.map(({ id }) => claims.find(({ phoneNumberId }) => phoneNumberId === id) as Claim);
   };
   const count = (claims: readonly Claim[]) => claims.map(({ messages }) => messages.length);
-  const fast = (carrier: string) => ({ carrier, messagesPerSecond: 1_000 });
+  const fast = (carrier: string) => ({ carrier, segmentsPerSecond: 1_000 });
   const filled = async (carrier: string, messages: number): Promise<PhoneNumber> => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), fast(carrier));
@@ -107,10 +107,10 @@ export function budgets(subject: Subject): void {
     const { store } = subject();
     const rates = fc.constantFrom(1, 50, 200);
     await fc.assert(
-      fc.asyncProperty(rates, fc.nat(8), fc.nat(8), async (messagesPerSecond, queued, budget) => {
-        const number = await storeNumber(store, await storeProfile(store), { carrier: "slow", messagesPerSecond });
+      fc.asyncProperty(rates, fc.nat(8), fc.nat(8), async (segmentsPerSecond, queued, budget) => {
+        const number = await storeNumber(store, await storeProfile(store), { carrier: "slow", segmentsPerSecond });
         const messages = await storeMessages(store, number, ...Array.from({ length: queued }, () => ({})));
-        const paced = Math.min(queued, Math.floor((20 * messagesPerSecond) / 1_000) + 1);
+        const paced = Math.min(queued, Math.floor((20 * segmentsPerSecond) / 1_000) + 1);
         const [given] = await claim([number], { slow: budget });
         expect(idsOf(given?.messages ?? [])).toEqual(idsOf(messages.slice(0, Math.min(paced, budget))));
         if (budget < paced) expect(given?.isHeld).toBe(true);
@@ -118,7 +118,7 @@ export function budgets(subject: Subject): void {
         // Whoever is not held is told when to come back, as long as there is anything to come back for.
         if (given?.isHeld === false) expect(given.dueAt !== undefined).toBe(queued > paced);
         const all = [...(given?.messages ?? [])];
-        for (let now = NOON + 20; all.length < queued && now < NOON + HOUR; now += 1_000 / messagesPerSecond) {
+        for (let now = NOON + 20; all.length < queued && now < NOON + HOUR; now += 1_000 / segmentsPerSecond) {
           all.push(...((await claim([number], {}, now))[0]?.messages ?? []));
         }
         expect(idsOf(all)).toEqual(idsOf(messages));

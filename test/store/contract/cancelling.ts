@@ -133,7 +133,7 @@ export function cancelling(subject: Subject): void {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const canceller = await another();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const messages = await storeMessages(store, number, ...Array.from({ length: 30 }, () => ({})));
     const claimed = new Set<string>();
     const cancelled = new Set<string>();

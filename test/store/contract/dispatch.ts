@@ -55,7 +55,7 @@ function queues(subject: Subject): void {
     const foreign = await storeProfile(store);
     const idle = await storeNumber(store, profile);
     const fresh = await storeNumber(store, profile);
-    const paced = await storeNumber(store, foreign, { messagesPerSecond: 0.5 });
+    const paced = await storeNumber(store, foreign, { segmentsPerSecond: 0.5 });
     const finished = await storeNumber(store, profile);
     await storeMessages(store, fresh, {}, {});
     await storeMessages(store, paced, {}, {}, {});
@@ -119,7 +119,7 @@ function queues(subject: Subject): void {
 function claims(subject: Subject): void {
   it("takes the oldest first, one for each moment of the pace, and tells when the next is due", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1 });
     const messages = await storeMessages(store, number, {}, { parts: 2 }, {});
     const first = await claimOne(store, number, NOON);
     expect([idsOf(first.messages), first.dueAt]).toEqual([[messages[0]?.id], NOON + 980]);
@@ -160,8 +160,8 @@ function claims(subject: Subject): void {
     const parts = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 60 });
     const waits = fc.array(fc.oneof(fc.nat(50), fc.nat(20_000)), { maxLength: 15 });
     await fc.assert(
-      fc.asyncProperty(rate, parts, waits, async (messagesPerSecond, sizes, pauses) => {
-        const number = await storeNumber(store, profile, { messagesPerSecond });
+      fc.asyncProperty(rate, parts, waits, async (segmentsPerSecond, sizes, pauses) => {
+        const number = await storeNumber(store, profile, { segmentsPerSecond });
         const queue = await storeMessages(store, number, ...sizes.map((size) => ({ parts: size })));
         let due = 0;
         let now = NOON;
@@ -169,7 +169,7 @@ function claims(subject: Subject): void {
           now += pause;
           const claim = await claimOne(store, number, now);
           const sizesLeft = queue.map((message) => message.parts);
-          const released = due > now ? { count: 0, dueAt: due } : release(sizesLeft, due, now, messagesPerSecond);
+          const released = due > now ? { count: 0, dueAt: due } : release(sizesLeft, due, now, segmentsPerSecond);
           expect(idsOf(claim.messages)).toEqual(idsOf(queue.splice(0, released.count)));
           if (released.count > 0) due = released.dueAt;
           const traffic = (await store.loadPoolNumber(number.id))?.traffic;
@@ -209,8 +209,8 @@ function claims(subject: Subject): void {
   it("claims several numbers at once, each at its own pace", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const slow = await storeNumber(store, profile, { messagesPerSecond: 1 });
-    const fast = await storeNumber(store, profile, { messagesPerSecond: 100 });
+    const slow = await storeNumber(store, profile, { segmentsPerSecond: 1 });
+    const fast = await storeNumber(store, profile, { segmentsPerSecond: 100 });
     const empty = await storeNumber(store, profile);
     const slowMessages = await storeMessages(store, slow, {}, {});
     const fastMessages = await storeMessages(store, fast, {}, {}, {}, {});
@@ -269,7 +269,7 @@ function claims(subject: Subject): void {
 
   it("a message that was deferred is not tried before the pace allows it", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.1 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 0.1 });
     const [first, second] = await storeMessages(store, number, {}, {});
     await claimOne(store, number, NOON);
     const retryAt = NOON + 10 * SECOND;
@@ -304,7 +304,7 @@ function claims(subject: Subject): void {
 
   it("late messages, however many, do not keep a number from coming to those that are not", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 3 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 3 });
     const late = await storeMessages(store, number, ...Array.from({ length: 50 }, () => ({ validUntil: NOON })));
     const timely = await storeMessage(store, number);
     const got: string[] = [];
@@ -332,7 +332,7 @@ function claims(subject: Subject): void {
 
   it("takes only what is queued", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const statuses = ["sent", "delivered", "cancelled", "expired", "sending_failed", "sending"] as const;
     for (const status of statuses) await storeMessage(store, number, { status });
     const queued = await storeMessage(store, number);
@@ -345,8 +345,8 @@ function claims(subject: Subject): void {
     const stores = [store, await another()] as const;
     const profile = await storeProfile(store);
     const numbers = [
-      await storeNumber(store, profile, { messagesPerSecond: 10_000 }),
-      await storeNumber(store, profile, { messagesPerSecond: 100 }),
+      await storeNumber(store, profile, { segmentsPerSecond: 10_000 }),
+      await storeNumber(store, profile, { segmentsPerSecond: 100 }),
     ];
     const accepted: string[] = [];
     for (const number of numbers) {
@@ -375,7 +375,7 @@ function traffic(subject: Subject): void {
     const { organizationId } = profile;
     const other = aProfile(organizationId);
     await store.insertProfile(other);
-    const number = await storeNumber(store, profile, { messagesPerSecond: 100 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 100 });
     const idle = await storeNumber(store, profile);
     const elsewhere = await storeNumber(store, other);
     await storeMessage(store, idle);
@@ -518,7 +518,7 @@ function reports(subject: Subject): void {
       fc.record({ kind: fc.constant("accepted" as const), at, carrierMessageId: fc.constant("any") }),
       fc.record({ kind: fc.constant("refused" as const), at, error, carrierCode }),
       fc.record({ kind: fc.constant("deferred" as const), at, carrierCode, retryAt: at }),
-      fc.record({ kind: fc.constant("unanswered" as const), at }),
+      fc.record({ kind: fc.constant("submit_unconfirmed" as const), at }),
       fc.record({ kind: fc.constant("delivered" as const), at }),
       fc.record({ kind: fc.constant("failed" as const), at, error, carrierCode }),
     );
@@ -615,7 +615,7 @@ function settling(subject: Subject): void {
   it("what a lost process was sending becomes unconfirmed, and nothing else does", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { messagesPerSecond: 1 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 1 });
     const [lost, lostToo, other, queued] = await storeMessages(store, number, {}, {}, {}, {});
     const answered = await storeNumber(store, profile);
     const sent = await storeMessage(store, answered);
@@ -629,9 +629,12 @@ function settling(subject: Subject): void {
 
     const statusOf = async (message: Message | undefined) =>
       (await store.getMessage(profile.organizationId, message?.id ?? ""))?.status;
-    const unanswered = apply({ ...(lost as Message), status: "sending" }, { kind: "unanswered", at: NOON + HOUR });
-    expect(unanswered.progress).toMatchObject({ status: "delivery_unconfirmed", completedAt: NOON + HOUR });
-    const { status, sentAt, completedAt, error } = unanswered.progress as Progress;
+    const timedOut = apply(
+      { ...(lost as Message), status: "sending" },
+      { kind: "submit_unconfirmed", at: NOON + HOUR },
+    );
+    expect(timedOut.progress).toMatchObject({ status: "delivery_unconfirmed", completedAt: NOON + HOUR });
+    const { status, sentAt, completedAt, error } = timedOut.progress as Progress;
     const unconfirmed = { ...lost, status, sentAt, completedAt, error, submits: 1 };
     expect(await store.getMessage(profile.organizationId, lost?.id ?? "")).toEqual(unconfirmed);
     expect(await statusOf(lostToo)).toBe("delivery_unconfirmed");

@@ -32,7 +32,7 @@ export function events(subject: Subject): void {
   /** Two messages with stories of five events that took turns. */
   const twoStories = async (): Promise<[Message, Message]> => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const [one, other] = await storeMessages(store, number, {}, {});
     if (one === undefined || other === undefined) throw new Error("nothing was stored");
     await claimOne(store, number, NOON);

@@ -134,9 +134,9 @@ export function keeping(subject: Subject): void {
     const { store, reopen } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
-    const number = await storeNumber(store, profile, { dailyLimit: 10, tags: ["été"] });
+    const number = await storeNumber(store, profile, { dailySegmentLimit: 10, tags: ["été"] });
     const gone = await storeNumber(store, profile);
-    const paced = await storeNumber(store, profile, { messagesPerSecond: 0.3 });
+    const paced = await storeNumber(store, profile, { segmentsPerSecond: 0.3 });
     const [lost, settled, ...waiting] = await storeMessages(store, number, {}, {}, { text: "👋" }, { parts: 3 });
     await storeMessages(store, paced, {}, {});
     await claimOne(store, number, NOON, "process-1");

@@ -19,7 +19,7 @@ import {
 export function mishaps(subject: Subject): void {
   it("a clock that is set back an hour stops no number, and the pace goes on from there", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1 });
     const messages = await storeMessages(store, number, {}, {}, {});
     await claimOne(store, number, NOON);
     const back = NOON - HOUR;
@@ -47,7 +47,7 @@ export function mishaps(subject: Subject): void {
 
   it("what a claim took whose answer was lost goes back, and what is under way or somebody else's stays", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 100 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 100 });
     const [known, lost] = await storeMessages(store, number, {}, {}, {});
     const own = await claimOne(store, number, NOON, "process-1");
     expect(own.messages).toHaveLength(3);
@@ -70,7 +70,7 @@ export function mishaps(subject: Subject): void {
 
   it("a recipient who opts out while a message waits is not texted", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 100 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 100 });
     const [left, stays] = await storeMessages(store, number, { to: "+12125550123" }, { to: "+12125550124" });
     const { organizationId, messagingProfileId, to } = left ?? { organizationId: "", messagingProfileId: "", to: "" };
     const key = { organizationId, messagingProfileId, to };

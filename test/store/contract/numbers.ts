@@ -38,8 +38,8 @@ export function numbers(subject: Subject): void {
       messagingProfileId: fc.constantFrom(profile.id, undefined),
       carrier: fc.constantFrom("sandbox", "carrier-2"),
       lineType: fc.constantFrom("long_code", "toll_free"),
-      messagesPerSecond: fc.double({ min: 0.001, max: 10_000, noNaN: true }),
-      dailyLimit: fc.option(fc.nat(100_000_000), { nil: undefined }),
+      segmentsPerSecond: fc.double({ min: 0.001, max: 10_000, noNaN: true }),
+      dailySegmentLimit: fc.option(fc.nat(100_000_000), { nil: undefined }),
       state: fc.constantFrom("active", "draining", "paused"),
       countryCode: fc.constantFrom("US", "001"),
       tags: fc.array(fc.string({ unit: "grapheme", maxLength: 5 })),
@@ -270,7 +270,7 @@ export function numbers(subject: Subject): void {
 
   it("a reset goes with the outcomes of what was submitted before it, whenever their reports come, and with no others", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const messages = await storeMessages(store, number, {}, {}, {}, {});
     const [before, corrected, refused, other] = messages as [Message, Message, Message, Message];
     const failed = (at: number) => ({ kind: "failed", at, error: FAILED_BY_SENDER, carrierCode: "1" }) as const;
@@ -330,8 +330,8 @@ export function numbers(subject: Subject): void {
       const change = (current: PhoneNumber): PhoneNumber => ({
         ...current,
         messagingProfileId: other.id,
-        messagesPerSecond: 0.25,
-        dailyLimit: 5,
+        segmentsPerSecond: 0.25,
+        dailySegmentLimit: 5,
         state: "draining",
         tags: ["a", "b"],
         generation: 1,
@@ -368,7 +368,7 @@ export function numbers(subject: Subject): void {
   it("a change of the record leaves the number's traffic alone", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { dailyLimit: 100 });
+    const number = await storeNumber(store, profile, { dailySegmentLimit: 100 });
     const [first] = await storeMessages(store, number, {}, {});
     await claimOne(store, number, NOON);
     if (first !== undefined) await report(store, first, { kind: "delivered", at: NOON });
@@ -475,7 +475,7 @@ export function numbers(subject: Subject): void {
   it("a number that is registered again begins anew: health, queue, pace, usage and place", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { dailyLimit: 50 });
+    const number = await storeNumber(store, profile, { dailySegmentLimit: 50 });
     const [first] = await storeMessages(store, number, {}, {});
     await claimOne(store, number, NOON);
     const failed = { kind: "failed", at: NOON, error: FAILED_BY_SENDER, carrierCode: "011" } as const;

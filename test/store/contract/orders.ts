@@ -27,8 +27,8 @@ const REPORTS = {
   failed: { kind: "failed", at: NOON + 200, carrierCode: "011", error: FAILED_BY_SENDER },
   spam: { kind: "failed", at: NOON + 200, carrierCode: "012", error: BLOCKED_AS_SPAM },
   delivered: { kind: "delivered", at: NOON + 300 },
-  unanswered: { kind: "unanswered", at: NOON + 60_000 },
-  unreceipted: { kind: "unreceipted", at: NOON + 90_000 },
+  submit_unconfirmed: { kind: "submit_unconfirmed", at: NOON + 60_000 },
+  receipt_timeout: { kind: "receipt_timeout", at: NOON + 90_000 },
 } as const satisfies Record<string, Report>;
 
 const RECEIPTS: ReadonlySet<Kind> = new Set(["buffered", "failed", "delivered"]);
@@ -36,15 +36,15 @@ const RECEIPTS: ReadonlySet<Kind> = new Set(["buffered", "failed", "delivered"])
 /** What really comes together for one message. Of a carrier's two answers only one can come. */
 const STORIES: readonly (readonly (keyof typeof REPORTS)[])[] = [
   ["accepted", "buffered", "delivered", "delivered", "delivered"],
-  ["accepted", "unanswered", "buffered", "failed", "delivered", "delivered"],
-  ["accepted", "unreceipted", "buffered", "spam", "spam", "delivered"],
-  ["accepted", "unanswered", "unreceipted", "spam", "buffered"],
-  ["accepted", "unanswered", "unreceipted", "failed", "failed"],
-  ["accepted", "accepted", "buffered", "unreceipted", "buffered"],
-  ["deferred", "accepted", "buffered", "delivered", "unreceipted"],
+  ["accepted", "submit_unconfirmed", "buffered", "failed", "delivered", "delivered"],
+  ["accepted", "receipt_timeout", "buffered", "spam", "spam", "delivered"],
+  ["accepted", "submit_unconfirmed", "receipt_timeout", "spam", "buffered"],
+  ["accepted", "submit_unconfirmed", "receipt_timeout", "failed", "failed"],
+  ["accepted", "accepted", "buffered", "receipt_timeout", "buffered"],
+  ["deferred", "accepted", "buffered", "delivered", "receipt_timeout"],
   ["deferred", "refused"],
-  ["deferred", "unanswered"],
-  ["unanswered", "delivered", "buffered"],
+  ["deferred", "submit_unconfirmed"],
+  ["submit_unconfirmed", "delivered", "buffered"],
 ];
 /** Each of these is its own message: enough to meet every order, and one transaction of a second at most. */
 const MOST_ORDERS = 720;

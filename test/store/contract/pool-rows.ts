@@ -31,7 +31,7 @@ export function poolRows(subject: Subject): void {
     await store.insertProfile(other);
     const numbers = [
       await storeNumber(store, profile, { state: "paused" }),
-      await storeNumber(store, profile, { lineType: "toll_free", messagesPerSecond: 3 }),
+      await storeNumber(store, profile, { lineType: "toll_free", segmentsPerSecond: 3 }),
     ];
     await storeNumber(store, other);
     await storeNumber(store, profile, { messagingProfileId: undefined });
@@ -141,7 +141,7 @@ export function poolRows(subject: Subject): void {
 
   it("tells when a number is due again", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 0.3 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 0.3 });
     await storeMessage(store, number, { parts: 2 });
     const { dueAt } = await claimOne(store, number, NOON);
     expect(dueAt).toBeUndefined();
@@ -179,8 +179,8 @@ export function poolRows(subject: Subject): void {
   it("adds up what a number used in a day, and begins anew with the next", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { dailyLimit: 100 });
-    const neighbour = await storeNumber(store, profile, { dailyLimit: 100 });
+    const number = await storeNumber(store, profile, { dailySegmentLimit: 100 });
+    const neighbour = await storeNumber(store, profile, { dailySegmentLimit: 100 });
     const unlimited = await storeNumber(store, profile);
     const send = async (from: PhoneNumber, at: number, parts: number) => {
       const message = await storeMessage(store, from, { parts, queuedAt: at, validUntil: at + HOUR });
@@ -202,7 +202,10 @@ export function poolRows(subject: Subject): void {
 
   it("sends what its day allows and no more, and the rest on the next day", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 100, messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), {
+      dailySegmentLimit: 100,
+      segmentsPerSecond: 1_000,
+    });
     const midnight = (TODAY + 1) * 24 * HOUR;
     const validUntil = midnight + 48 * HOUR;
     const accept = (at: number) =>
@@ -232,14 +235,17 @@ export function poolRows(subject: Subject): void {
       freeAt: midnight + 24 * HOUR,
     });
     // A limit that is raised counts at once.
-    await store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, dailyLimit: 130 }));
+    await store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, dailySegmentLimit: 130 }));
     expect(await sendAll(midnight + 2 * HOUR, midnight + 24 * HOUR)).toBe(30);
     expect(await sendAll(midnight + 24 * HOUR, midnight + 48 * HOUR)).toBe(70);
   });
 
   it("expires and cancels what waits for the next day, and overtakes no message that is too long for today", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 5, messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), {
+      dailySegmentLimit: 5,
+      segmentsPerSecond: 1_000,
+    });
     const midnight = (TODAY + 1) * 24 * HOUR;
     const long = { validUntil: midnight + HOUR };
     const [first, short, unwanted, three, one] = await storeMessages(
@@ -268,7 +274,7 @@ export function poolRows(subject: Subject): void {
 
   it("counts hand-overs, not messages: one that was put off counts again", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { dailyLimit: 2 });
+    const number = await storeNumber(store, await storeProfile(store), { dailySegmentLimit: 2 });
     const message = await storeMessage(store, number);
     for (const at of [NOON, NOON + HOUR]) {
       expect(idsOf((await claimOne(store, number, at)).messages)).toEqual([message.id]);

@@ -218,7 +218,7 @@ export function receipts(subject: Subject): void {
     const [before, other] = [await sending(carrier), await sending(carrier)];
     await take(before, "1000");
     await receive("4096", FAILED, { carrier });
-    await report(subject().store, other, { kind: "unanswered", at: NOON + SECOND });
+    await report(subject().store, other, { kind: "submit_unconfirmed", at: NOON + SECOND });
     expect(await match()).toEqual([]);
     expect(await match(NOON + 50 * HOUR)).toEqual([]);
     expect(await statusOf(before)).toBe("sent");
@@ -305,7 +305,7 @@ export function receipts(subject: Subject): void {
     const carrier = aCarrier();
     const message = await sending(carrier);
     await receive("65535", DELIVERED, { carrier });
-    await report(subject().store, message, { kind: "unanswered", at: NOON + SECOND });
+    await report(subject().store, message, { kind: "submit_unconfirmed", at: NOON + SECOND });
     expect(await match()).toEqual([]);
     expect(await take(message, "ffff")).toMatchObject({ status: "delivery_unconfirmed", followed: [] });
     expect(await match()).toEqual([[message.id, "delivered"]]);
@@ -407,7 +407,7 @@ export function receipts(subject: Subject): void {
 
   it("only receipts wait: an answer for nobody is forgotten", async () => {
     const message = await sending();
-    for (const kind of ["unanswered", "unreceipted"] as const) await receive("c-15", { kind, at: NOON });
+    for (const kind of ["submit_unconfirmed", "receipt_timeout"] as const) await receive("c-15", { kind, at: NOON });
     await receive("c-15", { kind: "refused", at: NOON, error: FAILED_BY_SENDER, carrierCode: "" });
     await receive("c-15", { kind: "deferred", at: NOON, carrierCode: "", retryAt: NOON + SECOND });
     expect((await take(message, "c-15")).followed).toEqual([]);

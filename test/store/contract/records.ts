@@ -86,8 +86,8 @@ export function aNumber(profile: MessagingProfile, given: Partial<PhoneNumber> =
     messagingProfileId: profile.id,
     carrier: "sandbox",
     lineType: "long_code",
-    messagesPerSecond: 1,
-    dailyLimit: undefined,
+    segmentsPerSecond: 1,
+    dailySegmentLimit: undefined,
     state: "active",
     countryCode: "US",
     tags: [],
@@ -122,7 +122,7 @@ export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}
       tier: undefined,
       poolSize: 1,
       eligible: 1,
-      passedOver: {
+      excluded: {
         weightZero: 0,
         paused: 0,
         carrierUnavailable: 0,
@@ -132,7 +132,7 @@ export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}
         dailyLimit: 0,
         full: 0,
       },
-      standsIn: false,
+      isFallback: false,
     },
     receivedAt: NOON,
     sendAt: undefined,

@@ -152,7 +152,7 @@ export function schedule(subject: Subject): void {
   it("a message that is released into a queue is there like any other, with its sender and mapping", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { dailyLimit: 10, carrier: "elsewhere" });
+    const number = await storeNumber(store, profile, { dailySegmentLimit: 10, carrier: "elsewhere" });
     const message = aScheduled(profile, { parts: 2 });
     await write(store, { messages: [message] });
     const { decision } = aMessage(number);

@@ -30,7 +30,12 @@ export function sweeps(subject: Subject): void {
     const steps: AppliedReport[][] = [];
     let after: string | undefined;
     do {
-      const { applied, next } = await subject().store.settleUnreceipted({ sentBefore, at: NOON + WINDOW, after, most });
+      const { applied, next } = await subject().store.settleReceiptTimeouts({
+        sentBefore,
+        at: NOON + WINDOW,
+        after,
+        most,
+      });
       expect(applied.length).toBeLessThanOrEqual(most);
       steps.push([...applied]);
       after = next;
@@ -43,7 +48,7 @@ export function sweeps(subject: Subject): void {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { status: "sent", sentAt: NOON });
-    expect(await store.settleUnreceipted({ sentBefore: NOON, at: NOON, after: undefined, most: 10 })).toEqual({
+    expect(await store.settleReceiptTimeouts({ sentBefore: NOON, at: NOON, after: undefined, most: 10 })).toEqual({
       applied: [],
       next: undefined,
     });
@@ -66,7 +71,7 @@ export function sweeps(subject: Subject): void {
     });
     expect((await store.loadPoolNumber(number.id))?.traffic).toMatchObject({ health: NO_EVIDENCE, unreported: 0 });
     expect(await eventsOf(store, message)).toMatchObject([
-      { kind: "unreceipted", status: "delivery_unconfirmed", at: NOON + WINDOW },
+      { kind: "receipt_timeout", status: "delivery_unconfirmed", at: NOON + WINDOW },
     ]);
     expect((await sweep(NOON + WINDOW, 10)).flat()).toEqual([]);
   });
@@ -123,16 +128,16 @@ export function sweeps(subject: Subject): void {
     const old = { status: "sent", sentAt: NOON } as const;
     const messages = await storeMessages(store, number, old, old, old, old);
     const request = { sentBefore: NOON + 1, at: NOON + WINDOW, most: 2 };
-    const first = await store.settleUnreceipted({ ...request, after: undefined });
+    const first = await store.settleReceiptTimeouts({ ...request, after: undefined });
     expect(first.applied).toHaveLength(2);
-    const second = await store.settleUnreceipted({ ...request, after: first.next });
+    const second = await store.settleReceiptTimeouts({ ...request, after: first.next });
     const settled = [...first.applied, ...second.applied].map(({ messageId }) => messageId);
     expect(settled.toSorted()).toEqual(idsOf(messages).toSorted());
   });
 
   it("a process that comes is told what became of what others were sending, and later only of what is new", async () => {
     const { store } = subject();
-    const number = await storeNumber(store, await storeProfile(store), { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const [lost, kept] = await storeMessages(store, number, { parts: 2 }, { parts: 10 }, {});
     await claimOne(store, number, NOON, "process-1");
     const beat = (owner: string, now: number) => store.synchronize({ owner, now, backlog: [] });
@@ -152,7 +157,7 @@ export function sweeps(subject: Subject): void {
     if (lost === undefined) throw new Error("nothing was stored");
     expect(await eventsOf(store, lost)).toMatchObject([
       {
-        kind: "unanswered",
+        kind: "submit_unconfirmed",
         status: "delivery_unconfirmed",
         at: NOON + HOUR,
       },
@@ -168,7 +173,7 @@ export function sweeps(subject: Subject): void {
   it("what a number has queued, is sending and has sent is unreported, and nothing else", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
-    const number = await storeNumber(store, profile, { messagesPerSecond: 1_000 });
+    const number = await storeNumber(store, profile, { segmentsPerSecond: 1_000 });
     const unreported = async () =>
       (await store.loadPool(profile.organizationId, profile.id))?.numbers.map(({ traffic }) => traffic.unreported);
     const [first, second] = await storeMessages(store, number, {}, {}, {});

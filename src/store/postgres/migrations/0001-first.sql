@@ -45,8 +45,8 @@ CREATE TABLE phone_numbers (
   messaging_profile_id text COLLATE "C",
   carrier text COLLATE "C" NOT NULL,
   line_type text NOT NULL,
-  messages_per_second double precision NOT NULL,
-  daily_limit integer,
+  segments_per_second double precision NOT NULL,
+  daily_segment_limit integer,
   state text NOT NULL,
   country_code text NOT NULL,
   tags text NOT NULL, -- a JSON list
@@ -108,8 +108,8 @@ CREATE TABLE messages (
   decision_tier text,
   decision_pool_size integer,
   decision_eligible integer,
-  decision_passed_over text, -- a JSON object of the causes that are not 0; null: none
-  decision_stands_in boolean,
+  decision_excluded text, -- a JSON object of the causes that are not 0; null: none
+  decision_is_fallback boolean,
   received_at bigint NOT NULL,
   send_at bigint,
   queued_at bigint, -- its place in its number's queue; null while scheduled

@@ -45,8 +45,8 @@ CREATE TABLE phone_numbers (
   messaging_profile_id TEXT,
   carrier TEXT NOT NULL,
   line_type TEXT NOT NULL,
-  messages_per_second REAL NOT NULL,
-  daily_limit INTEGER,
+  segments_per_second REAL NOT NULL,
+  daily_segment_limit INTEGER,
   state TEXT NOT NULL,
   country_code TEXT NOT NULL,
   tags TEXT NOT NULL, -- a JSON list
@@ -104,8 +104,8 @@ CREATE TABLE messages (
   decision_tier TEXT,
   decision_pool_size INTEGER,
   decision_eligible INTEGER,
-  decision_passed_over TEXT, -- a JSON object of the causes that are not 0; null: none
-  decision_stands_in INTEGER,
+  decision_excluded TEXT, -- a JSON object of the causes that are not 0; null: none
+  decision_is_fallback INTEGER,
   received_at INTEGER NOT NULL,
   send_at INTEGER,
   queued_at INTEGER, -- its place in its number's queue; null while scheduled

@@ -22,9 +22,9 @@ import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder
 import { createGrpcClient, GrpcRefusal } from "../wire/grpc-client.ts";
 import { makePool } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
-import { enveloped, reasonOfConnect } from "./doors.ts";
 import { executable, type MadeKey, makeKey } from "./program.ts";
 import { END_HEADERS, END_STREAM, FRAME, frame, HELLO, headerBlock, openRaw, uint32 } from "./raw-http2.ts";
+import { enveloped, reasonOfConnect } from "./transports.ts";
 
 const { sendMessage } = PoolSendService.method;
 const { listProfiles } = ProfileService.method;
@@ -138,7 +138,7 @@ describe("calls_per_second", () => {
     }
   });
 
-  it("counts a key's calls at all doors together", async () => {
+  it("counts a key's calls at all transports together", async () => {
     const [, , , , key] = keys as [MadeKey, MadeKey, MadeKey, MadeKey, MadeKey];
     const client = createGrpcClient(server.grpc, key.token);
     const start = performance.now();
@@ -162,13 +162,13 @@ describe("overload", () => {
 
   beforeAll(async () => {
     server = await start({});
-    ({ profileId } = await makePool(server, { long: 5, number: { messages_per_second: 10_000 } }));
+    ({ profileId } = await makePool(server, { long: 5, number: { segments_per_second: 10_000 } }));
   });
 
   it("is told at once by UNAVAILABLE and 503 with when to come back, and what was accepted is finished", {
     timeout: 90_000,
   }, async () => {
-    // Frames made beforehand, so that all calls stand before the doors while the program is stopped, and come in at once.
+    // Frames made beforehand, so that all calls stand before the transports while the program is stopped, and come in at once.
     const connections = Array.from({ length: 50 }, () => openRaw(server.grpc));
     await Promise.all(connections.map((connection) => connection.write(HELLO)));
     const clients = Array.from({ length: 5 }, () => createGrpcClient(server.grpc, API_KEY));

@@ -35,12 +35,12 @@ describe("The metrics page", () => {
       await setTimeout(100);
   });
 
-  it("counts calls by method, door and outcome, messages by status, and what carriers said", async () => {
+  it("counts calls by method, transport and outcome, messages by status, and what carriers said", async () => {
     const page = await metrics();
     const method = "/numberpool.v1.PoolSendService/SendMessage";
-    expect(page).toContain(`numberpool_calls_total{method="${method}",door="json",code="OK"} 5`);
-    expect(page).toContain(`numberpool_calls_total{method="${method}",door="json",code="INVALID_TO"} 1`);
-    expect(page).toContain(`numberpool_call_duration_seconds_count{method="${method}",door="json"} 6`);
+    expect(page).toContain(`numberpool_calls_total{method="${method}",transport="json",code="OK"} 5`);
+    expect(page).toContain(`numberpool_calls_total{method="${method}",transport="json",code="INVALID_TO"} 1`);
+    expect(page).toContain(`numberpool_call_duration_seconds_count{method="${method}",transport="json"} 6`);
     expect(page).toContain('numberpool_messages_total{status="queued"} 5');
     expect(page).toMatch(/numberpool_carrier_reports_total\{carrier="sandbox",kind="accepted"\} [1-9]/);
     expect(page).toMatch(/numberpool_commit_duration_seconds_count\{kind="accept"\} [1-9]/);

@@ -55,7 +55,7 @@ async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
   });
   const messaging_profile_id = id(created);
   for (const [index, phone_number] of numbers.entries()) {
-    const number = { phone_number, messaging_profile_id, messages_per_second: 100, tags: [`number ${index}`] };
+    const number = { phone_number, messaging_profile_id, segments_per_second: 100, tags: [`number ${index}`] };
     await step("register a number", "RegisterNumber", { number });
   }
   await step("register it again", "RegisterNumber", { number: { phone_number: numbers[0] as string } });
@@ -99,7 +99,7 @@ async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
     profile: { name: "Slow", whitelisted_destinations: ["US"], number_pool_settings: { long_code_weight: 1 } },
   });
   await step("register the slow number", "RegisterNumber", {
-    number: { phone_number: slow, messaging_profile_id: id(full), messages_per_second: 0.001 },
+    number: { phone_number: slow, messaging_profile_id: id(full), segments_per_second: 0.001 },
   });
   const text = { messaging_profile_id: id(full), to: "+13125570005", text: "Slowly" };
   await step("fill its queue", "SendMessages", { messages: Array.from({ length: 10 }, () => ({ ...text })) });

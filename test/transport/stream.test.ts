@@ -15,9 +15,9 @@ import { API_KEY, startServer, type TestServer, temporaryFolder } from "../serve
 import { GrpcRefusal } from "../wire/grpc-client.ts";
 import { makePool, until } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
-import { enveloped, openGrpcWeb, reasonOfConnect } from "./doors.ts";
 import { residentMegabytes } from "./program.ts";
 import { END_HEADERS, END_STREAM, FRAME, frame, HELLO, headerBlock, openRaw, uint32 } from "./raw-http2.ts";
+import { enveloped, openGrpcWeb, reasonOfConnect } from "./transports.ts";
 
 const { streamMessages, watchMessages } = PoolSendService.method;
 const TO = "+13125569999";
@@ -32,7 +32,7 @@ let client: Client;
 
 beforeAll(async () => {
   server = await startServer({ database: `${folder.path}/numberpool.db` });
-  ({ profileId } = await makePool(server, { long: 3, number: { messages_per_second: 10_000 } }));
+  ({ profileId } = await makePool(server, { long: 3, number: { segments_per_second: 10_000 } }));
   client = new Client(server.grpc, credentials.createInsecure());
 });
 
@@ -238,7 +238,7 @@ describe("a stream of texts", () => {
 describe("a client that leaves", () => {
   const outcomes = async (code: string) => {
     const page = await (await fetch(`${server.metrics}/metrics`)).text();
-    const line = `numberpool_calls_total{method="${pathOf(streamMessages)}",door="grpc",code="${code}"} `;
+    const line = `numberpool_calls_total{method="${pathOf(streamMessages)}",transport="grpc",code="${code}"} `;
     return Number(
       page
         .split("\n")

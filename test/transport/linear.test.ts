@@ -11,14 +11,14 @@ import { ListMessagesRequestSchema } from "../../gen/numberpool/v1/pool_send_ser
 import { CreateProfileRequestSchema, UpdateProfileRequestSchema } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { ALL_PATHS, changeProfile, newProfile, populatedPaths } from "../../src/domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../../src/domain/update.ts";
-import { apiKeyId } from "../../src/doors/api-key.ts";
-import { parseBody } from "../../src/doors/json/body.ts";
-import { decodeInto, maskOf, refuseUnknownQuery } from "../../src/doors/json/decode.ts";
-import { parseQuery } from "../../src/doors/json/query.ts";
-import { patternOf } from "../../src/doors/json/routes.ts";
-import { timestampOf } from "../../src/doors/json/time.ts";
-import { requestCheckOf } from "../../src/doors/request-checks.ts";
-import { traceIdOf } from "../../src/doors/tracing.ts";
+import { apiKeyId } from "../../src/transport/api-key.ts";
+import { parseBody } from "../../src/transport/json/body.ts";
+import { decodeInto, maskOf, refuseUnknownQuery } from "../../src/transport/json/decode.ts";
+import { parseQuery } from "../../src/transport/json/query.ts";
+import { patternOf } from "../../src/transport/json/routes.ts";
+import { timestampOf } from "../../src/transport/json/time.ts";
+import { requestCheckOf } from "../../src/transport/request-checks.ts";
+import { traceIdOf } from "../../src/transport/tracing.ts";
 
 /** An input is this much larger than the one before. */
 const GROWTH = 4;

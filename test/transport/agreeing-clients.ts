@@ -9,7 +9,7 @@ import { API_KEY, type TestServer } from "../server.ts";
 import { createGrpcClient, GrpcRefusal } from "../wire/grpc-client.ts";
 import { CATALOGUE, httpRequestOf, type Json, type JsonObject, pathOf } from "./contract.ts";
 
-/** What a client was told: the answer in the JSON of the contract or of the door, or the refusal in the catalogue's words. */
+/** What a client was told: the answer in the JSON of the contract or of the transport, or the refusal in the catalogue's words. */
 export type Told = { readonly answer: JsonObject } | { readonly refusal: ToldRefusal };
 export type ToldRefusal = {
   readonly reason: string;
@@ -44,7 +44,7 @@ function refusalOf(code: number, detail: string, info: Info | undefined): Told {
   return { refusal: { reason: info.reason, code: documented, title, detail, pointer } };
 }
 
-/** An answer of the JSON door. */
+/** An answer of the JSON transport. */
 function toldByJson(status: number, body: JsonObject): Told {
   if (status === 200) return { answer: body };
   // biome-ignore lint/suspicious/noExplicitAny: what is missing shows when it is compared.
@@ -121,7 +121,7 @@ function infoIn(value: string | undefined): Info | undefined {
   return value === undefined ? undefined : fromBinary(ErrorInfoSchema, Buffer.from(value, "base64"));
 }
 
-/** curl on the JSON door. */
+/** curl on the JSON transport. */
 export function curl(server: TestServer, path: string): AgreeingClient {
   return {
     call: async (method, request) => {

@@ -5,7 +5,7 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { shown } from "../domain/text.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 
-/** Looks for what is wrong with a decoded request by the contract alone, whatever door it came through. */
+/** Looks for what is wrong with a decoded request by the contract alone, whatever transport it came through. */
 export type RequestCheck = (message: Message, pointer: string) => Failure | undefined;
 
 type FieldCheck = (value: unknown, pointer: string) => Failure | undefined;

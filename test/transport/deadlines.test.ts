@@ -8,7 +8,7 @@ import { API_KEY, startServer, type TestServer } from "../server.ts";
 import { freshDatabase } from "../store/postgres-database.ts";
 import { makePool } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
-import { enveloped } from "./doors.ts";
+import { enveloped } from "./transports.ts";
 
 const { sendMessage, sendMessages, createMessage } = PoolSendService.method;
 const DEADLINE_EXCEEDED = 4;

@@ -100,7 +100,7 @@ function handlerOf(route: Route, { invoke }: Invoke) {
   return async (request: FastifyRequest, reply: FastifyReply) => {
     const body = request.body as Buffer | undefined;
     const outcome = await invoke(route.method, {
-      door: "json",
+      transport: "json",
       caller: (request as unknown as Authenticated).caller,
       header: (name) => {
         const value = request.headers[name];

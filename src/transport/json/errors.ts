@@ -3,7 +3,7 @@ import { MAX_CLIENT_SLEEP } from "../../domain/client-attempt.ts";
 import { errorForm, reasonName } from "../../domain/error-form.ts";
 import type { Refusal } from "../../domain/failure.ts";
 
-/** A refusal as the JSON door answers it. */
+/** A refusal as the JSON transport answers it. */
 export type ErrorAnswer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

@@ -5,21 +5,21 @@ import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { httpRequestOf, type Json, type JsonObject, pathOf } from "./contract.ts";
 
-/** How a call ended, as its door told it. */
+/** How a call ended, as its transport told it. */
 export type Outcome = AnsweredCall | RefusedCall;
 export type AnsweredCall = { readonly kind: "answered"; readonly answer: Json };
 export type RefusedCall = {
   readonly kind: "refused";
   /** The catalogue's name for why; undefined when the answer names none. */
   readonly reason: string | undefined;
-  /** The gRPC code, or at the JSON door the HTTP status. */
+  /** The gRPC code, or at the JSON transport the HTTP status. */
   readonly status: number;
   /** Everything that was answered but the time, as text that can be compared. */
   readonly all: string;
 };
 
-/** One of the doors, by which any RPC can be called with a request that has the contract's field names. */
-export type Door = {
+/** One of the transports, by which any RPC can be called with a request that has the contract's field names. */
+export type Transport = {
   readonly name: "gRPC" | "Connect" | "gRPC-Web" | "JSON";
   /** Whether it takes streaming RPCs, too. */
   readonly hasStreams: boolean;
@@ -27,16 +27,21 @@ export type Door = {
   readonly close: () => void;
 };
 
-/** All doors of a server. */
-export function openDoors(server: { readonly url: string; readonly grpc: string }): readonly Door[] {
-  return [grpcDoor(server.grpc), connectDoor(server.url), grpcWebDoor(server.url), jsonDoor(server.url)];
+/** All transports of a server. */
+export function openTransports(server: { readonly url: string; readonly grpc: string }): readonly Transport[] {
+  return [
+    grpcTransport(server.grpc),
+    connectTransport(server.url),
+    grpcWebTransport(server.url),
+    jsonTransport(server.url),
+  ];
 }
 
 /** A stream that says nothing for so long, milliseconds, has said what it had to say. */
 const QUIET = 400;
 const asIs = (bytes: Buffer) => bytes;
 
-function grpcDoor(address: string): Door {
+function grpcTransport(address: string): Transport {
   const client = new Client(address, credentials.createInsecure());
   return {
     name: "gRPC",
@@ -107,7 +112,7 @@ export function reasonIn(status: Uint8Array): string | undefined {
   return details.map((any) => anyUnpack(any, ErrorInfoSchema)).find((info) => info !== undefined)?.reason;
 }
 
-function connectDoor(url: string): Door {
+function connectTransport(url: string): Transport {
   return {
     name: "Connect",
     hasStreams: false,
@@ -137,7 +142,7 @@ export function reasonOfConnect(text: string): string | undefined {
   return info && fromBinary(ErrorInfoSchema, Buffer.from(info.value, "base64")).reason;
 }
 
-function grpcWebDoor(url: string): Door {
+function grpcWebTransport(url: string): Transport {
   return {
     name: "gRPC-Web",
     hasStreams: false,
@@ -188,7 +193,7 @@ export function openGrpcWeb(body: Buffer, headers: Headers) {
   return { messages, trailers };
 }
 
-function jsonDoor(url: string): Door {
+function jsonTransport(url: string): Transport {
   return {
     name: "JSON",
     hasStreams: false,

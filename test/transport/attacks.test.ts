@@ -10,7 +10,6 @@ import { API_KEY, startServer, type TestServer, temporaryFolder } from "../serve
 import { createGrpcClient, GrpcRefusal } from "../wire/grpc-client.ts";
 import { makePool } from "../wire/pools.ts";
 import { pathOf } from "./contract.ts";
-import { enveloped } from "./doors.ts";
 import { residentMegabytes } from "./program.ts";
 import {
   ACK,
@@ -24,6 +23,7 @@ import {
   type RawConnection,
   uint32,
 } from "./raw-http2.ts";
+import { enveloped } from "./transports.ts";
 
 const { sendMessage } = PoolSendService.method;
 const { listProfiles } = ProfileService.method;
@@ -43,7 +43,7 @@ let slowSince: number;
 
 beforeAll(async () => {
   server = await startServer({ database: `${folder.path}/numberpool.db` });
-  ({ profileId } = await makePool(server, { number: { messages_per_second: 10_000 } }));
+  ({ profileId } = await makePool(server, { number: { segments_per_second: 10_000 } }));
   http = new URL(server.url).host;
   slow = startDawdlers();
   slowSince = Date.now();

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { makePool, register } from "../wire/pools.ts";
 import { CATALOGUE, httpRequestOf, type JsonObject, METHODS, methodOf, pathOf } from "./contract.ts";
-import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "./doors.ts";
 import { jsonOf, type Known, wireOf } from "./generate.ts";
 import { BOUNDED_HEAP, residentMegabytes } from "./program.ts";
+import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "./transports.ts";
 
-/** Requests at each door; connections at each port are a tenth of it. */
+/** Requests at each transport; connections at each port are a tenth of it. */
 const COUNT = Number(process.env.NUMBERPOOL_TEST_FUZZ ?? 2_000);
 const SEED = Number(process.env.NUMBERPOOL_TEST_FUZZ_SEED ?? 20_261_101);
 /** Requests that are under way together. */
@@ -34,14 +34,14 @@ const FOUND_BYTES: readonly (readonly [title: string, method: string, hex: strin
   ["a time far beyond any calendar", "ListOptOuts", "12100a0e08ffffffffffffffff7f10ffffff0f"],
 ];
 
-/** The same as bodies of the JSON door. */
+/** The same as bodies of the JSON transport. */
 const FOUND_BODIES: readonly (readonly [title: string, verb: string, path: string, body: string])[] = [
-  ["NaN", "POST", "/v2/phone_numbers", '{"phone_number":"+12125550100","messages_per_second":NaN}'],
+  ["NaN", "POST", "/v2/phone_numbers", '{"phone_number":"+12125550100","segments_per_second":NaN}'],
   [
     "a number beyond all numbers",
     "POST",
     "/v2/phone_numbers",
-    '{"phone_number":"+12125550100","messages_per_second":1e999}',
+    '{"phone_number":"+12125550100","segments_per_second":1e999}',
   ],
   ["a key of every object", "POST", "/v2/messages/number_pool", '{"__proto__":{"to":"+13125550100"},"constructor":1}'],
   ["lists in lists", "POST", "/v2/messages/number_pool/batch", `{"messages":${"[".repeat(9_000)}${"]".repeat(9_000)}}`],
@@ -108,16 +108,16 @@ async function makeKnown(): Promise<Known> {
     contains: ["555", "Wire"],
     whitelisted_destinations: ["US", "CA"],
     request_id: ["one", "two"],
-    paths: ["name", "number_pool_settings", "number_pool_settings.geomatch", "messages_per_second", "tags"],
+    paths: ["name", "number_pool_settings", "number_pool_settings.geomatch", "segments_per_second", "tags"],
     name: ["Wire"],
   };
 }
 
 /** What is wrong with an answer by the catalogue; undefined: nothing. */
-function complaintOf(reason: string | undefined, status: number, door: "rpc" | "http"): string | undefined {
+function complaintOf(reason: string | undefined, status: number, transport: "rpc" | "http"): string | undefined {
   const form = reason === undefined ? undefined : CATALOGUE.get(reason);
   if (form === undefined) return `the reason ${reason} with ${status} is not in the catalogue`;
-  const expected = door === "rpc" ? form.rpcCode : form.httpStatus;
+  const expected = transport === "rpc" ? form.rpcCode : form.httpStatus;
   if (status !== expected) return `${reason} is told as ${status} and not as ${expected}`;
   return reason === "INTERNAL" || reason === "UNAVAILABLE" ? `${reason} is our fault` : undefined;
 }
@@ -244,7 +244,7 @@ const showBytes = ([method, bytes]: Bytes) => `${method.name} ${Buffer.from(byte
 const showJson = ([method, request]: Request) => `${method.name} ${JSON.stringify(request)}`;
 
 describe("whatever is asked, the answer is one of the catalogue", () => {
-  const doors: readonly (readonly [string, Attempt])[] = [
+  const transports: readonly (readonly [string, Attempt])[] = [
     ["gRPC", overGrpc],
     ["Connect", overConnect],
     ["gRPC-Web", overGrpcWeb],
@@ -252,8 +252,8 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
 
   it.each(FOUND_BYTES)("%s, found before", async (_title, name, hex) => {
     const bytes = Buffer.from(hex, "hex");
-    for (const [door, attempt] of doors)
-      expect([door, await attempt(methodOf(name), bytes)]).toEqual([door, undefined]);
+    for (const [transport, attempt] of transports)
+      expect([transport, await attempt(methodOf(name), bytes)]).toEqual([transport, undefined]);
     await expectHealthy();
   });
 
@@ -262,13 +262,13 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
     await expectHealthy();
   });
 
-  it.each(doors)("%s with more bytes than the RPC takes", async (_name, attempt) => {
+  it.each(transports)("%s with more bytes than the RPC takes", async (_name, attempt) => {
     expect(await attempt(methodOf("SendMessage"), Buffer.alloc(65 * 1024))).toBeUndefined();
     expect(await attempt(methodOf("SendMessages"), Buffer.alloc(4 * 1024 * 1024 + 100))).toBeUndefined();
     await expectHealthy();
   });
 
-  it.each(doors)("%s with any bytes of any RPC", { timeout: TIMEOUT }, async (_name, attempt) => {
+  it.each(transports)("%s with any bytes of any RPC", { timeout: TIMEOUT }, async (_name, attempt) => {
     await tryAll(anyBytes(), COUNT, ([method, bytes]) => attempt(method, bytes), showBytes);
   });
 

@@ -1,6 +1,7 @@
 import { create, type DescField, type DescMessage, getOption, type Message } from "@bufbuild/protobuf";
+import { protoCamelCase } from "@bufbuild/protobuf/reflect";
 import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
-import { not_supported, nullable, refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
+import { former_name, not_supported, nullable, refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
 import { shown } from "../../domain/text.ts";
@@ -24,6 +25,7 @@ export function decodeInto(
   pointer = "",
 ): void {
   const fields = fieldsOf(desc, source);
+  refuseFormerNames(desc, json, pointer);
   if (pointer !== "" && source !== "text") refuseUnknown(fields, json, pointer);
   for (const key of Object.keys(json)) {
     const field = fields.get(key);
@@ -40,6 +42,37 @@ export function decodeInto(
     const decoded = decodeField(field, value, source, `${pointer}/${key}`);
     (target as unknown as Record<string, unknown>)[field.localName] = decoded;
   }
+}
+
+/**
+ * Refuses the name that a field had before, in either spelling, so that it is not passed over like an unknown key. Also called for
+ * what is no JSON but has a message's fields by name, such as the columns of a file.
+ */
+export function refuseFormerNames(desc: DescMessage, json: JsonObject, pointer = ""): void {
+  for (const [name, today] of formerNamesOf(desc)) {
+    if (!(name in json)) continue;
+    throw failure(ErrorReason.NOT_SUPPORTED, `${name} is called ${today} now; use that name.`, `${pointer}/${name}`);
+  }
+}
+
+const FORMER_NAMES = new Map<string, ReadonlyMap<string, string>>();
+
+function formerNamesOf(desc: DescMessage): ReadonlyMap<string, string> {
+  let names = FORMER_NAMES.get(desc.typeName);
+  if (names === undefined) {
+    const renamed = desc.fields.filter((field) => getOption(field, former_name) !== "");
+    names = new Map(
+      renamed.flatMap((field) => {
+        const former = getOption(field, former_name);
+        return [
+          [former, field.name],
+          [protoCamelCase(former), field.jsonName],
+        ] as const;
+      }),
+    );
+    FORMER_NAMES.set(desc.typeName, names);
+  }
+  return names;
 }
 
 /** An object of which nothing is known would pass for an empty one, which may say much: it turns a pool off. */

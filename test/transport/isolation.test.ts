@@ -6,8 +6,8 @@ import { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { freshNumber, makePool, makeProfile, until } from "../wire/pools.ts";
 import { type JsonObject, METHODS, methodOf } from "./contract.ts";
-import { type Door, type Outcome, openDoors } from "./doors.ts";
 import { commandLine, type MadeKey, makeKey } from "./program.ts";
+import { type Outcome, openTransports, type Transport } from "./transports.ts";
 
 /** What an organization has, or what nobody has. */
 type Ids = {
@@ -92,7 +92,7 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
     ({ phoneNumber }) => ({ filter: { phone_number: { contains: phoneNumber } } }),
   ],
   UpdateNumber: [
-    ({ number }) => ({ id: number, number: { messages_per_second: 5 } }),
+    ({ number }) => ({ id: number, number: { segments_per_second: 5 } }),
     ({ phoneNumber }) => ({ id: phoneNumber, number: { messaging_profile_id: "" } }),
     ({ profile }, own) => ({ id: own.number, number: { messaging_profile_id: profile } }),
   ],
@@ -170,7 +170,7 @@ const UNKNOWN: Ids = {
 
 const folder = temporaryFolder();
 let server: TestServer;
-let doors: readonly Door[];
+let transports: readonly Transport[];
 let other: MadeKey;
 let foreign: Ids;
 let own: Own;
@@ -181,14 +181,14 @@ const theirs = (verb: string, path: string, body?: object) =>
 
 beforeAll(async () => {
   server = await startServer({ database: `${folder.path}/numberpool.db` });
-  doors = openDoors(server);
+  transports = openTransports(server);
   other = await makeKey(server, "other");
   foreign = await makeThings();
   own = await makeOwn();
 });
 
 afterAll(async () => {
-  for (const door of doors) door.close();
+  for (const transport of transports) transport.close();
   expect(await server.stop()).toBe(0);
   folder.remove();
 });
@@ -295,20 +295,20 @@ describe("another organization's things", () => {
     row.map((each, index) => [`${name}${row.length > 1 ? ` (${index + 1})` : ""}`, name, each] as const),
   );
 
-  it.each(cases)("are answered like nobody's, byte for byte, at every door: %s", async (_title, name, each) => {
+  it.each(cases)("are answered like nobody's, byte for byte, at every transport: %s", async (_title, name, each) => {
     const method = methodOf(name);
-    for (const door of doors) {
-      if (method.methodKind !== "unary" && !door.hasStreams) continue;
-      const ofForeign = await door.call(method, each(foreign, own), other.token);
-      const ofUnknown = await door.call(method, each(UNKNOWN, own), other.token);
-      expect(`${door.name}: ${told(ofForeign)}`).toBe(`${door.name}: ${told(ofUnknown)}`);
+    for (const transport of transports) {
+      if (method.methodKind !== "unary" && !transport.hasStreams) continue;
+      const ofForeign = await transport.call(method, each(foreign, own), other.token);
+      const ofUnknown = await transport.call(method, each(UNKNOWN, own), other.token);
+      expect(`${transport.name}: ${told(ofForeign)}`).toBe(`${transport.name}: ${told(ofUnknown)}`);
       for (const secret of secrets()) expect(told(ofForeign)).not.toContain(secret);
       if (ofForeign.kind === "refused") expect(ofForeign.reason).toMatch(/^[A-Z_]+$/);
     }
   });
 
   it("are told to their owner by the same calls, so that the rows bite", async () => {
-    const [grpc] = doors as [Door];
+    const [grpc] = transports as [Transport];
     for (const [name, row] of Object.entries(ROWS)) {
       const method = methodOf(name);
       if (getOption(method, scopeOption) !== Scope.READ) continue;
@@ -332,8 +332,8 @@ describe("another organization's things", () => {
         : isOfProfile
           ? { messaging_profile_id: own.profile }
           : {};
-      for (const door of doors) {
-        const text = told(await door.call(method, request, other.token));
+      for (const transport of transports) {
+        const text = told(await transport.call(method, request, other.token));
         for (const secret of secrets()) expect(text).not.toContain(secret);
       }
     }
@@ -345,7 +345,7 @@ describe("another organization's things", () => {
     const before = await everythingOfOurs();
     for (const [name, row] of Object.entries(ROWS)) {
       for (const each of row) {
-        const [grpc] = doors as [Door];
+        const [grpc] = transports as [Transport];
         await grpc.call(methodOf(name), each(foreign, own), other.token);
       }
     }
@@ -353,7 +353,7 @@ describe("another organization's things", () => {
   });
 
   it("wait and are scheduled as before when another organization cancels them", async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 0.001 } });
+    const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const send = { messaging_profile_id: profileId, to: "+13125560174", text: "Waiting" };
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     await ours("POST", "/v2/messages/number_pool", send);
@@ -362,13 +362,13 @@ describe("another organization's things", () => {
       [{ send_at }, "scheduled"],
     ] as const) {
       const { id } = (await ours("POST", "/v2/messages/number_pool", { ...send, ...fields })).body.data;
-      for (const door of doors) {
-        const ofForeign = await door.call(methodOf("CancelMessage"), { id }, other.token);
-        const ofUnknown = await door.call(methodOf("CancelMessage"), { id: UNKNOWN.message }, other.token);
+      for (const transport of transports) {
+        const ofForeign = await transport.call(methodOf("CancelMessage"), { id }, other.token);
+        const ofUnknown = await transport.call(methodOf("CancelMessage"), { id: UNKNOWN.message }, other.token);
         expect([ofForeign.kind, told(ofForeign)]).toEqual(["refused", told(ofUnknown)]);
       }
       expect((await ours("GET", `/v2/messages/${id}`)).body.data.to[0].status).toBe(status);
-      const cancelled = await (doors[0] as Door).call(methodOf("CancelMessage"), { id }, API_KEY);
+      const cancelled = await (transports[0] as Transport).call(methodOf("CancelMessage"), { id }, API_KEY);
       expect(cancelled.kind).toBe("answered");
     }
   });
@@ -384,10 +384,10 @@ describe("another organization's things", () => {
       carrier_message_id: carrierMessageOf(id),
       status: "RECEIPT_STATUS_DELIVERED",
     };
-    for (const door of doors) {
-      const named = door.name === "JSON" ? { ...request, status: "delivered" } : request;
-      const ofForeign = await door.call(methodOf("ReportReceipt"), named, other.token);
-      const ofUnknown = await door.call(
+    for (const transport of transports) {
+      const named = transport.name === "JSON" ? { ...request, status: "delivered" } : request;
+      const ofForeign = await transport.call(methodOf("ReportReceipt"), named, other.token);
+      const ofUnknown = await transport.call(
         methodOf("ReportReceipt"),
         { ...named, carrier_message_id: UNKNOWN.carrierMessage },
         other.token,
@@ -395,17 +395,17 @@ describe("another organization's things", () => {
       expect([ofForeign.kind, told(ofForeign)]).toEqual(["answered", told(ofUnknown)]);
     }
     expect((await sent()).body.data.to[0].status).toBe("sent");
-    for (const door of doors) {
-      const named = door.name === "JSON" ? { ...request, status: "delivered" } : request;
-      expect(told(await door.call(methodOf("ReportReceipt"), named, API_KEY))).toContain(id);
+    for (const transport of transports) {
+      const named = transport.name === "JSON" ? { ...request, status: "delivered" } : request;
+      expect(told(await transport.call(methodOf("ReportReceipt"), named, API_KEY))).toContain(id);
     }
     expect((await sent()).body.data.to[0].status).toBe("delivered");
   });
 
   it("cannot be registered once more, and the refusal does not say whose they are", async () => {
     const request = { number: { phone_number: foreign.phoneNumber } };
-    for (const door of doors) {
-      const outcome = await door.call(methodOf("RegisterNumber"), request, other.token);
+    for (const transport of transports) {
+      const outcome = await transport.call(methodOf("RegisterNumber"), request, other.token);
       expect(outcome).toMatchObject({ kind: "refused", reason: "ALREADY_EXISTS" });
       const { data } = (await ours("GET", "/v2/messaging_profiles")).body;
       for (const hidden of [foreign.profile, foreign.profileName, foreign.number, data[0].organization_id, "default"]) {
@@ -467,16 +467,16 @@ describe("a key of one scope", () => {
     METHODS.map((method) => [method.name, name, getOption(method, scopeOption) === value, method] as const),
   );
 
-  it.each(table)("%s with only `%s`: allowed is %s, at every door", async (_n, name, isAllowed, method) => {
+  it.each(table)("%s with only `%s`: allowed is %s, at every transport", async (_n, name, isAllowed, method) => {
     const key = keys.get(name) as MadeKey;
-    for (const door of doors) {
-      if (method.methodKind !== "unary" && !door.hasStreams) continue;
-      const outcome = await door.call(method, {}, key.token);
+    for (const transport of transports) {
+      if (method.methodKind !== "unary" && !transport.hasStreams) continue;
+      const outcome = await transport.call(method, {}, key.token);
       const reason = outcome.kind === "refused" ? outcome.reason : "";
       expect(reason).not.toBe("UNAUTHENTICATED");
-      expect([door.name, reason === "PERMISSION_DENIED"]).toEqual([door.name, !isAllowed]);
+      expect([transport.name, reason === "PERMISSION_DENIED"]).toEqual([transport.name, !isAllowed]);
       if (!isAllowed && outcome.kind === "refused") {
-        expect(outcome.status).toBe(door.name === "JSON" || door.name === "Connect" ? 403 : 7);
+        expect(outcome.status).toBe(transport.name === "JSON" || transport.name === "Connect" ? 403 : 7);
         const needed = Object.entries(NAMES).find(([, value]) => value === getOption(method, scopeOption))?.[0];
         expect(Buffer.from(outcome.all).toString()).toContain(needed);
       }
@@ -485,17 +485,17 @@ describe("a key of one scope", () => {
 });
 
 describe("a revoked key", () => {
-  it("is refused at every door within a second", async () => {
+  it("is refused at every transport within a second", async () => {
     const key = await makeKey(server, "scopes");
     const method = methodOf("ListProfiles");
-    const calls: { readonly door: string; readonly since: number; readonly isRefused: boolean }[] = [];
+    const calls: { readonly transport: string; readonly since: number; readonly isRefused: boolean }[] = [];
     let isOver = false;
-    const polling = doors.map(async (door) => {
+    const polling = transports.map(async (transport) => {
       while (!isOver) {
         const since = Date.now();
-        const outcome = await door.call(method, {}, key.token);
+        const outcome = await transport.call(method, {}, key.token);
         calls.push({
-          door: door.name,
+          transport: transport.name,
           since,
           isRefused: outcome.kind === "refused" && outcome.reason === "UNAUTHENTICATED",
         });
@@ -507,11 +507,11 @@ describe("a revoked key", () => {
     isOver = true;
     await Promise.all(polling);
     const revokedAt = Date.parse(revoked_at);
-    for (const { name } of doors) {
-      const ofDoor = calls.filter(({ door }) => door === name);
-      expect(ofDoor.filter(({ since, isRefused }) => since < revokedAt && isRefused)).toEqual([]);
-      expect(ofDoor.filter(({ since, isRefused }) => since > revokedAt + 1_000 && !isRefused)).toEqual([]);
-      expect(ofDoor.filter(({ isRefused }) => isRefused).length).toBeGreaterThan(1);
+    for (const { name } of transports) {
+      const ofTransport = calls.filter(({ transport }) => transport === name);
+      expect(ofTransport.filter(({ since, isRefused }) => since < revokedAt && isRefused)).toEqual([]);
+      expect(ofTransport.filter(({ since, isRefused }) => since > revokedAt + 1_000 && !isRefused)).toEqual([]);
+      expect(ofTransport.filter(({ isRefused }) => isRefused).length).toBeGreaterThan(1);
     }
   });
 

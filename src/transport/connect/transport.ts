@@ -104,7 +104,7 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
     const { admitted, bytes, decode } = context.values.get(arrivalKey);
     if ("refusal" in admitted) throw connectError(admitted.refusal);
     const outcome = await invoke(method, {
-      door: "connect",
+      transport: "connect",
       caller: admitted.caller,
       header: (name) => context.requestHeader.get(name) ?? undefined,
       abandoned: () => {

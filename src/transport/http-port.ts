@@ -5,14 +5,14 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { Admit } from "./admission.ts";
-import { mountConnect } from "./connect/door.ts";
 import { isByGet } from "./connect/request.ts";
 import { isRpcPath, rpcRefusal } from "./connect/rpc-refusal.ts";
+import { mountConnect } from "./connect/transport.ts";
 import { Answer, type HttpConnections } from "./http-connections.ts";
 import type { Invoke } from "./invoke.ts";
-import { mountJson, refuse } from "./json/door.ts";
 import { errorAnswer } from "./json/errors.ts";
 import { patternOf } from "./json/routes.ts";
+import { mountJson, refuse } from "./json/transport.ts";
 import type { Tls } from "./tls.ts";
 import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 

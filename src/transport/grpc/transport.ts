@@ -34,7 +34,7 @@ type Arrival = {
 type Arrivals = WeakMap<Metadata, Arrival>;
 
 /** What the gRPC port is made from. */
-export type GrpcDoorParts = {
+export type GrpcTransportParts = {
   readonly invoke: Invoke;
   readonly admit: Admit;
   /** Milliseconds since 1970. */
@@ -42,7 +42,7 @@ export type GrpcDoorParts = {
 };
 
 /** The gRPC port: every method of the contract. Not yet bound to an address. */
-export function createGrpcDoor({ invoke, admit, clock }: GrpcDoorParts): Server {
+export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts): Server {
   const arrivals: Arrivals = new WeakMap();
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
 
@@ -124,7 +124,7 @@ function unaryHandler(method: Method, { invoke, fault }: Invoke, arrivals: Arriv
   const handle: handleUnaryCall<Buffer, Buffer> = async (call, callback) => {
     const { caller, until } = arrivals.get(call.metadata) as Arrival;
     const outcome = await invoke(method, {
-      door: "grpc",
+      transport: "grpc",
       caller,
       abandoned: () => abandoned(call, until),
       header: (name) => call.metadata.get(name)[0]?.toString(),
@@ -169,7 +169,7 @@ function streamHandler(method: Method, { stream, fault }: Invoke, arrivals: Arri
       : // A request that cannot be decoded ends the reading; the call must live on to be told so.
         call.iterator({ destroyOnReturn: false });
     const refusal = await stream(method, {
-      door: "grpc",
+      transport: "grpc",
       caller,
       abandoned: () => abandoned(call, until),
       header: (name) => call.metadata.get(name)[0]?.toString(),

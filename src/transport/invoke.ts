@@ -25,7 +25,7 @@ import { refusalOfItem } from "./refused-item.ts";
 import { requestCheckOf } from "./request-checks.ts";
 import { traced, traceIdOf } from "./tracing.ts";
 
-/** A unary method of the contract, as every door sees it. */
+/** A unary method of the contract, as every transport sees it. */
 export type Method = {
   readonly desc: DescMethod;
   readonly service: DescService;
@@ -35,9 +35,9 @@ export type Method = {
   readonly mostBytes: number;
 };
 
-/** A call as a door hands it over, after it was authenticated on its headers. */
-export type DoorCall = {
-  readonly door: "grpc" | "connect" | "json";
+/** A call as a transport hands it over, after it was authenticated on its headers. */
+export type TransportCall = {
+  readonly transport: "grpc" | "connect" | "json";
   readonly caller: Caller;
   readonly header: (name: string) => string | undefined;
   /** Why the caller no longer waits: LEFT or LATE. Undefined while it waits. */
@@ -48,8 +48,8 @@ export type DoorCall = {
   readonly decode: () => Message;
 };
 
-/** A streaming call as a door hands it over. */
-export type StreamCall = Omit<DoorCall, "bytes" | "decode"> & {
+/** A streaming call as a transport hands it over. */
+export type StreamCall = Omit<TransportCall, "bytes" | "decode"> & {
   /** The requests as they come; throws a Failure for one that cannot be decoded. */
   readonly requests: AsyncIterable<Message>;
   /** Sends an answer, and resolves when there is room for another. */
@@ -64,7 +64,7 @@ export type CallOutcome =
 /** Told of every call that ended; for metrics. */
 export type CallObserver = (call: {
   readonly method: string;
-  readonly door: string;
+  readonly transport: string;
   /** "OK" or the reason's name. */
   readonly code: string;
   readonly seconds: number;
@@ -76,18 +76,18 @@ export type InvokeParts = {
   readonly observe: CallObserver;
 };
 
-/** The one way in: every door hands its calls to `invoke`, and encodes what it gives. */
+/** The one way in: every transport hands its calls to `invoke`, and encodes what it gives. */
 export type Invoke = {
   readonly methods: readonly Method[];
-  readonly invoke: (method: Method, call: DoorCall) => Promise<CallOutcome>;
+  readonly invoke: (method: Method, call: TransportCall) => Promise<CallOutcome>;
   /** Carries out a streaming call; gives why it was refused, or undefined when it came to its end. */
   readonly stream: (method: Method, call: StreamCall) => Promise<Refusal | undefined>;
   /** Logs a fault of ours, and gives what the caller is told of it. */
   readonly fault: (method: Method, error: unknown) => Refusal;
   /** Calls under way now. */
   readonly inFlight: () => number;
-  /** Notes a call that a door refused before it could be handed over: unauthenticated, too large, no such path. */
-  readonly note: (door: DoorCall["door"], method: Method | undefined, refusal: Refusal) => void;
+  /** Notes a call that a transport refused before it could be handed over: unauthenticated, too large, no such path. */
+  readonly note: (transport: TransportCall["transport"], method: Method | undefined, refusal: Refusal) => void;
 };
 
 type Handler = (request: Message, context: HandlerContext) => Promise<Message>;
@@ -111,7 +111,7 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     }
   }
 
-  const carryOut = async (entry: Entry, call: DoorCall): Promise<CallOutcome> => {
+  const carryOut = async (entry: Entry, call: TransportCall): Promise<CallOutcome> => {
     try {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
       if (entry.handler === undefined) throw notImplemented(entry);
@@ -154,16 +154,16 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   };
 
   const note = (
-    door: string,
+    transport: string,
     method: Method | undefined,
     refusal: Refusal | undefined,
     ms: number,
-    call?: Pick<DoorCall, "caller" | "header">,
+    call?: Pick<TransportCall, "caller" | "header">,
   ) => {
     const code = codeOf(refusal);
-    observe({ method: method?.path ?? "", door, code, seconds: ms / 1000 });
+    observe({ method: method?.path ?? "", transport, code, seconds: ms / 1000 });
     log.info({
-      door,
+      transport,
       method: method?.desc.name,
       code,
       ms: Math.round(ms * 1000) / 1000,
@@ -186,19 +186,19 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
         (ended) => codeOf(refused(ended)),
       );
       underWay -= 1;
-      note(call.door, method, refused(outcome), performance.now() - start, call);
+      note(call.transport, method, refused(outcome), performance.now() - start, call);
       return outcome;
     },
     stream: async (method, call) => {
       const start = performance.now();
       const entry = entries.get(method.path) as Entry;
       const refusal = await traced(method.path, call.header, () => carryOutStream(entry, call), codeOf);
-      note(call.door, method, refusal, performance.now() - start, call);
+      note(call.transport, method, refusal, performance.now() - start, call);
       return refusal;
     },
     fault: (method, error) => refusalOf(error, method),
     inFlight: () => underWay,
-    note: (door, method, refusal) => note(door, method, refusal, 0),
+    note: (transport, method, refusal) => note(transport, method, refusal, 0),
   };
 }
 
@@ -272,14 +272,14 @@ function tooLarge(most: number): Failure {
 }
 
 /** What a service method sees of its call. Headers are made only for the few methods that look at them. */
-function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "header" | "abandoned">) {
+function contextOf(entry: Entry, call: Pick<TransportCall, "caller" | "transport" | "header" | "abandoned">) {
   let responseHeader: Headers | undefined;
   const known: Call = {
     organizationId: call.caller.organizationId,
     apiKeyId: call.caller.apiKeyId,
     idempotencyKey: entry.acceptsMessages ? call.header("idempotency-key") : undefined,
     attempt:
-      entry.acceptsMessages && call.door === "json"
+      entry.acceptsMessages && call.transport === "json"
         ? clientAttempt(call.header("x-stainless-retry-count"), call.header("x-stainless-timeout"))
         : undefined,
     check: (desc, message) => refusalOfItem(message) ?? requestCheckOf(desc)(message, "")?.refusal,
@@ -297,7 +297,7 @@ function contextOf(entry: Entry, call: Pick<DoorCall, "caller" | "door" | "heade
     timeoutMs: () => undefined,
     requestMethod: "POST",
     url: entry.path,
-    protocolName: call.door,
+    protocolName: call.transport,
     requestHeader: NO_HEADERS,
     responseTrailer: NO_HEADERS,
     get responseHeader() {

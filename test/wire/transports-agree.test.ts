@@ -76,7 +76,7 @@ const reasonName = (reason: ErrorReason) => Object.entries(ErrorReason).find(([,
 const time = (timestamp: Timestamp | undefined) =>
   timestamp === undefined ? null : new Date(timestampMs(timestamp)).toISOString();
 
-/** What the JSON door must say of a message, written out field by field so that it owes nothing to the door's own encoder. */
+/** What the JSON transport must say of a message, written out field by field so that it owes nothing to the transport's own encoder. */
 function documented(message: Message) {
   const { decision, from } = message;
   return {
@@ -132,22 +132,22 @@ function documented(message: Message) {
             tier: decision.tier === 0 ? null : decision.tier,
             pool_size: decision.poolSize,
             eligible: decision.eligible,
-            passed_over: {
-              weight_zero: decision.passedOver?.weightZero,
-              paused: decision.passedOver?.paused,
-              draining: decision.passedOver?.draining,
-              unhealthy: decision.passedOver?.unhealthy,
-              on_trial: decision.passedOver?.onTrial,
-              daily_limit: decision.passedOver?.dailyLimit,
-              full: decision.passedOver?.full,
-              carrier_unavailable: decision.passedOver?.carrierUnavailable,
+            excluded: {
+              weight_zero: decision.excluded?.weightZero,
+              paused: decision.excluded?.paused,
+              draining: decision.excluded?.draining,
+              unhealthy: decision.excluded?.unhealthy,
+              on_trial: decision.excluded?.onTrial,
+              daily_limit: decision.excluded?.dailyLimit,
+              full: decision.excluded?.full,
+              carrier_unavailable: decision.excluded?.carrierUnavailable,
             },
-            stands_in: decision.standsIn,
+            is_fallback: decision.isFallback,
           },
   };
 }
 
-/** What the JSON door must say of an event. */
+/** What the JSON transport must say of an event. */
 function documentedEvent(event: MessageEvent) {
   return {
     record_type: event.recordType,
@@ -212,13 +212,13 @@ type Told = {
   readonly pointer: string | undefined;
 };
 
-/** A refusal of the JSON door, in the words that both doors share. */
+/** A refusal of the JSON transport, in the words that both transports share. */
 function toldByJson({ body }: JsonAnswer): Told {
   const [{ code, title, detail, source, meta }] = body.errors;
   return { reason: meta.reason, code, title, detail, pointer: source?.pointer };
 }
 
-/** A refusal of the gRPC door, in the words that both doors share. */
+/** A refusal of the gRPC transport, in the words that both transports share. */
 function toldByGrpc({ info, details }: GrpcRefusal): Told {
   return {
     reason: info?.reason,
@@ -250,7 +250,7 @@ describe("a message that is accepted", () => {
   let number: string;
 
   beforeAll(async () => {
-    const pool = await makePool(server, { number: { messages_per_second: 10_000 } });
+    const pool = await makePool(server, { number: { segments_per_second: 10_000 } });
     profileId = pool.profileId;
     number = pool.numbers[0] as string;
   });
@@ -261,7 +261,7 @@ describe("a message that is accepted", () => {
     ["forced UCS-2", { text: "Hello", encoding: "ucs2", type: "SMS" }],
     ["several parts", { text: "a€".repeat(200), encoding: "gsm7", use_profile_webhooks: false }],
     ["webhooks", { text: "Hello", webhook_url: "https://example.com/a", webhook_failover_url: "http://example.com/b" }],
-  ])("looks and is decided alike at both doors: %s", async (_name, fields) => {
+  ])("looks and is decided alike at both transports: %s", async (_name, fields) => {
     const json = { messaging_profile_id: profileId, to: TO, ...fields };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpc.call(sendMessage, asRpc(json));
@@ -284,7 +284,7 @@ describe("a message that is accepted", () => {
     expect(inGeneral(byJson.body.data)).toEqual(inGeneral(documented(byGrpc.message.data as Message)));
   });
 
-  it.each(["+13125550100", "+13125550109"])("is read alike at both doors when it is final: %s", async (to) => {
+  it.each(["+13125550100", "+13125550109"])("is read alike at both transports when it is final: %s", async (to) => {
     const { body } = await server.json("POST", POOL, { messaging_profile_id: profileId, to, text: "Hello" });
     const { id } = body.data;
     const read = () => server.json("GET", `/v2/messages/${id}`);
@@ -294,7 +294,7 @@ describe("a message that is accepted", () => {
     expect(final.body.data.errors).toHaveLength(to.endsWith("09") ? 1 : 0);
   });
 
-  it("tells of a profile and a number alike at both doors", async () => {
+  it("tells of a profile and a number alike at both transports", async () => {
     const profile = {
       name: "By gRPC",
       whitelistedDestinations: ["US", "CA"],
@@ -333,14 +333,14 @@ describe("a message that is accepted", () => {
     });
 
     const phone_number = freshNumber("800");
-    await register(server, { phone_number, messaging_profile_id: made.id, daily_limit: 7, tags: ["a"] });
+    await register(server, { phone_number, messaging_profile_id: made.id, daily_segment_limit: 7, tags: ["a"] });
     const read = (await grpc.call(NumberService.method.getNumber, { id: phone_number })).message.data;
     expect(read).toMatchObject({
       phoneNumber: phone_number,
       messagingProfileId: made.id,
       lineType: LineType.TOLL_FREE,
-      messagesPerSecond: 3,
-      dailyLimit: 7,
+      segmentsPerSecond: 3,
+      dailySegmentLimit: 7,
       tags: ["a"],
     });
     const listed = await grpc.call(ProfileService.method.listProfileNumbers, { id: made.id, page: { size: 1 } });
@@ -364,7 +364,7 @@ describe("a send that is refused", () => {
     profiles.zero = (
       await makePool(server, { profile: { number_pool_settings: { ...ON, long_code_weight: 0 } } })
     ).profileId;
-    profiles.full = (await makePool(server, { number: { messages_per_second: 0.001 } })).profileId;
+    profiles.full = (await makePool(server, { number: { segments_per_second: 0.001 } })).profileId;
     for (let count = 0; count < 10; count += 1) {
       const fill = { messaging_profile_id: profiles.full, to: TO, text: "Fill" };
       expect((await server.json("POST", POOL, fill)).status).toBe(200);
@@ -410,7 +410,7 @@ describe("a send that is refused", () => {
     ],
   ];
 
-  it.each(TABLE)("is refused alike at both doors: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
+  it.each(TABLE)("is refused alike at both transports: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
     const given = { messaging_profile_id: "good", to: TO, text: "Hello", ...fields };
     const json = { ...given, messaging_profile_id: profiles[given.messaging_profile_id] ?? given.messaging_profile_id };
     for (const [path, method] of [
@@ -425,7 +425,7 @@ describe("a send that is refused", () => {
       expect(overGrpc.info?.domain).toBe("numberpool");
       expect(overGrpc.fields).toEqual(told.pointer === undefined ? [] : [told.pointer.slice(1)]);
       const both = toldByGrpc(overGrpc);
-      // The JSON door knows of the size before it has read the body, and says so in its own words.
+      // The JSON transport knows of the size before it has read the body, and says so in its own words.
       expect(reason === "REQUEST_TOO_LARGE" ? { ...both, detail: "" } : both).toEqual(
         reason === "REQUEST_TOO_LARGE" ? { ...told, detail: "" } : told,
       );
@@ -433,7 +433,7 @@ describe("a send that is refused", () => {
     }
   });
 
-  it("tells both doors when a full queue has room again", async () => {
+  it("tells both transports when a full queue has room again", async () => {
     const json = { messaging_profile_id: profiles.full, to: TO, text: "Too much" };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpcRefusalOf(grpc.call(sendMessage, asRpc(json)));
@@ -451,7 +451,7 @@ describe("a send that is refused", () => {
     ["not on the profile", () => "+12125550000", "INVALID_FROM", "40305", INVALID_ARGUMENT],
     ["paused", () => pausedNumber, "FROM_TEMPORARILY_UNUSABLE", "40320", FAILED_PRECONDITION],
     ["no number", () => "2125550100", "INVALID_FROM", "40305", INVALID_ARGUMENT],
-  ])("is refused alike at both doors when its sender is %s", async (_name, from, reason, code, rpcCode) => {
+  ])("is refused alike at both transports when its sender is %s", async (_name, from, reason, code, rpcCode) => {
     const json = { from: from(), messaging_profile_id: profiles.paused, to: TO, text: "Hello" };
     const overJson = await server.json("POST", "/v2/messages", json);
     const overGrpc = await grpcRefusalOf(grpc.call(createMessage, asRpc(json)));
@@ -461,7 +461,7 @@ describe("a send that is refused", () => {
     expect(toldByGrpc(overGrpc)).toEqual(toldByJson(overJson));
   });
 
-  it("is refused alike at both doors by the other services", async () => {
+  it("is refused alike at both transports by the other services", async () => {
     const { phone_number } = await register(server, { phone_number: freshNumber() });
     const twice = await server.json("POST", "/v2/phone_numbers", { phone_number });
     const twiceOverGrpc = await grpcRefusalOf(
@@ -484,7 +484,7 @@ describe("a send that is refused", () => {
     }
   });
 
-  it("needs a key at both doors", async () => {
+  it("needs a key at both transports", async () => {
     const path = "/numberpool.v1.PoolSendService/SendMessage";
     const metadata = [{}, { authorization: "Bearer nobody" }, { authorization: API_KEY }] as Record<string, string>[];
     for (const each of metadata) {
@@ -512,11 +512,11 @@ describe("a batch", () => {
   let disabled: string;
 
   beforeAll(async () => {
-    profileId = (await makePool(server, { number: { messages_per_second: 10_000 } })).profileId;
+    profileId = (await makePool(server, { number: { segments_per_second: 10_000 } })).profileId;
     disabled = await makeProfile(server, { enabled: false });
   });
 
-  it("keeps its order and refuses item by item, alike at both doors", async () => {
+  it("keeps its order and refuses item by item, alike at both transports", async () => {
     const good = { messaging_profile_id: profileId, to: TO };
     const items = [
       { ...good, text: "first" },
@@ -597,7 +597,7 @@ describe("a stream", () => {
   const { streamMessages } = PoolSendService.method;
 
   it("answers every text in order, the refused ones too", async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 10_000 } });
+    const { profileId } = await makePool(server, { number: { segments_per_second: 10_000 } });
     const texts = Array.from({ length: 200 }, (_, index) => (index % 7 === 3 ? "" : `Text ${index}`));
     const messages = texts.map((text) => ({ message: { messagingProfileId: profileId, to: TO, text } }));
     const answers = await grpc.stream(streamMessages, messages);
@@ -661,7 +661,7 @@ describe("an idempotency key", () => {
     profileId = (await makePool(server, { long: 3 })).profileId;
   });
 
-  it("gives the first answer again, whatever the door and wherever the key stands", async () => {
+  it("gives the first answer again, whatever the transport and wherever the key stands", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const first = await server.json("POST", POOL, body(to), keyed(key));
     expect(first.headers.get("idempotent-replayed")).toBeNull();
@@ -690,7 +690,7 @@ describe("an idempotency key", () => {
     expect(messagesTo(to)).toBe(1);
   });
 
-  it("gives the first answer of an RPC again at the JSON door", async () => {
+  it("gives the first answer of an RPC again at the JSON transport", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const first = await grpc.call(sendMessage, asRpc(body(to, { request_id: key })));
     expect(first.headers.get("idempotent-replayed")).toEqual([]);
@@ -699,7 +699,7 @@ describe("an idempotency key", () => {
     expect(replay.body.data).toEqual(documented(first.message.data as Message));
   });
 
-  it("is refused with other content at both doors", async () => {
+  it("is refused with other content at both transports", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     await server.json("POST", POOL, body(to), keyed(key));
     for (const other of [{ text: "Twice" }, { to: freshRecipient() }, { encoding: "ucs2" }, { auto_detect: true }]) {
@@ -749,7 +749,7 @@ describe("an idempotency key", () => {
     expect(message.data?.id).toBe(first.body.data.id);
   });
 
-  it("makes one message of 50 twins that come at once through both doors", async () => {
+  it("makes one message of 50 twins that come at once through both transports", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const twins = Array.from({ length: 50 }, async (_, index) => {
       if (index % 2 === 0) {
@@ -818,7 +818,7 @@ describe("what becomes of a message", () => {
   const RECEIPTS = "/v2/carriers/sandbox/receipts";
   const SILENT = "+13125550103";
 
-  /** A refusal of both doors, which must be the same. */
+  /** A refusal of both transports, which must be the same. */
   async function refusedAlike(json: JsonAnswer, calling: Promise<unknown>, status: number, rpcCode: number) {
     const refusal = await grpcRefusalOf(calling);
     expect([json.status, refusal.code]).toEqual([status, rpcCode]);
@@ -826,7 +826,7 @@ describe("what becomes of a message", () => {
     return toldByJson(json).reason;
   }
 
-  it("is scheduled alike at both doors, with a sender only if it was named", async () => {
+  it("is scheduled alike at both transports, with a sender only if it was named", async () => {
     const { profileId, numbers } = await makePool(server);
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     const json = { messaging_profile_id: profileId, to: TO, text: "Later", send_at };
@@ -845,8 +845,8 @@ describe("what becomes of a message", () => {
     }
   });
 
-  it("is cancelled alike at both doors, and by either for the other", async () => {
-    const { profileId } = await makePool(server, { number: { messages_per_second: 0.001 } });
+  it("is cancelled alike at both transports, and by either for the other", async () => {
+    const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const send = { messaging_profile_id: profileId, to: TO, text: "Waiting" };
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     const left = await server.json("POST", POOL, send);
@@ -880,7 +880,7 @@ describe("what becomes of a message", () => {
     }
   });
 
-  it("is reported and told alike at both doors", async () => {
+  it("is reported and told alike at both transports", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: SILENT, text: "Silence" };
     const { id } = (await server.json("POST", POOL, send)).body.data;
@@ -909,7 +909,7 @@ describe("what becomes of a message", () => {
     expect(rest.message.meta?.next).toBeUndefined();
   });
 
-  it("is refused to be told or reported alike at both doors", async () => {
+  it("is refused to be told or reported alike at both transports", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: TO, text: "Hello" };
     const { id } = (await server.json("POST", POOL, send)).body.data;

@@ -50,10 +50,10 @@ export const CATALOGUE: ReadonlyMap<string, Form> = new Map(
 export type Json = null | boolean | number | string | Json[] | JsonObject;
 export type JsonObject = { [key: string]: Json };
 
-/** An HTTP request of the JSON door. */
+/** An HTTP request of the JSON transport. */
 export type HttpRequest = { readonly verb: string; readonly path: string; readonly body: Json | undefined };
 
-/** A request with the contract's field names as the JSON door takes it: fields of the path there, the rest as body or query. */
+/** A request with the contract's field names as the JSON transport takes it: fields of the path there, the rest as body or query. */
 export function httpRequestOf(method: DescMethod, request: JsonObject): HttpRequest {
   const rule = getOption(method, http);
   const { case: verb, value: template } = rule.pattern;
