@@ -39,7 +39,7 @@ const HOUR = 3_600_000;
 const QUEUED = { messages: MESSAGES, status: "queued", dueIn: HOUR, segmentsPerSecond: 0.5 } as const;
 /** Numbers that are never what is waited for. */
 const FAST = 10_000;
-/** Connections that fill the program with work, and those of callers who leave it time to breathe. */
+/** Connections that fill the program with work, and those of callers who leave it time to yieldAfter. */
 const MANY = 128;
 const FEW = 8;
 

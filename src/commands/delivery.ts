@@ -4,16 +4,16 @@ import type { Logger } from "pino";
 import type { Carrier } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
 import type { Config } from "../config.ts";
-import { createBreather } from "../delivery/breather.ts";
 import { createDispatcher } from "../delivery/dispatcher.ts";
-import { createHousekeeping } from "../delivery/housekeeping.ts";
+import { createMaintenance } from "../delivery/maintenance.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../delivery/reporter.ts";
 import { createScheduler } from "../delivery/scheduler.ts";
+import { createYielding } from "../delivery/yielding.ts";
 import type { DeliveryControl } from "../service/services.ts";
 import { UNMATCHED } from "../store/plan-report.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
-import { chores } from "./chores.ts";
+import { maintenanceTasks } from "./maintenance-tasks.ts";
 
 /** What runs on its own: the carriers, the dispatcher that feeds them, the schedule, and what keeps the store tidy. */
 export type Delivery = {
@@ -52,8 +52,8 @@ const HOLD_POLL = 1_000;
 export function createDelivery({ config, store, pools, log, clock, observe, unreachable }: DeliveryParts): Delivery {
   let heldSince: number | undefined;
   let watchingHold: NodeJS.Timeout | undefined;
-  const breather = createBreather(() => performance.now(), store.delivery.isBlocking);
-  const reporter = createReporter({ store, pools, log, breathe: breather.breathe, observe });
+  const yielding = createYielding(() => performance.now(), store.delivery.isBlocking);
+  const reporter = createReporter({ store, pools, log, yieldAfter: yielding.yieldAfter, observe });
   const owner = randomUUID();
   const carriers = new Map<string, Carrier>();
   for (const [name, settings] of config.carriers) {
@@ -70,7 +70,7 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
     clock,
     random: Math.random,
     log,
-    breathe: breather.breathe,
+    yieldAfter: yielding.yieldAfter,
     owner,
     submitTimeout: config.submitTimeoutSeconds * 1000,
     isHeld: () => heldSince !== undefined,
@@ -92,8 +92,8 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
     }
     toldUnreachable = found;
   };
-  const housekeeping = createHousekeeping(
-    chores({ config, store, pools, clock, synchronize, lookForUnreachable }),
+  const maintenance = createMaintenance(
+    maintenanceTasks({ config, store, pools, clock, synchronize, lookForUnreachable }),
     log,
   );
   let scheduler: ReturnType<typeof createScheduler> | undefined;
@@ -132,7 +132,7 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
       return applied;
     },
     accepted: (segments) => {
-      breather.noteCall();
+      yielding.noteCall();
       pools.bookAccepted(segments);
       dispatcher.wake(segments.keys());
     },
@@ -151,8 +151,8 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
       }
       await lookForUnreachable();
       await dispatcher.start();
-      housekeeping.start();
-      scheduler = createScheduler({ release, breathe: breather.breathe, clock, log });
+      maintenance.start();
+      scheduler = createScheduler({ release, yieldAfter: yielding.yieldAfter, clock, log });
       scheduler.start();
     },
     stop: async (within) => {
@@ -163,7 +163,7 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
       for (const carrier of carriers.values()) await carrier.close();
       await dispatcher.stop(LAST_WORDS);
       await Promise.race([reporter.settle(), setTimeout(LAST_WORDS)]);
-      await housekeeping.stop();
+      await maintenance.stop();
     },
   };
 }

@@ -3,8 +3,8 @@ import { MessageSchema } from "../../gen/numberpool/v1/message_pb.ts";
 import { reasonName } from "../domain/error-form.ts";
 import { canonicalId } from "../domain/ids.ts";
 import type { Message } from "../domain/message.ts";
-import { acceptanceMessage, eventMessage } from "../service/message-event-form.ts";
-import { messageMessage } from "../service/message-form.ts";
+import { toProtoAcceptance, toProtoEvent } from "../service/message-event-form.ts";
+import { toProtoMessage } from "../service/message-form.ts";
 import type { MessageEvent, Store } from "../store/store.ts";
 import { jsonEncoderOf } from "../transport/json/encode.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
@@ -22,8 +22,8 @@ export const message: Command = {
       const found = await find(store, canonicalId(call.argument));
       if (found === undefined) throw new Error(`There is no message ${call.argument}.`);
       const events = [
-        acceptanceMessage(found),
-        ...(await storyOf(store, found)).map((each) => eventMessage(each, found)),
+        toProtoAcceptance(found),
+        ...(await historyOf(store, found)).map((each) => toProtoEvent(each, found)),
       ];
       const encodeEvent = jsonEncoderOf(MessageEventSchema);
       const told = events.map((event) => JSON.parse(encodeEvent(event)));
@@ -37,7 +37,7 @@ export const message: Command = {
         event.detail ?? "",
       ]);
       const heads = ["TIME", "EVENT", "STATUS", "CARRIER'S ID", "CARRIER'S CODE", "REASON", "DETAIL"];
-      const json = { message: JSON.parse(jsonEncoderOf(MessageSchema)(messageMessage(found))), events: told };
+      const json = { message: JSON.parse(jsonEncoderOf(MessageSchema)(toProtoMessage(found))), events: told };
       answer(call, `${headline(found)}\n\n${table(heads, rows)}`, json);
     });
   },
@@ -53,7 +53,7 @@ async function find(store: Store, id: string): Promise<Message | undefined> {
   return undefined;
 }
 
-async function storyOf(store: Store, { organizationId, id }: Message): Promise<MessageEvent[]> {
+async function historyOf(store: Store, { organizationId, id }: Message): Promise<MessageEvent[]> {
   const events: MessageEvent[] = [];
   let after: string | undefined;
   do {

@@ -162,10 +162,10 @@ export function createMetrics(): Metrics {
           count(applied);
           return applied;
         },
-        synchronize: async (beat) => {
-          const news = await store.synchronize(beat);
-          count(news.settled);
-          return news;
+        synchronize: async (heartbeat) => {
+          const peerUpdates = await store.synchronize(heartbeat);
+          count(peerUpdates.settled);
+          return peerUpdates;
         },
       };
     },

@@ -19,7 +19,7 @@ export const COLUMNS = [
 export type NumberFile = { readonly columns: readonly string[]; readonly rows: readonly CsvRecord[] };
 
 /** Bytes of a file; what its rows become must fit into memory before the first one is written. */
-const MOST_BYTES = 256 * 1024 * 1024;
+const MAX_BYTES = 256 * 1024 * 1024;
 
 /** Reads a file of numbers and checks its header. Throws one sentence when there is none, or a column is unknown. */
 export function readNumberFile(path: string): NumberFile {
@@ -45,7 +45,7 @@ export function readNumberFile(path: string): NumberFile {
 
 function readText(path: string): string {
   try {
-    if (statSync(path).size > MOST_BYTES) throw new Error(`${path} has more than 256 MiB; divide it.`);
+    if (statSync(path).size > MAX_BYTES) throw new Error(`${path} has more than 256 MiB; divide it.`);
     // A byte order mark is taken off.
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {

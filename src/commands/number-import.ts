@@ -32,7 +32,7 @@ Tags are separated by semicolons; empty cells take the defaults of POST /v2/phon
 };
 
 /** Bad rows that are told one by one. */
-const MOST_TOLD = 100;
+const MAX_TOLD = 100;
 
 async function importNumbers(call: CommandCall, file: NumberFile, store: Store): Promise<void> {
   const name = call.values.organization ?? DEFAULT_ORGANIZATION;
@@ -116,13 +116,13 @@ function createComplaints(file: string, progress: Progress) {
     count: () => all,
     tell: ({ line, reason }: Complaint) => {
       all += 1;
-      if (all > MOST_TOLD) return;
+      if (all > MAX_TOLD) return;
       told.push({ line, reason });
       progress.clear();
       process.stderr.write(`${file}:${line}: ${reason}\n`);
     },
     tellRest: () => {
-      if (all > MOST_TOLD) process.stderr.write(`${file}: and ${rowsText(all - MOST_TOLD)} more.\n`);
+      if (all > MAX_TOLD) process.stderr.write(`${file}: and ${rowsText(all - MAX_TOLD)} more.\n`);
     },
   };
 }

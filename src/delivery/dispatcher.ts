@@ -5,12 +5,12 @@ import type { QueuedMessage } from "../domain/message.ts";
 import type { Claim } from "../store/delivery-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
-import type { Breather } from "./breather.ts";
-import { type CarrierGate, createCarrierGate } from "./carrier-gate.ts";
+import { createBlockedNumbers } from "./blocked-numbers.ts";
+import { type CircuitBreaker, createCircuitBreaker } from "./circuit-breaker.ts";
 import { createDueQueue } from "./due-queue.ts";
-import { createHeldNumbers } from "./held-numbers.ts";
 import { createLateAnswers } from "./late-answers.ts";
 import type { Reporter } from "./reporter.ts";
+import type { Yielding } from "./yielding.ts";
 
 export type DispatcherParts = {
   readonly store: Store;
@@ -20,7 +20,7 @@ export type DispatcherParts = {
   readonly clock: () => number;
   readonly random: () => number;
   readonly log: Logger;
-  readonly breathe: Breather["breathe"];
+  readonly yieldAfter: Yielding["yieldAfter"];
   /** Names this process in what it sends. */
   readonly owner: string;
   /** Milliseconds after which a submit counts as never answered. */
@@ -51,10 +51,10 @@ const HELD_POLL = 60_000;
 /** A clock that steps back by more than this, milliseconds, makes what was planned by it worthless. */
 const STEP_BACK = 1_000;
 /** How often what a claim may have taken without an answer is looked for, milliseconds. */
-const TAKE_BACK_AGAIN = 1_000;
+const REQUEUE_AGAIN = 1_000;
 /** The first pause after a temporary refusal, and the longest, milliseconds. They double in between. */
 const FIRST_RETRY = 1_000;
-const LONGEST_RETRY = 600_000;
+const MAX_RETRY = 600_000;
 /** A carrier that is no longer configured may come back: its messages wait for it until their valid_until. */
 const NOT_CONFIGURED: SubmitAnswer = { kind: "unavailable", carrierCode: "carrier not configured" };
 
@@ -64,15 +64,15 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   // Numbers in one claim, and messages of one carrier.
   const { atOnce } = store.delivery;
   const due = createDueQueue();
-  const held = createHeldNumbers();
-  const gates = new Map<string, CarrierGate>();
+  const held = createBlockedNumbers();
+  const breakers = new Map<string, CircuitBreaker>();
   // What claims told: waking a number before its pace lets it send would be a claim for nothing.
   const freeAt = new Map<string, number>();
   const lateAnswers = createLateAnswers({ report: reporter.report, clock, log });
   /** What is being handed over, by message. */
   const underWay = new Map<string, Promise<void>>();
   /** When to look for what a claim took that failed without an answer, by `elapsed`; undefined: there was none. */
-  let takeBackAt: number | undefined;
+  let requeueAt: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let heldPoll: NodeJS.Timeout | undefined;
@@ -81,10 +81,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   let turning: Promise<void> | undefined;
   let lastTurn = 0;
 
-  const gateOf = (carrier: string): CarrierGate => {
-    const gate = gates.get(carrier) ?? createCarrierGate(parts.random);
-    gates.set(carrier, gate);
-    return gate;
+  const breakerOf = (carrier: string): CircuitBreaker => {
+    const breaker = breakers.get(carrier) ?? createCircuitBreaker(parts.random);
+    breakers.set(carrier, breaker);
+    return breaker;
   };
 
   // Gates go by a clock that is never set: a carrier's pause is not longer because somebody mended the time.
@@ -94,8 +94,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     if (!isRunning || turning !== undefined) return;
     const now = clock();
     let wait = (due.nextAt() ?? Number.POSITIVE_INFINITY) - now;
-    for (const carrier of held.carriers()) wait = Math.min(wait, gateOf(carrier).opensAt(elapsed()) - elapsed());
-    if (takeBackAt !== undefined) wait = Math.min(wait, takeBackAt - elapsed());
+    for (const carrier of held.carriers()) wait = Math.min(wait, breakerOf(carrier).opensAt(elapsed()) - elapsed());
+    if (requeueAt !== undefined) wait = Math.min(wait, requeueAt - elapsed());
     clearTimeout(timer);
     if (wait === Number.POSITIVE_INFINITY) return;
     timer = setTimeout(turn, Math.min(Math.max(wait, Math.min(lastTurn + TURN - now, TURN), 0), POLL));
@@ -112,7 +112,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const turn = () => {
     const start = performance.now();
     turning ??= claimDue()
-      .then(() => parts.breathe(performance.now() - start))
+      .then(() => parts.yieldAfter(performance.now() - start))
       .catch((error) => {
         log.error({ err: error }, "queues could not be claimed; trying again");
         return new Promise<void>((resolve) => setTimeout(resolve, 1000));
@@ -127,20 +127,20 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const now = clock();
     if (now < lastTurn - STEP_BACK) startAnew();
     lastTurn = now;
-    if (takeBackAt !== undefined && takeBackAt <= elapsed()) {
-      const { phoneNumberIds, isSettled } = await store.takeBack(parts.owner, [...underWay.keys()]);
+    if (requeueAt !== undefined && requeueAt <= elapsed()) {
+      const { phoneNumberIds, isSettled } = await store.requeue(parts.owner, [...underWay.keys()]);
       for (const id of phoneNumberIds) due.put(id, now);
-      takeBackAt = isSettled ? undefined : elapsed() + TAKE_BACK_AGAIN;
+      requeueAt = isSettled ? undefined : elapsed() + REQUEUE_AGAIN;
     }
     for (const carrier of held.carriers()) {
-      for (const id of held.take(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())))) due.put(id, now);
+      for (const id of held.take(carrier, Math.min(atOnce, breakerOf(carrier).budget(elapsed())))) due.put(id, now);
     }
     const phoneNumberIds = due.takeDue(now, atOnce);
     if (phoneNumberIds.length === 0) return;
     const budgets = new Map<string, number>();
     // Those that are not configured any more, too.
-    for (const carrier of [...carriers.keys(), ...gates.keys()])
-      budgets.set(carrier, Math.min(atOnce, gateOf(carrier).budget(elapsed())));
+    for (const carrier of [...carriers.keys(), ...breakers.keys()])
+      budgets.set(carrier, Math.min(atOnce, breakerOf(carrier).budget(elapsed())));
     try {
       const claims = await store.claim({
         now,
@@ -152,7 +152,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       pools.bookClaims(claims);
       for (const claim of claims) take(claim);
     } catch (error) {
-      takeBackAt = elapsed();
+      requeueAt = elapsed();
       for (const id of phoneNumberIds) due.put(id, now);
       throw error;
     }
@@ -163,7 +163,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     else freeAt.set(phoneNumberId, free);
     if (isHeld && carrier !== undefined) held.put(carrier, phoneNumberId);
     else if (dueAt !== undefined) due.put(phoneNumberId, dueAt);
-    const generation = carrier === undefined ? 0 : gateOf(carrier).gave(messages.length, elapsed());
+    const generation = carrier === undefined ? 0 : breakerOf(carrier).gave(messages.length, elapsed());
     for (const message of messages) {
       const work = handOver(message, generation).then((isWritten) => {
         // One that was put off may be under way again; and what is not known to be on disk must not be taken for lost.
@@ -177,7 +177,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const handOver = async (message: QueuedMessage, generation: number): Promise<boolean> => {
     const { organizationId, id: messageId, carrier, submits } = message;
     const answer = await submit(carriers.get(carrier), message);
-    gateOf(carrier).answered(answer, elapsed(), generation);
+    breakerOf(carrier).answered(answer, elapsed(), generation);
     const report = reportOf(answer, message);
     const applied = await reporter.report({ target: { organizationId, messageId }, carrier, report, submit: submits });
     if (report.kind === "deferred") due.put(message.phoneNumberId, report.retryAt);
@@ -208,10 +208,10 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       return { ...answer, at };
     const { carrierCode } = answer;
     const told = "retryAfter" in answer ? answer.retryAfter : undefined;
-    // A carrier that takes nothing is waited for by its gate, and not by each message longer and longer.
+    // A carrier that takes nothing is waited for by its breaker, and not by each message longer and longer.
     const times = answer.kind === "deferred" ? message.submits - 1 : 0;
     const jitter = 1 + 0.25 * parts.random();
-    const wait = told ?? Math.min(FIRST_RETRY * 2 ** times, LONGEST_RETRY) * jitter;
+    const wait = told ?? Math.min(FIRST_RETRY * 2 ** times, MAX_RETRY) * jitter;
     // It is looked at when its time runs out, too.
     const retryAt = Math.max(at, Math.min(at + Math.ceil(wait), message.validUntil));
     return { kind: "deferred", at, carrierCode, retryAt };

@@ -5,7 +5,7 @@ import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts"
 import { UNMATCHED } from "../store/plan-report.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
-import type { Breather } from "./breather.ts";
+import type { Yielding } from "./yielding.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {
@@ -19,7 +19,7 @@ export type ReporterParts = {
   readonly store: Store;
   readonly pools: Pools;
   readonly log: Logger;
-  readonly breathe: Breather["breathe"];
+  readonly yieldAfter: Yielding["yieldAfter"];
   /** Told of every report that was written, with what it did; for metrics. */
   readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
 };
@@ -30,7 +30,7 @@ const COLLECT = 20;
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
 /** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
-export function createReporter({ store, pools, log, breathe, observe }: ReporterParts): Reporter {
+export function createReporter({ store, pools, log, yieldAfter, observe }: ReporterParts): Reporter {
   let waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
@@ -50,7 +50,7 @@ export function createReporter({ store, pools, log, breathe, observe }: Reporter
         } else if (group.length > 1) alone = group.length;
         else giveUp(group[0] as Waiting, error);
       }
-      await breathe(performance.now() - start);
+      await yieldAfter(performance.now() - start);
     }
     writing = undefined;
   };

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Breather } from "./breather.ts";
+import type { Yielding } from "./yielding.ts";
 
 /** Has scheduled messages decided upon as they become due. */
 export type Scheduler = {
@@ -11,7 +11,7 @@ export type Scheduler = {
 export type SchedulerParts = {
   /** One bounded pass over what is due; resolves with the moment of the next pass, undefined for none that is known. */
   readonly release: () => Promise<number | undefined>;
-  readonly breathe: Breather["breathe"];
+  readonly yieldAfter: Yielding["yieldAfter"];
   readonly clock: () => number;
   readonly log: Logger;
 };
@@ -22,7 +22,7 @@ const POLL = 5_000;
 const TURN = 50;
 
 /** A scheduler; nothing happens before `start`. */
-export function createScheduler({ release, breathe, clock, log }: SchedulerParts): Scheduler {
+export function createScheduler({ release, yieldAfter, clock, log }: SchedulerParts): Scheduler {
   let timer: NodeJS.Timeout | undefined;
   let releasing = Promise.resolve();
   let isRunning = false;
@@ -34,7 +34,7 @@ export function createScheduler({ release, breathe, clock, log }: SchedulerParts
       do {
         const start = performance.now();
         next = await release();
-        await breathe(performance.now() - start);
+        await yieldAfter(performance.now() - start);
       } while (isRunning && next !== undefined && next <= clock());
     } catch (error) {
       next = undefined;

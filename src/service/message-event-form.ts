@@ -7,17 +7,17 @@ import {
 } from "../../gen/numberpool/v1/message_event_pb.ts";
 import type { DecisionRecord, Message } from "../domain/message.ts";
 import type { MessageEvent } from "../store/store.ts";
-import { statusMessage } from "./message-form.ts";
+import { toProtoStatus } from "./message-form.ts";
 
 /** An event in the contract's words. */
-export function eventMessage(event: MessageEvent, message: Message): MessageEventMessage {
+export function toProtoEvent(event: MessageEvent, message: Message): MessageEventMessage {
   const { carrierMessageId, carrierCode, error } = event;
   const out = create(MessageEventSchema, {
     recordType: "message_event",
     sequence: BigInt(event.sequence),
     messageId: event.messageId,
     type: TYPES[event.kind],
-    status: statusMessage(event.status),
+    status: toProtoStatus(event.status),
     occurredAt: timestampFromMs(event.at),
     detail: error?.detail || (event.kind === "decided" ? decisionText(message) : DETAILS[event.kind]),
   });
@@ -28,14 +28,14 @@ export function eventMessage(event: MessageEvent, message: Message): MessageEven
 }
 
 /** How a message's story begins; the message itself tells it. */
-export function acceptanceMessage(message: Message): MessageEventMessage {
+export function toProtoAcceptance(message: Message): MessageEventMessage {
   const isScheduled = message.sendAt !== undefined;
   return create(MessageEventSchema, {
     recordType: "message_event",
     sequence: 0n,
     messageId: message.id,
     type: MessageEventType.ACCEPTED,
-    status: statusMessage(isScheduled ? "scheduled" : "queued"),
+    status: toProtoStatus(isScheduled ? "scheduled" : "queued"),
     occurredAt: timestampFromMs(message.receivedAt),
     detail: isScheduled ? "Scheduled; the sender is decided when it is due." : decisionText(message),
   });

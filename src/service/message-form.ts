@@ -22,10 +22,10 @@ import { type SendError, SendErrorSchema, type SendResult } from "../../gen/numb
 import { errorForm } from "../domain/error-form.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, Message, MessageSender, MessageStatus } from "../domain/message.ts";
-import { lineTypeMessage } from "./number-form.ts";
+import { toProtoLineType } from "./number-form.ts";
 
 /** A message in the contract's words. */
-export function messageMessage(message: Message): MessageMessage {
+export function toProtoMessage(message: Message): MessageMessage {
   const out = create(MessageSchema);
   out.recordType = "message";
   out.id = message.id;
@@ -35,7 +35,7 @@ export function messageMessage(message: Message): MessageMessage {
   out.organizationId = message.organizationId;
   const { from, carrier, lineType } = message;
   if (from !== undefined && carrier !== undefined && lineType !== undefined) {
-    out.from = senderMessage(from, { carrier, lineType });
+    out.from = toProtoSender(from, { carrier, lineType });
   }
   const to = create(RecipientSchema);
   to.phoneNumber = message.to;
@@ -60,24 +60,24 @@ export function messageMessage(message: Message): MessageMessage {
     const { code, title } = errorForm(reason);
     out.errors.push(create(MessageErrorSchema, { reason, code, title, detail }));
   }
-  if (message.decision !== undefined) out.decision = decisionMessage(message.decision);
+  if (message.decision !== undefined) out.decision = toProtoDecision(message.decision);
   return out;
 }
 
 /** A sender in the contract's words. */
-export function senderMessage(
+export function toProtoSender(
   phoneNumber: string,
   { carrier, lineType }: Pick<MessageSender, "carrier" | "lineType">,
 ): Sender {
   const out = create(SenderSchema);
   out.phoneNumber = phoneNumber;
   out.carrier = carrier;
-  out.lineType = lineTypeMessage(lineType);
+  out.lineType = toProtoLineType(lineType);
   return out;
 }
 
 /** A decision in the contract's words. */
-export function decisionMessage(decision: DecisionRecord): Decision {
+export function toProtoDecision(decision: DecisionRecord): Decision {
   const out = create(DecisionSchema);
   out.rule = decision.rule === undefined ? DecisionRule.UNSPECIFIED : RULES[decision.rule];
   out.tier = decision.tier === undefined ? GeomatchTier.UNSPECIFIED : TIERS[decision.tier];
@@ -106,12 +106,12 @@ export function outcomeOf(
   outcome: { readonly message: Message } | { readonly refusal: Refusal },
 ): SendResult["outcome"] {
   return "message" in outcome
-    ? { case: "message", value: messageMessage(outcome.message) }
+    ? { case: "message", value: toProtoMessage(outcome.message) }
     : { case: "error", value: sendError(outcome.refusal) };
 }
 
 /** A status in the contract's words. */
-export function statusMessage(status: MessageStatus): MessageStatusMessage {
+export function toProtoStatus(status: MessageStatus): MessageStatusMessage {
   return STATUSES[status];
 }
 

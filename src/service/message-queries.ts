@@ -20,8 +20,8 @@ import { stickyOf } from "../domain/sticky.ts";
 import type { MessageEvent, MessageQuery } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
-import { acceptanceMessage, eventMessage } from "./message-event-form.ts";
-import { decisionMessage, messageMessage, sendError, senderMessage, statusFrom } from "./message-form.ts";
+import { toProtoAcceptance, toProtoEvent } from "./message-event-form.ts";
+import { sendError, statusFrom, toProtoDecision, toProtoMessage, toProtoSender } from "./message-form.ts";
 import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
@@ -50,7 +50,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
   return {
     getMessage: async (request, context) => {
       const message = await store.getMessage(callOf(context).organizationId, request.id);
-      return { data: messageMessage(message ?? unknownMessage()) };
+      return { data: toProtoMessage(message ?? unknownMessage()) };
     },
 
     listMessages: async ({ filter, page }, context) => {
@@ -73,7 +73,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         (part) => store.listMessages(organizationId, { ...part, ...filters }),
         MESSAGES,
       );
-      return { data: rows.map(messageMessage), meta: cursorMeta(next) };
+      return { data: rows.map(toProtoMessage), meta: cursorMeta(next) };
     },
 
     listMessageEvents: async (request, context) => {
@@ -88,8 +88,8 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         (part) => store.listMessageEvents(organizationId, message.id, part),
         EVENTS,
       );
-      const events = rows.map((event) => eventMessage(event, message));
-      return { data: isFirst ? [acceptanceMessage(message), ...events] : events, meta: cursorMeta(next) };
+      const events = rows.map((event) => toProtoEvent(event, message));
+      return { data: isFirst ? [toProtoAcceptance(message), ...events] : events, meta: cursorMeta(next) };
     },
 
     previewSender: async (request, context) => {
@@ -119,15 +119,15 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         except: live.idByPhoneNumber.get(send.to),
       });
       if (picked.kind === "refuse") {
-        const decision = decisionMessage({ ...picked, rule: undefined, tier: undefined, isFallback: false });
+        const decision = toProtoDecision({ ...picked, rule: undefined, tier: undefined, isFallback: false });
         return { data: refusedPreview(poolRefusal(picked), picked.because === "poolOff" ? undefined : decision) };
       }
       const number = live.numbers.get(pool.slots[picked.slot]?.number.id ?? "");
       if (number === undefined) throw new Error("The pool picked a number that its profile does not have.");
       return {
         data: create(SenderPreviewSchema, {
-          outcome: { case: "from", value: senderMessage(number.phoneNumber, number) },
-          decision: decisionMessage(picked),
+          outcome: { case: "from", value: toProtoSender(number.phoneNumber, number) },
+          decision: toProtoDecision(picked),
           waitSeconds: Math.round(picked.waitTime) / 1000,
         }),
       };

@@ -41,7 +41,7 @@ export function messagingSettings({ number, health }: NumberFound, now: number):
 }
 
 /** Our own view of a number, at a moment. */
-export function numberMessage({ number, health }: NumberFound, now: number): PhoneNumberMessage {
+export function toProtoNumber({ number, health }: NumberFound, now: number): PhoneNumberMessage {
   return create(PhoneNumberSchema, {
     recordType: "phone_number",
     id: number.id,
@@ -49,7 +49,7 @@ export function numberMessage({ number, health }: NumberFound, now: number): Pho
     phoneNumber: number.phoneNumber,
     ...(number.messagingProfileId !== undefined && { messagingProfileId: number.messagingProfileId }),
     carrier: number.carrier,
-    lineType: lineTypeMessage(number.lineType),
+    lineType: toProtoLineType(number.lineType),
     segmentsPerSecond: number.segmentsPerSecond,
     ...(number.dailySegmentLimit !== undefined && { dailySegmentLimit: number.dailySegmentLimit }),
     state: STATE_MESSAGES[number.state],
@@ -63,7 +63,7 @@ export function numberMessage({ number, health }: NumberFound, now: number): Pho
 }
 
 /** A line type in the contract's words. */
-export function lineTypeMessage(lineType: PhoneNumber["lineType"]): LineType {
+export function toProtoLineType(lineType: PhoneNumber["lineType"]): LineType {
   return lineType === "toll_free" ? LineType.TOLL_FREE : LineType.LONG_CODE;
 }
 

@@ -15,7 +15,7 @@ import { pathsOfUpdate } from "../domain/update.ts";
 import type { NumberQuery, PageQuery } from "../store/queries.ts";
 import type { NumberFound, NumberWritten } from "../store/store.ts";
 import { callOf } from "./call.ts";
-import { messagingSettings, numberMessage } from "./number-form.ts";
+import { messagingSettings, toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownNumber, unknownProfile } from "./unknown.ts";
@@ -42,17 +42,17 @@ export function numberService({
         const at = clock();
         const input = request.number ?? create(PhoneNumberInputSchema);
         const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
-        return { data: numberMessage(written(await store.insertNumber(number, mayShareNumbers)), at) };
+        return { data: toProtoNumber(written(await store.insertNumber(number, mayShareNumbers)), at) };
       }),
 
     getNumber: async (request, context) => {
-      return { data: numberMessage(await find(callOf(context).organizationId, request.id), clock()) };
+      return { data: toProtoNumber(await find(callOf(context).organizationId, request.id), clock()) };
     },
 
     listNumbers: async (request, context) => {
       const page = rowsOf(request.page);
       const { rows, total } = await list(callOf(context).organizationId, request, page);
-      return { data: rows.map((row) => numberMessage(row, clock())), meta: pageMeta(page, total) };
+      return { data: rows.map((row) => toProtoNumber(row, clock())), meta: pageMeta(page, total) };
     },
 
     updateNumber: async (request, context) => {
@@ -65,18 +65,18 @@ export function numberService({
           ),
         ),
       );
-      return { data: numberMessage(result, clock()) };
+      return { data: toProtoNumber(result, clock()) };
     },
 
     resetNumberHealth: async ({ id }, context) => {
       const at = clock();
       const reset = await store.resetHealth(callOf(context).organizationId, id, at);
-      return { data: numberMessage(reset ?? unknownNumber(), at) };
+      return { data: toProtoNumber(reset ?? unknownNumber(), at) };
     },
 
     removeNumber: async (request, context) => {
       const removed = await store.removeNumber(callOf(context).organizationId, request.id);
-      return { data: numberMessage(removed ?? unknownNumber(), clock()) };
+      return { data: toProtoNumber(removed ?? unknownNumber(), clock()) };
     },
 
     getNumberMessagingSettings: async (request, context) => {

@@ -22,7 +22,7 @@ import { checkUrl } from "../domain/text.ts";
 import { createAcceptance } from "./acceptance.ts";
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
 import type { Item, Outcome, UnitOutcome } from "./decide-group.ts";
-import { messageMessage, outcomeOf } from "./message-form.ts";
+import { outcomeOf, toProtoMessage } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
 import { hashOfRequest } from "./request-hash.ts";
 import type { ServiceParts } from "./services.ts";
@@ -164,7 +164,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
   const one = (outcomes: readonly Outcome[]) => {
     const outcome = outcomes[0] as Outcome;
     if ("refusal" in outcome) throw new Failure(outcome.refusal);
-    return messageMessage(outcome.message);
+    return toProtoMessage(outcome.message);
   };
 
   return {
@@ -200,7 +200,7 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
       if (cancelled.kind === "unknown") return unknownMessage();
       if (cancelled.kind === "cancelled") pools.book([cancelled.applied]);
       else if (cancelled.message.status !== "cancelled") throw notCancellable(cancelled.message.status);
-      return { data: messageMessage(cancelled.message) };
+      return { data: toProtoMessage(cancelled.message) };
     },
 
     ...messageQueries(parts),

@@ -11,7 +11,7 @@ import { advance } from "../domain/pool/advance.ts";
 import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
 import type { NumberFound } from "../store/store.ts";
 import { callOf } from "./call.ts";
-import { numberMessage } from "./number-form.ts";
+import { toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownProfile } from "./unknown.ts";
@@ -44,7 +44,7 @@ export function poolView({
 function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number, now: number): PoolNumber {
   const slot = pool.byId.get(found.number.id);
   const known = slot === undefined ? undefined : pool.slots[slot];
-  const out = create(PoolNumberSchema, { number: numberMessage(found, now), trafficShare });
+  const out = create(PoolNumberSchema, { number: toProtoNumber(found, now), trafficShare });
   // Registered a moment ago: the next look shows it.
   if (slot === undefined || known === undefined) return out;
   const wait = waitOf(pool, slot);
@@ -60,7 +60,7 @@ function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number,
 
 /** The share of one eligible number: its type's share among the types that have any, spread evenly. */
 function weightShare(pool: Pool, type: 0 | 1): number {
-  const weights = pool.wheel.weights;
+  const weights = pool.roundRobin.weights;
   const offered = ([0, 1] as const).map((each) => (pool.candidates[each].size > 0 ? weights[each] : 0));
   const sum = (offered[0] as number) + (offered[1] as number);
   return (offered[type] as number) / sum / pool.candidates[type].size;

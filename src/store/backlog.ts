@@ -1,4 +1,4 @@
-import type { News, QueuedSegments } from "./delivery-records.ts";
+import type { PeerUpdates, QueuedSegments } from "./delivery-records.ts";
 
 /**
  * What this process and all others together contributed to the queues of numbers, in segments: what was accepted less what was sent.
@@ -8,7 +8,7 @@ export type Backlog = {
   /** Notes what this process put into a queue, or (negative) took out of it. */
   readonly add: (phoneNumberId: string, segments: number) => void;
   /** Hands over the contributions that changed; they are handed over again when that failed. */
-  readonly hand: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
+  readonly hand: (hand: (backlog: readonly QueuedSegments[]) => Promise<PeerUpdates>) => Promise<PeerUpdates>;
   /** Notes that a queue holds so many segments: what of them is not this process' own is the others', whether they said so or not. */
   readonly see: (phoneNumberId: string, queuedSegments: number) => void;
   /** Takes in what all others contribute now, and gives what the queue holds by that: never less than nothing, for some tell late. */
@@ -30,11 +30,11 @@ export function createBacklog(): Backlog {
       const told = changed;
       changed = new Set();
       try {
-        const news = await hand(
+        const peerUpdates = await hand(
           [...told].map((phoneNumberId) => ({ phoneNumberId, segments: own.get(phoneNumberId) ?? 0 })),
         );
         for (const phoneNumberId of told) if (own.get(phoneNumberId) === 0) own.delete(phoneNumberId);
-        return news;
+        return peerUpdates;
       } catch (error) {
         for (const phoneNumberId of told) changed.add(phoneNumberId);
         throw error;

@@ -65,10 +65,10 @@ export type AppliedReport = {
 /** What one call of a sweep did, and where to go on; `next` undefined: it came to the end. */
 export type Swept = { readonly applied: readonly AppliedReport[]; readonly next: string | undefined };
 
-/** A process whose last beat is older than this, milliseconds, is gone. */
+/** A process whose last heartbeat is older than this, milliseconds, is gone. */
 export const SILENCE = 30_000;
 
-export type Beat = {
+export type Heartbeat = {
   readonly owner: string;
   readonly now: number;
   /** This process' whole contribution to the queues of numbers where it changed, in segments; negative: it sent more than it took. */
@@ -77,8 +77,8 @@ export type Beat = {
 
 export type QueuedSegments = { readonly phoneNumberId: string; readonly segments: number };
 
-/** What changed elsewhere since the last beat. */
-export type News = {
+/** What changed elsewhere since the last heartbeat. */
+export type PeerUpdates = {
   /** What all other processes together contributed to the queues of numbers. */
   readonly backlog: readonly QueuedSegments[];
   /** The counts of numbers whose health changed. */

@@ -33,11 +33,11 @@ function allowanceOf(pace: Pace, now: number): number {
 }
 
 /** Messages of numbers that are gone which one claim ends, all together: a few milliseconds. */
-export const MOST_LEFT_BEHIND = 100;
+export const MAX_LEFT_BEHIND = 100;
 
 /** How many messages a claim ends of each of so many numbers that are gone. Where there are as many, more may be left. */
 export function mostLeftBehind(numbersGone: number): number {
-  return Math.max(1, Math.floor(MOST_LEFT_BEHIND / numbersGone));
+  return Math.max(1, Math.floor(MAX_LEFT_BEHIND / numbersGone));
 }
 
 /** What a claim of one number does, for any store to write. */

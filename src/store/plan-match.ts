@@ -22,7 +22,7 @@ export type MatchFacts = {
 };
 
 /** No submit is open for longer than this, milliseconds: it is the longest submit timeout. */
-const LONGEST_OPEN = 3_600_000;
+const MAX_OPEN = 3_600_000;
 
 /**
  * Plans which message a kept receipt is about, whose id is written in another form than the carrier's answer. `candidates` are all
@@ -44,7 +44,7 @@ export function planMatch<Candidate extends { readonly carrierMessageId: string 
   }
   if (shown === "exact") return { kind: "none" };
   const isOpen = openSince !== undefined && openSince <= receivedAt + CLOCKS_DIFFER;
-  if (isOpen && now - receivedAt < LONGEST_OPEN) return { kind: "wait" };
+  if (isOpen && now - receivedAt < MAX_OPEN) return { kind: "wait" };
   const asShown = pairs.filter(({ form }) => form === shown);
   const meant = asShown.length > 0 ? asShown : pairs;
   const [only] = meant;

@@ -4,7 +4,7 @@ import { advance } from "../domain/pool/advance.ts";
 import { bookClaim, bookOutcome, bookQueue, bookQueued, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
 import { createBacklog } from "./backlog.ts";
-import type { AppliedReport, Claim, News, QueuedSegments } from "./delivery-records.ts";
+import type { AppliedReport, Claim, PeerUpdates, QueuedSegments } from "./delivery-records.ts";
 import type { PoolRow } from "./pool-records.ts";
 import type { ConfigurationChange, Store } from "./store.ts";
 
@@ -29,7 +29,7 @@ export type Pools = {
   /** Notes the segments that this process put into numbers' queues, by number. The pools were charged for them when they were decided. */
   readonly bookAccepted: (segments: ReadonlyMap<string, number>) => void;
   /** Hands over what changed in this process' contribution to queues, and takes in what changed elsewhere. */
-  readonly exchange: (hand: (backlog: readonly QueuedSegments[]) => Promise<News>) => Promise<News>;
+  readonly exchange: (hand: (backlog: readonly QueuedSegments[]) => Promise<PeerUpdates>) => Promise<PeerUpdates>;
   /**
    * Begins a look at all queues: numbers that are thought to have something queued, get nothing meanwhile and are not seen by
    * `finish` have an empty queue. So what a process that was killed had sent without telling does not count for ever.
@@ -41,7 +41,7 @@ export type Pools = {
 };
 
 /** Numbers whose unreported messages are counted anew at one exchange: each is a small read. */
-const MOST_RECOUNTED = 20;
+const MAX_RECOUNTED = 20;
 
 /**
  * Opens the pools over a store. `clock` gives milliseconds since 1970, `carriers` are those that are configured: numbers of others are
@@ -160,7 +160,7 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
     const onTrial = [...live.values()].flatMap(({ pool }) => numbersOnTrial(pool));
     // Where there are many, each has its turn.
     const from = onTrial.length === 0 ? 0 : recounted % onTrial.length;
-    const some = [...onTrial.slice(from), ...onTrial.slice(0, from)].slice(0, MOST_RECOUNTED);
+    const some = [...onTrial.slice(from), ...onTrial.slice(0, from)].slice(0, MAX_RECOUNTED);
     recounted = from + some.length;
     for (const id of some) {
       const row = await store.loadPoolNumber(id);
@@ -199,19 +199,19 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
       for (const [phoneNumberId, count] of segments) backlog.add(phoneNumberId, count);
     },
     exchange: async (hand) => {
-      const news = await backlog.hand(hand);
-      for (const { phoneNumberId, segments } of news.backlog) {
+      const peerUpdates = await backlog.hand(hand);
+      for (const { phoneNumberId, segments } of peerUpdates.backlog) {
         const queued = backlog.learn(phoneNumberId, segments);
         const pool = poolOf(phoneNumberId);
         if (pool !== undefined) bookQueued(pool, phoneNumberId, queued);
       }
-      for (const { phoneNumberId, health } of news.health) {
+      for (const { phoneNumberId, health } of peerUpdates.health) {
         const pool = poolOf(phoneNumberId);
         if (pool !== undefined) bookOutcome(pool, phoneNumberId, health, 0);
       }
-      book(news.settled);
+      book(peerUpdates.settled);
       await recount();
-      return news;
+      return peerUpdates;
     },
     lookAtQueues: () => {
       const before = new Map<string, number>();

@@ -5,11 +5,11 @@ import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type {
   AppliedReport,
-  Beat,
   CarrierReport,
   Claim,
   ClaimRequest,
-  News,
+  Heartbeat,
+  PeerUpdates,
   QueuedNumber,
   Swept,
 } from "./delivery-records.ts";
@@ -152,14 +152,14 @@ export type Store = {
    * Claims numbers that are due: takes from each queue, oldest first, what `domain/pace.ts` allows, marks it `sending` with `owner` and
    * the number's carrier, and sets when the number is due again. Paused numbers, those not due and those of a carrier that takes
    * nothing more give no messages; what waited until its valid_until expires. What a number that is gone left in its queue becomes
-   * `sending_failed`, at most `MOST_LEFT_BEHIND` messages in one claim.
+   * `sending_failed`, at most `MAX_LEFT_BEHIND` messages in one claim.
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /**
    * Puts messages back into their queues that `owner` claimed and knows nothing of, because the claim's answer was lost: those that are
    * being sent and not among `underWay`, by id. To be called while nothing is being claimed, and again until it is settled.
    */
-  readonly takeBack: (owner: string, underWay: readonly string[]) => Promise<TakenBack>;
+  readonly requeue: (owner: string, underWay: readonly string[]) => Promise<Requeued>;
   /** Since when delivery is held, because the database is a restored backup; undefined: it is not. */
   readonly readDeliveryHold: () => Promise<number | undefined>;
   /** Ends the hold of delivery for good. */
@@ -195,7 +195,7 @@ export type Store = {
    * elsewhere. What processes that are gone were sending is settled as never answered: on SQLite, where a process serves alone, that is
    * everybody else; on PostgreSQL those that were silent for `SILENCE` (see delivery-records.ts).
    */
-  readonly synchronize: (beat: Beat) => Promise<News>;
+  readonly synchronize: (heartbeat: Heartbeat) => Promise<PeerUpdates>;
 
   /** Forgets what is older than the moments given, at most `most` of each kind. */
   readonly forget: (
@@ -306,7 +306,7 @@ export type NumberWritten =
   | { readonly kind: "unknownProfile" };
 
 /** What went back into queues. */
-export type TakenBack = {
+export type Requeued = {
   /** The numbers whose queues it is in, once for each message. */
   readonly phoneNumberIds: readonly string[];
   /** False while a transaction of this process whose answer was lost may still be committed: it may have claimed more. */

@@ -3,9 +3,9 @@ import { pino } from "pino";
 import { describe, expect, it, vi } from "vitest";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createBreather } from "../../src/delivery/breather.ts";
 import { createDispatcher, type Dispatcher } from "../../src/delivery/dispatcher.ts";
 import { createReporter } from "../../src/delivery/reporter.ts";
+import { createYielding } from "../../src/delivery/yielding.ts";
 import { failure } from "../../src/domain/failure.ts";
 import type { Message } from "../../src/domain/message.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
@@ -44,7 +44,7 @@ async function openHouse(given: Given = {}) {
   const clock = () => Math.round(NOON + performance.now() - begun);
   const pools = openPools(store, clock);
   const profile = await storeProfile(store);
-  const { breathe } = createBreather(clock, true);
+  const { yieldAfter } = createYielding(clock, true);
   const running: Dispatcher[] = [];
   const stop = async () => {
     for (const dispatcher of running.splice(0)) await dispatcher.stop(SECOND);
@@ -59,7 +59,7 @@ async function openHouse(given: Given = {}) {
     messages: (number: PhoneNumber, count: number, changes: Partial<Message> = {}) =>
       storeMessages(store, number, ...Array.from({ length: count }, () => changes as object)),
     start: async (...carriers: FakeCarrier[]) => {
-      const reporter = createReporter({ store, pools, log, breathe, observe: () => {} });
+      const reporter = createReporter({ store, pools, log, yieldAfter, observe: () => {} });
       const dispatcher = createDispatcher({
         isHeld: () => false,
         store,
@@ -69,7 +69,7 @@ async function openHouse(given: Given = {}) {
         clock,
         random: Math.random,
         log,
-        breathe,
+        yieldAfter,
         owner: "process-1",
         submitTimeout: given.submitTimeout ?? 60 * SECOND,
       });

@@ -3,7 +3,7 @@ import type { HealthCounts } from "../../src/domain/health.ts";
 import { NO_EVIDENCE } from "../../src/domain/health.ts";
 import { regionOf } from "../../src/domain/phone-number.ts";
 import { type Charge, charge } from "../../src/domain/pool/charge.ts";
-import { decide, type Near, type Pick, type PickRefusal, type PickRequest } from "../../src/domain/pool/decide.ts";
+import { decide, type Near, type Picked, type PickRefusal, type PickRequest } from "../../src/domain/pool/decide.ts";
 import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../../src/domain/pool/pool.ts";
 
 export const SECOND = 1000;
@@ -71,12 +71,12 @@ export function failures(failed: number, asOf = NOON): HealthCounts {
 }
 
 /** The decision on a message of one segment, unless the request says otherwise. */
-export function ask(pool: Pool, request: Partial<PickRequest> = {}): Pick | PickRefusal {
+export function ask(pool: Pool, request: Partial<PickRequest> = {}): Picked | PickRefusal {
   return decide(pool, { segments: 1, ...request });
 }
 
 /** A decision that must be a pick, with its sender's id. */
-export function pickOf(pool: Pool, request: Partial<PickRequest> = {}): Pick & { readonly sender: string } {
+export function pickOf(pool: Pool, request: Partial<PickRequest> = {}): Picked & { readonly sender: string } {
   const decision = ask(pool, request);
   if (decision.kind === "refuse") throw new Error(`refused: ${decision.because}`);
   return { ...decision, sender: pool.slots[decision.slot]?.number.id as string };
@@ -93,7 +93,7 @@ export function refusalOf(pool: Pool, request: Partial<PickRequest> = {}): PickR
 export function send(
   pool: Pool,
   request: Partial<PickRequest> = {},
-): Pick & { readonly sender: string; readonly charged: Charge } {
+): Picked & { readonly sender: string; readonly charged: Charge } {
   const pick = pickOf(pool, request);
   return { ...pick, charged: charge(pool, pick, request.segments ?? 1) };
 }

@@ -4,7 +4,7 @@ import { addOutcome, type HealthChange, NO_EVIDENCE } from "../../src/domain/hea
 import { advance } from "../../src/domain/pool/advance.ts";
 import { bookOutcome } from "../../src/domain/pool/book.ts";
 import { type Charge, charge, undo } from "../../src/domain/pool/charge.ts";
-import { decide, type Pick, type PickRequest } from "../../src/domain/pool/decide.ts";
+import { decide, type Picked, type PickRequest } from "../../src/domain/pool/decide.ts";
 import {
   changeSettings,
   createPool,
@@ -160,7 +160,7 @@ const distinctNumbers = fc
 function besideReference(rules: PoolSettings, isUnique: boolean): (action: Action) => void {
   const pool = createPool(rules, [], NOON);
   const model = reference.createReference(rules, NOON);
-  const charges: { readonly charged: Charge; readonly takeBack: () => void }[] = [];
+  const charges: { readonly charged: Charge; readonly requeue: () => void }[] = [];
   let lastRetryAfter = 0;
 
   const goTo = (moment: number) => {
@@ -178,7 +178,7 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
   };
 
   /** Compares what is decided with what the rules say, and gives the pick. */
-  const compare = (request: PickRequest): Pick | undefined => {
+  const compare = (request: PickRequest): Picked | undefined => {
     const decision = decide(pool, request);
     const { standings, ...expected } = reference.expect(model, request);
     const { poolSize, eligible, excluded } = decision;
@@ -209,14 +209,14 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
         const { segments } = action.request;
         const pick = compare(action.request);
         if (pick === undefined || !action.isCharged) break;
-        const takeBack = reference.chargeTo(model, pool.slots[pick.slot]?.number.id as string, segments, pick.rule);
-        charges.push({ charged: charge(pool, pick, segments), takeBack });
+        const requeue = reference.chargeTo(model, pool.slots[pick.slot]?.number.id as string, segments, pick.rule);
+        charges.push({ charged: charge(pool, pick, segments), requeue });
         break;
       }
       case "undo": {
         const last = charges.pop();
         if (last !== undefined) undo(pool, last.charged);
-        last?.takeBack();
+        last?.requeue();
         break;
       }
       case "put": {
@@ -372,7 +372,7 @@ describe("The pool", () => {
         for (const charged of charges.toReversed()) undo(pool, charged);
         expect(pool.nextFree).toEqual(twin.nextFree);
         expect(pool.lastUsed).toEqual(twin.lastUsed);
-        expect(pool.wheel).toEqual(twin.wheel);
+        expect(pool.roundRobin).toEqual(twin.roundRobin);
         for (let index = 0; index < 50; index += 1) {
           const [request] = steps[index % steps.length] as (typeof steps)[0];
           const [one, other] = [decide(pool, request), decide(twin, request)];

@@ -820,7 +820,7 @@ describe("A charge that is undone", () => {
     expect(pickOf(pool)).toMatchObject({ sender: "b", waitTime: HOUR });
   });
 
-  it("does not turn a wheel that is not the one it turned", () => {
+  it("does not turn a roundRobin that is not the one it turned", () => {
     const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
     const { charged } = send(pool);
     changeSettings(pool, settings({ longCodeWeight: 1, tollFreeWeight: 2 }));

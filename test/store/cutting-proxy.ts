@@ -11,7 +11,7 @@ export type CuttingProxy = {
    */
   readonly cutAt: (bytes: string, when: "before" | "after") => void;
   /** What left over all connections, one entry for each time that the server was heard from in between. */
-  readonly flights: string[];
+  readonly roundTrips: string[];
   readonly close: () => Promise<void>;
 };
 
@@ -19,7 +19,7 @@ export type CuttingProxy = {
 export async function cutConnections(url: string): Promise<CuttingProxy> {
   const target = new URL(url);
   let cut: { readonly bytes: string; readonly when: "before" | "after" } | undefined;
-  const flights: string[] = [""];
+  const roundTrips: string[] = [""];
   const sockets = new Set<Socket>();
 
   const server = createServer((client) => {
@@ -38,7 +38,7 @@ export async function cutConnections(url: string): Promise<CuttingProxy> {
       });
     }
     client.on("data", (chunk) => {
-      flights.push(flights.pop() + chunk.toString("latin1"));
+      roundTrips.push(roundTrips.pop() + chunk.toString("latin1"));
       const at = cut === undefined ? -1 : chunk.indexOf(cut.bytes);
       if (cut === undefined || at < 0) return upstream.write(chunk);
       isAnswerLost = true;
@@ -48,7 +48,7 @@ export async function cutConnections(url: string): Promise<CuttingProxy> {
       cut = undefined;
     });
     upstream.on("data", (chunk) => {
-      if (flights.at(-1) !== "") flights.push("");
+      if (roundTrips.at(-1) !== "") roundTrips.push("");
       if (isAnswerLost) end();
       else client.write(chunk);
     });
@@ -62,7 +62,7 @@ export async function cutConnections(url: string): Promise<CuttingProxy> {
     cutAt: (bytes, when) => {
       cut = { bytes, when };
     },
-    flights,
+    roundTrips,
     close: async () => {
       server.close();
       for (const socket of sockets) socket.destroy();

@@ -5,7 +5,7 @@ import type { MessagingProfile } from "../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge } from "../../src/domain/pool/charge.ts";
-import { decide, type Pick, type PickRefusal } from "../../src/domain/pool/decide.ts";
+import { decide, type Picked, type PickRefusal } from "../../src/domain/pool/decide.ts";
 import type { AppliedReport } from "../../src/store/delivery-records.ts";
 import { UNMATCHED } from "../../src/store/plan-report.ts";
 import { type LivePool, openPools, type Pools } from "../../src/store/pools.ts";
@@ -54,7 +54,7 @@ async function livePool(of: MessagingProfile = profile): Promise<LivePool> {
   return live;
 }
 
-function decideNow({ pool }: LivePool): Pick | PickRefusal {
+function decideNow({ pool }: LivePool): Picked | PickRefusal {
   advance(pool, now);
   return decide(pool, { segments: 1 });
 }
@@ -348,14 +348,14 @@ describe("A pool in memory follows the store: when the promise of a change resol
 
   it("a changed profile is the one that is read, though its pool's rules are as before", async () => {
     const live = await livePool();
-    const { wheel } = live.pool;
+    const { roundRobin } = live.pool;
     await store.updateProfile(profile.organizationId, profile.id, (current) => ({
       ...current,
       enabled: false,
       name: "x",
     }));
     expect(live.profile).toEqual({ ...profile, enabled: false, name: "x" });
-    expect(live.pool.wheel).toBe(wheel);
+    expect(live.pool.roundRobin).toBe(roundRobin);
   });
 
   it("a deleted profile has no pool, and its numbers are free for another", async () => {

@@ -41,11 +41,11 @@ afterAll(async () => {
 });
 
 describe("What processes tell each other", () => {
-  /** A process of its own, which beats. */
+  /** A process of its own, which heartbeats. */
   const join = async (owner: string) => {
     const store = await open();
-    const beat = (now: number, ...backlog: QueuedSegments[]) => store.synchronize({ owner, now, backlog });
-    return { store, owner, beat };
+    const heartbeat = (now: number, ...backlog: QueuedSegments[]) => store.synchronize({ owner, now, backlog });
+    return { store, owner, heartbeat };
   };
   const joinAll = async (...owners: string[]) => {
     await raw.query("UPDATE messages SET status = 'sent' WHERE status = 'sending'");
@@ -60,17 +60,17 @@ describe("What processes tell each other", () => {
     const [a, b, c] = (await joinAll("a", "b", "c")) as [Joined, Joined, Joined];
     const [first, second] = [await aNumberOf(), await aNumberOf()];
     const has = ({ id: phoneNumberId }: PhoneNumber, segments: number) => ({ phoneNumberId, segments });
-    expect((await a.beat(NOON, has(first, 5), has(second, 2))).backlog).toEqual([]);
-    expect((await b.beat(NOON, has(first, -2))).backlog).toEqual(
+    expect((await a.heartbeat(NOON, has(first, 5), has(second, 2))).backlog).toEqual([]);
+    expect((await b.heartbeat(NOON, has(first, -2))).backlog).toEqual(
       expect.arrayContaining([has(first, 5), has(second, 2)]),
     );
-    expect((await c.beat(NOON)).backlog).toEqual(expect.arrayContaining([has(first, 3), has(second, 2)]));
-    expect((await a.beat(NOON + SECOND)).backlog).toEqual([has(first, -2)]);
-    expect((await b.beat(NOON + SECOND)).backlog).toEqual([]);
-    expect((await a.beat(NOON + 2 * SECOND, has(first, 9))).backlog).toEqual([]);
-    expect((await c.beat(NOON + 2 * SECOND)).backlog).toEqual([has(first, 7)]);
+    expect((await c.heartbeat(NOON)).backlog).toEqual(expect.arrayContaining([has(first, 3), has(second, 2)]));
+    expect((await a.heartbeat(NOON + SECOND)).backlog).toEqual([has(first, -2)]);
+    expect((await b.heartbeat(NOON + SECOND)).backlog).toEqual([]);
+    expect((await a.heartbeat(NOON + 2 * SECOND, has(first, 9))).backlog).toEqual([]);
+    expect((await c.heartbeat(NOON + 2 * SECOND)).backlog).toEqual([has(first, 7)]);
     await one.removeNumber(first.organizationId, first.id);
-    expect((await a.beat(NOON + 3 * SECOND, has(first, 0))).backlog).toEqual([]);
+    expect((await a.heartbeat(NOON + 3 * SECOND, has(first, 0))).backlog).toEqual([]);
     expect((await raw.query("SELECT FROM number_backlog WHERE phone_number_id = $1", [first.id])).rowCount).toBe(0);
     await leaveAll(a, b, c);
   });
@@ -80,7 +80,7 @@ describe("What processes tell each other", () => {
     const number = await aNumberOf();
     const [first, second] = await storeMessages(one, number, { status: "sending" }, { status: "sending" });
     const { messagingProfileId } = number;
-    expect((await a.beat(NOON)).health).toEqual([]);
+    expect((await a.heartbeat(NOON)).health).toEqual([]);
     await raw.query("BEGIN");
     await raw.query(
       "UPDATE number_health SET failed = 1, as_of = 5, changed_by = pg_current_xact_id() WHERE phone_number_id = $1",
@@ -88,18 +88,18 @@ describe("What processes tell each other", () => {
     );
     const other = await aNumberOf();
     await report(one, await storeMessage(one, other, { status: "sending" }), { kind: "delivered", at: NOON });
-    expect((await a.beat(NOON + SECOND)).health.map(({ phoneNumberId }) => phoneNumberId)).toEqual([other.id]);
+    expect((await a.heartbeat(NOON + SECOND)).health.map(({ phoneNumberId }) => phoneNumberId)).toEqual([other.id]);
     await raw.query("COMMIT");
     const late = { delivered: 0, failed: 1, spam: 0, inbound: 0, asOf: 5 };
-    expect((await a.beat(NOON + 2 * SECOND)).health).toEqual([
+    expect((await a.heartbeat(NOON + 2 * SECOND)).health).toEqual([
       { phoneNumberId: number.id, messagingProfileId, health: late },
     ]);
-    expect((await a.beat(NOON + 3 * SECOND)).health).toEqual([]);
+    expect((await a.heartbeat(NOON + 3 * SECOND)).health).toEqual([]);
     for (const message of [first, second]) {
       await report(one, message as QueuedMessage, { kind: "delivered", at: NOON });
     }
-    const [news] = (await a.beat(NOON + 4 * SECOND)).health;
-    expect(news?.health.delivered).toBeCloseTo(2, 9);
+    const [peerUpdates] = (await a.heartbeat(NOON + 4 * SECOND)).health;
+    expect(peerUpdates?.health.delivered).toBeCloseTo(2, 9);
     await leaveAll(a);
   });
 
@@ -107,13 +107,13 @@ describe("What processes tell each other", () => {
     const [dead, a, b] = (await joinAll("dead", "a", "b")) as [Joined, Joined, Joined];
     const number = await aNumberOf();
     const messages = await storeMessages(one, number, {}, {});
-    for (const { beat } of [dead, a, b]) await beat(NOON);
+    for (const { heartbeat } of [dead, a, b]) await heartbeat(NOON);
     await claimOne(dead.store, number, NOON, dead.owner);
     await claimOne(dead.store, number, NOON + SECOND, a.owner);
     const settled: (string | undefined)[] = [];
     for (let now = NOON; now <= NOON + 40 * SECOND; now += SECOND) {
-      const news = await Promise.all([a, b].map(({ beat }) => beat(now)));
-      settled.push(...news.flatMap((each) => each.settled.map(({ messageId }) => messageId)));
+      const peerUpdates = await Promise.all([a, b].map(({ heartbeat }) => heartbeat(now)));
+      settled.push(...peerUpdates.flatMap((each) => each.settled.map(({ messageId }) => messageId)));
       if (now <= NOON + 30 * SECOND) expect(settled).toEqual([]);
     }
     expect(settled).toEqual([messages[0]?.id]);
@@ -126,15 +126,15 @@ describe("What processes tell each other", () => {
     const number = await aNumberOf();
     const message = await storeMessage(one, number);
     const behind = HOUR;
-    await b.beat(NOON - behind);
+    await b.heartbeat(NOON - behind);
     await claimOne(b.store, number, NOON, b.owner);
-    await a.beat(NOON);
+    await a.heartbeat(NOON);
     // Nobody had a database for a while.
-    expect((await a.beat(NOON + 60 * SECOND)).settled).toEqual([]);
-    await b.beat(NOON - behind + 61 * SECOND);
+    expect((await a.heartbeat(NOON + 60 * SECOND)).settled).toEqual([]);
+    await b.heartbeat(NOON - behind + 61 * SECOND);
     for (let now = NOON + 62 * SECOND; now < NOON + 120 * SECOND; now += SECOND) {
-      await b.beat(now - behind);
-      expect((await a.beat(now)).settled).toEqual([]);
+      await b.heartbeat(now - behind);
+      expect((await a.heartbeat(now)).settled).toEqual([]);
     }
     expect(await statusOf(message)).toBe("sending");
     await leaveAll(a, b);
@@ -143,17 +143,17 @@ describe("What processes tell each other", () => {
   it("what one that is long gone put into queues still counts, and is not counted twice should it come back", async () => {
     const [a, b, c] = (await joinAll("a", "b", "c")) as [Joined, Joined, Joined];
     const { id: phoneNumberId } = await aNumberOf();
-    await a.beat(NOON, { phoneNumberId, segments: 5 });
-    expect((await b.beat(NOON, { phoneNumberId, segments: 1 })).backlog).toEqual([{ phoneNumberId, segments: 5 }]);
+    await a.heartbeat(NOON, { phoneNumberId, segments: 5 });
+    expect((await b.heartbeat(NOON, { phoneNumberId, segments: 1 })).backlog).toEqual([{ phoneNumberId, segments: 5 }]);
     let now = NOON;
-    for (; now < NOON + 640 * SECOND; now += 9 * SECOND) await b.beat(now);
+    for (; now < NOON + 640 * SECOND; now += 9 * SECOND) await b.heartbeat(now);
     const { rows } = await raw.query("SELECT owner FROM number_backlog ORDER BY owner");
     expect(rows).toEqual([{ owner: "" }, { owner: b.owner }]);
-    expect((await c.beat(now)).backlog).toEqual([{ phoneNumberId, segments: 6 }]);
-    await a.beat(now + SECOND, { phoneNumberId, segments: 8 });
-    expect((await c.beat(now + 2 * SECOND)).backlog).toEqual([{ phoneNumberId, segments: 9 }]);
-    await a.beat(now + 3 * SECOND, { phoneNumberId, segments: 0 });
-    expect((await b.beat(now + 4 * SECOND)).backlog).toEqual([{ phoneNumberId, segments: 0 }]);
+    expect((await c.heartbeat(now)).backlog).toEqual([{ phoneNumberId, segments: 6 }]);
+    await a.heartbeat(now + SECOND, { phoneNumberId, segments: 8 });
+    expect((await c.heartbeat(now + 2 * SECOND)).backlog).toEqual([{ phoneNumberId, segments: 9 }]);
+    await a.heartbeat(now + 3 * SECOND, { phoneNumberId, segments: 0 });
+    expect((await b.heartbeat(now + 4 * SECOND)).backlog).toEqual([{ phoneNumberId, segments: 0 }]);
     await leaveAll(a, b, c);
   });
 });

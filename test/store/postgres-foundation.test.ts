@@ -94,18 +94,18 @@ describe("A PostgreSQL database", () => {
 
   it("sends BEGIN with what comes first, and COMMIT with what was not waited for", async () => {
     await database.get(ownProcess);
-    proxy.flights.length = 0;
-    proxy.flights.push("");
+    proxy.roundTrips.length = 0;
+    proxy.roundTrips.push("");
     await database.transact(async (session) => {
       await session.all(words);
-      void session.run(insert, "one flight");
-      void session.run(insert, "the same flight");
+      void session.run(insert, "one round trip");
+      void session.run(insert, "the same round trip");
     });
-    const flights = proxy.flights.filter((flight) => flight !== "");
-    expect(flights).toHaveLength(2);
-    expect(flights[0]).toMatch(/BEGIN.*SELECT word/s);
-    expect(flights[1]).toMatch(/one flight.*the same flight.*COMMIT/s);
-    expect(await kept()).toEqual(["one flight", "the same flight"]);
+    const roundTrips = proxy.roundTrips.filter((trip) => trip !== "");
+    expect(roundTrips).toHaveLength(2);
+    expect(roundTrips[0]).toMatch(/BEGIN.*SELECT word/s);
+    expect(roundTrips[1]).toMatch(/one round trip.*the same round trip.*COMMIT/s);
+    expect(await kept()).toEqual(["one round trip", "the same round trip"]);
     await perform(url, "DELETE FROM words");
   });
 

@@ -2,9 +2,9 @@ import pg from "pg";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { createBreather } from "../../src/delivery/breather.ts";
 import { createDispatcher } from "../../src/delivery/dispatcher.ts";
 import { createReporter } from "../../src/delivery/reporter.ts";
+import { createYielding } from "../../src/delivery/yielding.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { openPools } from "../../src/store/pools.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
@@ -75,12 +75,12 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     await stallCommits();
     await expect(claimOne(store, number, NOON)).rejects.toMatchObject(UNAVAILABLE);
     expect(await stalled()).toBe(1);
-    expect(await store.takeBack("process-1", [])).toEqual({ phoneNumberIds: [], isSettled: false });
+    expect(await store.requeue("process-1", [])).toEqual({ phoneNumberIds: [], isSettled: false });
     await letCommitsGoOn();
     const taken: string[] = [];
     await expect
       .poll(async () => {
-        const { phoneNumberIds, isSettled } = await store.takeBack("process-1", []);
+        const { phoneNumberIds, isSettled } = await store.requeue("process-1", []);
         taken.push(...phoneNumberIds);
         return isSettled;
       })
@@ -95,17 +95,17 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     const clock = () => Math.round(NOON + performance.now() - begun);
     const pools = openPools(store, clock);
     const log = pino({ level: "silent" });
-    const { breathe } = createBreather(clock, false);
+    const { yieldAfter } = createYielding(clock, false);
     const carrier = fakeCarrier("sandbox", clock);
     const dispatcher = createDispatcher({
       store,
       pools,
       carriers: new Map([["sandbox", carrier]]),
-      reporter: createReporter({ store, pools, log, breathe, observe: () => {} }),
+      reporter: createReporter({ store, pools, log, yieldAfter, observe: () => {} }),
       clock,
       random: Math.random,
       log,
-      breathe,
+      yieldAfter,
       owner: "process-1",
       submitTimeout: 60 * SECOND,
       isHeld: () => false,

@@ -30,7 +30,7 @@ const { listProfiles } = ProfileService.method;
 const SEND = pathOf(sendMessage);
 const LIST = pathOf(listProfiles);
 const TO = "+13125550100";
-const MOST_MEGABYTES = 400;
+const MAX_MEGABYTES = 400;
 /** A peer that dawdles is rid of after this long, milliseconds. */
 const PATIENCE = 45_000;
 
@@ -68,7 +68,7 @@ afterEach(async () => {
   expect(overJson.status).toBe(200);
   expect(server.process.exitCode).toBeNull();
   expect(server.stderr()).not.toMatch(/failed unexpectedly|"level":[56]0/);
-  expect(residentMegabytes(server) ?? 0).toBeLessThan(MOST_MEGABYTES);
+  expect(residentMegabytes(server) ?? 0).toBeLessThan(MAX_MEGABYTES);
 });
 
 const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
@@ -375,7 +375,7 @@ describe("a peer that never reads", () => {
       isStuck = await Promise.race([connection.write(many).then(() => false), pause(1_500).then(() => true)]);
     }
     expect(isStuck || connection.isClosed()).toBe(true);
-    expect(residentMegabytes(server) ?? 0).toBeLessThan(MOST_MEGABYTES);
+    expect(residentMegabytes(server) ?? 0).toBeLessThan(MAX_MEGABYTES);
     connection.destroy();
   });
 
@@ -393,7 +393,7 @@ describe("a peer that never reads", () => {
       await connection.write(Buffer.concat([HELLO, settings, ...calls]));
     }
     await pause(2_000);
-    expect(residentMegabytes(server) ?? 0).toBeLessThan(MOST_MEGABYTES);
+    expect(residentMegabytes(server) ?? 0).toBeLessThan(MAX_MEGABYTES);
     for (const connection of connections) connection.destroy();
   });
 });

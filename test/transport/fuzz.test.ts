@@ -15,7 +15,7 @@ const COUNT = Number(process.env.NUMBERPOOL_TEST_FUZZ ?? 2_000);
 const SEED = Number(process.env.NUMBERPOOL_TEST_FUZZ_SEED ?? 20_261_101);
 /** Requests that are under way together. */
 const AT_ONCE = 50;
-const MOST_MEGABYTES = 400;
+const MAX_MEGABYTES = 400;
 const TIMEOUT = 30_000 + COUNT * 60;
 
 const UNARY = METHODS.filter(({ methodKind }) => methodKind === "unary");
@@ -210,7 +210,7 @@ async function expectHealthy(): Promise<void> {
   expect(status).toBe(200);
   expect(server.process.exitCode).toBeNull();
   expect(server.stderr()).not.toMatch(/failed unexpectedly|"level":[56]0/);
-  expect(residentMegabytes(server) ?? 0).toBeLessThan(MOST_MEGABYTES);
+  expect(residentMegabytes(server) ?? 0).toBeLessThan(MAX_MEGABYTES);
 }
 
 /** Tries so many cases, some at once, and tells the first few that were answered wrongly. */

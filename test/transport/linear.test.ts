@@ -23,7 +23,7 @@ import { traceIdOf } from "../../src/transport/tracing.ts";
 /** An input is this much larger than the one before. */
 const GROWTH = 4;
 /** Growing in proportion takes 4 times as long, growing by the square 16 times. */
-const MOST_TIMES = 9;
+const MAX_TIMES = 9;
 /** Below this many milliseconds of CPU the larger input is cheap whatever its growth, and too short to be measured. */
 const NEGLIGIBLE = 15;
 
@@ -116,7 +116,7 @@ describe("time grows with the input, not with its square:", () => {
   it.each(Object.keys(READERS))("%s", (name) => {
     const reader = READERS[name] as (size: number) => () => unknown;
     const [small, large] = [65_536, 65_536 * GROWTH].map((size) => cpuTime(reader(size))) as [number, number];
-    expect(large < NEGLIGIBLE || large / small < MOST_TIMES, `${small} ms, then ${large} ms`).toBe(true);
+    expect(large < NEGLIGIBLE || large / small < MAX_TIMES, `${small} ms, then ${large} ms`).toBe(true);
   });
 
   it("a mask that names one field ten thousand times costs one check of the field", () => {

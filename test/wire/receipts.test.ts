@@ -39,7 +39,7 @@ async function done(calling: Promise<JsonAnswer>) {
 }
 
 const read = (id: string) => done(server.json("GET", `/v2/messages/${id}`));
-const storyOf = (id: string) => done(server.json("GET", `/v2/messages/${id}/events?page[size]=250`));
+const historyOf = (id: string) => done(server.json("GET", `/v2/messages/${id}/events?page[size]=250`));
 const healthOf = async (number: string) => (await done(server.json("GET", `/v2/phone_numbers/${number}`))).health;
 const report = (body: object) => done(server.json("POST", RECEIPTS, body));
 
@@ -64,7 +64,7 @@ async function send(): Promise<Sent> {
   const taken = (events: { type: string; carrier_message_id: string }[]) =>
     events.find(({ type }) => type === "submitted");
   const events = await until(
-    () => storyOf(id),
+    () => historyOf(id),
     (each) => taken(each) !== undefined,
   );
   const carrierMessageId = taken(events)?.carrier_message_id as string;
@@ -149,7 +149,7 @@ describe("a receipt that is reported", () => {
       reason,
     ]);
     if (carrier_code !== undefined) expect(errors[0].detail).toContain(carrier_code);
-    expect((await storyOf(id)).at(-1)).toMatchObject({
+    expect((await historyOf(id)).at(-1)).toMatchObject({
       type: "receipt",
       status: "delivery_failed",
       carrier_message_id: carrierMessageId,
@@ -178,7 +178,7 @@ describe("a receipt that is reported", () => {
     );
     for (const id of ids.slice(0, 709)) {
       const events = await until(
-        () => storyOf(id),
+        () => historyOf(id),
         (each) => each.length > 1,
       );
       await report({ carrier_message_id: events[1].carrier_message_id, status: "failed", carrier_code: "40003" });
@@ -203,7 +203,7 @@ describe("a receipt that is reported", () => {
     const receipt = { carrier_message_id: carrierMessageId, status: "buffered", carrier_code: "ACCEPTD" };
     expect(await report(receipt)).toEqual({ message_id: id });
     expect(await read(id)).toMatchObject({ to: [{ status: "sent" }], completed_at: null });
-    expect((await storyOf(id)).at(-1)).toMatchObject({ type: "receipt", status: "sent", carrier_code: "ACCEPTD" });
+    expect((await historyOf(id)).at(-1)).toMatchObject({ type: "receipt", status: "sent", carrier_code: "ACCEPTD" });
     expect((await healthOf(number)).message_count).toBe(0);
     await report({ carrier_message_id: carrierMessageId, status: "delivered" });
     expect((await read(id)).to[0].status).toBe("delivered");
@@ -219,7 +219,7 @@ describe("a receipt that is reported", () => {
     await report({ carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40001" });
     expect(await read(id)).toEqual(first);
     expect((await healthOf(number)).message_count).toBe(1);
-    const receipts = (await storyOf(id)).filter(({ type }: { type: string }) => type === "receipt");
+    const receipts = (await historyOf(id)).filter(({ type }: { type: string }) => type === "receipt");
     expect(receipts.map((each: { carrier_code: string }) => each.carrier_code)).toEqual(["40003", "40003", "40001"]);
   });
 
@@ -289,7 +289,7 @@ describe("a receipt that is reported", () => {
       const { id, carrierMessageId } = await send();
       await report({ carrier_message_id: carrierMessageId, status: "delivered", occurred_at });
       const { received_at, completed_at } = await read(id);
-      expect((await storyOf(id)).at(-1).occurred_at).toBe(completed_at);
+      expect((await historyOf(id)).at(-1).occurred_at).toBe(completed_at);
       expect(Date.parse(completed_at)).toBeLessThanOrEqual(Date.now());
       expect(Date.parse(completed_at)).toBeGreaterThanOrEqual(Date.parse(received_at));
     }
@@ -332,7 +332,7 @@ describe("a receipt that fits no message", () => {
       30_000,
     );
     expect(settled).toMatchObject({ to: [{ status: "delivery_failed" }], errors: [{ code: "40002" }] });
-    const story = await storyOf(waiting.id);
+    const story = await historyOf(waiting.id);
     expect(story.map(({ type }: { type: string }) => type)).toEqual(["accepted", "submitted", "receipt"]);
     expect(await healthOf(number)).toMatchObject({ message_count: 1, spam_ratio: 1 });
   });
@@ -395,7 +395,7 @@ describe("a receipt that is refused", () => {
 describe("another organization's receipt", () => {
   it("of our message changes nothing, and is answered like one of nobody's", async () => {
     const { id, carrierMessageId, number } = await send();
-    const before = [await read(id), await storyOf(id), await healthOf(number)];
+    const before = [await read(id), await historyOf(id), await healthOf(number)];
     const answerTo = async (carrier_message_id: string) => {
       const body = { carrier_message_id, status: "failed", carrier_code: "40002" };
       const answer = await server.json("POST", RECEIPTS, body, { authorization: `Bearer ${other.token}` });
@@ -405,10 +405,10 @@ describe("another organization's receipt", () => {
     const ofUnknown = await answerTo(`${UNKNOWN_ID}-1`);
     expect(await answerTo(carrierMessageId)).toBe(ofUnknown);
     expect(await answerTo(carrierMessageId)).toBe(ofUnknown);
-    expect([await read(id), await storyOf(id), await healthOf(number)]).toEqual(before);
+    expect([await read(id), await historyOf(id), await healthOf(number)]).toEqual(before);
     expect(await report({ carrier_message_id: carrierMessageId, status: "delivered" })).toEqual({ message_id: id });
     expect((await read(id)).to[0].status).toBe("delivered");
-    expect((await storyOf(id)).length).toBe(3);
+    expect((await historyOf(id)).length).toBe(3);
   });
 });
 
@@ -418,7 +418,7 @@ describe("a message's story", () => {
     await report({ carrier_message_id: carrierMessageId, status: "buffered" });
     await report({ carrier_message_id: carrierMessageId, status: "delivered" });
     const message = await read(id);
-    const story = await storyOf(id);
+    const story = await historyOf(id);
     expect(story).toEqual([
       {
         record_type: "message_event",

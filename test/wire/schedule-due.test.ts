@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 const read = async (id: string) => (await server.json("GET", `/v2/messages/${id}`)).body.data;
-const storyOf = async (id: string) => (await server.json("GET", `/v2/messages/${id}/events`)).body.data;
+const historyOf = async (id: string) => (await server.json("GET", `/v2/messages/${id}/events`)).body.data;
 const cancel = (id: string) => server.json("DELETE", `/v2/messages/${id}`);
 
 /** Waits until a message is final, and gives it. */
@@ -85,7 +85,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     expect(delivered).toMatchObject({ to: [{ status: "delivered" }], decision, valid_until: null });
     expect(numbers).toContain(delivered.from.phone_number);
     expect(delivered.wait_seconds).toBeGreaterThanOrEqual(0);
-    const story = await storyOf(plain.id);
+    const story = await historyOf(plain.id);
     expect(story.map(({ type, status }: Record<string, string>) => `${type} ${status}`)).toEqual([
       "accepted scheduled",
       "decided queued",
@@ -106,7 +106,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     const { id } = await schedule(profileId);
     makeDue([id]);
     await ended(id);
-    const times = (await storyOf(id)).map(({ occurred_at }: { occurred_at: string }) => occurred_at);
+    const times = (await historyOf(id)).map(({ occurred_at }: { occurred_at: string }) => occurred_at);
     expect(times).toEqual([...times].sort());
     expect(Date.parse(times.at(-1))).toBeLessThanOrEqual(Date.now());
   });
@@ -144,7 +144,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
       const message = await ended(scheduled[name].id);
       const [error] = message.errors;
       expect([name, message.to[0].status, error.code, message.sent_at]).toEqual([name, status, code, null]);
-      const events = await storyOf(message.id);
+      const events = await historyOf(message.id);
       expect(events.map(({ type }: { type: string }) => type)).toEqual(["accepted", status]);
       expect(events[1]).toMatchObject({ status, reason: error.reason, detail: error.detail });
     }

@@ -38,7 +38,7 @@ afterAll(async () => {
 
 const ahead = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString();
 const read = async (id: string) => (await server.json("GET", `/v2/messages/${id}`)).body.data;
-const storyOf = async (id: string) => (await server.json("GET", `/v2/messages/${id}/events`)).body.data;
+const historyOf = async (id: string) => (await server.json("GET", `/v2/messages/${id}/events`)).body.data;
 const cancel = (id: string) => server.json("DELETE", `/v2/messages/${id}`);
 
 /** Calls that must be answered; gives `data`. */
@@ -87,7 +87,7 @@ describe("a scheduled send", () => {
     });
     expect(sent.to).toEqual([{ phone_number: TO, status: "scheduled", carrier: "", line_type: "" }]);
     expect(await read(sent.id)).toEqual(sent);
-    expect(await storyOf(sent.id)).toEqual([
+    expect(await historyOf(sent.id)).toEqual([
       expect.objectContaining({ type: "accepted", status: "scheduled", occurred_at: sent.received_at }),
     ]);
     const list = await done(server.json("GET", `/v2/messages?filter[status]=scheduled`));
@@ -233,7 +233,7 @@ describe("a message that is cancelled", () => {
       expect(first.body).toMatchObject({ from: each.from, decision: each.decision, valid_until: null });
       expect((await cancel(each.id)).body).toEqual(first.body);
       expect(await read(each.id)).toEqual(first.body);
-      expect((await storyOf(each.id)).map(({ type }: { type: string }) => type)).toEqual(["accepted", "cancelled"]);
+      expect((await historyOf(each.id)).map(({ type }: { type: string }) => type)).toEqual(["accepted", "cancelled"]);
     }
   });
 

@@ -1,7 +1,7 @@
-import type { Pick } from "./decide.ts";
-import { MOST_SEGMENTS } from "./group.ts";
+import type { Picked } from "./decide.ts";
+import { MAX_SEGMENTS } from "./group.ts";
 import { hasRoom, leftOfDay, type Pool, reclassify, reorder, type Slot, usedOnDeparture } from "./pool.ts";
-import { turn, type Wheel } from "./wheel.ts";
+import { type RoundRobin, turn } from "./round-robin.ts";
 
 /** What a charge changes of a number. */
 type Load = {
@@ -21,11 +21,11 @@ export type Charge = {
   readonly before: Load;
   readonly after: Load;
   /** The wheel that was turned; undefined when it was not. */
-  readonly wheel: Wheel | undefined;
+  readonly roundRobin: RoundRobin | undefined;
 };
 
-/** Books a pick: the number is busy for the message's segments, was used last, and the wheel turns if the weights chose. */
-export function charge(pool: Pool, pick: Pick, segments: number): Charge {
+/** Books a pick: the number is busy for the message's segments, was used last, and the round robin turns if the weights chose. */
+export function charge(pool: Pool, pick: Picked, segments: number): Charge {
   const { slot } = pick;
   const known = pool.slots[slot] as Slot;
   const { usedToday, day } = known;
@@ -51,15 +51,16 @@ export function charge(pool: Pool, pick: Pick, segments: number): Charge {
   known.stay.uncommitted += segments;
   known.stay.arrivals += 1;
   settle(pool, slot, known);
-  const wheel = pick.rule === "weights" ? pool.wheel : undefined;
-  if (wheel !== undefined) turn(wheel, known.type);
-  return { slot, known, segments, before, after, wheel };
+  const roundRobin = pick.rule === "weights" ? pool.roundRobin : undefined;
+  if (roundRobin !== undefined) turn(roundRobin, known.type);
+  return { slot, known, segments, before, after, roundRobin };
 }
 
 /** Takes a charge back. Charges that were made since stay. */
 export function undo(pool: Pool, charged: Charge): void {
   const { slot, segments, before, after } = charged;
-  if (charged.wheel !== undefined && charged.wheel === pool.wheel) turn(charged.wheel, charged.known.type, -1);
+  if (charged.roundRobin !== undefined && charged.roundRobin === pool.roundRobin)
+    turn(charged.roundRobin, charged.known.type, -1);
   const known = pool.slots[slot];
   if (known?.stay !== charged.known.stay) return;
   known.stay.uncommitted -= segments;
@@ -85,8 +86,8 @@ function settle(pool: Pool, slot: number, known: Slot): void {
   const stays =
     known.cause === undefined &&
     hasRoom(pool, slot, 1) &&
-    known.left === MOST_SEGMENTS &&
-    leftOfDay(pool, slot, known) >= MOST_SEGMENTS &&
+    known.left === MAX_SEGMENTS &&
+    leftOfDay(pool, slot, known) >= MAX_SEGMENTS &&
     (known.standing.standing === "healthy" || !pool.settings?.skipUnhealthy);
   if (stays) reorder(pool, slot);
   else reclassify(pool, slot);

@@ -1,7 +1,7 @@
 import { firstThat, type Group, heapsOf } from "./group.ts";
 import { before, smallest, smallestThat } from "./heap.ts";
 import { type Cause, hasRoom, type Pool, QUEUE_TIME, type Slot, untilRoom, waitOf } from "./pool.ts";
-import { LONG_CODE, nextType, TOLL_FREE } from "./wheel.ts";
+import { LONG_CODE, nextType, TOLL_FREE } from "./round-robin.ts";
 
 /** What a pool is asked: a sender for one message. */
 export type PickRequest = {
@@ -37,7 +37,7 @@ export type Standings = {
 };
 
 /** A number was found. `waitTime` is what the message will wait in its queue, milliseconds. */
-export type Pick = Standings & {
+export type Picked = Standings & {
   readonly kind: "pick";
   readonly slot: number;
   readonly rule: Rule;
@@ -66,7 +66,7 @@ export type PickRefusal = Standings & {
  * Picks the sender of one message without changing the pool. Order: what may send at all, then the sticky sender, then
  * geography, then the weights, then the least loaded number, which is also the one used longest ago.
  */
-export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
+export function decide(pool: Pool, request: PickRequest): Picked | PickRefusal {
   const { segments, maxWait = Number.POSITIVE_INFINITY } = request;
   if (request.from !== undefined) return decideFrom(pool, request.from, segments, maxWait);
   if (pool.settings === undefined) return refuse(pool, "poolOff");
@@ -89,7 +89,7 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], segments, maxWait, except);
   const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], segments, maxWait, except);
   if (longCode !== undefined && tollFree !== undefined) {
-    const slot = nextType(pool.wheel) === LONG_CODE ? longCode : tollFree;
+    const slot = nextType(pool.roundRobin) === LONG_CODE ? longCode : tollFree;
     return pick(pool, slot, "weights", tier, isFallback);
   }
   const only = longCode ?? tollFree;
@@ -98,7 +98,7 @@ export function decide(pool: Pool, request: PickRequest): Pick | PickRefusal {
   return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
-function decideFrom(pool: Pool, id: string, segments: number, maxWait: number): Pick | PickRefusal {
+function decideFrom(pool: Pool, id: string, segments: number, maxWait: number): Picked | PickRefusal {
   const slot = pool.byId.get(id);
   if (slot === undefined) return refuse(pool, "fromUnknown");
   const { number, standing } = pool.slots[slot] as Slot;
@@ -195,7 +195,7 @@ function eligible(pool: Pool): number {
   return pool.candidates[LONG_CODE].size + pool.candidates[TOLL_FREE].size;
 }
 
-function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, isFallback: boolean): Pick {
+function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, isFallback: boolean): Picked {
   return {
     kind: "pick",
     slot,

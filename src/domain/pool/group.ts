@@ -1,7 +1,7 @@
 import { before, createHeap, type Heap, type HeapOrder, place, smallestThat, take } from "./heap.ts";
 
 /** A message has this many segments at most. */
-export const MOST_SEGMENTS = 10;
+export const MAX_SEGMENTS = 10;
 
 /**
  * Numbers that are picked among, ordered by when each is next free. Those whose day has room for every message stand in `whole`;
@@ -49,7 +49,7 @@ export function heapsOf(group: Group): Heap[] {
 }
 
 function heapOf(group: Group, left: number): Heap {
-  if (left >= MOST_SEGMENTS) return group.whole;
-  while (group.short.length < MOST_SEGMENTS) group.short.push(createHeap(group.whole.order, group.whole.positions));
+  if (left >= MAX_SEGMENTS) return group.whole;
+  while (group.short.length < MAX_SEGMENTS) group.short.push(createHeap(group.whole.order, group.whole.positions));
   return group.short[left] as Heap;
 }

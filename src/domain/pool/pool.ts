@@ -1,7 +1,7 @@
 import { type HealthCounts, judge, type Standing } from "../health.ts";
-import { createGroup, type Group, join, leave, MOST_SEGMENTS } from "./group.ts";
+import { createGroup, type Group, join, leave, MAX_SEGMENTS } from "./group.ts";
 import { createHeap, type Heap, place, take } from "./heap.ts";
-import { createWheel, LONG_CODE, type PoolType, TOLL_FREE, type Wheel } from "./wheel.ts";
+import { createRoundRobin, LONG_CODE, type PoolType, type RoundRobin, TOLL_FREE } from "./round-robin.ts";
 
 /** The rules of a pool; what was never set has its default already. Undefined settings mean that the pool is off. */
 export type PoolSettings = {
@@ -75,7 +75,7 @@ export type Slot = {
   standing: Standing;
   /** The groups that it is picked from: of its type, of its area code, of its state or province. */
   readonly groups: readonly Group[];
-  /** Its heap in them while it can be picked: segments that its day has left, at most MOST_SEGMENTS. */
+  /** Its heap in them while it can be picked: segments that its day has left, at most MAX_SEGMENTS. */
   left: number;
   /** Milliseconds that one segment takes, in whole quanta. */
   segmentTime: number;
@@ -92,7 +92,7 @@ export type Slot = {
  */
 export type Pool = {
   settings: PoolSettings | undefined;
-  wheel: Wheel;
+  roundRobin: RoundRobin;
   /** The latest moment the pool was brought to. It never runs backwards. */
   now: number;
   /** The last use that was given out. */
@@ -143,7 +143,7 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
   const wake: number[] = [];
   const pool: Pool = {
     settings,
-    wheel: wheelOf(settings),
+    roundRobin: roundRobinOf(settings),
     now,
     sequence: 0,
     slots: [],
@@ -204,7 +204,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
     cause: undefined,
     standing: judge(number.health, pool.now),
     groups: groupsOf(pool, number),
-    left: MOST_SEGMENTS,
+    left: MAX_SEGMENTS,
     segmentTime,
     usedToday: before?.usedToday ?? number.usedToday,
     day: before?.day ?? number.day,
@@ -228,7 +228,7 @@ export function dropNumber(pool: Pool, id: string): void {
 /** Takes in new rules. Weights start a new wheel; loads and last uses stay. */
 export function changeSettings(pool: Pool, settings: PoolSettings | undefined): void {
   pool.settings = settings;
-  pool.wheel = wheelOf(settings);
+  pool.roundRobin = roundRobinOf(settings);
   for (const slot of pool.byId.values()) reclassify(pool, slot);
 }
 
@@ -326,8 +326,8 @@ export function quantized(milliseconds: number): number {
   return Math.floor(milliseconds * QUANTA) / QUANTA;
 }
 
-function wheelOf(settings: PoolSettings | undefined): Wheel {
-  return createWheel(settings?.longCodeWeight ?? 0, settings?.tollFreeWeight ?? 0);
+function roundRobinOf(settings: PoolSettings | undefined): RoundRobin {
+  return createRoundRobin(settings?.longCodeWeight ?? 0, settings?.tollFreeWeight ?? 0);
 }
 
 function weightOf(settings: PoolSettings | undefined, type: PoolType): number {
@@ -351,8 +351,8 @@ function causeOf(pool: Pool, slot: number, known: Slot): Cause | undefined {
 
 function classify(pool: Pool, slot: number, known: Slot): void {
   known.cause = causeOf(pool, slot, known);
-  known.left = Math.min(MOST_SEGMENTS, Math.max(0, leftOfDay(pool, slot, known)));
-  if (known.left < MOST_SEGMENTS) pool.shortOfDay.add(slot);
+  known.left = Math.min(MAX_SEGMENTS, Math.max(0, leftOfDay(pool, slot, known)));
+  if (known.left < MAX_SEGMENTS) pool.shortOfDay.add(slot);
   if (known.cause === undefined) for (const group of known.groups) join(group, slot, known.left);
   else pool.excluded[known.cause] += 1;
 

@@ -27,7 +27,7 @@ const insertRecent = statement(
   `INSERT INTO recent_sends (second, request_hash, organization_id, message_id)
    SELECT second, request_hash, organization_id, message_id FROM ${givenRows("given", RECENT_TYPES)}`,
 );
-/** Accepts a group of sends: one flight to the database and back for what it must know, and one for what it writes. */
+/** Accepts a group of sends: one round trip to the database and back for what it must know, and one for what it writes. */
 export async function accept(
   session: Session,
   reads: AcceptReads,

@@ -4,7 +4,7 @@ import type { ClientBase } from "pg";
  * The first one whose indexes keep equal keys once, which those over organizations and states are full of; all older are given
  * up.
  */
-const LEAST_VERSION = 13;
+const MIN_VERSION = 13;
 
 const SETTINGS = `SELECT
   current_setting('server_version') AS version,
@@ -35,8 +35,8 @@ export async function checkServer(client: ClientBase, name: string): Promise<voi
 
 function complaintAbout(settings: Settings): string | undefined {
   const { version, encoding, fsync, synchronous_commit, standbys, read_only } = settings;
-  if (Number.parseInt(version, 10) < LEAST_VERSION) {
-    return `PostgreSQL ${version} is too old; ${LEAST_VERSION} or later is needed.`;
+  if (Number.parseInt(version, 10) < MIN_VERSION) {
+    return `PostgreSQL ${version} is too old; ${MIN_VERSION} or later is needed.`;
   }
   if (read_only) return "it takes no writes, being a standby or read only; name the primary.";
   if (encoding !== "UTF8") return `its encoding is ${encoding}; make a database with UTF8.`;

@@ -29,7 +29,7 @@ const SENDING_TYPES = { ...NAMED_TYPES, carrier: "text" } as const;
 const DUE_TYPES = { id: "text", due_at: "float8", messages: "integer", day: "integer", segments: "bigint" } as const;
 
 /** Milliseconds, to be divided by a rate and added: what `mostAhead` says, in SQL. */
-const MOST_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
+const MAX_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
 
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
@@ -96,7 +96,7 @@ type Numbers = {
 };
 
 /**
- * Claims numbers, in three flights to the database; gives the claims when the transaction has been committed. The truth about a
+ * Claims numbers, in three round trips to the database; gives the claims when the transaction has been committed. The truth about a
  * number's pace is its row, read under a lock that only this process has then.
  */
 export async function claim(session: Session, request: ClaimRequest): Promise<() => Promise<Claim[]>> {
@@ -155,7 +155,7 @@ async function readNumbers(
   { now, phoneNumberIds, budgets, isDeliveryHeld = false }: ClaimRequest,
 ): Promise<Numbers> {
   const [lockedRows, knownRows] = await Promise.all([
-    session.all(lockClaimable, phoneNumberIds, now, ...MOST_AHEAD, isDeliveryHeld),
+    session.all(lockClaimable, phoneNumberIds, now, ...MAX_AHEAD, isDeliveryHeld),
     session.all(selectNumbers, phoneNumberIds),
   ]);
   const paces = new Map(lockedRows.map((row) => [row.id as string, paceFrom(row, isDeliveryHeld)]));
@@ -201,7 +201,7 @@ export async function expireMessages(session: Session, now: number, most: number
 }
 
 /** Puts back what a claim took whose answer was lost; gives the numbers in whose queues it is again. */
-export async function takeBack(session: Session, owner: string, underWay: readonly string[]): Promise<string[]> {
+export async function requeue(session: Session, owner: string, underWay: readonly string[]): Promise<string[]> {
   const rows = await session.all(putBack, owner, underWay);
   return rows.map((row) => row.phone_number_id as string);
 }

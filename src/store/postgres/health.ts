@@ -1,7 +1,7 @@
 import type { HealthCounts } from "../../domain/health.ts";
 import { healthFrom, type Row } from "../rows.ts";
 import { decay, decayed } from "./decay.ts";
-import type { Lesson } from "./report-book.ts";
+import type { HealthOutcome } from "./report-book.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
@@ -40,17 +40,17 @@ const selectChanged = statement<Row>(
 
 /**
  * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each
- * lesson, undefined for a number that is gone, or whose reset the lesson went with.
+ * outcome, undefined for a number that is gone, or whose reset the outcome went with.
  */
-export function teachHealth(
+export function recordHealth(
   session: Session,
-  lessons: readonly Lesson[],
-): () => Promise<(lesson: Lesson) => HealthCounts | undefined> {
-  const ids = new Set(lessons.map(({ phoneNumberId }) => phoneNumberId));
+  outcomes: readonly HealthOutcome[],
+): () => Promise<(outcome: HealthOutcome) => HealthCounts | undefined> {
+  const ids = new Set(outcomes.map(({ phoneNumberId }) => phoneNumberId));
   if (ids.size > 1) void session.run(lockHealth, [...ids]);
-  // A statement changes a row once: the first lessons of all numbers are one, then the second ones.
+  // A statement changes a row once: the first outcomes of all numbers are one, then the second ones.
   const rounds: Promise<Row[]>[] = [];
-  for (const round of roundsOf(lessons)) {
+  for (const round of roundsOf(outcomes)) {
     const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at, submittedAt }) => {
       return [phoneNumberId, delivered, failed, spam, inbound, at, submittedAt];
     });
@@ -75,12 +75,12 @@ export async function selectHealthSince(session: Session, snapshot: string) {
   }));
 }
 
-function roundsOf(lessons: readonly Lesson[]): Lesson[][] {
-  const rounds: Lesson[][] = [];
-  for (const lesson of lessons) {
-    const round = rounds[lesson.place] ?? [];
-    rounds[lesson.place] = round;
-    round.push(lesson);
+function roundsOf(outcomes: readonly HealthOutcome[]): HealthOutcome[][] {
+  const rounds: HealthOutcome[][] = [];
+  for (const outcome of outcomes) {
+    const round = rounds[outcome.place] ?? [];
+    rounds[outcome.place] = round;
+    round.push(outcome);
   }
   return rounds.map((round) => round.sort(byText(({ phoneNumberId }) => phoneNumberId)));
 }

@@ -1,7 +1,7 @@
 import type { Store, StoreOptions } from "../store.ts";
 import { accept } from "./acceptance.ts";
 import { createChangeTeller } from "./changes.ts";
-import { claim, expireMessages, takeBack } from "./claim.ts";
+import { claim, expireMessages, requeue } from "./claim.ts";
 import { type DatabaseOptions, openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
 import { endDeliveryHold, forget, probe, readClock, readDeliveryHold } from "./keeping.ts";
@@ -133,10 +133,10 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
     expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),
-    takeBack: async (owner, underWay) => {
+    requeue: async (owner, underWay) => {
       // Asked first: what is committed after this look was not settled at it.
       const isSettled = await database.isSettled();
-      const phoneNumberIds = await transact((session) => takeBack(session, owner, underWay));
+      const phoneNumberIds = await transact((session) => requeue(session, owner, underWay));
       return { phoneNumberIds, isSettled };
     },
     applyReports: async (reports) => {

@@ -1,4 +1,10 @@
-import { type AppliedReport, type Beat, type News, type QueuedSegments, SILENCE } from "../delivery-records.ts";
+import {
+  type AppliedReport,
+  type Heartbeat,
+  type PeerUpdates,
+  type QueuedSegments,
+  SILENCE,
+} from "../delivery-records.ts";
 import type { Row } from "../rows.ts";
 import type { Database } from "./database.ts";
 import { selectHealthSince } from "./health.ts";
@@ -8,22 +14,22 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 /**
- * How much silence of another process can be heard between two beats of one's own, milliseconds. Where that is more, this process
+ * How much silence of another process can be heard between two heartbeats of one's own, milliseconds. Where that is more, this process
  * was held up, or nobody had a database: then the others are given the time to speak.
  */
-const MOST_HEARD = 10_000;
+const MAX_HEARD = 10_000;
 /** After so much silence what a process contributed to queues is nobody's any more, milliseconds. */
 const FORGOTTEN = 600_000;
-/** Messages of processes that are gone, settled at one beat. */
+/** Messages of processes that are gone, settled at one heartbeat. */
 const SETTLED_AT_ONCE = 1_000;
 
 const BACKLOG_TYPES = { id: "text", segments: "bigint" } as const;
 
-const beatOwn = statement<Row>(
-  `INSERT INTO processes (owner, last_beat) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET last_beat = excluded.last_beat
+const heartbeatOwn = statement<Row>(
+  `INSERT INTO processes (owner, last_heartbeat) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET last_heartbeat = excluded.last_heartbeat
    RETURNING xmax = 0 AS is_new`,
 );
-const selectOthers = statement<Row>("SELECT owner, last_beat FROM processes WHERE owner <> $1");
+const selectOthers = statement<Row>("SELECT owner, last_heartbeat FROM processes WHERE owner <> $1");
 const selectSnapshot = statement<Row>("SELECT pg_current_snapshot()::text AS snapshot");
 const selectBacklog = statement<Row>(
   "SELECT phone_number_id, sum(segments) AS segments FROM number_backlog WHERE owner <> $1 GROUP BY phone_number_id",
@@ -54,14 +60,14 @@ const fold = statement(
      segments = number_backlog.segments + excluded.segments, changed_by = excluded.changed_by`,
 );
 
-/** What a process knows of the others between two of its beats. */
+/** What a process knows of the others between two of its heartbeats. */
 type Knowledge = {
   readonly owner: string;
   readonly now: number;
   /** What was committed when it last looked. */
   readonly snapshot: string;
   /** The last sign of life of each other process, and for how long this process has been listening for the next. */
-  readonly others: ReadonlyMap<string, { readonly lastBeat: number; readonly silentFor: number }>;
+  readonly others: ReadonlyMap<string, { readonly lastHeartbeat: number; readonly silentFor: number }>;
   /** What it told of its own contributions, by number. */
   readonly told: ReadonlyMap<string, number>;
   /** What of that became nobody's while it was silent for too long. */
@@ -70,7 +76,7 @@ type Knowledge = {
 
 /** The exchange with the other processes on a database. */
 export type Exchange = {
-  readonly synchronize: (beat: Beat) => Promise<News>;
+  readonly synchronize: (heartbeat: Heartbeat) => Promise<PeerUpdates>;
   /** Hears what this process itself did to senders' health. */
   readonly learned: (applied: readonly AppliedReport[]) => void;
 };
@@ -78,7 +84,7 @@ export type Exchange = {
 /** Begins without any knowledge. */
 export function createExchange(database: Database): Exchange {
   let known: Knowledge | undefined;
-  /** Numbers whose health this process changed while a beat was under way: what the beat read of them may be older. */
+  /** Numbers whose health this process changed while a heartbeat was under way: what the heartbeat read of them may be older. */
   let newer = new Set<string>();
 
   const learned = (applied: readonly AppliedReport[]) => {
@@ -90,36 +96,38 @@ export function createExchange(database: Database): Exchange {
 
   return {
     learned,
-    synchronize: async (beat) => {
+    synchronize: async (heartbeat) => {
       const meanwhile = new Set<string>();
       newer = meanwhile;
-      const { knowledge, news, settled } = await database.transact((session) => beatOnce(session, beat, known));
+      const { knowledge, peerUpdates, settled } = await database.transact((session) =>
+        heartbeatOnce(session, heartbeat, known),
+      );
       known = knowledge;
-      const health = news.health.filter(({ phoneNumberId }) => !meanwhile.has(phoneNumberId));
-      return { ...news, health, settled: await settled() };
+      const health = peerUpdates.health.filter(({ phoneNumberId }) => !meanwhile.has(phoneNumberId));
+      return { ...peerUpdates, health, settled: await settled() };
     },
   };
 }
 
-async function beatOnce(session: Session, { owner, now, backlog }: Beat, known: Knowledge | undefined) {
+async function heartbeatOnce(session: Session, { owner, now, backlog }: Heartbeat, known: Knowledge | undefined) {
   const before = known?.owner === owner ? known : undefined;
   // A process that took another name does not go by the old one any more.
   if (known !== undefined && before === undefined) void session.run(forgetProcesses, [known.owner]);
   const [own, snapshot, rows, changed, health] = await Promise.all([
-    session.get(beatOwn, owner, now),
+    session.get(heartbeatOwn, owner, now),
     session.get(selectSnapshot),
     session.all(selectOthers, owner),
     before === undefined ? session.all(selectBacklog, owner) : session.all(selectBacklogSince, owner, before.snapshot),
     before === undefined ? [] : selectHealthSince(session, before.snapshot),
   ]);
 
-  const others = new Map<string, { lastBeat: number; silentFor: number }>();
+  const others = new Map<string, { lastHeartbeat: number; silentFor: number }>();
   for (const row of rows) {
-    const lastBeat = row.last_beat as number;
+    const lastHeartbeat = row.last_heartbeat as number;
     const heard = before?.others.get(row.owner as string);
-    const isSilent = before !== undefined && heard !== undefined && heard.lastBeat === lastBeat;
-    const silentFor = isSilent ? heard.silentFor + Math.min(Math.max(0, now - before.now), MOST_HEARD) : 0;
-    others.set(row.owner as string, { lastBeat, silentFor });
+    const isSilent = before !== undefined && heard !== undefined && heard.lastHeartbeat === lastHeartbeat;
+    const silentFor = isSilent ? heard.silentFor + Math.min(Math.max(0, now - before.now), MAX_HEARD) : 0;
+    others.set(row.owner as string, { lastHeartbeat, silentFor });
   }
   const silentFor = (least: number) => [...others].filter(([, other]) => other.silentFor > least).map(([name]) => name);
 
@@ -136,14 +144,14 @@ async function beatOnce(session: Session, { owner, now, backlog }: Beat, known: 
   const settled = await settleAbandoned(session, silentFor(SILENCE), now, SETTLED_AT_ONCE);
 
   const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, told, lost };
-  const news = {
+  const peerUpdates = {
     backlog: changed.map((row) => ({
       phoneNumberId: row.phone_number_id as string,
       segments: row.segments as number,
     })),
     health,
   };
-  return { knowledge, news, settled };
+  return { knowledge, peerUpdates, settled };
 }
 
 function putOwn(

@@ -28,14 +28,14 @@ export type UnmatchedReceipt = {
   readonly receivedAt: number;
 };
 
-/** What a sender's health is to learn, and from which of the group's lessons for its number on. */
-export type Lesson = {
+/** What a sender's health is to learn, and from which of the group's outcomes for its number on. */
+export type HealthOutcome = {
   readonly phoneNumberId: string;
   readonly change: HealthChange;
   readonly at: number;
   /** When its message was submitted. */
   readonly submittedAt: number;
-  /** How many lessons of this number came before it. */
+  /** How many outcomes of this number came before it. */
   readonly place: number;
 };
 
@@ -49,7 +49,7 @@ export type ReportBook = {
   readonly hasUnmatched: () => boolean;
   readonly changed: () => HeldMessage[];
   readonly events: readonly NewEvent[];
-  readonly lessons: readonly Lesson[];
+  readonly outcomes: readonly HealthOutcome[];
   /** Receipts to be kept that have no row yet. */
   readonly kept: () => UnmatchedReceipt[];
   /** Rows of receipts that found their message. */
@@ -60,15 +60,15 @@ export type ReportBook = {
   readonly exact: ReadonlyMap<string, readonly [carrier: string, organizationId: string]>;
 };
 
-/** What a report did, given a sender's counts after each lesson; undefined counts: as they were, or the number is gone. */
-export type Outcome = (healthAfter: (lesson: Lesson) => HealthCounts | undefined) => AppliedReport;
+/** What a report did, given a sender's counts after each outcome; undefined counts: as they were, or the number is gone. */
+export type Outcome = (healthAfter: (outcome: HealthOutcome) => HealthCounts | undefined) => AppliedReport;
 
 /** Applies reports in memory, in order, as if each had been written before the next. */
 export function createReportBook(messages: readonly HeldMessage[], receipts: readonly UnmatchedReceipt[]): ReportBook {
   const byId = new Map(messages.map((held) => [`${held.message.organizationId} ${held.message.id}`, held]));
   const byKey = new Map<string, Set<HeldMessage>>();
   const events: NewEvent[] = [];
-  const lessons: Lesson[] = [];
+  const outcomes: HealthOutcome[] = [];
   const learned = new Map<string, number>();
   const followed: number[] = [];
   const reopened: [string, string][] = [];
@@ -90,7 +90,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     held.message = { ...message, ...plan.progress };
     held.nextSubmitAt = plan.nextSubmitAt ?? held.nextSubmitAt;
     events.push({ organizationId, event: plan.event });
-    const lesson =
+    const outcome =
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
         : learn(phoneNumberId, plan.health, plan.event.at, plan.submittedAt);
@@ -100,17 +100,17 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     const after = plan.carrierMessageId === undefined ? [] : follow(held, plan.carrierMessageId);
     return (healthAfter) => ({
       ...plan.applied,
-      health: lesson && healthAfter(lesson),
+      health: outcome && healthAfter(outcome),
       followed: after.map((outcome) => outcome(healthAfter)),
     });
   };
 
-  const learn = (phoneNumberId: string, change: HealthChange, at: number, submittedAt: number): Lesson => {
+  const learn = (phoneNumberId: string, change: HealthChange, at: number, submittedAt: number): HealthOutcome => {
     const place = learned.get(phoneNumberId) ?? 0;
     learned.set(phoneNumberId, place + 1);
-    const lesson = { phoneNumberId, change, at, submittedAt, place };
-    lessons.push(lesson);
-    return lesson;
+    const outcome = { phoneNumberId, change, at, submittedAt, place };
+    outcomes.push(outcome);
+    return outcome;
   };
 
   /** Notes the carrier's id, and applies the receipts that came before anybody knew whose they are. */
@@ -188,7 +188,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
     hasUnmatched: () => hasUnmatched,
     changed: () => messages.filter(({ isChanged }) => isChanged),
     events,
-    lessons,
+    outcomes,
     kept: () => unmatched.filter(({ sequence }) => sequence === undefined),
     followed,
     reopened,

@@ -5,7 +5,7 @@ import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts
 import { type MatchPlan, planMatch } from "../plan-match.ts";
 import { REPORTED_COLUMNS, type Row } from "../rows.ts";
 import { noteEvents } from "./events.ts";
-import { teachHealth } from "./health.ts";
+import { recordHealth } from "./health.ts";
 import {
   createReportBook,
   type HeldMessage,
@@ -158,7 +158,7 @@ const MUST_BE_ALONE = Symbol("must be alone");
 type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Result>>) => Promise<Result>;
 
 /**
- * Applies reports, in two flights to the database. A carrier's answer that tells a message's id and a receipt that names it may
+ * Applies reports, in two round trips to the database. A carrier's answer that tells a message's id and a receipt that names it may
  * be written by two processes at the same moment, and one of them must see the other: a transaction that keeps a receipt that fits
  * no message holds the locks of its receipts' ids alone while it looks once more.
  */
@@ -339,7 +339,7 @@ function writeBook(
     return [...id, report.kind, report.at, code, error?.reason, error?.detail, receivedAt];
   });
   if (kept.length > 0) void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, kept));
-  const healthAfter = teachHealth(session, book.lessons);
+  const healthAfter = recordHealth(session, book.outcomes);
   return async () => {
     for (const [name] of exact) exactCarriers.add(name);
     const after = await healthAfter();

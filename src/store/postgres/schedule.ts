@@ -82,7 +82,7 @@ export async function listWaitingMessages(
   return rows.map(readFrom);
 }
 
-/** Decides messages that are still scheduled: one flight to the database for what they are, and one for what they become. */
+/** Decides messages that are still scheduled: one round trip to the database for what they are, and one for what they become. */
 export async function releaseScheduled(
   session: Session,
   reads: readonly ScheduledRead[],

@@ -24,7 +24,7 @@ export type ChangeWatchParts = {
 const POLL = 2_000;
 /** Pauses before a lost connection is made anew; each is twice the one before, milliseconds. */
 const FIRST_PAUSE = 100;
-const LONGEST_PAUSE = 5_000;
+const MAX_PAUSE = 5_000;
 /** How long a server may take to end a connection, milliseconds. */
 const GOODBYE = 1_000;
 
@@ -91,7 +91,7 @@ export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWa
         if (!ended.signal.aborted) onError(error);
       }
       await setTimeout(pause, undefined, { signal: ended.signal }).catch(() => {});
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
+      pause = Math.min(pause * 2, MAX_PAUSE);
     }
   };
 

@@ -59,7 +59,7 @@ export function prepareDispatch(
      WHERE id = @phoneNumberId`,
   );
 
-  const takeBack = db
+  const requeue = db
     .prepare(
       `UPDATE messages SET status = 'queued', submits = submits - 1
        WHERE status = 'sending' AND owner = ? AND id NOT IN (SELECT value FROM json_each(?)) RETURNING phone_number_id`,
@@ -146,8 +146,8 @@ export function prepareDispatch(
         const message = messageFrom(row);
         return end(message, "expired", now, expiredWhile(message));
       }),
-    takeBack: (owner: string, underWay: readonly string[]): string[] =>
-      takeBack.all(owner, JSON.stringify(underWay)) as string[],
+    requeue: (owner: string, underWay: readonly string[]): string[] =>
+      requeue.all(owner, JSON.stringify(underWay)) as string[],
     claim: (request: ClaimRequest): Claim[] => {
       const left = new Map(request.budgets);
       const rows = request.phoneNumberIds.map((id) => [id, selectPace.get(id) as Row | undefined] as const);

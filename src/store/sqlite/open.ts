@@ -4,7 +4,7 @@ import Database from "better-sqlite3";
 
 const MIGRATIONS = join(import.meta.dirname, "migrations");
 /** Below this a crash between two writers of one WAL can damage the file. */
-const LEAST_SQLITE = [3, 51, 3];
+const MIN_SQLITE = [3, 51, 3];
 /** How long another writer (an import, a backup) is waited for, milliseconds. */
 const BUSY_TIMEOUT = 5_000;
 
@@ -110,9 +110,9 @@ function switchToWal(db: Connection): void {
 function checkVersion(db: Connection): void {
   const version = db.prepare("SELECT sqlite_version()").pluck().get() as string;
   const parts = version.split(".").map(Number);
-  const differs = LEAST_SQLITE.findIndex((least, index) => parts[index] !== least);
-  if (differs >= 0 && (parts[differs] ?? 0) < (LEAST_SQLITE[differs] as number)) {
-    throw new Error(`SQLite ${version} is too old; ${LEAST_SQLITE.join(".")} or later is needed.`);
+  const differs = MIN_SQLITE.findIndex((least, index) => parts[index] !== least);
+  if (differs >= 0 && (parts[differs] ?? 0) < (MIN_SQLITE[differs] as number)) {
+    throw new Error(`SQLite ${version} is too old; ${MIN_SQLITE.join(".")} or later is needed.`);
   }
 }
 

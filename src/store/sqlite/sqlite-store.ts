@@ -53,7 +53,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
 
   let dataVersion = db.pragma("data_version", { simple: true });
   /** Who serves this file: nobody else does, so that the others' rows are settled once. */
-  let beating = "";
+  let heartbeatOwner = "";
   let lost = false;
   /** What became of the file under us, one sentence. */
   let moved: string | undefined;
@@ -218,16 +218,16 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       transact(() => {
         deleteHolds.run();
       }),
-    takeBack: (owner, underWay) =>
-      transact(() => ({ phoneNumberIds: dispatch.takeBack(owner, underWay), isSettled: true })),
+    requeue: (owner, underWay) =>
+      transact(() => ({ phoneNumberIds: dispatch.requeue(owner, underWay), isSettled: true })),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
     settleReceiptTimeouts: ({ sentBefore, at, after, most }) =>
       transact(() => reports.settleReceiptTimeouts(sentBefore, at, after, most)),
     expireMessages: (now, most) => transact(() => dispatch.expire(now, most)),
     synchronize: async ({ owner, now }) => {
-      const settled = owner === beating ? [] : await transact(() => reports.settleOthers(owner, now));
-      beating = owner;
+      const settled = owner === heartbeatOwner ? [] : await transact(() => reports.settleOthers(owner, now));
+      heartbeatOwner = owner;
       return { backlog: [], health: [], settled };
     },
 

@@ -5,7 +5,7 @@ import { LIMITS } from "../../domain/limits.ts";
 import type { Tls } from "../tls.ts";
 
 /** Bytes of the shortest start of a client: the preface of HTTP/2 and empty settings. */
-const SHORTEST_START = 24 + 9;
+const MIN_START = 24 + 9;
 
 /**
  * The listener of the gRPC port. The library has no cap on connections and no timer for those that say nothing, so they are accepted
@@ -17,7 +17,7 @@ export function createGrpcListener(server: GrpcServer, tls: Tls | undefined, max
   const { injectConnection } = server.createConnectionInjector(ServerCredentials.createInsecure());
   const take = (socket: Socket) => {
     const late = setTimeout(() => {
-      if (socket.bytesRead < SHORTEST_START) socket.destroy();
+      if (socket.bytesRead < MIN_START) socket.destroy();
     }, LIMITS.headersTime);
     late.unref();
     socket.once("close", () => clearTimeout(late));

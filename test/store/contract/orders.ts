@@ -47,7 +47,7 @@ const STORIES: readonly (readonly (keyof typeof REPORTS)[])[] = [
   ["submit_unconfirmed", "delivered", "buffered"],
 ];
 /** Each of these is its own message: enough to meet every order, and one transaction of a second at most. */
-const MOST_ORDERS = 720;
+const MAX_ORDERS = 720;
 
 /** Whatever the order in which reports come, and by which id, a message comes to one end. */
 export function orders(subject: Subject): void {
@@ -55,7 +55,7 @@ export function orders(subject: Subject): void {
     const story = given.filter((name) => name !== undefined);
     const profile = await storeProfile(subject().store);
     const { organizationId } = profile;
-    const tried = permutations(story).slice(0, MOST_ORDERS);
+    const tried = permutations(story).slice(0, MAX_ORDERS);
     const numbers = tried.map(() => aNumber(profile));
     await subject().store.insertNumbers(numbers);
     const messages = numbers.map((number) => aMessage(number, { status: "sending" }));

@@ -140,8 +140,8 @@ export function sweeps(subject: Subject): void {
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const [lost, kept] = await storeMessages(store, number, { parts: 2 }, { parts: 10 }, {});
     await claimOne(store, number, NOON, "process-1");
-    const beat = (owner: string, now: number) => store.synchronize({ owner, now, backlog: [] });
-    const first = await beat("process-2", NOON + HOUR);
+    const heartbeat = (owner: string, now: number) => store.synchronize({ owner, now, backlog: [] });
+    const first = await heartbeat("process-2", NOON + HOUR);
     expect(first.settled.map(({ messageId }) => messageId)).toEqual(expect.arrayContaining([lost?.id, kept?.id]));
     for (const settled of first.settled) {
       expect(settled).toMatchObject({
@@ -165,9 +165,9 @@ export function sweeps(subject: Subject): void {
     const own = await storeMessage(store, number);
     await claimOne(store, number, NOON + HOUR, "process-2");
     for (const after of [SECOND, 2 * SECOND])
-      expect((await beat("process-2", NOON + HOUR + after)).settled).toEqual([]);
+      expect((await heartbeat("process-2", NOON + HOUR + after)).settled).toEqual([]);
     expect(await statusOf(own)).toBe("sending");
-    expect((await beat("process-2", NOON + HOUR)).backlog).toEqual([]);
+    expect((await heartbeat("process-2", NOON + HOUR)).backlog).toEqual([]);
   });
 
   it("what a number has queued, is sending and has sent is unreported, and nothing else", async () => {

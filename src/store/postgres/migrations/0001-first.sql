@@ -158,7 +158,7 @@ CREATE TABLE message_events (
   carrier_code text,
   error_reason integer,
   detail text,
-  -- The story of one message.
+  -- The history of one message.
   PRIMARY KEY (message_id, sequence)
 );
 
@@ -250,7 +250,7 @@ CREATE TABLE configuration_changes (
 -- The processes that send, with the last sign of life of each by its own clock.
 CREATE TABLE processes (
   owner text COLLATE "C" PRIMARY KEY,
-  last_beat bigint NOT NULL
+  last_heartbeat bigint NOT NULL
 );
 
 -- What each process contributed to the queues of numbers: what it accepted less what it sent. The owner '' stands for all that

@@ -153,7 +153,7 @@ CREATE TABLE message_events (
   error_reason INTEGER,
   detail TEXT
 ) STRICT;
--- The story of one message.
+-- The history of one message.
 CREATE INDEX message_events_of_message ON message_events (message_id, sequence);
 
 -- Receipts that fit no message yet: they came before the answer to their submit, or are about nothing of ours.

@@ -7,10 +7,10 @@ export type PoolType = typeof LONG_CODE | typeof TOLL_FREE;
  * Smooth weighted round robin between the two types: over any run of picks each type gets its share to within one pick, and
  * after `weights[0] + weights[1]` picks (in whole numbers) exactly its share.
  */
-export type Wheel = { readonly weights: readonly [number, number]; readonly current: [number, number] };
+export type RoundRobin = { readonly weights: readonly [number, number]; readonly current: [number, number] };
 
 /** A wheel for two weights from 0 to 1,000. They are turned into whole numbers first, so that fractions cannot drift. */
-export function createWheel(longCode: number, tollFree: number): Wheel {
+export function createRoundRobin(longCode: number, tollFree: number): RoundRobin {
   let scale = 1;
   while (scale < 1e9 && !(isNearlyWhole(longCode * scale) && isNearlyWhole(tollFree * scale))) scale *= 10;
   // A weight below one billionth still must not become 0, which would remove the type.
@@ -19,17 +19,17 @@ export function createWheel(longCode: number, tollFree: number): Wheel {
 }
 
 /** The type that the next turn gives, without turning. */
-export function nextType(wheel: Wheel): PoolType {
-  const longCode = wheel.current[LONG_CODE] + wheel.weights[LONG_CODE];
-  const tollFree = wheel.current[TOLL_FREE] + wheel.weights[TOLL_FREE];
+export function nextType(roundRobin: RoundRobin): PoolType {
+  const longCode = roundRobin.current[LONG_CODE] + roundRobin.weights[LONG_CODE];
+  const tollFree = roundRobin.current[TOLL_FREE] + roundRobin.weights[TOLL_FREE];
   return longCode >= tollFree ? LONG_CODE : TOLL_FREE;
 }
 
-/** Turns the wheel for a pick of `type`; with -1 it takes such a turn back, in whatever order turns are taken back. */
-export function turn(wheel: Wheel, type: PoolType, times: 1 | -1 = 1): void {
-  wheel.current[LONG_CODE] += times * wheel.weights[LONG_CODE];
-  wheel.current[TOLL_FREE] += times * wheel.weights[TOLL_FREE];
-  wheel.current[type] -= times * (wheel.weights[LONG_CODE] + wheel.weights[TOLL_FREE]);
+/** Turns the round robin for a pick of `type`; with -1 it takes such a turn back, in whatever order turns are taken back. */
+export function turn(roundRobin: RoundRobin, type: PoolType, times: 1 | -1 = 1): void {
+  roundRobin.current[LONG_CODE] += times * roundRobin.weights[LONG_CODE];
+  roundRobin.current[TOLL_FREE] += times * roundRobin.weights[TOLL_FREE];
+  roundRobin.current[type] -= times * (roundRobin.weights[LONG_CODE] + roundRobin.weights[TOLL_FREE]);
 }
 
 function isNearlyWhole(value: number): boolean {

@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createCarrierGate, WINDOW } from "../../src/delivery/carrier-gate.ts";
+import { createCircuitBreaker, WINDOW } from "../../src/delivery/circuit-breaker.ts";
 
 const NOON = Date.UTC(2026, 0, 15, 12);
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const FIRST_PAUSE = SECOND;
-const LONGEST_PAUSE = MINUTE;
+const MAX_PAUSE = MINUTE;
 const JITTER = 1.25;
 const SILENT = 10;
 
@@ -22,37 +22,37 @@ const ANSWERS: readonly SubmitAnswer[] = [
   throttled(),
 ];
 
-/** A gate that was given one message which its carrier did not take. */
+/** A breaker that was given one message which its carrier did not take. */
 function broken(random = () => 0) {
-  const gate = createCarrierGate(random);
-  gate.gave(1, NOON);
-  gate.answered(AWAY, NOON);
-  return gate;
+  const breaker = createCircuitBreaker(random);
+  breaker.gave(1, NOON);
+  breaker.answered(AWAY, NOON);
+  return breaker;
 }
 
-describe("A carrier's gate", () => {
+describe("A carrier's breaker", () => {
   it("gives all that fits into the window, and no more while it is full", () => {
-    const gate = createCarrierGate(() => 0);
-    expect([gate.budget(NOON), gate.opensAt(NOON)]).toEqual([WINDOW, NOON]);
-    gate.gave(WINDOW - 1, NOON);
-    expect([gate.budget(NOON), gate.opensAt(NOON)]).toEqual([1, NOON]);
-    gate.gave(1, NOON);
-    expect([gate.budget(NOON + MINUTE), gate.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
-    gate.answered(TAKEN, NOON + MINUTE);
-    expect(gate.budget(NOON + MINUTE)).toBe(1);
+    const breaker = createCircuitBreaker(() => 0);
+    expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([WINDOW, NOON]);
+    breaker.gave(WINDOW - 1, NOON);
+    expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([1, NOON]);
+    breaker.gave(1, NOON);
+    expect([breaker.budget(NOON + MINUTE), breaker.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
+    breaker.answered(TAKEN, NOON + MINUTE);
+    expect(breaker.budget(NOON + MINUTE)).toBe(1);
   });
 
   it("gives nothing to a carrier that is away, then one message, and all when that is answered, whatever the answer", () => {
     for (const answer of ANSWERS) {
-      const gate = broken();
-      expect(gate.opensAt(NOON)).toBe(NOON + FIRST_PAUSE);
-      for (const after of [0, 1, 500, FIRST_PAUSE - 1]) expect(gate.budget(NOON + after)).toBe(0);
-      expect(gate.budget(NOON + FIRST_PAUSE)).toBe(1);
-      gate.gave(1, NOON + FIRST_PAUSE);
-      expect([gate.budget(NOON + MINUTE), gate.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
-      gate.answered(answer, NOON + MINUTE);
-      if (answer.kind !== "throttled") expect(gate.budget(NOON + MINUTE)).toBe(WINDOW);
-      else expect(gate.opensAt(NOON + MINUTE)).toBeLessThanOrEqual(NOON + MINUTE + 5 * SECOND);
+      const breaker = broken();
+      expect(breaker.opensAt(NOON)).toBe(NOON + FIRST_PAUSE);
+      for (const after of [0, 1, 500, FIRST_PAUSE - 1]) expect(breaker.budget(NOON + after)).toBe(0);
+      expect(breaker.budget(NOON + FIRST_PAUSE)).toBe(1);
+      breaker.gave(1, NOON + FIRST_PAUSE);
+      expect([breaker.budget(NOON + MINUTE), breaker.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
+      breaker.answered(answer, NOON + MINUTE);
+      if (answer.kind !== "throttled") expect(breaker.budget(NOON + MINUTE)).toBe(WINDOW);
+      else expect(breaker.opensAt(NOON + MINUTE)).toBeLessThanOrEqual(NOON + MINUTE + 5 * SECOND);
     }
   });
 
@@ -64,25 +64,25 @@ describe("A carrier's gate", () => {
           fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { minLength: 9, maxLength: 12 }),
           (chances) => {
             let drawn = 0;
-            const gate = broken(() => chances[drawn++ % chances.length] as number);
+            const breaker = broken(() => chances[drawn++ % chances.length] as number);
             let now = NOON;
             for (let pauses = 0; pauses < 9; pauses += 1) {
-              const pause = gate.opensAt(now) - now;
-              const least = Math.min(FIRST_PAUSE * 2 ** pauses, LONGEST_PAUSE);
+              const pause = breaker.opensAt(now) - now;
+              const least = Math.min(FIRST_PAUSE * 2 ** pauses, MAX_PAUSE);
               expect(pause).toBeGreaterThanOrEqual(least);
               expect(pause).toBeLessThanOrEqual(least * JITTER);
-              expect([gate.budget(now + pause - 1), gate.budget(now + pause)]).toEqual([0, 1]);
+              expect([breaker.budget(now + pause - 1), breaker.budget(now + pause)]).toEqual([0, 1]);
               now += pause;
-              gate.gave(1, now);
-              gate.answered(answer, now);
+              breaker.gave(1, now);
+              breaker.answered(answer, now);
             }
-            now = gate.opensAt(now);
-            gate.gave(1, now);
-            gate.answered(TAKEN, now);
+            now = breaker.opensAt(now);
+            breaker.gave(1, now);
+            breaker.answered(TAKEN, now);
             // A carrier that was well again begins anew with a short pause.
-            gate.gave(1, now);
-            gate.answered(AWAY, now);
-            expect(gate.opensAt(now) - now).toBeLessThanOrEqual(FIRST_PAUSE * JITTER);
+            breaker.gave(1, now);
+            breaker.answered(AWAY, now);
+            expect(breaker.opensAt(now) - now).toBeLessThanOrEqual(FIRST_PAUSE * JITTER);
           },
         ),
         { numRuns: 50 },
@@ -91,38 +91,38 @@ describe("A carrier's gate", () => {
   );
 
   it("takes ten silent submits in a row for a carrier that is away, and one answer among them for one that is not", () => {
-    const gate = createCarrierGate(() => 0);
-    gate.gave(50, NOON);
-    for (let silent = 0; silent < SILENT - 1; silent += 1) gate.answered(SILENCE, NOON);
-    gate.answered(TAKEN, NOON);
-    for (let silent = 0; silent < SILENT - 1; silent += 1) gate.answered(SILENCE, NOON);
-    expect(gate.budget(NOON)).toBeGreaterThan(0);
-    gate.answered(SILENCE, NOON);
-    expect([gate.budget(NOON), gate.opensAt(NOON)]).toEqual([0, NOON + FIRST_PAUSE]);
+    const breaker = createCircuitBreaker(() => 0);
+    breaker.gave(50, NOON);
+    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.answered(SILENCE, NOON);
+    breaker.answered(TAKEN, NOON);
+    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.answered(SILENCE, NOON);
+    expect(breaker.budget(NOON)).toBeGreaterThan(0);
+    breaker.answered(SILENCE, NOON);
+    expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([0, NOON + FIRST_PAUSE]);
   });
 
   it("does not pause for longer because more of what was under way fails too", () => {
     for (const answer of [AWAY, SILENCE]) {
-      const gate = createCarrierGate(() => 0);
-      gate.gave(500, NOON);
-      for (let failed = 0; failed < 400; failed += 1) gate.answered(answer, NOON + failed);
-      expect(gate.opensAt(NOON + 400)).toBeLessThanOrEqual(NOON + SILENT + FIRST_PAUSE);
+      const breaker = createCircuitBreaker(() => 0);
+      breaker.gave(500, NOON);
+      for (let failed = 0; failed < 400; failed += 1) breaker.answered(answer, NOON + failed);
+      expect(breaker.opensAt(NOON + 400)).toBeLessThanOrEqual(NOON + SILENT + FIRST_PAUSE);
     }
   });
 
   it("gives no second probe while one is under way, although what was under way before goes on failing", () => {
-    const gate = createCarrierGate(() => 0);
-    const before = gate.gave(100, NOON);
-    for (let failed = 0; failed < SILENT; failed += 1) gate.answered(SILENCE, NOON, before);
-    let now = gate.opensAt(NOON);
-    gate.gave(1, now);
+    const breaker = createCircuitBreaker(() => 0);
+    const before = breaker.gave(100, NOON);
+    for (let failed = 0; failed < SILENT; failed += 1) breaker.answered(SILENCE, NOON, before);
+    let now = breaker.opensAt(NOON);
+    breaker.gave(1, now);
     let probes = 1;
     // The other ninety were given before it broke; none of them is the probe's answer.
     for (let late = 0; late < 90; late += 1) {
       now += SECOND;
-      gate.answered(SILENCE, now, before);
-      if (gate.budget(now) > 0) {
-        gate.gave(1, now);
+      breaker.answered(SILENCE, now, before);
+      if (breaker.budget(now) > 0) {
+        breaker.gave(1, now);
         probes += 1;
       }
     }
@@ -132,22 +132,22 @@ describe("A carrier's gate", () => {
   it("tries again, whatever was under way when it fell silent and whenever that ends", () => {
     fc.assert(
       fc.property(fc.integer({ min: SILENT, max: 200 }), fc.array(fc.nat(3), { maxLength: 30 }), (count, rest) => {
-        const gate = createCarrierGate(() => 0);
-        const before = gate.gave(count, NOON);
+        const breaker = createCircuitBreaker(() => 0);
+        const before = breaker.gave(count, NOON);
         let left = count;
         let now = NOON;
-        for (; left > count - SILENT; left -= 1) gate.answered(SILENCE, now, before);
+        for (; left > count - SILENT; left -= 1) breaker.answered(SILENCE, now, before);
         for (const some of rest) {
-          now = gate.opensAt(now);
+          now = breaker.opensAt(now);
           expect(now).toBeLessThan(Number.POSITIVE_INFINITY);
-          const probe = gate.gave(gate.budget(now), now);
+          const probe = breaker.gave(breaker.budget(now), now);
           for (let late = 0; late < some && left > 0; late += 1) {
-            gate.answered(SILENCE, now, before);
+            breaker.answered(SILENCE, now, before);
             left -= 1;
           }
-          gate.answered(SILENCE, now, probe);
+          breaker.answered(SILENCE, now, probe);
         }
-        expect(gate.opensAt(now)).toBeLessThan(Number.POSITIVE_INFINITY);
+        expect(breaker.opensAt(now)).toBeLessThan(Number.POSITIVE_INFINITY);
       }),
     );
   });
@@ -163,27 +163,27 @@ describe("A carrier's gate", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
-        const gate = createCarrierGate(() => 0.5);
+        const breaker = createCircuitBreaker(() => 0.5);
         let underWay = 0;
         let now = NOON;
         for (const each of steps) {
           if (each.do === "wait") now += each.time;
           if (each.do === "give") {
-            const count = Math.ceil(gate.budget(now) * each.share);
-            gate.gave(count, now);
+            const count = Math.ceil(breaker.budget(now) * each.share);
+            breaker.gave(count, now);
             underWay += count;
           }
           if (each.do === "answer" && underWay > 0) {
-            gate.answered(each.answer, now);
+            breaker.answered(each.answer, now);
             underWay -= 1;
           }
-          const [budget, opens] = [gate.budget(now), gate.opensAt(now)];
+          const [budget, opens] = [breaker.budget(now), breaker.opensAt(now)];
           expect(Number.isInteger(budget) && budget >= 0).toBe(true);
           expect(underWay + budget).toBeLessThanOrEqual(WINDOW);
           if (opens > now) expect(budget).toBe(0);
           else expect(budget).toBeGreaterThan(0);
           // Whoever waits until it opens finds it open.
-          if (opens !== Number.POSITIVE_INFINITY) expect(gate.budget(Math.ceil(opens) + 1)).toBeGreaterThan(0);
+          if (opens !== Number.POSITIVE_INFINITY) expect(breaker.budget(Math.ceil(opens) + 1)).toBeGreaterThan(0);
           else expect(underWay).toBeGreaterThan(0);
         }
       }),
@@ -195,7 +195,7 @@ describe("A carrier's gate", () => {
 describe("A carrier that throttles", () => {
   /** What a carrier that takes so many a second is given, and takes, second by second. */
   function run(rate: number, seconds: number, takes = () => rate) {
-    const gate = createCarrierGate(() => 0);
+    const breaker = createCircuitBreaker(() => 0);
     const given: number[] = [];
     const taken: number[] = [];
     let allowance = rate;
@@ -206,13 +206,13 @@ describe("A carrier that throttles", () => {
         taken.push(0);
       }
       allowance = Math.min(takes(), allowance + takes() / 50);
-      const count = Math.min(gate.budget(now), 40);
-      gate.gave(count, now);
+      const count = Math.min(breaker.budget(now), 40);
+      breaker.gave(count, now);
       given[given.length - 1] = (given.at(-1) as number) + count;
       for (let one = 0; one < count; one += 1) {
         const isTaken = allowance >= 1;
         if (isTaken) allowance -= 1;
-        gate.answered(isTaken ? TAKEN : throttled(), now);
+        breaker.answered(isTaken ? TAKEN : throttled(), now);
         taken[taken.length - 1] = (taken.at(-1) as number) + (isTaken ? 1 : 0);
       }
     }
@@ -245,17 +245,17 @@ describe("A carrier that throttles", () => {
   });
 
   it("is left alone for as long as it asks", () => {
-    const gate = createCarrierGate(() => 0);
-    gate.gave(1, NOON);
-    gate.answered(throttled(7 * SECOND), NOON);
-    for (const after of [0, SECOND, 7 * SECOND - 1]) expect(gate.budget(NOON + after)).toBe(0);
-    expect(gate.opensAt(NOON)).toBeGreaterThanOrEqual(NOON + 7 * SECOND);
-    expect(gate.budget(NOON + 7 * SECOND)).toBeGreaterThan(0);
+    const breaker = createCircuitBreaker(() => 0);
+    breaker.gave(1, NOON);
+    breaker.answered(throttled(7 * SECOND), NOON);
+    for (const after of [0, SECOND, 7 * SECOND - 1]) expect(breaker.budget(NOON + after)).toBe(0);
+    expect(breaker.opensAt(NOON)).toBeGreaterThanOrEqual(NOON + 7 * SECOND);
+    expect(breaker.budget(NOON + 7 * SECOND)).toBeGreaterThan(0);
   });
 
   it("is slowed down once a second at most, however many of its answers say so", () => {
-    const [one, many] = [createCarrierGate(() => 0), createCarrierGate(() => 0)];
-    for (const gate of [one, many]) gate.gave(500, NOON);
+    const [one, many] = [createCircuitBreaker(() => 0), createCircuitBreaker(() => 0)];
+    for (const breaker of [one, many]) breaker.gave(500, NOON);
     one.answered(throttled(), NOON);
     for (let told = 0; told < 400; told += 1) many.answered(throttled(), NOON + told);
     const at = NOON + SECOND;
@@ -264,15 +264,15 @@ describe("A carrier that throttles", () => {
   });
 
   it("is always given something in the end", () => {
-    const gate = createCarrierGate(() => 0);
+    const breaker = createCircuitBreaker(() => 0);
     let now = NOON;
     for (let told = 0; told < 100; told += 1) {
-      gate.gave(1, now);
-      gate.answered(throttled(), now);
-      const opens = gate.opensAt(now);
+      breaker.gave(1, now);
+      breaker.answered(throttled(), now);
+      const opens = breaker.opensAt(now);
       expect(opens - now).toBeLessThanOrEqual(5 * SECOND + 1);
       now = Math.ceil(opens) + 1;
-      expect(gate.budget(now)).toBe(1);
+      expect(breaker.budget(now)).toBe(1);
     }
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createHeldNumbers } from "../../src/delivery/held-numbers.ts";
+import { createBlockedNumbers } from "../../src/delivery/blocked-numbers.ts";
 
 const anyStep = fc.oneof(
   fc.record({ put: fc.constantFrom("a", "b", "c", "d", "e"), carrier: fc.constantFrom("one", "two") }),
@@ -14,7 +14,7 @@ describe("Held numbers", () => {
   it("are given out once, carrier by carrier, those that came first, as a list of each carrier does it", () => {
     fc.assert(
       fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
-        const held = createHeldNumbers();
+        const held = createBlockedNumbers();
         const lists = new Map<string, string[]>();
         for (const step of steps) {
           const list = lists.get(step.carrier) ?? [];
@@ -35,7 +35,7 @@ describe("Held numbers", () => {
   });
 
   it("may be put back while they are looked at", () => {
-    const held = createHeldNumbers();
+    const held = createBlockedNumbers();
     for (const carrier of ["one", "two"]) held.put(carrier, "a");
     let looked = 0;
     for (const carrier of held.carriers()) {

@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import type { Chore } from "../delivery/housekeeping.ts";
+import type { MaintenanceTask } from "../delivery/maintenance.ts";
 import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_KEPT, RECEIPT_WINDOW, RETRY_REMEMBERED } from "../domain/limits.ts";
@@ -7,7 +7,7 @@ import type { AssignedHealth } from "../store/pool-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 
-export type ChoreParts = {
+export type MaintenanceParts = {
   readonly config: Config;
   readonly store: Store;
   readonly pools: Pools;
@@ -36,7 +36,14 @@ const EXPIRED_AT_ONCE = 100;
 const MESSAGES_AT_ONCE = 200;
 
 /** What is done again and again to keep the store tidy and this process in touch with the others. */
-export function chores({ config, store, pools, clock, synchronize, lookForUnreachable }: ChoreParts): Chore[] {
+export function maintenanceTasks({
+  config,
+  store,
+  pools,
+  clock,
+  synchronize,
+  lookForUnreachable,
+}: MaintenanceParts): MaintenanceTask[] {
   const window = config.receiptWindowSeconds * SECOND;
   const retention = config.messageRetentionSeconds * SECOND;
   let sentCursor: string | undefined;
@@ -119,9 +126,9 @@ export function chores({ config, store, pools, clock, synchronize, lookForUnreac
     return next !== undefined || unhealthy.length > 0;
   };
 
-  const always: Chore[] = [
+  const always: MaintenanceTask[] = [
     {
-      complaint: "the other processes could not be asked for news",
+      complaint: "the other processes could not be asked for peerUpdates",
       interval: SECOND,
       step: async () => {
         await synchronize();

@@ -1,7 +1,7 @@
 import type { SubmitAnswer } from "../carriers/carrier.ts";
 
 /** How much one carrier may be given: all it takes, less while it throttles, nothing while it is down. */
-export type CarrierGate = {
+export type CircuitBreaker = {
   /** Messages that it may be given at a moment (milliseconds since 1970). */
   readonly budget: (now: number) => number;
   /** Gives the generation of what was given, which its answers are told with: how often the carrier had broken down until then. */
@@ -15,9 +15,9 @@ export type CarrierGate = {
 export const WINDOW = 2_000;
 /** The first pause of a carrier that is down, and the longest, milliseconds. They double in between. */
 const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 60_000;
+const MAX_PAUSE = 60_000;
 /** So many submits in a row that nobody answered mean that the carrier is down: each of them is a message whose outcome is lost. */
-const MOST_SILENT = 10;
+const MAX_SILENT = 10;
 /** What a carrier that throttles is slowed down to, of what it was given; not more often than once in this time, milliseconds. */
 const SLOWER = 0.7;
 const ONE_CUT = 1_000;
@@ -25,12 +25,12 @@ const ONE_CUT = 1_000;
 const FASTER = 1.05;
 const QUIET = 60_000;
 /** Messages a second that a throttled carrier is given at least. */
-const LEAST_RATE = 0.2;
+const MIN_RATE = 0.2;
 /** What may be given at once, in seconds of the rate. */
 const BURST = 0.1;
 
-/** A gate that is open. Moments are of a clock that never runs backwards. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
-export function createCarrierGate(random: () => number): CarrierGate {
+/** A breaker that is open. Moments are of a clock that never runs backwards. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
+export function createCircuitBreaker(random: () => number): CircuitBreaker {
   let underWay = 0;
   let silent = 0;
   // What was given before the carrier broke down says nothing of whether it is still down when it fails.
@@ -62,7 +62,7 @@ export function createCarrierGate(random: () => number): CarrierGate {
     if (down !== undefined && !down.isProbing) return;
     generation += 1;
     const pauses = down?.pauses ?? 0;
-    const pause = Math.min(FIRST_PAUSE * 2 ** pauses, LONGEST_PAUSE) * (1 + 0.25 * random());
+    const pause = Math.min(FIRST_PAUSE * 2 ** pauses, MAX_PAUSE) * (1 + 0.25 * random());
     down = { until: now + pause, pauses: pauses + 1, isProbing: false };
   };
 
@@ -72,7 +72,7 @@ export function createCarrierGate(random: () => number): CarrierGate {
       slow.notBefore = Math.max(slow.notBefore, notBefore);
       return;
     }
-    const rate = Math.max(LEAST_RATE, SLOWER * (slow?.rate ?? measure(now)));
+    const rate = Math.max(MIN_RATE, SLOWER * (slow?.rate ?? measure(now)));
     slow = { rate, tokens: 0, asOf: now, cutAt: now, notBefore };
   };
 
@@ -100,7 +100,7 @@ export function createCarrierGate(random: () => number): CarrierGate {
       if (answer.kind === "unavailable") return breakDown(now);
       if (answer.kind === "submit_unconfirmed") {
         silent += 1;
-        if (silent >= MOST_SILENT || down?.isProbing) breakDown(now);
+        if (silent >= MAX_SILENT || down?.isProbing) breakDown(now);
         return;
       }
       silent = 0;

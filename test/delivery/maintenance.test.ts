@@ -1,11 +1,11 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Chore, createHousekeeping, type Housekeeping } from "../../src/delivery/housekeeping.ts";
+import { createMaintenance, type Maintenance, type MaintenanceTask } from "../../src/delivery/maintenance.ts";
 
 const INTERVAL = 1_000;
 
 let complaints: string[];
-let housekeeping: Housekeeping | undefined;
+let maintenance: Maintenance | undefined;
 
 beforeEach(() => {
   complaints = [];
@@ -13,26 +13,26 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  const stopped = housekeeping?.stop();
+  const stopped = maintenance?.stop();
   await vi.advanceTimersByTimeAsync(10 * INTERVAL);
   await stopped;
   vi.useRealTimers();
 });
 
-function keep(...chores: Partial<Chore>[]): Housekeeping {
+function keep(...tasks: Partial<MaintenanceTask>[]): Maintenance {
   const log = pino({ level: "error" }, { write: (line: string) => complaints.push(JSON.parse(line).msg) });
-  const whole = chores.map((chore) => ({
+  const whole = tasks.map((task) => ({
     complaint: "it stays",
     interval: INTERVAL,
     step: async () => false,
-    ...chore,
+    ...task,
   }));
-  housekeeping = createHousekeeping(whole, log);
-  return housekeeping;
+  maintenance = createMaintenance(whole, log);
+  return maintenance;
 }
 
-describe("Housekeeping", () => {
-  it("does nothing before it starts, and then every chore in its own rhythm", async () => {
+describe("Maintenance", () => {
+  it("does nothing before it starts, and then every task in its own rhythm", async () => {
     const [often, seldom] = [vi.fn(async () => false), vi.fn(async () => false)];
     const { start } = keep({ step: often }, { step: seldom, interval: 5 * INTERVAL });
     await vi.advanceTimersByTimeAsync(10 * INTERVAL);
@@ -71,7 +71,7 @@ describe("Housekeeping", () => {
     expect(step).toHaveBeenCalledTimes(4);
   });
 
-  it("never does a chore twice at once", async () => {
+  it("never does a task twice at once", async () => {
     let doing = 0;
     let most = 0;
     const step = async () => {
@@ -86,7 +86,7 @@ describe("Housekeeping", () => {
     expect(most).toBe(1);
   });
 
-  it("complains of a chore that fails, tries it again, and goes on with the others", async () => {
+  it("complains of a task that fails, tries it again, and goes on with the others", async () => {
     const failing = vi.fn(async () => {
       throw new Error("the database is away");
     });

@@ -22,13 +22,13 @@ afterAll(async () => {
 });
 
 /** How often something went to the server and was waited for. */
-async function flightsOf(work: () => Promise<unknown>): Promise<number> {
+async function roundTripsOf(work: () => Promise<unknown>): Promise<number> {
   // The watch has a connection of its own, which may look for changes meanwhile: the least of some tries is meant.
   const counts: number[] = [];
   for (let attempt = 0; attempt < 5; attempt += 1) {
-    proxy.flights.splice(0, proxy.flights.length, "");
+    proxy.roundTrips.splice(0, proxy.roundTrips.length, "");
     await work();
-    counts.push(proxy.flights.filter((flight) => flight !== "").length);
+    counts.push(proxy.roundTrips.filter((trip) => trip !== "").length);
   }
   return Math.min(...counts);
 }
@@ -49,7 +49,7 @@ describe("A network's latency is felt on PostgreSQL", () => {
         usage: [{ phoneNumberId: number.id, day: 1, segments: 2 }],
       }));
     };
-    expect(await flightsOf(accept)).toBe(2);
+    expect(await roundTripsOf(accept)).toBe(2);
   });
 
   it("three times by a claim, however many numbers and messages it is about", async () => {
@@ -59,7 +59,7 @@ describe("A network's latency is felt on PostgreSQL", () => {
       now += 1_000;
       return claimOne(store, number, now);
     };
-    expect(await flightsOf(claim)).toBe(3);
+    expect(await roundTripsOf(claim)).toBe(3);
   });
 
   it("twice by reports", async () => {
@@ -74,6 +74,6 @@ describe("A network's latency is felt on PostgreSQL", () => {
       const took = { kind: "accepted", at: NOON, carrierMessageId: message.id } as const;
       return report(store, message, took, { kind: "delivered", at: NOON });
     };
-    expect(await flightsOf(answer)).toBe(2);
+    expect(await roundTripsOf(answer)).toBe(2);
   });
 });

@@ -1,5 +1,5 @@
 /** Numbers whose messages wait only for their carriers, by carrier, in the order in which they came. */
-export type HeldNumbers = {
+export type BlockedNumbers = {
   readonly put: (carrier: string, phoneNumberId: string) => void;
   /** Takes out up to `most` numbers of a carrier, those that came first. */
   readonly take: (carrier: string, most: number) => string[];
@@ -8,7 +8,7 @@ export type HeldNumbers = {
 };
 
 /** Nothing is held at first. */
-export function createHeldNumbers(): HeldNumbers {
+export function createBlockedNumbers(): BlockedNumbers {
   const held = new Map<string, Set<string>>();
   return {
     put: (carrier, phoneNumberId) => {

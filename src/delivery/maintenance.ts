@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 
 /** Something that is done again and again: one step of it, which resolves with whether there is more to do at once. */
-export type Chore = {
+export type MaintenanceTask = {
   /** For the log, when it fails: "outdated rows could not be forgotten". */
   readonly complaint: string;
   /** Milliseconds between two rounds. */
@@ -10,47 +10,47 @@ export type Chore = {
 };
 
 /** What keeps a store tidy, in steps that sends don't feel. */
-export type Housekeeping = {
+export type Maintenance = {
   readonly start: () => void;
   /** Resolves when nothing is being done any more. */
   readonly stop: () => Promise<void>;
 };
 
-/** Where there is more to do, a chore rests for so many times as long as its last step took. */
+/** Where there is more to do, a task rests for so many times as long as its last step took. */
 const REST = 9;
 
-/** Runs chores, each in its own rhythm. */
-export function createHousekeeping(chores: readonly Chore[], log: Logger): Housekeeping {
-  const timers = new Map<Chore, NodeJS.Timeout>();
+/** Runs tasks, each in its own rhythm. */
+export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger): Maintenance {
+  const timers = new Map<MaintenanceTask, NodeJS.Timeout>();
   const doing = new Set<Promise<void>>();
   let isRunning = false;
 
-  const plan = (chore: Chore, after: number) => {
+  const plan = (task: MaintenanceTask, after: number) => {
     if (!isRunning) return;
     timers.set(
-      chore,
+      task,
       setTimeout(() => {
-        const work = perform(chore).finally(() => doing.delete(work));
+        const work = perform(task).finally(() => doing.delete(work));
         doing.add(work);
       }, after),
     );
   };
 
-  const perform = async (chore: Chore) => {
+  const perform = async (task: MaintenanceTask) => {
     const start = performance.now();
     let isMore = false;
     try {
-      isMore = await chore.step();
+      isMore = await task.step();
     } catch (error) {
-      log.error({ err: error }, chore.complaint);
+      log.error({ err: error }, task.complaint);
     }
-    plan(chore, isMore ? Math.min(chore.interval, REST * (performance.now() - start)) : chore.interval);
+    plan(task, isMore ? Math.min(task.interval, REST * (performance.now() - start)) : task.interval);
   };
 
   return {
     start: () => {
       isRunning = true;
-      for (const chore of chores) plan(chore, chore.interval);
+      for (const task of tasks) plan(task, task.interval);
     },
     stop: async () => {
       isRunning = false;
