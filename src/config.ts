@@ -3,7 +3,7 @@ import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { SANDBOX, type SandboxBehaviour, type SandboxOptions } from "./carriers/sandbox.ts";
 import { isDeliveryCode } from "./domain/delivery-error.ts";
-import { MESSAGE_RETENTION, RECEIPT_WINDOW, STICKY_LIFETIME } from "./domain/limits.ts";
+import { MESSAGE_RETENTION_MS, RECEIPT_WINDOW_MS, STICKY_LIFETIME_MS } from "./domain/limits.ts";
 import { apiKeyId } from "./transport/api-key.ts";
 
 /** Where a server listens. Port 0 takes a free one. */
@@ -132,7 +132,7 @@ export const SETTINGS: readonly Setting[] = [
   { name: "sample", default: "true", description: "Whether an empty database gets a sample profile with numbers." },
   {
     name: "sticky_lifetime_seconds",
-    default: String(STICKY_LIFETIME / 1000),
+    default: String(STICKY_LIFETIME_MS / 1000),
     description: "How long a sticky mapping lives after the last message.",
   },
   {
@@ -142,12 +142,12 @@ export const SETTINGS: readonly Setting[] = [
   },
   {
     name: "receipt_window_seconds",
-    default: String(RECEIPT_WINDOW / 1000),
+    default: String(RECEIPT_WINDOW_MS / 1000),
     description: "How long a receipt is waited for before a sent message becomes `delivery_unconfirmed`.",
   },
   {
     name: "message_retention_seconds",
-    default: String(MESSAGE_RETENTION / 1000),
+    default: String(MESSAGE_RETENTION_MS / 1000),
     description: "How long messages that ended are kept, counted from their acceptance; 0 for ever.",
   },
   {

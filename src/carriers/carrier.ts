@@ -13,14 +13,14 @@ export type Submission = {
 
 /**
  * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message, `throttled` of all that the carrier is
- * given: both may be tried again, after `retryAfter` milliseconds if it says so. `unavailable`: there is no connection, and nothing
+ * given: both may be tried again, after `retryAfterMs` milliseconds if it says so. `unavailable`: there is no connection, and nothing
  * left. `submit_unconfirmed` is for submits whose outcome nobody knows: they are never sent again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }
   | { readonly kind: "refused"; readonly error: MessageError; readonly carrierCode: string }
-  | { readonly kind: "deferred"; readonly carrierCode: string; readonly retryAfter: number | undefined }
-  | { readonly kind: "throttled"; readonly carrierCode: string; readonly retryAfter: number | undefined }
+  | { readonly kind: "deferred"; readonly carrierCode: string; readonly retryAfterMs: number | undefined }
+  | { readonly kind: "throttled"; readonly carrierCode: string; readonly retryAfterMs: number | undefined }
   | { readonly kind: "unavailable"; readonly carrierCode: string }
   | { readonly kind: "submit_unconfirmed" };
 

@@ -123,7 +123,7 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
     }
     if (script.submit === "deferOnce" && !deferred.delete(submission.messageId)) {
       deferred.add(submission.messageId);
-      return { kind: "deferred", carrierCode: "busy", retryAfter: undefined };
+      return { kind: "deferred", carrierCode: "busy", retryAfterMs: undefined };
     }
     return { kind: "accepted", carrierMessageId };
   };
@@ -139,7 +139,7 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
         if (isTooMuch()) {
           after(behaviour.latency, () => {
             open.delete(resolve);
-            resolve({ kind: "throttled", carrierCode: "throttled", retryAfter: undefined });
+            resolve({ kind: "throttled", carrierCode: "throttled", retryAfterMs: undefined });
           });
           return;
         }

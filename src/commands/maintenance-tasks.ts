@@ -2,7 +2,7 @@ import type { Config } from "../config.ts";
 import type { MaintenanceTask } from "../delivery/maintenance.ts";
 import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
-import { IDEMPOTENCY_KEPT, RECEIPT_WINDOW, RETRY_REMEMBERED } from "../domain/limits.ts";
+import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../domain/limits.ts";
 import type { AssignedHealth } from "../store/pool-records.ts";
 import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
@@ -54,10 +54,10 @@ export function maintenanceTasks({
   const forgetRows = async () => {
     const now = clock();
     const before = {
-      keys: now - IDEMPOTENCY_KEPT,
-      recentSends: now - RETRY_REMEMBERED,
+      keys: now - IDEMPOTENCY_RETENTION_MS,
+      recentSends: now - RETRY_WINDOW_MS,
       stickyMappings: now - config.stickyLifetimeSeconds * SECOND,
-      unmatchedReceipts: now - RECEIPT_WINDOW,
+      unmatchedReceipts: now - RECEIPT_WINDOW_MS,
     };
     return (await store.forget(before, ROWS_AT_ONCE)) >= ROWS_AT_ONCE;
   };

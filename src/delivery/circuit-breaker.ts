@@ -66,8 +66,8 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
     down = { until: now + pause, pauses: pauses + 1, isProbing: false };
   };
 
-  const throttle = (now: number, retryAfter: number | undefined) => {
-    const notBefore = now + (retryAfter ?? 0);
+  const throttle = (now: number, retryAfterMs: number | undefined) => {
+    const notBefore = now + (retryAfterMs ?? 0);
     if (slow !== undefined && now - slow.cutAt < ONE_CUT) {
       slow.notBefore = Math.max(slow.notBefore, notBefore);
       return;
@@ -105,7 +105,7 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
       }
       silent = 0;
       down = undefined;
-      if (answer.kind === "throttled") throttle(now, answer.retryAfter);
+      if (answer.kind === "throttled") throttle(now, answer.retryAfterMs);
     },
     opensAt: (now) => {
       if (down !== undefined) return down.isProbing ? Number.POSITIVE_INFINITY : Math.max(now, down.until);

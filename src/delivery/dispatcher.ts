@@ -207,7 +207,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     if (answer.kind === "accepted" || answer.kind === "refused" || answer.kind === "submit_unconfirmed")
       return { ...answer, at };
     const { carrierCode } = answer;
-    const told = "retryAfter" in answer ? answer.retryAfter : undefined;
+    const told = "retryAfterMs" in answer ? answer.retryAfterMs : undefined;
     // A carrier that takes nothing is waited for by its breaker, and not by each message longer and longer.
     const times = answer.kind === "deferred" ? message.submits - 1 : 0;
     const jitter = 1 + 0.25 * parts.random();

@@ -38,19 +38,19 @@ export type IdForm = "exact" | "folded" | "decimal" | "hex";
 export type IdPair = {
   readonly form: IdForm;
   /** The pair shows the form by itself: no carrier with another form writes ids like these. */
-  readonly isTelling: boolean;
+  readonly isConclusive: boolean;
 };
 
 /** How a receipt's id stands to the id of a carrier's answer; undefined: they cannot be one id. */
-export function comparedIds(answered: string, received: string): IdPair | undefined {
+export function compareIds(answered: string, received: string): IdPair | undefined {
   const [answer, receipt] = [answered.trim(), received.trim()];
   // Digits alone are the same in every case, and may be hex or decimal.
-  if (answer === receipt) return { form: "exact", isTelling: /[a-z]|^0./i.test(answer) };
+  if (answer === receipt) return { form: "exact", isConclusive: /[a-z]|^0./i.test(answer) };
   const [answerKey, receiptKey] = [carrierMessageKey(answer), carrierMessageKey(receipt)];
-  if (answerKey === receiptKey) return { form: "folded", isTelling: true };
+  if (answerKey === receiptKey) return { form: "folded", isConclusive: true };
   if (Math.max(answerKey.length, receiptKey.length) > MAX_DIGITS) return undefined;
-  if (isDecimalOf(receiptKey, answerKey)) return { form: "decimal", isTelling: /[a-f]/.test(answerKey) };
-  if (isDecimalOf(answerKey, receiptKey)) return { form: "hex", isTelling: /[a-f]/.test(receiptKey) };
+  if (isDecimalOf(receiptKey, answerKey)) return { form: "decimal", isConclusive: /[a-f]/.test(answerKey) };
+  if (isDecimalOf(answerKey, receiptKey)) return { form: "hex", isConclusive: /[a-f]/.test(receiptKey) };
   return undefined;
 }
 

@@ -7,7 +7,7 @@ export type Refusal = {
   /** The field at fault as a JSON pointer, "/to"; undefined when none is. */
   readonly pointer?: string | undefined;
   /** Milliseconds after which a retry makes sense; undefined when retrying alone does not help. */
-  readonly retryAfter?: number | undefined;
+  readonly retryAfterMs?: number | undefined;
   /** The caller's own limit that was reached: calls a second, and how many are left. */
   readonly rateLimit?: { readonly limit: number; readonly remaining: number } | undefined;
 };

@@ -30,7 +30,7 @@ export type Standing =
   | { readonly standing: "unhealthy"; readonly reason: "delivery" | "spam"; readonly until: number };
 
 /** Evidence halves in this time, milliseconds. */
-export const HALF_LIFE = 24 * 3_600_000;
+export const HALF_LIFE_MS = 24 * 3_600_000;
 
 /** No evidence at all. */
 export const NO_EVIDENCE: HealthCounts = { delivered: 0, failed: 0, spam: 0, inbound: 0, asOf: 0 };
@@ -44,7 +44,7 @@ const HEALTHY: Standing = { standing: "healthy" };
 
 /** The factor by which evidence shrinks in `milliseconds`. */
 export function decay(milliseconds: number): number {
-  return milliseconds <= 0 ? 1 : 2 ** (-milliseconds / HALF_LIFE);
+  return milliseconds <= 0 ? 1 : 2 ** (-milliseconds / HALF_LIFE_MS);
 }
 
 /** The counts after a reset: no outcome of a message that was submitted before it counts any more. */
@@ -107,5 +107,5 @@ function enough(limit: number, beyond: number): number {
 
 /** Milliseconds until `from` outcomes have decayed to `to`; one more, so that the limit itself is passed despite rounding. */
 function timeTo(from: number, to: number): number {
-  return Math.ceil(HALF_LIFE * Math.log2(from / to)) + 1;
+  return Math.ceil(HALF_LIFE_MS * Math.log2(from / to)) + 1;
 }

@@ -7,27 +7,27 @@ export const LIMITS = {
   /** Bytes of a request's headers on the HTTP port; Node's own default, beyond which proxies refuse too. */
   headerBytes: 16_384,
   /** Milliseconds in which headers must have come, a whole request on the HTTP port, and a body on the gRPC port. */
-  headersTime: 10_000,
-  requestTime: 30_000,
-  bodyTime: 10_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  bodyTimeoutMs: 10_000,
   /** Milliseconds that an idle connection is kept on the HTTP port: longer than balancers usually do, so that they close it. */
-  keepAlive: 65_000,
+  keepAliveMs: 65_000,
   /** Milliseconds between looks at slow connections on the HTTP port. */
-  connectionsCheck: 5_000,
+  connectionsCheckMs: 5_000,
   /** Milliseconds for a TLS handshake: a few round trips of the slowest network. */
-  handshakeTime: 5_000,
+  handshakeTimeoutMs: 5_000,
   /** Milliseconds that a client has to close its connection after bytes that are not HTTP were answered. */
-  lingerTime: 2_000,
+  lingerMs: 2_000,
   /** Requests of one connection of the HTTP port that are under way at once; those behind them wait unread. */
   pipelined: 8,
   /** Requests of one connection that wait for those before them, beyond which it is not read. */
   pipelinedWaiting: 64,
   /** Bytes of answers that wait to be sent on one connection before the next request is carried out, and on all before calls are refused. */
-  unsentOfConnection: 1024 * 1024,
-  unsent: 128 * 1024 * 1024,
+  unsentBytesPerConnection: 1024 * 1024,
+  unsentBytes: 128 * 1024 * 1024,
   /** Milliseconds in which a client of the HTTP port must take an answer, and between looks at those that do not. */
-  unreadTime: 15_000,
-  unreadCheck: 1_000,
+  unreadTimeoutMs: 15_000,
+  unreadCheckMs: 1_000,
   /** Requests on one connection of the HTTP port, so that a balancer spreads them anew now and then. */
   requestsPerConnection: 10_000,
   /** Parameters of a query: several times what the longest filter of a list needs. */
@@ -35,21 +35,21 @@ export const LIMITS = {
   /** Calls at once on one connection of the gRPC port: what RFC 9113 advises at least. */
   streams: 100,
   /** Milliseconds between our pings on a connection of the gRPC port, and until their answer must be there. */
-  pingInterval: 15_000,
-  pingTimeout: 15_000,
+  pingIntervalMs: 15_000,
+  pingTimeoutMs: 15_000,
   /** Milliseconds that a client has for the rest of its request once it was answered; then the stream is reset. */
-  answeredBodyTime: 5_000,
+  answeredBodyTimeoutMs: 5_000,
   /** Milliseconds that a stream which needs no key, health or reflection, may last, and be without a request. */
-  publicStreamTime: 5 * 60_000,
-  publicStreamIdle: 30_000,
+  publicStreamMs: 5 * 60_000,
+  publicStreamIdleMs: 30_000,
   /** Milliseconds that a stream may be without a request. */
-  streamIdle: 5 * 60_000,
+  streamIdleMs: 5 * 60_000,
   /** Milliseconds that a connection of the gRPC port may be idle, and live, and then finish its calls. */
-  connectionIdle: 5 * 60_000,
-  connectionAge: 30 * 60_000,
-  connectionAgeGrace: 30_000,
+  connectionIdleMs: 5 * 60_000,
+  connectionAgeMs: 30 * 60_000,
+  connectionAgeGraceMs: 30_000,
   /** The longest deadline of a call that is no stream, milliseconds; a longer one is capped. */
-  deadline: 60_000,
+  deadlineMs: 60_000,
   // What grpc-js does not let us set, with the defaults of Node's http2 that hold instead: header list 64 KiB and 128 pairs, 1,000
   // invalid frames, 100 rejected streams, 32 settings, 10 outstanding pings, 10 MB a session, 1,000 stream resets at once and 33 a
   // second. Attacks on each of them are among the tests.
@@ -78,16 +78,16 @@ export const LIMITS = {
   /** A weight, so that sums stay exact. */
   weight: 1_000,
   /** Segments a second of one number: from one in a quarter of an hour to more than any short code has. */
-  minimumRate: 0.001,
-  maximumRate: 10_000,
+  minRate: 0.001,
+  maxRate: 10_000,
   /** Segments a day of one number. */
   dailySegmentLimit: 100_000_000,
   /** Seconds that an accepted message may wait. The default leaves an hour of grace beyond the 3 hours that a queue holds. */
-  validityPeriod: 36_000,
-  defaultValidityPeriod: 14_400,
+  validitySeconds: 36_000,
+  defaultValiditySeconds: 14_400,
   /** Milliseconds that `send_at` may lie ahead, as documented. */
-  leastSchedule: 5 * 60_000,
-  mostSchedule: 5 * 24 * 3_600_000,
+  minScheduleMs: 5 * 60_000,
+  maxScheduleMs: 5 * 24 * 3_600_000,
   /** Characters of a carrier's id of a message, four times what SMPP has, and of its code of a failure. */
   carrierMessageId: 256,
   carrierCode: 64,
@@ -96,12 +96,12 @@ export const LIMITS = {
 } as const;
 
 /** How long an idempotency key is kept, milliseconds. */
-export const IDEMPOTENCY_KEPT = 72 * 3_600_000;
+export const IDEMPOTENCY_RETENTION_MS = 72 * 3_600_000;
 /** How long a send of the official client's without a key is remembered for its own retries, milliseconds. */
-export const RETRY_REMEMBERED = 15 * 60_000;
+export const RETRY_WINDOW_MS = 15 * 60_000;
 /** How long a receipt is waited for, milliseconds, unless configured. Those that fit no message are kept as long. */
-export const RECEIPT_WINDOW = 72 * 3_600_000;
+export const RECEIPT_WINDOW_MS = 72 * 3_600_000;
 /** How long messages that ended are kept, milliseconds, unless configured. */
-export const MESSAGE_RETENTION = 90 * 24 * 3_600_000;
+export const MESSAGE_RETENTION_MS = 90 * 24 * 3_600_000;
 /** How long a sticky mapping lives after the last message, milliseconds, unless configured. */
-export const STICKY_LIFETIME = 8 * 24 * 3_600_000;
+export const STICKY_LIFETIME_MS = 8 * 24 * 3_600_000;

@@ -1,7 +1,7 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { MessagingProfileInput, NumberPoolSettings } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import { failure } from "./failure.ts";
-import { isRegion, regionMeant } from "./geography/regions.ts";
+import { isRegion, suggestedRegion } from "./geography/regions.ts";
 import { LIMITS } from "./limits.ts";
 import type { PoolSettings } from "./pool/pool.ts";
 import { checkText, checkUrl, shown } from "./text.ts";
@@ -58,7 +58,7 @@ export function newProfile(
     webhookFailoverUrl: "",
     whitelistedDestinations: [],
     poolSettings: undefined,
-    validityPeriodSeconds: LIMITS.defaultValidityPeriod,
+    validityPeriodSeconds: LIMITS.defaultValiditySeconds,
     stickyGeneration: 0,
     createdAt: made.at,
     updatedAt: made.at,
@@ -87,7 +87,7 @@ export function changeProfile(
     else if (path === "whitelisted_destinations") {
       changed.whitelistedDestinations = checkDestinations(input.whitelistedDestinations);
     } else if (path === "validity_period_seconds") {
-      changed.validityPeriodSeconds = checkValidity(input.validityPeriodSeconds ?? LIMITS.defaultValidityPeriod);
+      changed.validityPeriodSeconds = checkValidity(input.validityPeriodSeconds ?? LIMITS.defaultValiditySeconds);
     } else if (path === "redaction_level") checkRedactionLevel(input.redactionLevel);
     else if (path === "number_pool_settings" || path.startsWith("number_pool_settings.")) {
       changed.poolSettings = mergeSettings(changed.poolSettings, input.numberPoolSettings, path);
@@ -164,7 +164,7 @@ function checkDestinations(destinations: readonly string[]): readonly string[] {
   }
   destinations.forEach((entry, index) => {
     if (entry === "*" || isRegion(entry)) return;
-    const meant = regionMeant(entry);
+    const meant = suggestedRegion(entry);
     throw failure(
       ErrorReason.BAD_REQUEST,
       `whitelisted_destinations[${index}] is ${shown(entry)}, which is not the ISO 3166-1 alpha-2 code of a country in upper case; use ${
@@ -177,10 +177,10 @@ function checkDestinations(destinations: readonly string[]): readonly string[] {
 }
 
 function checkValidity(seconds: number): number {
-  if (seconds >= 1 && seconds <= LIMITS.validityPeriod) return seconds;
+  if (seconds >= 1 && seconds <= LIMITS.validitySeconds) return seconds;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `validity_period_seconds must be a whole number from 1 to ${LIMITS.validityPeriod}.`,
+    `validity_period_seconds must be a whole number from 1 to ${LIMITS.validitySeconds}.`,
     "/validity_period_seconds",
   );
 }

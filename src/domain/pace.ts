@@ -24,6 +24,6 @@ export function release(
 }
 
 /** The most messages that one claim of a number can release. */
-export function mostReleased(segmentsPerSecond: number): number {
+export function maxReleased(segmentsPerSecond: number): number {
   return Math.ceil((SLACK * segmentsPerSecond) / 1000) + 1;
 }

@@ -3,7 +3,7 @@ import { LineType, NumberState, type PhoneNumberInput } from "../../gen/numberpo
 import { failure } from "./failure.ts";
 import type { HealthCounts } from "./health.ts";
 import { LIMITS } from "./limits.ts";
-import { areaCodeOf, countryOf, e164Complaint, lineTypeOf, regionOf } from "./phone-number.ts";
+import { areaCodeOf, countryOf, e164Error, lineTypeOf, regionOf } from "./phone-number.ts";
 import { dayOf, type PoolNumber, segmentsAfter } from "./pool/pool.ts";
 import { checkTags } from "./text.ts";
 import { unlessSame } from "./update.ts";
@@ -48,7 +48,7 @@ export type NumberTraffic = {
 export const MAX_UNREPORTED_COUNTED = 100;
 
 /** What a number's `unreported` is, from its messages, of which no more than one beyond the bound were counted. */
-export function countedUnreported(messages: number): number {
+export function unreportedCount(messages: number): number {
   return messages > MAX_UNREPORTED_COUNTED ? Number.POSITIVE_INFINITY : messages;
 }
 
@@ -148,7 +148,7 @@ export function populatedPaths(input: PhoneNumberInput): string[] {
 /** A possible +E.164 number in its one spelling, or a failure that names the field. */
 export function checkE164(value: string | undefined, field: string): string {
   if (value === undefined) throw failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);
-  const detail = e164Complaint(value, field);
+  const detail = e164Error(value, field);
   if (detail === undefined) return value;
   throw failure(ErrorReason.INVALID_PHONE_NUMBER, detail, `/${field}`);
 }
@@ -156,9 +156,9 @@ export function checkE164(value: string | undefined, field: string): string {
 /** The number as a pool takes it in at a moment. */
 export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: number): PoolNumber {
   const areaCode = number.lineType === "toll_free" ? undefined : areaCodeOf(number.phoneNumber);
-  const segmentTime = 1000 / number.segmentsPerSecond;
+  const segmentMs = 1000 / number.segmentsPerSecond;
   // What is queued begins to leave when the number is due again, not now.
-  const queue = traffic.queuedSegments * segmentTime;
+  const queue = traffic.queuedSegments * segmentMs;
   const nextFree = queue === 0 ? traffic.dueAt : Math.max(traffic.dueAt, now) + queue;
   // The day on which the next message would leave, and what leaves on it before.
   const day = dayOf(Math.max(nextFree, now));
@@ -176,7 +176,7 @@ export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: num
     health: traffic.health,
     nextFree,
     lastUsed: traffic.sequence,
-    usedToday: day === dayOf(now) ? sent + traffic.queuedSegments : segmentsAfter(day, nextFree, segmentTime),
+    usedToday: day === dayOf(now) ? sent + traffic.queuedSegments : segmentsAfter(day, nextFree, segmentMs),
     day,
     unreported: traffic.unreported,
     queuedSegments: traffic.queuedSegments,
@@ -208,10 +208,10 @@ function checkCarrier(carrier: string | undefined, carriers: readonly string[]):
 }
 
 function checkRate(rate: number): number {
-  if (rate >= LIMITS.minimumRate && rate <= LIMITS.maximumRate) return rate;
+  if (rate >= LIMITS.minRate && rate <= LIMITS.maxRate) return rate;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `segments_per_second must be a number from ${LIMITS.minimumRate} to ${LIMITS.maximumRate}.`,
+    `segments_per_second must be a number from ${LIMITS.minRate} to ${LIMITS.maxRate}.`,
     "/segments_per_second",
   );
 }

@@ -87,7 +87,7 @@ export function respelled(value: string): string | undefined {
  * Why the value is not a number's one spelling in E.164, as a sentence about `field` that shows the number probably meant;
  * undefined if it is one.
  */
-export function e164Complaint(value: string, field: string): string | undefined {
+export function e164Error(value: string, field: string): string | undefined {
   const isPossible = isPossibleE164(value);
   if (isPossible && respelled(value) === undefined) {
     return undefined;

@@ -4,7 +4,7 @@ import type { Refusal } from "./failure.ts";
 import { overlaysOf } from "./geography/overlays.ts";
 import { LIMITS } from "./limits.ts";
 import type { MessagingProfile } from "./messaging-profile.ts";
-import { areaCodeOf, countryOf, e164Complaint, regionOf } from "./phone-number.ts";
+import { areaCodeOf, countryOf, e164Error, regionOf } from "./phone-number.ts";
 import type { Near, PickRefusal } from "./pool/decide.ts";
 import { type Segments, segment } from "./segments.ts";
 
@@ -47,7 +47,7 @@ export function checkSend(profile: MessagingProfile, content: SendContent): Chec
 /** Refuses a moment to send at (milliseconds since 1970) that is too near or too far; undefined: it is right, or there is none. */
 export function checkSendAt(sendAt: number | undefined, now: number): Refusal | undefined {
   if (sendAt === undefined) return undefined;
-  if (sendAt >= now + LIMITS.leastSchedule && sendAt <= now + LIMITS.mostSchedule) return undefined;
+  if (sendAt >= now + LIMITS.minScheduleMs && sendAt <= now + LIMITS.maxScheduleMs) return undefined;
   return {
     reason: ErrorReason.OUT_OF_RANGE,
     detail: "send_at must be 5 minutes to 5 days ahead; leave it out to send at once.",
@@ -85,7 +85,7 @@ export function nearOf(to: string): Near | undefined {
 
 /** A pool's refusal in the words of the catalogue, with the cause and the counts. */
 export function poolRefusal(refused: PickRefusal): Refusal {
-  const { because, retryAfter } = refused;
+  const { because, retryAfterMs } = refused;
   switch (because) {
     case "fromUnknown":
       return FROM_UNKNOWN;
@@ -111,8 +111,8 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "full":
       return {
         reason: ErrorReason.QUEUE_FULL,
-        detail: `No number has room in its queue, or the wait exceeds the validity period: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfter ?? 0) / 1000)} s, add numbers, or raise segments_per_second.`,
-        retryAfter,
+        detail: `No number has room in its queue, or the wait exceeds the validity period: ${countsOf(refused)}. Try again in ${Math.ceil((retryAfterMs ?? 0) / 1000)} s, add numbers, or raise segments_per_second.`,
+        retryAfterMs,
       };
     case "poolOff":
       return noNumbers("the number pool is off. Set the profile's number_pool_settings");
@@ -198,7 +198,7 @@ function checkRecipient(to: string | undefined): string | Refusal {
   if (to === undefined) {
     return { reason: ErrorReason.MISSING_PARAMETER, detail: "to is required: the recipient's number.", pointer: "/to" };
   }
-  const detail = e164Complaint(to, "to");
+  const detail = e164Error(to, "to");
   return detail === undefined ? to : { reason: ErrorReason.INVALID_TO, detail, pointer: "/to" };
 }
 

@@ -2,7 +2,7 @@ import type { MessagingProfile } from "./messaging-profile.ts";
 import type { PickRequest } from "./pool/decide.ts";
 
 /** A mapping as it was kept, as far as it decides anything. */
-export type KeptMapping = {
+export type MappingFacts = {
   readonly phoneNumberId: string;
   readonly profileGeneration: number;
   readonly numberGeneration: number;
@@ -11,7 +11,7 @@ export type KeptMapping = {
 
 /** What a mapping means to a pick: undefined when there is none, it is too old, or sticky was turned off since it was made. */
 export function stickyOf(
-  mapping: KeptMapping | undefined,
+  mapping: MappingFacts | undefined,
   profile: MessagingProfile,
   since: number,
 ): PickRequest["sticky"] {

@@ -9,7 +9,7 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { deliveryError } from "../domain/delivery-error.ts";
 import { failure } from "../domain/failure.ts";
 import type { Report } from "../domain/lifecycle.ts";
-import { LIMITS, RECEIPT_WINDOW } from "../domain/limits.ts";
+import { LIMITS, RECEIPT_WINDOW_MS } from "../domain/limits.ts";
 import { callOf } from "./call.ts";
 import type { ServiceParts } from "./services.ts";
 import { unknownCarrier } from "./unknown.ts";
@@ -42,7 +42,7 @@ function reportOf(request: ReportReceiptRequest, now: number): Report {
   const carrierCode = checkText(request.carrierCode, "carrier_code", LIMITS.carrierCode);
   // Clocks of carriers stray: nothing was reported before it happened, and nobody waits for longer than the window.
   const told = request.occurredAt === undefined ? now : timestampMs(request.occurredAt);
-  const at = Math.min(now, Math.max(told, now - RECEIPT_WINDOW));
+  const at = Math.min(now, Math.max(told, now - RECEIPT_WINDOW_MS));
   switch (request.status) {
     case ReceiptStatus.DELIVERED:
       return { kind: "delivered", at, carrierCode };

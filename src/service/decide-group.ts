@@ -111,7 +111,7 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
       ...decided.sender,
       status: "queued",
       decision: decided.decision,
-      waitSeconds: Math.round(decided.waitTime) / 1000,
+      waitSeconds: Math.round(decided.waitMs) / 1000,
     };
     writes.messages.push(message);
     if (decided.isTrial) trials.push(decided.sender.phoneNumberId);

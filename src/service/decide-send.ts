@@ -29,7 +29,7 @@ export type SendDecision =
       readonly sender: MessageSender;
       readonly decision: DecisionRecord;
       /** What the message will wait in its queue, milliseconds. */
-      readonly waitTime: number;
+      readonly waitMs: number;
       readonly booked: Booked;
       /** The sender is on trial: nobody else may pick it before this message is reported. */
       readonly isTrial: boolean;
@@ -62,7 +62,7 @@ export function decideSend(
   advance(pool, now);
   const picked = decide(pool, {
     segments: parts,
-    maxWait: validUntil === undefined ? profile.validityPeriodSeconds * 1000 : validUntil - now,
+    maxWaitMs: validUntil === undefined ? profile.validityPeriodSeconds * 1000 : validUntil - now,
     from,
     sticky: stickyOf(recipient?.mapping, profile, now - stickyLifetime),
     near: profile.poolSettings?.geomatch ? nearOf(to) : undefined,
@@ -78,7 +78,7 @@ export function decideSend(
   return {
     sender: { phoneNumberId, from: phoneNumber, carrier, lineType },
     decision: picked,
-    waitTime: picked.waitTime,
+    waitMs: picked.waitMs,
     booked,
     isTrial,
     mapping: isMapped

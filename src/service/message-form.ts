@@ -89,7 +89,7 @@ export function toProtoDecision(decision: DecisionRecord): Decision {
 }
 
 /** A refusal as a value of an answer. */
-export function sendError({ reason, detail, pointer, retryAfter }: Refusal): SendError {
+export function sendError({ reason, detail, pointer, retryAfterMs }: Refusal): SendError {
   const { code, title } = errorForm(reason);
   return create(SendErrorSchema, {
     reason,
@@ -97,7 +97,7 @@ export function sendError({ reason, detail, pointer, retryAfter }: Refusal): Sen
     title,
     detail,
     pointer: pointer ?? "",
-    ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter / 1000 }),
+    ...(retryAfterMs !== undefined && { retryAfterSeconds: retryAfterMs / 1000 }),
   });
 }
 

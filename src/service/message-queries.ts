@@ -128,7 +128,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         data: create(SenderPreviewSchema, {
           outcome: { case: "from", value: toProtoSender(number.phoneNumber, number) },
           decision: toProtoDecision(picked),
-          waitSeconds: Math.round(picked.waitTime) / 1000,
+          waitSeconds: Math.round(picked.waitMs) / 1000,
         }),
       };
     },

@@ -51,7 +51,7 @@ function poolNumberMessage(pool: Pool, found: NumberFound, trafficShare: number,
   out.eligible = pool.settings !== undefined && known.cause === undefined;
   out.notEligibleBecause = known.cause === undefined ? NotEligibleCause.UNSPECIFIED : CAUSES_TOLD[known.cause];
   if (pool.settings === undefined) out.notEligibleBecause = NotEligibleCause.POOL_OFF;
-  out.queuedSegments = Math.round(wait / known.segmentTime);
+  out.queuedSegments = Math.round(wait / known.segmentMs);
   out.waitSeconds = Math.round(wait) / 1000;
   out.weightShare = out.eligible ? weightShare(pool, known.type) : 0;
   out.nextFreeAt = timestampFromMs(Math.max(now, Math.round(pool.nextFree[slot] as number)));

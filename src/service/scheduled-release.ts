@@ -210,24 +210,24 @@ function decideOne(
   const from = named === undefined || live.numbers.has(named) ? named : "";
   const decided = decideSend(live, { ...message, from }, recipient, now, stickyLifetime);
   if ("refusal" in decided) return refused(message, decided.refusal, live, now);
-  const { sender, decision, waitTime } = decided;
-  const waitSeconds = Math.round(waitTime) / 1000;
+  const { sender, decision, waitMs } = decided;
+  const waitSeconds = Math.round(waitMs) / 1000;
   // Behind what was accepted in this millisecond, whose ids are newer.
   const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
   return { kind: "queued", written: { message: queued, at: now, retryAt: undefined }, decided };
 }
 
 /** A pool that is merely full has room later; every other refusal is the message's end. */
-function refused(message: Message, { reason, detail, retryAfter }: Refusal, live: LivePool, now: number): Decided {
+function refused(message: Message, { reason, detail, retryAfterMs }: Refusal, live: LivePool, now: number): Decided {
   if (reason !== ErrorReason.QUEUE_FULL) {
     return { kind: "written", written: ended(message, "sending_failed", now, { reason, detail }) };
   }
-  const wait = Math.min(MAX_RETRY, Math.max(MIN_RETRY, retryAfter ?? MIN_RETRY));
+  const wait = Math.min(MAX_RETRY, Math.max(MIN_RETRY, retryAfterMs ?? MIN_RETRY));
   const retryAt = Math.ceil(now + wait);
   // Where there is room for others, one that waits for longer, for its length or its recipient, holds up none of them.
-  const isAlone = (retryAfter ?? 0) > MAX_RETRY || live.idByPhoneNumber.has(message.to);
+  const isAlone = (retryAfterMs ?? 0) > MAX_RETRY || live.idByPhoneNumber.has(message.to);
   // Queues hold more than the time it has left: it is tried again, ever sooner, until it expires.
-  const isDoomed = now + (retryAfter ?? 0) >= message.validUntil;
+  const isDoomed = now + (retryAfterMs ?? 0) >= message.validUntil;
   const hasRoomForOthers = decide(live.pool, { segments: 1, from: message.phoneNumberId }).kind === "pick";
   if ((isAlone || isDoomed) && hasRoomForOthers) {
     const later = isDoomed ? Math.max(retryAt, Math.ceil((now + message.validUntil) / 2)) : retryAt;

@@ -1,7 +1,7 @@
 import { LIMITS } from "../domain/limits.ts";
 import type { QueuedMessage } from "../domain/message.ts";
-import { mostReleased, release } from "../domain/pace.ts";
-import { DAY, dayOf } from "../domain/pool/pool.ts";
+import { maxReleased, release } from "../domain/pace.ts";
+import { DAY_MS, dayOf } from "../domain/pool/pool.ts";
 
 /** What a claim must know of a number. */
 export type Pace = {
@@ -58,7 +58,7 @@ export type ClaimPlan = {
 
 /** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
 export function mostLookedAt(pace: Pace, budget: number): number {
-  return Math.min(mostReleased(pace.segmentsPerSecond), budget) + 1;
+  return Math.min(maxReleased(pace.segmentsPerSecond), budget) + 1;
 }
 
 /** Whether a claim does anything at a moment. A paused number is looked at for what expires. */
@@ -107,7 +107,7 @@ export function planClaim(
   const setDueAt = send.length > 0 ? released.dueAt : undefined;
   // The next message is more than the day has left: nothing leaves before midnight, so that none overtakes another.
   const isDayUsed = released.count === today && today < allowed.length;
-  const freeAt = isDayUsed ? (dayOfClaim(pace, now) + 1) * DAY : (setDueAt ?? dueAt);
+  const freeAt = isDayUsed ? (dayOfClaim(pace, now) + 1) * DAY_MS : (setDueAt ?? dueAt);
   const isHeld = !isDayUsed && send.length === budget && waiting.length > send.length;
   // Behind late messages there may be more than were looked at.
   const next = queue.length > send.length ? freeAt : "whenDeferred";

@@ -1,4 +1,4 @@
-import { comparedIds, type IdForm } from "../domain/carrier-message-id.ts";
+import { compareIds, type IdForm } from "../domain/carrier-message-id.ts";
 import { CLOCKS_DIFFER } from "./plan-claim.ts";
 
 /** What becomes of a receipt that is kept because no message has exactly its id. */
@@ -35,7 +35,7 @@ export function planMatch<Candidate extends { readonly carrierMessageId: string 
   { receivedAt, now, openSince, shown }: MatchFacts,
 ): MatchPlan<Candidate> {
   const pairs = candidates.flatMap((candidate) => {
-    const pair = comparedIds(candidate.carrierMessageId ?? "", carrierMessageId);
+    const pair = compareIds(candidate.carrierMessageId ?? "", carrierMessageId);
     return pair === undefined ? [] : [{ candidate, ...pair }];
   });
   const [exact, anotherExact] = pairs.filter(({ form }) => form === "exact");
@@ -49,6 +49,6 @@ export function planMatch<Candidate extends { readonly carrierMessageId: string 
   const meant = asShown.length > 0 ? asShown : pairs;
   const [only] = meant;
   if (only === undefined || meant.length > 1) return { kind: "none" };
-  if (only.form !== shown && !only.isTelling) return { kind: "wait" };
+  if (only.form !== shown && !only.isConclusive) return { kind: "wait" };
   return { kind: "match", candidate: only.candidate, shown: only.form === shown ? undefined : only.form };
 }

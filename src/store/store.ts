@@ -124,7 +124,7 @@ export type Store = {
   readonly listMessages: (organizationId: string, query: MessageQuery) => Promise<Continued<Message>>;
   /** What a send to this recipient would find. */
   readonly readRecipient: (key: RecipientKey) => Promise<RecipientFacts>;
-  /** Messages that left from each number of a profile lately (see `HALF_LIFE`), by number; numbers without any are left out. */
+  /** Messages that left from each number of a profile lately (see `HALF_LIFE_MS`), by number; numbers without any are left out. */
   readonly listTraffic: (
     organizationId: string,
     profileId: string,

@@ -45,14 +45,14 @@ export function createAdmission({ authenticate, callsPerSecond, inFlight, elapse
 const OVERLOADED: Refusal = {
   reason: ErrorReason.UNAVAILABLE,
   detail: "The server has as much under way as it can finish in time; try again in a second.",
-  retryAfter: 1000,
+  retryAfterMs: 1000,
 };
 
-function tooMany(limit: number, retryAfter: number): Refusal {
+function tooMany(limit: number, retryAfterMs: number): Refusal {
   return {
     reason: ErrorReason.TOO_MANY_REQUESTS,
     detail: `The API key may make ${limit} calls a second; slow down.`,
-    retryAfter,
+    retryAfterMs,
     rateLimit: { limit, remaining: 0 },
   };
 }

@@ -8,7 +8,7 @@ import type { Refusal } from "../domain/failure.ts";
 export type ErrorDetail = { readonly desc: DescMessage; readonly value: Message };
 
 /** A refusal's details for RPC clients: the reason as ErrorInfo, the field as BadRequest, the waiting time as RetryInfo. */
-export function errorDetails({ reason, detail, pointer, retryAfter }: Refusal): ErrorDetail[] {
+export function errorDetails({ reason, detail, pointer, retryAfterMs }: Refusal): ErrorDetail[] {
   const { code, title } = errorForm(reason);
   const metadata = { code, title, ...(pointer !== undefined && { pointer }) };
   const info = create(ErrorInfoSchema, { reason: reasonName(reason), domain: "numberpool", metadata });
@@ -18,8 +18,8 @@ export function errorDetails({ reason, detail, pointer, retryAfter }: Refusal): 
     const value = create(BadRequestSchema, { fieldViolations: [{ field, description: detail }] });
     details.push({ desc: BadRequestSchema, value });
   }
-  if (retryAfter !== undefined) {
-    const value = create(RetryInfoSchema, { retryDelay: durationFromMs(Math.ceil(retryAfter)) });
+  if (retryAfterMs !== undefined) {
+    const value = create(RetryInfoSchema, { retryDelay: durationFromMs(Math.ceil(retryAfterMs)) });
     details.push({ desc: RetryInfoSchema, value });
   }
   return details;

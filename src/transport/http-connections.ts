@@ -72,7 +72,7 @@ export function createHttpConnections(elapsed: () => number): HttpConnections {
   };
 
   const next = (connection: Connection) => {
-    while (connection.open.size < LIMITS.pipelined && connection.unsent < LIMITS.unsentOfConnection) {
+    while (connection.open.size < LIMITS.pipelined && connection.unsent < LIMITS.unsentBytesPerConnection) {
       const start = connection.waiting.shift();
       if (start === undefined) return;
       start();
@@ -82,11 +82,11 @@ export function createHttpConnections(elapsed: () => number): HttpConnections {
   const sweep = setInterval(() => {
     const now = elapsed();
     // The fuller the memory, the less patience.
-    const patience = unsent > LIMITS.unsent / 2 ? LIMITS.unreadTime / 5 : LIMITS.unreadTime;
+    const patience = unsent > LIMITS.unsentBytes / 2 ? LIMITS.unreadTimeoutMs / 5 : LIMITS.unreadTimeoutMs;
     for (const [socket, { unsent: waits, since }] of connections) {
       if (waits > 0 && now - since > patience) socket.destroy();
     }
-  }, LIMITS.unreadCheck);
+  }, LIMITS.unreadCheckMs);
   sweep.unref();
 
   return {
@@ -127,7 +127,7 @@ export function createHttpConnections(elapsed: () => number): HttpConnections {
       server.on("secureConnection", (socket: Socket) => handshakes.delete(nameOf(socket)));
     },
     unsentAnswers: () => answers,
-    isFull: () => unsent >= LIMITS.unsent,
+    isFull: () => unsent >= LIMITS.unsentBytes,
     destroyHandshakes: () => {
       for (const socket of handshakes.values()) socket.destroy();
     },

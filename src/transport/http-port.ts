@@ -29,10 +29,10 @@ export type HttpPortParts = {
 
 /** Slow clients lose their connection, and large headers are refused. */
 const CONNECTION_LIMITS = {
-  headersTimeout: LIMITS.headersTime,
-  requestTimeout: LIMITS.requestTime,
-  keepAliveTimeout: LIMITS.keepAlive,
-  connectionsCheckingInterval: LIMITS.connectionsCheck,
+  headersTimeout: LIMITS.headersTimeoutMs,
+  requestTimeout: LIMITS.requestTimeoutMs,
+  keepAliveTimeout: LIMITS.keepAliveMs,
+  connectionsCheckingInterval: LIMITS.connectionsCheckMs,
   maxHeaderSize: LIMITS.headerBytes,
   ServerResponse: Answer as typeof ServerResponse,
 } as const;
@@ -41,7 +41,7 @@ const CONNECTION_LIMITS = {
 export function createHttpPort({ invoke, admit, connections, checkReady, tls }: HttpPortParts): FastifyInstance {
   const secured = tls && {
     cert: tls.certificate,
-    handshakeTimeout: LIMITS.handshakeTime,
+    handshakeTimeout: LIMITS.handshakeTimeoutMs,
     key: tls.key,
     ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
   };
@@ -144,7 +144,7 @@ function answerClientError(this: FastifyInstance, error: ClientError, socket: Du
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
   // Destroyed at once, a client that still writes would be reset, and might lose the answer.
-  const lingering = setTimeout(() => socket.destroy(), LIMITS.lingerTime);
+  const lingering = setTimeout(() => socket.destroy(), LIMITS.lingerMs);
   lingering.unref();
   socket.once("close", () => clearTimeout(lingering));
 }

@@ -14,11 +14,11 @@ const SILENT = 10;
 const TAKEN: SubmitAnswer = { kind: "accepted", carrierMessageId: "7" };
 const AWAY: SubmitAnswer = { kind: "unavailable", carrierCode: "" };
 const SILENCE: SubmitAnswer = { kind: "submit_unconfirmed" };
-const throttled = (retryAfter?: number): SubmitAnswer => ({ kind: "throttled", carrierCode: "", retryAfter });
+const throttled = (retryAfterMs?: number): SubmitAnswer => ({ kind: "throttled", carrierCode: "", retryAfterMs });
 const ANSWERS: readonly SubmitAnswer[] = [
   TAKEN,
   { kind: "refused", error: { reason: 1, detail: "" }, carrierCode: "" },
-  { kind: "deferred", carrierCode: "", retryAfter: undefined },
+  { kind: "deferred", carrierCode: "", retryAfterMs: undefined },
   throttled(),
 ];
 

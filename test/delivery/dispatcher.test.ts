@@ -29,8 +29,8 @@ import { openInFolder } from "../store/sqlite-folder.ts";
 import { type FakeCarrier, fakeCarrier } from "./fake-carrier.ts";
 
 const AWAY: SubmitAnswer = { kind: "unavailable", carrierCode: "away" };
-const THROTTLED: SubmitAnswer = { kind: "throttled", carrierCode: "busy", retryAfter: undefined };
-const BUSY: SubmitAnswer = { kind: "deferred", carrierCode: "busy", retryAfter: undefined };
+const THROTTLED: SubmitAnswer = { kind: "throttled", carrierCode: "busy", retryAfterMs: undefined };
+const BUSY: SubmitAnswer = { kind: "deferred", carrierCode: "busy", retryAfterMs: undefined };
 const FAST = 1_000;
 const log = pino({ level: "silent" });
 
@@ -310,7 +310,7 @@ describe.concurrent("The dispatcher", () => {
   it("waits for as long as a carrier asks", () =>
     inHouse({}, async ({ carrier, number, messages, start }) => {
       const patient = carrier("patient", ({ nth }) =>
-        nth === 1 ? { kind: "deferred", carrierCode: "", retryAfter: 1_700 } : undefined,
+        nth === 1 ? { kind: "deferred", carrierCode: "", retryAfterMs: 1_700 } : undefined,
       );
       await messages(await number("patient"), 1);
       await start(patient);

@@ -7,7 +7,7 @@ import { nationalPrefixes } from "../../src/domain/geography/national-prefixes.t
 import {
   areaCodeOf,
   countryOf,
-  e164Complaint,
+  e164Error,
   isPossibleE164,
   lineTypeOf,
   respelled,
@@ -161,7 +161,7 @@ describe("respelled", () => {
           if (!isPossibleE164(value)) continue;
           const read = parsePhoneNumberFromString(value)?.number;
           expect([value, respelled(value)]).toEqual([value, read === value ? undefined : read]);
-          expect([value, e164Complaint(value, "to") !== undefined]).toEqual([value, read !== value]);
+          expect([value, e164Error(value, "to") !== undefined]).toEqual([value, read !== value]);
           if (read !== value) differing.add(code);
         }
       }
@@ -170,14 +170,14 @@ describe("respelled", () => {
   });
 });
 
-describe("e164Complaint", () => {
+describe("e164Error", () => {
   it.each([
     ["+610412555010", "+61412555010"],
     ["+6100412555010", "+61412555010"],
     ["+4402079460000", "+442079460000"], // longer than any number there: refused for that alone
     ["+4900301234567890", "+49301234567890"],
   ])("names in what it says of %s the number probably meant", (value, meant) => {
-    expect(e164Complaint(value, "to")).toBe(
+    expect(e164Error(value, "to")).toBe(
       `to ${value} is not how E.164 writes this number: no national prefix follows the calling code. Send ${meant} if that is meant.`,
     );
   });
@@ -185,7 +185,7 @@ describe("e164Complaint", () => {
   it.each(["+61", "+0", "", "610412555010", `+61${"0".repeat(200)}`, "+61 0412555010", "+1555000123"])(
     "guesses at nothing in %j",
     (value) => {
-      expect(e164Complaint(value, "to")).toMatch(/^to must be one possible number in E\.164 form/);
+      expect(e164Error(value, "to")).toMatch(/^to must be one possible number in E\.164 form/);
     },
   );
 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   addOutcome,
   decay,
-  HALF_LIFE,
+  HALF_LIFE_MS,
   type HealthChange,
   type HealthCounts,
   healthFigures,
@@ -156,7 +156,7 @@ describe("An unhealthy number", () => {
     expect(away[0]).toBeLessThan(2 * HOUR);
     for (const index of [1, 2, 3]) {
       const more = (away[index] as number) - (away[index - 1] as number);
-      expect(Math.abs(more - HALF_LIFE)).toBeLessThanOrEqual(1);
+      expect(Math.abs(more - HALF_LIFE_MS)).toBeLessThanOrEqual(1);
     }
   });
 

@@ -108,7 +108,7 @@ describe("A pool whose numbers come and go", () => {
 describe("A saturated pool of 100,000 numbers", () => {
   it("refuses and comes back as fast as it picks", () => {
     const pool = createPool(settings(), poolNumbers(COUNT, "n", { nextFree: NOON + 3 * HOUR }), NOON);
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: SECOND, excluded: { full: COUNT } });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: SECOND, excluded: { full: COUNT } });
     const refusing = cost(() => {
       for (let message = 0; message < 20_000; message += 1) refusalOf(pool);
     });
@@ -118,14 +118,14 @@ describe("A saturated pool of 100,000 numbers", () => {
       expect(tally(sendMany(pool, COUNT)).size).toBe(COUNT);
     });
     expect(refilling).toBeLessThan(5_000);
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: SECOND });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: SECOND });
   });
 
   it("refuses messages of many parts as fast, while each number has room for some of them", () => {
     const pool = createPool(settings(), poolNumbers(COUNT, "n", { nextFree: NOON + 3 * HOUR - 5 * SECOND }), NOON);
     const took = cost(() => {
       for (let message = 0; message < 200; message += 1) {
-        expect(refusalOf(pool, { segments: 10 })).toMatchObject({ because: "full", retryAfter: 5 * SECOND });
+        expect(refusalOf(pool, { segments: 10 })).toMatchObject({ because: "full", retryAfterMs: 5 * SECOND });
       }
     });
     expect(took).toBeLessThan(400);
@@ -137,7 +137,7 @@ describe("A saturated pool of 100,000 numbers", () => {
     for (let message = 0; message < COUNT; message += 1) send(pool, { segments: 10 });
     const took = cost(() => {
       for (let message = 0; message < 200; message += 1) {
-        expect(refusalOf(pool, { segments: 10 })).toMatchObject({ because: "full", retryAfter: 12 * HOUR });
+        expect(refusalOf(pool, { segments: 10 })).toMatchObject({ because: "full", retryAfterMs: 12 * HOUR });
       }
     });
     expect(took).toBeLessThan(400);

@@ -62,7 +62,7 @@ function simulate(pool: Pool) {
       if (picked.kind === "refuse") return undefined;
       const charged = charge(pool, picked, segments);
       const id = pool.slots[picked.slot]?.number.id ?? "";
-      numbers.get(id)?.queue.push({ segments, at: now, wait: picked.waitTime, isCounted });
+      numbers.get(id)?.queue.push({ segments, at: now, wait: picked.waitMs, isCounted });
       return charged;
     },
     /** Charges and takes it back, as when a commit fails. */
@@ -155,33 +155,33 @@ describe("The wait that a message is told", () => {
   it("counts what comes back into a queue, and what leaves it unsent", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 2 }));
     send(pool, { segments: 10 });
-    expect(pickOf(pool).waitTime).toBe(5_000);
+    expect(pickOf(pool).waitMs).toBe(5_000);
     bookQueue(pool, "a", 4);
-    expect(pickOf(pool).waitTime).toBe(7_000);
+    expect(pickOf(pool).waitMs).toBe(7_000);
     bookQueue(pool, "a", -14);
-    expect(pickOf(pool).waitTime).toBe(0);
+    expect(pickOf(pool).waitMs).toBe(0);
     bookQueue(pool, "a", -5);
     bookQueue(pool, "nobody", 5);
     bookQueue(pool, "a", 1);
-    expect(pickOf(pool).waitTime).toBe(500);
+    expect(pickOf(pool).waitMs).toBe(500);
   });
 
   it("does not change by small steps of a claim's own turn", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool, { segments: 3 });
     send(pool, { segments: 2 });
-    const before = pickOf(pool).waitTime;
+    const before = pickOf(pool).waitMs;
     bookClaim(pool, "a", 3, NOON + 2_980);
-    expect(pickOf(pool).waitTime).toBe(before);
+    expect(pickOf(pool).waitMs).toBe(before);
     bookClaim(pool, "a", 0, NOON + 13_000);
-    expect(pickOf(pool).waitTime).toBe(15_000);
+    expect(pickOf(pool).waitMs).toBe(15_000);
   });
 
   it("stays where a paused number is claimed for what expires", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool, { segments: 5 });
     bookClaim(pool, "a", 0, Number.POSITIVE_INFINITY);
-    expect(pickOf(pool).waitTime).toBe(5_000);
+    expect(pickOf(pool).waitMs).toBe(5_000);
   });
 });
 

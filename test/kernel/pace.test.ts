@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { mostReleased, release } from "../../src/domain/pace.ts";
+import { maxReleased, release } from "../../src/domain/pace.ts";
 import { NOON, SECOND } from "./pool-builder.ts";
 
 const SLACK = 20;
@@ -14,7 +14,7 @@ function drain(queue: readonly number[], rate: number, delays: readonly number[]
   let now = NOON;
   for (let claim = 0; sent.length < queue.length; claim += 1) {
     now = Math.max(now, Math.ceil(due)) + (delays[claim % delays.length] as number);
-    const claimed = queue.slice(sent.length, sent.length + mostReleased(rate) + 1);
+    const claimed = queue.slice(sent.length, sent.length + maxReleased(rate) + 1);
     const released = release(claimed, due, now, rate);
     // A number that is due always sends: nothing starves. What a claim leaves is not due at once.
     if (released.count === 0)
@@ -108,7 +108,7 @@ describe("Pacing", () => {
   it("never releases more messages at a claim than a claim is told to fetch", () => {
     fc.assert(
       fc.property(rate, fc.nat(10_000), (rate, late) => {
-        const most = mostReleased(rate);
+        const most = maxReleased(rate);
         expect(release(Array(most + 5).fill(1), NOON, NOON + late, rate).count).toBeLessThanOrEqual(most);
       }),
       { numRuns: 1000 },

@@ -169,12 +169,12 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
   };
 
   /** Whoever waits as long as told must not be refused again. */
-  const checkWait = (request: PickRequest, retryAfter: number) => {
-    lastRetryAfter = Math.ceil(retryAfter);
+  const checkWait = (request: PickRequest, retryAfterMs: number) => {
+    lastRetryAfter = Math.ceil(retryAfterMs);
     const later = structuredClone(pool);
     advance(later, later.now + lastRetryAfter);
-    const isTrue = retryAfter > 0 && decide(later, request).kind === "pick";
-    if (!isTrue) expect.fail(`refused again after ${retryAfter} ms`);
+    const isTrue = retryAfterMs > 0 && decide(later, request).kind === "pick";
+    if (!isTrue) expect.fail(`refused again after ${retryAfterMs} ms`);
   };
 
   /** Compares what is decided with what the rules say, and gives the pick. */
@@ -183,17 +183,17 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
     const { standings, ...expected } = reference.expect(model, request);
     const { poolSize, eligible, excluded } = decision;
     if (decision.kind === "refuse") {
-      const { kind, because, retryAfter } = decision;
+      const { kind, because, retryAfterMs } = decision;
       expect({ kind, because, poolSize, eligible, excluded }).toEqual({ ...expected, ...standings });
-      if (because === "full") checkWait(request, retryAfter as number);
-      else if (retryAfter !== undefined) expect.fail(`${because}, and yet it is said to end in ${retryAfter} ms`);
+      if (because === "full") checkWait(request, retryAfterMs as number);
+      else if (retryAfterMs !== undefined) expect.fail(`${because}, and yet it is said to end in ${retryAfterMs} ms`);
       return undefined;
     }
     const { slot, ...told } = decision;
     const sender = pool.slots[slot]?.number.id as string;
     if (expected.kind === "refuse") expect.fail(`picked ${sender}, but it is ${expected.because}`);
-    const { senders, waitTime, ...rest } = expected;
-    expect(told).toEqual({ ...rest, ...standings, waitTime: expect.closeTo(waitTime, 0) });
+    const { senders, waitMs, ...rest } = expected;
+    expect(told).toEqual({ ...rest, ...standings, waitMs: expect.closeTo(waitMs, 0) });
     if (!senders.includes(sender)) expect.fail(`picked ${sender}, but it should be one of ${senders}`);
     return decision;
   };

@@ -40,7 +40,7 @@ export type Expected = {
       readonly rule: Rule;
       readonly tier: Tier | undefined;
       readonly isFallback: boolean;
-      readonly waitTime: number;
+      readonly waitMs: number;
     }
   | { readonly kind: "refuse"; readonly because: string }
 );
@@ -157,7 +157,7 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
     const isExact = firstFree.every(({ isRounded }) => !isRounded);
     const first = isExact ? firstFree.filter(({ lastUsed }) => lastUsed === used) : firstFree;
     const senders = first.map(({ number }) => number.id);
-    return { kind: "pick", senders, rule, tier, isFallback, waitTime: Math.max(0, free - pool.now), standings };
+    return { kind: "pick", senders, rule, tier, isFallback, waitMs: Math.max(0, free - pool.now), standings };
   };
   const fits = (entry: Entry) => fitsToday(pool, entry, request.segments) && fitsQueue(pool, entry, request.segments);
   const fitsSome = (entry: Entry) => request.segments <= (entry.number.dailySegmentLimit ?? Number.POSITIVE_INFINITY);

@@ -180,16 +180,16 @@ describe("The least loaded number", () => {
     );
     const sent = Array.from({ length: 13 }, () => send(pool));
     expect(sent.filter(({ sender }) => sender === "slow")).toHaveLength(2);
-    expect(sent.map(({ waitTime }) => waitTime / SECOND)).toEqual([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
+    expect(sent.map(({ waitMs }) => waitMs / SECOND)).toEqual([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
   });
 
   it("carries its load and its last use with it when something else about it changes", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     sendMany(pool, 8);
     putNumber(pool, poolNumber("n1", { segmentsPerSecond: 2, lastUsed: 99, nextFree: 0 }));
-    expect(pickOf(pool)).toMatchObject({ sender: "n1", waitTime: 2 * SECOND });
+    expect(pickOf(pool)).toMatchObject({ sender: "n1", waitMs: 2 * SECOND });
     putNumber(pool, poolNumber("n1", { segmentsPerSecond: 0.5 }));
-    expect(pickOf(pool)).toMatchObject({ sender: "n2", waitTime: 4 * SECOND });
+    expect(pickOf(pool)).toMatchObject({ sender: "n2", waitMs: 4 * SECOND });
   });
 
   it("stays the one used longest ago when something else about it changes while it is idle", () => {
@@ -213,9 +213,9 @@ describe("A sticky sender", () => {
       rule: "sticky",
       tier: undefined,
       isFallback: false,
-      waitTime: HOUR,
+      waitMs: HOUR,
     });
-    expect(pickOf(pool, { sticky: mapped }).waitTime).toBe(HOUR + SECOND);
+    expect(pickOf(pool, { sticky: mapped }).waitMs).toBe(HOUR + SECOND);
   });
 
   it("comes before geography", () => {
@@ -384,19 +384,19 @@ describe("Room", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }));
     sendMany(pool, 10);
     const refused = refusalOf(pool);
-    expect(refused).toMatchObject({ kind: "refuse", because: "full", retryAfter: 200 * SECOND, eligible: 0 });
+    expect(refused).toMatchObject({ kind: "refuse", because: "full", retryAfterMs: 200 * SECOND, eligible: 0 });
     expect(refused.excluded).toEqual({ ...NOBODY, full: 1 });
     advance(pool, NOON + 200 * SECOND - 1);
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 1 });
     advance(pool, NOON + 200 * SECOND);
-    expect(send(pool)).toMatchObject({ sender: "a", waitTime: 9_800 * SECOND, eligible: 1 });
-    expect(refusalOf(pool).retryAfter).toBe(1_000 * SECOND);
+    expect(send(pool)).toMatchObject({ sender: "a", waitMs: 9_800 * SECOND, eligible: 1 });
+    expect(refusalOf(pool).retryAfterMs).toBe(1_000 * SECOND);
   });
 
   it.each([0.001, 0.007, 0.3, 1, 3])("holds exactly what a rate of %d gives in three hours", (segmentsPerSecond) => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond }));
     expect(fill(pool)).toBe(Math.floor(10_800 * segmentsPerSecond));
-    const wait = Math.ceil(refusalOf(pool).retryAfter as number);
+    const wait = Math.ceil(refusalOf(pool).retryAfterMs as number);
     advance(pool, NOON + wait - 2);
     expect(refusalOf(pool).because).toBe("full");
     advance(pool, NOON + wait);
@@ -410,9 +410,13 @@ describe("Room", () => {
   it("is counted in segments", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }));
     send(pool, { segments: 7 });
-    expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 200 * SECOND, eligible: 1 });
+    expect(refusalOf(pool, { segments: 4 })).toMatchObject({
+      because: "full",
+      retryAfterMs: 200 * SECOND,
+      eligible: 1,
+    });
     send(pool, { segments: 3 });
-    expect(refusalOf(pool, { segments: 10 }).retryAfter).toBe(9_200 * SECOND);
+    expect(refusalOf(pool, { segments: 10 }).retryAfterMs).toBe(9_200 * SECOND);
     advance(pool, NOON + 9_200 * SECOND);
     expect(send(pool, { segments: 10 }).sender).toBe("a");
   });
@@ -430,19 +434,19 @@ describe("Room", () => {
   it("ends with the daily limit, and comes back at 00:00 UTC", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     send(pool, { segments: 7 });
-    expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfter: 12 * HOUR, eligible: 1 });
+    expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfterMs: 12 * HOUR, eligible: 1 });
     advance(pool, NOON + HOUR);
     send(pool, { segments: 3 });
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
-      retryAfter: 11 * HOUR,
+      retryAfterMs: 11 * HOUR,
       excluded: { ...NOBODY, dailyLimit: 1 },
     });
     advance(pool, MIDNIGHT - 1);
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 1 });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 1 });
     advance(pool, MIDNIGHT);
     expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", excluded: NOBODY });
-    expect(refusalOf(pool).retryAfter).toBe(24 * HOUR);
+    expect(refusalOf(pool).retryAfterMs).toBe(24 * HOUR);
   });
 
   it("counts what was taken today, and not what was taken on another day", () => {
@@ -463,10 +467,10 @@ describe("Room", () => {
     advance(pool, evening);
     // The limit was less, and a claim said that nothing leaves before midnight.
     bookClaim(pool, "a", 0, NOON + 12 * HOUR);
-    expect(pickOf(pool).waitTime).toBe(2 * HOUR + 10 * SECOND);
+    expect(pickOf(pool).waitMs).toBe(2 * HOUR + 10 * SECOND);
     send(pool);
     bookClaim(pool, "a", 1, evening + SECOND);
-    expect(pickOf(pool).waitTime).toBe(11 * SECOND);
+    expect(pickOf(pool).waitMs).toBe(11 * SECOND);
     expect(sendMany(pool, 20)).toHaveLength(20);
   });
 
@@ -484,9 +488,9 @@ describe("Room", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001, dailySegmentLimit: 10 }));
     advance(pool, MIDNIGHT - 10 * SECOND);
     sendMany(pool, 10);
-    const { because, retryAfter } = refusalOf(pool);
+    const { because, retryAfterMs } = refusalOf(pool);
     expect(because).toBe("full");
-    advance(pool, pool.now + (retryAfter as number));
+    advance(pool, pool.now + (retryAfterMs as number));
     expect(ask(pool).kind).toBe("pick");
   });
 
@@ -495,7 +499,7 @@ describe("Room", () => {
       const pool = poolOf({}, poolNumber("a", { dailySegmentLimit }));
       expect(refusalOf(pool, { segments: 10 }), `limit ${dailySegmentLimit}`).toMatchObject({
         because: "nothingUsable",
-        retryAfter: undefined,
+        retryAfterMs: undefined,
       });
     }
   });
@@ -507,14 +511,14 @@ describe("Room", () => {
       poolNumber("b", { nextFree: NOON + 3 * HOUR + 30 * SECOND, lineType: "toll_free" }),
       poolNumber("c", { nextFree: NOON + 3 * HOUR + 50 * SECOND }),
     );
-    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfter: 31 * SECOND, poolSize: 3 });
+    expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 31 * SECOND, poolSize: 3 });
   });
 
   it("is not given back by a clock that steps back", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool);
     advance(pool, NOON - HOUR);
-    expect(pickOf(pool).waitTime).toBe(SECOND);
+    expect(pickOf(pool).waitMs).toBe(SECOND);
   });
 });
 
@@ -543,7 +547,7 @@ describe("An explicit from", () => {
     dropNumber(pool, "b");
     expect(refusalOf(pool, { from: "b" })).toMatchObject({
       because: "fromUnknown",
-      retryAfter: undefined,
+      retryAfterMs: undefined,
       poolSize: 1,
     });
     expect(refusalOf(pool, { from: "c" }).because).toBe("fromUnknown");
@@ -556,7 +560,7 @@ describe("An explicit from", () => {
 
   it("is refused when it is unhealthy, only where unhealthy numbers are skipped", () => {
     const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: failures(12) }));
-    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromUnhealthy", retryAfter: undefined });
+    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromUnhealthy", retryAfterMs: undefined });
     changeSettings(pool, settings());
     expect(pickOf(pool, { from: "a" }).sender).toBe("a");
     changeSettings(pool, settings({ skipUnhealthy: true, longCodeWeight: 0 }));
@@ -568,7 +572,7 @@ describe("An explicit from", () => {
   it("is refused with its own waiting time when it is full, although others have room", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001 }), poolNumber("b"));
     send(pool, { from: "a", segments: 10 });
-    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "full", retryAfter: 200 * SECOND });
+    expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "full", retryAfterMs: 200 * SECOND });
     advance(pool, NOON + 200 * SECOND);
     expect(send(pool, { from: "a" }).sender).toBe("a");
   });
@@ -577,7 +581,7 @@ describe("An explicit from", () => {
     const pool = poolOf({}, poolNumber("long"), poolNumber("free", { lineType: "toll_free" }));
     send(pool, { from: "free" });
     send(pool, { from: "long" });
-    expect(pickOf(pool, { from: "long" }).waitTime).toBe(SECOND);
+    expect(pickOf(pool, { from: "long" }).waitMs).toBe(SECOND);
     expect(sendMany(pool, 4)).toEqual(["long", "free", "long", "free"]);
   });
 });
@@ -585,7 +589,7 @@ describe("An explicit from", () => {
 describe("A pool with nothing to pick", () => {
   it("says that it is off", () => {
     const pool = createPool(undefined, poolNumbers(2, "n"), NOON);
-    expect(refusalOf(pool)).toMatchObject({ because: "poolOff", retryAfter: undefined, poolSize: 2, eligible: 0 });
+    expect(refusalOf(pool)).toMatchObject({ because: "poolOff", retryAfterMs: undefined, poolSize: 2, eligible: 0 });
     changeSettings(pool, settings());
     expect(pickOf(pool).sender).toBe("n1");
     changeSettings(pool, undefined);
@@ -605,7 +609,7 @@ describe("A pool with nothing to pick", () => {
     const pool = mixedPool({ longCodeWeight: 0, tollFreeWeight: 0 }, 3, 2);
     expect(refusalOf(pool)).toMatchObject({
       because: "nothingUsable",
-      retryAfter: undefined,
+      retryAfterMs: undefined,
       poolSize: 5,
       eligible: 0,
       excluded: { ...NOBODY, weightZero: 5 },
@@ -663,7 +667,7 @@ describe("A pool with nothing to pick", () => {
     const pool = poolOf({}, poolNumber("a", { state: "paused" }), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
-      retryAfter: SECOND,
+      retryAfterMs: SECOND,
       excluded: { ...NOBODY, paused: 1, full: 1 },
     });
   });
@@ -697,12 +701,12 @@ describe("A recipient that is a number of the pool itself", () => {
 
   it("has nobody to hear from when the pool holds no other number", () => {
     const pool = poolOf({}, poolNumber("me"));
-    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "nothingUsable", retryAfter: undefined });
+    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "nothingUsable", retryAfterMs: undefined });
   });
 
   it("waits for the others' room, not for its own", () => {
     const pool = poolOf({}, poolNumber("me"), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
-    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "full", retryAfter: SECOND });
+    expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "full", retryAfterMs: SECOND });
   });
 });
 
@@ -737,8 +741,8 @@ describe("A preview", () => {
   it("tells the sender that the next message gets", () => {
     const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 3, 2);
     for (let message = 0; message < 60; message += 1) {
-      const { sender, rule, waitTime } = pickOf(pool);
-      expect(send(pool)).toMatchObject({ sender, rule, waitTime });
+      const { sender, rule, waitMs } = pickOf(pool);
+      expect(send(pool)).toMatchObject({ sender, rule, waitMs });
     }
   });
 
@@ -763,7 +767,7 @@ describe("A charge that is undone", () => {
     const { charged } = send(pool, { segments: 3 });
     expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, onTrial: 1 });
     undo(pool, charged);
-    expect(send(pool, { segments: 3 })).toMatchObject({ sender: "a", waitTime: 0 });
+    expect(send(pool, { segments: 3 })).toMatchObject({ sender: "a", waitMs: 0 });
   });
 
   it("leaves the charges that were made since", () => {
@@ -771,7 +775,7 @@ describe("A charge that is undone", () => {
     const { charged } = send(pool, { segments: 4 });
     send(pool, { segments: 3 });
     undo(pool, charged);
-    expect(pickOf(pool)).toMatchObject({ waitTime: 3 * SECOND });
+    expect(pickOf(pool)).toMatchObject({ waitMs: 3 * SECOND });
     expect(ask(pool, { segments: 7 }).kind).toBe("pick");
     expect(ask(pool, { segments: 8 }).kind).toBe("refuse");
   });
@@ -781,7 +785,7 @@ describe("A charge that is undone", () => {
     const charges = Array.from({ length: 50 }, () => send(pool).charged);
     putNumber(pool, poolNumber("a", { nextFree: NOON }));
     for (const charged of charges.toReversed()) undo(pool, charged);
-    expect(pickOf(pool)).toMatchObject({ sender: "a", waitTime: 0 });
+    expect(pickOf(pool)).toMatchObject({ sender: "a", waitMs: 0 });
     expect(pool.slots[0]).toMatchObject({ queuedSegments: 0, unreported: 0 });
   });
 
@@ -817,7 +821,7 @@ describe("A charge that is undone", () => {
     dropNumber(pool, "a");
     putNumber(pool, poolNumber("b", { nextFree: NOON + HOUR }));
     undo(pool, charged);
-    expect(pickOf(pool)).toMatchObject({ sender: "b", waitTime: HOUR });
+    expect(pickOf(pool)).toMatchObject({ sender: "b", waitMs: HOUR });
   });
 
   it("does not turn a roundRobin that is not the one it turned", () => {

@@ -17,7 +17,7 @@ const RATE = 100;
 /** Batches that each process is sent at a time. */
 const AT_A_TIME = 4;
 /** Receipts that the sandbox of a killed process still owed never come: they are waited for no longer than this. */
-const RECEIPT_WINDOW = { NUMBERPOOL_RECEIPT_WINDOW_SECONDS: "15" };
+const RECEIPT_WINDOW_MS = { NUMBERPOOL_RECEIPT_WINDOW_SECONDS: "15" };
 /** A process that is gone is noticed after half a minute, and then its last messages are settled. */
 const SETTLED = 90_000;
 
@@ -45,7 +45,7 @@ afterEach(async () => {
 afterAll(() => folder.remove());
 
 async function start(): Promise<TestServer> {
-  const server = await startServer({ database, env: { NUMBERPOOL_CONFIG: configuration, ...RECEIPT_WINDOW } });
+  const server = await startServer({ database, env: { NUMBERPOOL_CONFIG: configuration, ...RECEIPT_WINDOW_MS } });
   started.push(server);
   return server;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { addOutcome, HALF_LIFE, NO_EVIDENCE } from "../../src/domain/health.ts";
+import { addOutcome, HALF_LIFE_MS, NO_EVIDENCE } from "../../src/domain/health.ts";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
@@ -391,7 +391,7 @@ describe("What carriers report to either of two processes", () => {
     // Evidence that is too small for a number is none, and no error.
     for (const years of [3, 6, 9, 12]) {
       const later = await storeMessage(one, number, { status: "sending" });
-      const at = NOON + years * 365 * HALF_LIFE;
+      const at = NOON + years * 365 * HALF_LIFE_MS;
       const [applied] = await report(two, later, { kind: "delivered", at });
       expectHealth(applied?.health, { ...NO_EVIDENCE, delivered: 1, asOf: at });
     }

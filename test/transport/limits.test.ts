@@ -108,10 +108,10 @@ describe("calls_per_second", () => {
     const refused = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason as GrpcRefusal] : []));
     expect(refused.length).toBeGreaterThan(0);
     expect(refused.length).toBeLessThanOrEqual(20 - RATE);
-    for (const { code, info, retryAfter } of refused) {
+    for (const { code, info, retryAfterMs } of refused) {
       expect([code, info?.reason]).toEqual([RESOURCE_EXHAUSTED, "TOO_MANY_REQUESTS"]);
-      expect(retryAfter).toBeGreaterThan(0);
-      expect(retryAfter).toBeLessThanOrEqual(1_000);
+      expect(retryAfterMs).toBeGreaterThan(0);
+      expect(retryAfterMs).toBeLessThanOrEqual(1_000);
     }
   });
 
@@ -219,7 +219,11 @@ describe("overload", () => {
     expect(acceptedOfFlood).toBeLessThan(50 * 95);
     expect(refused.length).toBeGreaterThan(0);
     for (const { refusal, at } of refused) {
-      expect([refusal?.code, refusal?.info?.reason, refusal?.retryAfter]).toEqual([UNAVAILABLE, "UNAVAILABLE", 1_000]);
+      expect([refusal?.code, refusal?.info?.reason, refusal?.retryAfterMs]).toEqual([
+        UNAVAILABLE,
+        "UNAVAILABLE",
+        1_000,
+      ]);
       expect(at).toBeLessThanOrEqual(finishedAt);
     }
     const acceptedByJson = statuses.filter((answer) => answer.startsWith("HTTP/1.1 200 "));

@@ -25,7 +25,7 @@ export class GrpcRefusal extends Error {
   /** The fields that BadRequest names. */
   readonly fields: readonly string[];
   /** RetryInfo, milliseconds. */
-  readonly retryAfter: number | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(error: ServiceError) {
     super(error.message);
@@ -39,7 +39,7 @@ export class GrpcRefusal extends Error {
     this.info = find(ErrorInfoSchema);
     this.fields = find(BadRequestSchema)?.fieldViolations.map(({ field }) => field) ?? [];
     const delay = find(RetryInfoSchema)?.retryDelay;
-    this.retryAfter = delay === undefined ? undefined : durationMs(delay);
+    this.retryAfterMs = delay === undefined ? undefined : durationMs(delay);
   }
 }
 

@@ -429,7 +429,7 @@ describe("a send that is refused", () => {
       expect(reason === "REQUEST_TOO_LARGE" ? { ...both, detail: "" } : both).toEqual(
         reason === "REQUEST_TOO_LARGE" ? { ...told, detail: "" } : told,
       );
-      expect([overGrpc.retryAfter, overJson.headers.get("retry-after")]).toEqual([undefined, null]);
+      expect([overGrpc.retryAfterMs, overJson.headers.get("retry-after")]).toEqual([undefined, null]);
     }
   });
 
@@ -441,7 +441,7 @@ describe("a send that is refused", () => {
     expect(overGrpc.code).toBe(RESOURCE_EXHAUSTED);
     expect(toldByJson(overJson)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
     expect(toldByGrpc(overGrpc)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
-    const [seconds, milliseconds] = [Number(overJson.headers.get("retry-after")), overGrpc.retryAfter as number];
+    const [seconds, milliseconds] = [Number(overJson.headers.get("retry-after")), overGrpc.retryAfterMs as number];
     expect(seconds).toBeGreaterThan(150);
     expect(seconds).toBeLessThanOrEqual(200);
     expect(Math.abs(seconds - milliseconds / 1000)).toBeLessThan(5);

@@ -17,7 +17,7 @@ export function isRegion(text: string): boolean {
 }
 
 /** The region that somebody who wrote such a text probably meant; undefined when that cannot be told. */
-export function regionMeant(text: string): string | undefined {
+export function suggestedRegion(text: string): string | undefined {
   const code = text.trim().toUpperCase();
   return isRegion(code) ? code : OTHERWISE_KNOWN_AS[code];
 }

@@ -35,7 +35,7 @@ export function bookQueue(pool: Pool, id: string, segments: number, isUnsent = f
   }
   // What an idle number was last free at tells how long ago it was used.
   const isIdle = segments < 0 && free <= pool.now;
-  if (!isIdle) pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentTime);
+  if (!isIdle) pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentMs);
   reclassify(pool, slot);
 }
 
@@ -57,7 +57,7 @@ export function bookClaim(pool: Pool, id: string, segments: number, freeAt: numb
   const known = pool.slots[slot] as Slot;
   known.queuedSegments = isEmpty ? known.stay.uncommitted : Math.max(0, known.queuedSegments - segments);
   if (freeAt === Number.POSITIVE_INFINITY) return;
-  const queue = known.queuedSegments * known.segmentTime;
+  const queue = known.queuedSegments * known.segmentMs;
   const expected = quantized(queue === 0 ? freeAt : Math.max(freeAt, pool.now) + queue);
   const foreseen = pool.nextFree[slot] as number;
   const strayed = Math.abs(expected - foreseen);

@@ -37,7 +37,7 @@ export function charge(pool: Pool, pick: Picked, segments: number): Charge {
   };
   const departure = usedOnDeparture(pool, slot, known);
   const after = {
-    nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentTime,
+    nextFree: Math.max(before.nextFree, pool.now) + segments * known.segmentMs,
     lastUsed: ++pool.sequence,
     usedToday: departure.used + segments,
     day: departure.day,
@@ -65,7 +65,7 @@ export function undo(pool: Pool, charged: Charge): void {
   if (known?.stay !== charged.known.stay) return;
   known.stay.uncommitted -= segments;
   const isLast = pool.nextFree[slot] === after.nextFree;
-  pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentTime;
+  pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentMs;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
   if (known.day === after.day && known.usedToday === after.usedToday) {
     // It may have been the first that was counted for its day.

@@ -1,6 +1,6 @@
 import { firstThat, type Group, heapsOf } from "./group.ts";
 import { before, smallest, smallestThat } from "./heap.ts";
-import { type Cause, hasRoom, type Pool, QUEUE_TIME, type Slot, untilRoom, waitOf } from "./pool.ts";
+import { type Cause, hasRoom, type Pool, QUEUE_CAPACITY_MS, type Slot, untilRoom, waitOf } from "./pool.ts";
 import { LONG_CODE, nextType, TOLL_FREE } from "./round-robin.ts";
 
 /** What a pool is asked: a sender for one message. */
@@ -14,7 +14,7 @@ export type PickRequest = {
   /** A number that must not be picked, by id: the recipient itself. */
   readonly except?: string | undefined;
   /** How long the message may wait, milliseconds; undefined: as long as a queue holds. A number whose queue takes as long is full for it. */
-  readonly maxWait?: number | undefined;
+  readonly maxWaitMs?: number | undefined;
   /** The recipient's geography; undefined where it has none. Looked at only under geomatch. */
   readonly near?: Near | undefined;
 };
@@ -36,7 +36,7 @@ export type Standings = {
   readonly excluded: Readonly<Record<Cause, number>>;
 };
 
-/** A number was found. `waitTime` is what the message will wait in its queue, milliseconds. */
+/** A number was found. `waitMs` is what the message will wait in its queue, milliseconds. */
 export type Picked = Standings & {
   readonly kind: "pick";
   readonly slot: number;
@@ -44,7 +44,7 @@ export type Picked = Standings & {
   readonly tier: Tier | undefined;
   /** The recipient's sticky sender is merely full; its mapping stays. */
   readonly isFallback: boolean;
-  readonly waitTime: number;
+  readonly waitMs: number;
 };
 
 /** No number was found. `full` with the milliseconds until there is room, when any candidate was merely full. */
@@ -59,7 +59,7 @@ export type PickRefusal = Standings & {
     | "fromPaused"
     | "fromUnreachable"
     | "fromUnhealthy";
-  readonly retryAfter: number | undefined;
+  readonly retryAfterMs: number | undefined;
 };
 
 /**
@@ -67,8 +67,8 @@ export type PickRefusal = Standings & {
  * geography, then the weights, then the least loaded number, which is also the one used longest ago.
  */
 export function decide(pool: Pool, request: PickRequest): Picked | PickRefusal {
-  const { segments, maxWait = Number.POSITIVE_INFINITY } = request;
-  if (request.from !== undefined) return decideFrom(pool, request.from, segments, maxWait);
+  const { segments, maxWaitMs = Number.POSITIVE_INFINITY } = request;
+  if (request.from !== undefined) return decideFrom(pool, request.from, segments, maxWaitMs);
   if (pool.settings === undefined) return refuse(pool, "poolOff");
   if (pool.byId.size === 0) return refuse(pool, "noNumbers");
 
@@ -77,36 +77,36 @@ export function decide(pool: Pool, request: PickRequest): Picked | PickRefusal {
   if (pool.settings.stickySender && request.sticky !== undefined) {
     const slot = stickySlot(pool, request.sticky);
     if (slot !== undefined && slot !== except) {
-      if (isFreeFor(pool, slot, segments, maxWait)) return pick(pool, slot, "sticky", undefined, false);
+      if (isFreeFor(pool, slot, segments, maxWaitMs)) return pick(pool, slot, "sticky", undefined, false);
       isFallback = true;
     }
   }
   const near = pool.settings.geomatch ? request.near : undefined;
-  const match = near === undefined ? undefined : nearest(pool, near, segments, maxWait, except);
+  const match = near === undefined ? undefined : nearest(pool, near, segments, maxWaitMs, except);
   if (match !== undefined) return pick(pool, match.slot, "geomatch", match.tier, isFallback);
 
   const tier = near === undefined ? undefined : "any";
-  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], segments, maxWait, except);
-  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], segments, maxWait, except);
+  const longCode = firstWithRoom(pool, pool.candidates[LONG_CODE], segments, maxWaitMs, except);
+  const tollFree = firstWithRoom(pool, pool.candidates[TOLL_FREE], segments, maxWaitMs, except);
   if (longCode !== undefined && tollFree !== undefined) {
     const slot = nextType(pool.roundRobin) === LONG_CODE ? longCode : tollFree;
     return pick(pool, slot, "weights", tier, isFallback);
   }
   const only = longCode ?? tollFree;
   if (only !== undefined) return pick(pool, only, "leastLoaded", tier, isFallback);
-  const wait = timeToRoom(pool, segments, maxWait, except);
+  const wait = timeToRoom(pool, segments, maxWaitMs, except);
   return wait === undefined ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
-function decideFrom(pool: Pool, id: string, segments: number, maxWait: number): Picked | PickRefusal {
+function decideFrom(pool: Pool, id: string, segments: number, maxWaitMs: number): Picked | PickRefusal {
   const slot = pool.byId.get(id);
   if (slot === undefined) return refuse(pool, "fromUnknown");
   const { number, standing } = pool.slots[slot] as Slot;
   if (number.state === "paused") return refuse(pool, "fromPaused");
   if (number.carrierUnavailable) return refuse(pool, "fromUnreachable");
   if (pool.settings?.skipUnhealthy && standing.standing === "unhealthy") return refuse(pool, "fromUnhealthy");
-  if (hasRoom(pool, slot, segments, maxWait)) return pick(pool, slot, "from", undefined, false);
-  const wait = untilRoom(pool, slot, segments, maxWait);
+  if (hasRoom(pool, slot, segments, maxWaitMs)) return pick(pool, slot, "from", undefined, false);
+  const wait = untilRoom(pool, slot, segments, maxWaitMs);
   return wait === Number.POSITIVE_INFINITY ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
@@ -121,30 +121,30 @@ function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): num
 }
 
 /** Whether a sticky sender can take the message now. One on trial whose last message is unreported is as busy as a full one. */
-function isFreeFor(pool: Pool, slot: number, segments: number, maxWait: number): boolean {
+function isFreeFor(pool: Pool, slot: number, segments: number, maxWaitMs: number): boolean {
   const { standing, unreported } = pool.slots[slot] as Slot;
   if (pool.settings?.skipUnhealthy && standing.standing === "trial" && unreported > 0) return false;
-  return hasRoom(pool, slot, segments, maxWait);
+  return hasRoom(pool, slot, segments, maxWaitMs);
 }
 
 function nearest(
   pool: Pool,
   near: Near,
   segments: number,
-  maxWait: number,
+  maxWaitMs: number,
   except: number | undefined,
 ): { slot: number; tier: Tier } | undefined {
-  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments, maxWait, except);
+  const same = firstWithRoom(pool, pool.byAreaCode.get(near.areaCode), segments, maxWaitMs, except);
   if (same !== undefined) return { slot: same, tier: "areaCode" };
   let overlay: number | undefined;
   for (const areaCode of near.overlays) {
-    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, maxWait, except);
+    const slot = firstWithRoom(pool, pool.byAreaCode.get(areaCode), segments, maxWaitMs, except);
     if (slot === undefined) continue;
     if (overlay === undefined || before(pool.candidates[LONG_CODE].whole.order, slot, overlay)) overlay = slot;
   }
   if (overlay !== undefined) return { slot: overlay, tier: "overlay" };
   if (near.region === undefined) return undefined;
-  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments, maxWait, except);
+  const region = firstWithRoom(pool, pool.byRegion.get(near.region), segments, maxWaitMs, except);
   return region === undefined ? undefined : { slot: region, tier: "region" };
 }
 
@@ -153,40 +153,40 @@ function firstWithRoom(
   pool: Pool,
   group: Group | undefined,
   segments: number,
-  maxWait: number,
+  maxWaitMs: number,
   except: number | undefined,
 ): number | undefined {
   if (group === undefined) return undefined;
   const root = smallest(group.whole);
-  if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments, maxWait))))
+  if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments, maxWaitMs))))
     return root;
   // Whoever is next free later than this has no room, however fast it is.
-  const bound = pool.now + Math.min(QUEUE_TIME - segments * pool.shortestSegment, maxWait);
-  return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments, maxWait), bound);
+  const bound = pool.now + Math.min(QUEUE_CAPACITY_MS - segments * pool.shortestSegment, maxWaitMs);
+  return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments, maxWaitMs), bound);
 }
 
 /** Milliseconds until a number has room that is merely full or whose day is used up; undefined when waiting does not help. */
-function timeToRoom(pool: Pool, segments: number, maxWait: number, except: number | undefined): number | undefined {
+function timeToRoom(pool: Pool, segments: number, maxWaitMs: number, except: number | undefined): number | undefined {
   const heaps = [pool.full, pool.dayUsed];
   const others = heaps.map((heap) => smallestThat(heap, (slot) => slot !== except, Number.POSITIVE_INFINITY));
   const first = [...others, ...pool.candidates.flatMap(heapsOf).map(smallest)];
-  const least = leastTime(pool, segments, maxWait, first, except);
+  const least = leastTime(pool, segments, maxWaitMs, first, except);
   if (least !== undefined) return least;
   // Those that come first may be the ones whose daily limit is too small for such a message; the others have to be asked then.
   const all = [...heaps, ...pool.candidates.flatMap(heapsOf)].flatMap((heap) => heap.items);
-  return leastTime(pool, segments, maxWait, all, except);
+  return leastTime(pool, segments, maxWaitMs, all, except);
 }
 
 function leastTime(
   pool: Pool,
   segments: number,
-  maxWait: number,
+  maxWaitMs: number,
   slots: readonly (number | undefined)[],
   except: number | undefined,
 ): number | undefined {
   let least = Number.POSITIVE_INFINITY;
   for (const slot of slots) {
-    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments, maxWait));
+    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments, maxWaitMs));
   }
   return least === Number.POSITIVE_INFINITY ? undefined : least;
 }
@@ -202,14 +202,14 @@ function pick(pool: Pool, slot: number, rule: Rule, tier: Tier | undefined, isFa
     rule,
     tier,
     isFallback,
-    waitTime: waitOf(pool, slot),
+    waitMs: waitOf(pool, slot),
     poolSize: pool.byId.size,
     eligible: eligible(pool),
     excluded: { ...pool.excluded },
   };
 }
 
-function refuse(pool: Pool, because: PickRefusal["because"], retryAfter?: number): PickRefusal {
+function refuse(pool: Pool, because: PickRefusal["because"], retryAfterMs?: number): PickRefusal {
   const excluded = { ...pool.excluded };
-  return { kind: "refuse", because, retryAfter, poolSize: pool.byId.size, eligible: eligible(pool), excluded };
+  return { kind: "refuse", because, retryAfterMs, poolSize: pool.byId.size, eligible: eligible(pool), excluded };
 }

@@ -78,7 +78,7 @@ export type Slot = {
   /** Its heap in them while it can be picked: segments that its day has left, at most MAX_SEGMENTS. */
   left: number;
   /** Milliseconds that one segment takes, in whole quanta. */
-  segmentTime: number;
+  segmentMs: number;
   usedToday: number;
   day: number;
   unreported: number;
@@ -123,14 +123,14 @@ export type Pool = {
 };
 
 /** A queue holds this many milliseconds of its number's pace, counted in segments. */
-export const QUEUE_TIME = 3 * 3_600_000;
+export const QUEUE_CAPACITY_MS = 3 * 3_600_000;
 /**
  * Times are kept in quanta of a 4,096th of a millisecond: whole quanta below 2^53 are added without rounding, so that a queue holds
  * exactly its segments however long it has been in use.
  */
 const QUANTA = 4096;
 /** A UTC day, milliseconds. */
-export const DAY = 24 * 3_600_000;
+export const DAY_MS = 24 * 3_600_000;
 
 /** A pool of the given numbers. Their order does not matter. */
 export function createPool(settings: PoolSettings | undefined, numbers: Iterable<PoolNumber>, now: number): Pool {
@@ -182,8 +182,8 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   const before = known === undefined ? undefined : pool.slots[known];
   const slot = known ?? pool.vacant.pop() ?? pool.slots.length;
   // Rounded down: a queue of three hours must hold its last segment.
-  const segmentTime = quantized(1000 / number.segmentsPerSecond);
-  pool.shortestSegment = Math.min(pool.shortestSegment, segmentTime);
+  const segmentMs = quantized(1000 / number.segmentsPerSecond);
+  pool.shortestSegment = Math.min(pool.shortestSegment, segmentMs);
   if (before === undefined) {
     for (const positions of positionsOf(pool)) positions[slot] = -1;
     pool.byId.set(number.id, slot);
@@ -195,7 +195,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
     withdraw(pool, slot, before);
     const backlog = (pool.nextFree[slot] as number) - pool.now;
     // While it is idle, when it was last free tells how long ago it was used.
-    if (backlog > 0) pool.nextFree[slot] = pool.now + quantized((backlog / before.segmentTime) * segmentTime);
+    if (backlog > 0) pool.nextFree[slot] = pool.now + quantized((backlog / before.segmentMs) * segmentMs);
   }
   const next: Slot = {
     number,
@@ -205,7 +205,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
     standing: judge(number.health, pool.now),
     groups: groupsOf(pool, number),
     left: MAX_SEGMENTS,
-    segmentTime,
+    segmentMs,
     usedToday: before?.usedToday ?? number.usedToday,
     day: before?.day ?? number.day,
     unreported: before?.unreported ?? number.unreported,
@@ -232,23 +232,23 @@ export function changeSettings(pool: Pool, settings: PoolSettings | undefined): 
   for (const slot of pool.byId.values()) reclassify(pool, slot);
 }
 
-/** True when a number of this slot can take so many more segments by its queue and its day, and they wait for less than `maxWait`. */
-export function hasRoom(pool: Pool, slot: number, segments: number, maxWait = Number.POSITIVE_INFINITY): boolean {
+/** True when a number of this slot can take so many more segments by its queue and its day, and they wait for less than `maxWaitMs`. */
+export function hasRoom(pool: Pool, slot: number, segments: number, maxWaitMs = Number.POSITIVE_INFINITY): boolean {
   const known = pool.slots[slot] as Slot;
-  if ((pool.nextFree[slot] as number) - pool.now >= maxWait) return false;
+  if ((pool.nextFree[slot] as number) - pool.now >= maxWaitMs) return false;
   return hasQueue(pool, slot, known, segments) && segments <= leftOfDay(pool, slot, known);
 }
 
 /**
- * Milliseconds until a number has room for so many segments by its queue and its day, and they wait for less than `maxWait`; Infinity
+ * Milliseconds until a number has room for so many segments by its queue and its day, and they wait for less than `maxWaitMs`; Infinity
  * when its day never has.
  */
-export function untilRoom(pool: Pool, slot: number, segments: number, maxWait = Number.POSITIVE_INFINITY): number {
+export function untilRoom(pool: Pool, slot: number, segments: number, maxWaitMs = Number.POSITIVE_INFINITY): number {
   const known = pool.slots[slot] as Slot;
   const backlog = (pool.nextFree[slot] as number) - pool.now;
   // The next millisecond is the first with less than the longest wait.
-  const wait = backlog < maxWait ? 0 : backlog - maxWait + 1;
-  const queue = Math.max(0, wait, backlog + segments * known.segmentTime - QUEUE_TIME);
+  const wait = backlog < maxWaitMs ? 0 : backlog - maxWaitMs + 1;
+  const queue = Math.max(0, wait, backlog + segments * known.segmentMs - QUEUE_CAPACITY_MS);
   if (segments <= leftOfDay(pool, slot, known)) return queue;
   if (segments > (known.number.dailySegmentLimit as number)) return Number.POSITIVE_INFINITY;
   // What leaves on a later day does not come before that day ends.
@@ -262,12 +262,12 @@ export function waitOf(pool: Pool, slot: number): number {
 
 /** The UTC day of a moment, in days since 1970. */
 export function dayOf(moment: number): number {
-  return Math.floor(moment / DAY);
+  return Math.floor(moment / DAY_MS);
 }
 
 /** The next 00:00 UTC after a moment, milliseconds since 1970. */
 export function nextMidnight(moment: number): number {
-  return (dayOf(moment) + 1) * DAY;
+  return (dayOf(moment) + 1) * DAY_MS;
 }
 
 /** Looks at a slot anew after anything about it changed. */
@@ -308,17 +308,17 @@ export function usedOnDeparture(
   // It leaves earlier than was foreseen, as a limit was raised: what was counted is of a later day, and what waits comes before it.
   if (known.day > day) return { day, used: known.queuedSegments };
   // Nothing was counted for that day yet: what waits leaves on it from midnight on.
-  return { day, used: segmentsAfter(day, free, known.segmentTime) };
+  return { day, used: segmentsAfter(day, free, known.segmentMs) };
 }
 
 /** Segments of a queue that ends at `free` which leave on a day or later. The slack makes up for adding fractions. */
-export function segmentsAfter(day: number, free: number, segmentTime: number): number {
-  return Math.max(0, Math.floor((free - day * DAY) / segmentTime + 0.001));
+export function segmentsAfter(day: number, free: number, segmentMs: number): number {
+  return Math.max(0, Math.floor((free - day * DAY_MS) / segmentMs + 0.001));
 }
 
 function hasQueue(pool: Pool, slot: number, known: Slot, segments: number): boolean {
   const backlog = Math.max(0, (pool.nextFree[slot] as number) - pool.now);
-  return backlog + segments * known.segmentTime <= QUEUE_TIME;
+  return backlog + segments * known.segmentMs <= QUEUE_CAPACITY_MS;
 }
 
 /** Milliseconds in whole quanta, rounded down. */

@@ -1,4 +1,4 @@
-import { countedUnreported, MAX_UNREPORTED_COUNTED } from "../../domain/phone-number-record.ts";
+import { MAX_UNREPORTED_COUNTED, unreportedCount } from "../../domain/phone-number-record.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
 import { assignedHealth, healthFrom, numberFrom, type Row } from "../rows.ts";
 import type { Continued } from "../store.ts";
@@ -80,7 +80,7 @@ function poolRow(row: Row): PoolRow {
     sequence: row.sequence as number,
     dueAt: row.due_at as number,
     queuedSegments: row.segments as number,
-    unreported: countedUnreported((row.messages as number) + (row.sending as number) + (row.sent as number)),
+    unreported: unreportedCount((row.messages as number) + (row.sending as number) + (row.sent as number)),
     usedToday: row.used_segments as number,
     usedDay: row.used_day as number,
   };

@@ -1,4 +1,4 @@
-import { carrierMessageKey, carrierMessageKeys, comparedIds, isSameId } from "../../domain/carrier-message-id.ts";
+import { carrierMessageKey, carrierMessageKeys, compareIds, isSameId } from "../../domain/carrier-message-id.ts";
 import type { HealthChange, HealthCounts } from "../../domain/health.ts";
 import { isSubmitUnconfirmed, type Report } from "../../domain/lifecycle.ts";
 import type { AppliedReport, CarrierReport } from "../delivery-records.ts";
@@ -128,7 +128,7 @@ export function createReportBook(messages: readonly HeldMessage[], receipts: rea
   };
 
   const noteExact = (carrier: string | undefined, organizationId: string, id: string) => {
-    if (carrier !== undefined && comparedIds(id, id)?.isTelling)
+    if (carrier !== undefined && compareIds(id, id)?.isConclusive)
       exact.set(`${carrier} ${organizationId}`, [carrier, organizationId]);
   };
 

@@ -1,6 +1,6 @@
 import { resetCounts } from "../../domain/health.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
-import { countedUnreported, MAX_UNREPORTED_COUNTED, type PhoneNumber } from "../../domain/phone-number-record.ts";
+import { MAX_UNREPORTED_COUNTED, type PhoneNumber, unreportedCount } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
 import type { ApiKey, Organization } from "../organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
@@ -159,7 +159,7 @@ export function prepareConfiguration(db: Connection) {
       sequence: row.sequence as number,
       dueAt: row.due_at as number,
       queuedSegments: queue.segments ?? 0,
-      unreported: countedUnreported(queue.messages + underWay),
+      unreported: unreportedCount(queue.messages + underWay),
       usedToday: row.used_segments as number,
       usedDay: row.used_day as number,
     };

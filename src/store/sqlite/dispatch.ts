@@ -1,4 +1,4 @@
-import { HALF_LIFE } from "../../domain/health.ts";
+import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Message } from "../../domain/message.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { dayOfClaim, isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
@@ -55,7 +55,7 @@ export function prepareDispatch(
   const setDue = db.prepare(
     `UPDATE phone_numbers SET due_at = @dueAt, sent_lately_as_of = @now,
        used_segments = iif(used_day = @day, used_segments, 0) + @segments, used_day = @day,
-       sent_lately = sent_lately * pow(0.5, max(0, @now - sent_lately_as_of) / ${HALF_LIFE}.0) + @messages
+       sent_lately = sent_lately * pow(0.5, max(0, @now - sent_lately_as_of) / ${HALF_LIFE_MS}.0) + @messages
      WHERE id = @phoneNumberId`,
   );
 

@@ -1,4 +1,4 @@
-import { HALF_LIFE } from "../../domain/health.ts";
+import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
 import { planEnd } from "../plan-report.ts";
@@ -25,7 +25,7 @@ export function prepareMessages(db: Connection) {
   const scan = "FROM messages WHERE organization_id = ? AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?";
   const lastScanned = db.prepare(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan})`);
   const selectTraffic = db.prepare(
-    `SELECT id, sent_lately * pow(0.5, max(0, ? - sent_lately_as_of) / ${HALF_LIFE}.0) AS messages FROM phone_numbers
+    `SELECT id, sent_lately * pow(0.5, max(0, ? - sent_lately_as_of) / ${HALF_LIFE_MS}.0) AS messages FROM phone_numbers
      WHERE organization_id = ? AND messaging_profile_id = ? AND sent_lately > 0`,
   );
   const updateProgress = db.prepare(

@@ -1,7 +1,7 @@
 import {
   carrierMessageKey,
   carrierMessageKeys,
-  comparedIds,
+  compareIds,
   type IdForm,
   isSameId,
 } from "../../domain/carrier-message-id.ts";
@@ -127,7 +127,7 @@ export function prepareReports(db: Connection, messages: ReturnType<typeof prepa
 
   const noteExact = (carrier: string | undefined, organizationId: string, id: string) => {
     const name = `${carrier} ${organizationId}`;
-    if (carrier === undefined || exactCarriers.has(name) || !comparedIds(id, id)?.isTelling) return;
+    if (carrier === undefined || exactCarriers.has(name) || !compareIds(id, id)?.isConclusive) return;
     // Remembered only when it is read back: this transaction may fail.
     if (shownBy(carrier, organizationId) === "exact") exactCarriers.add(name);
     else putForm.run(carrier, organizationId, "exact");

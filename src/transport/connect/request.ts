@@ -84,13 +84,14 @@ function capTimeout(header: Headers): Refusal | undefined {
   const connect = header.get("connect-timeout-ms");
   const grpc = header.get("grpc-timeout");
   if (connect !== null) {
-    header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, LIMITS.deadline)));
+    header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, LIMITS.deadlineMs)));
     if (!/^\d{1,10}$/.test(connect))
       return timeoutIsNone("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
   }
   if (grpc !== null) {
     const timeoutMs = grpcTimeoutMs(grpc);
-    if ((timeoutMs ?? Number.POSITIVE_INFINITY) > LIMITS.deadline) header.set("grpc-timeout", `${LIMITS.deadline}m`);
+    if ((timeoutMs ?? Number.POSITIVE_INFINITY) > LIMITS.deadlineMs)
+      header.set("grpc-timeout", `${LIMITS.deadlineMs}m`);
     if (timeoutMs === undefined)
       return timeoutIsNone("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
   }

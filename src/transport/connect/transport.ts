@@ -29,7 +29,7 @@ import { connectError, rpcRefusal } from "./rpc-refusal.ts";
 export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): void {
   const { invoke, admit } = parts;
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
-  const router = createConnectRouter({ maxTimeoutMs: LIMITS.deadline, readMaxBytes: LIMITS.requestBytes });
+  const router = createConnectRouter({ maxTimeoutMs: LIMITS.deadlineMs, readMaxBytes: LIMITS.requestBytes });
   for (const method of invoke.methods) addMethod(router, method, invoke);
 
   app.register(async (scope) => {

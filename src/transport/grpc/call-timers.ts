@@ -32,9 +32,9 @@ export function createCallTimers(
   let hasWholeRequest = false;
   const after = (timeoutMs: number, refusal: Refusal) =>
     setTimeout(() => call.sendStatus(statusOf(refusal)), timeoutMs).unref();
-  const idleTime = !requestStream ? LIMITS.bodyTime : isPublic ? LIMITS.publicStreamIdle : LIMITS.streamIdle;
+  const idleTime = !requestStream ? LIMITS.bodyTimeoutMs : isPublic ? LIMITS.publicStreamIdleMs : LIMITS.streamIdleMs;
   const idle = after(idleTime, TOO_SLOW);
-  const life = isPublic && responseStream ? after(LIMITS.publicStreamTime, TOO_LONG) : undefined;
+  const life = isPublic && responseStream ? after(LIMITS.publicStreamMs, TOO_LONG) : undefined;
   return {
     onMessage: () => {
       if (requestStream) idle.refresh();
@@ -56,7 +56,7 @@ function resetLater(call: ServerInterceptingCallInterface): void {
   // The library keeps it to itself, and would read the rest of the request for as long as it comes.
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
   if (stream.destroyed || stream.closed) return;
-  const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LIMITS.answeredBodyTime);
+  const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LIMITS.answeredBodyTimeoutMs);
   late.unref();
   stream.once("close", () => clearTimeout(late));
 }

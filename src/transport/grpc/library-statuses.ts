@@ -115,7 +115,7 @@ export function checkHeaders(server: Server, unaryPaths: ReadonlySet<string>): v
       if (keys.length > 1) headers.authorization = "";
       const timeout = headers["grpc-timeout"];
       if (timeout !== undefined) {
-        const cap = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadline : MAX_STREAM_DEADLINE;
+        const cap = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadlineMs : MAX_STREAM_DEADLINE;
         headers["grpc-timeout"] = capped(String(timeout), cap);
       }
       handle(interceptors, stream, headers);

@@ -18,7 +18,7 @@ export function createGrpcListener(server: GrpcServer, tls: Tls | undefined, max
   const take = (socket: Socket) => {
     const late = setTimeout(() => {
       if (socket.bytesRead < MIN_START) socket.destroy();
-    }, LIMITS.headersTime);
+    }, LIMITS.headersTimeoutMs);
     late.unref();
     socket.once("close", () => clearTimeout(late));
     // An error after the end of the library's session concerns no call; the socket closes by itself.
@@ -36,7 +36,7 @@ function createTlsListener(tls: Tls, take: (socket: Socket) => void): NetServer 
     key: tls.key,
     ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
     ALPNProtocols: ["h2"],
-    handshakeTimeout: LIMITS.headersTime,
+    handshakeTimeout: LIMITS.headersTimeoutMs,
     noDelay: true,
   });
   listener.on("secureConnection", take);

@@ -86,11 +86,11 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": LIMITS.streams,
     // A peer that is gone, or in the middle of a header block, cannot answer a ping.
-    "grpc.keepalive_time_ms": LIMITS.pingInterval,
-    "grpc.keepalive_timeout_ms": LIMITS.pingTimeout,
-    "grpc.max_connection_idle_ms": LIMITS.connectionIdle,
-    "grpc.max_connection_age_ms": LIMITS.connectionAge,
-    "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGrace,
+    "grpc.keepalive_time_ms": LIMITS.pingIntervalMs,
+    "grpc.keepalive_timeout_ms": LIMITS.pingTimeoutMs,
+    "grpc.max_connection_idle_ms": LIMITS.connectionIdleMs,
+    "grpc.max_connection_age_ms": LIMITS.connectionAgeMs,
+    "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGraceMs,
   });
   refuseUnknownMethods(server, (refusal) => invoke.note("grpc", undefined, refusal));
   const unary = invoke.methods.filter(({ desc }) => desc.methodKind === "unary");

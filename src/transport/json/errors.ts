@@ -1,5 +1,5 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { MAX_CLIENT_SLEEP } from "../../domain/client-attempt.ts";
+import { MAX_CLIENT_SLEEP_MS } from "../../domain/client-attempt.ts";
 import { errorForm, reasonName } from "../../domain/error-form.ts";
 import type { Refusal } from "../../domain/failure.ts";
 
@@ -15,17 +15,17 @@ export type ErrorAnswer = {
  * (`page[size]`); `bodyField` is the field of the request that the body stands for.
  */
 export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField: string | undefined }): ErrorAnswer {
-  const { reason, detail, pointer, retryAfter } = refusal;
+  const { reason, detail, pointer, retryAfterMs } = refusal;
   const { httpStatus, code, title } = errorForm(reason);
   const headers: Record<string, string> = {};
-  if (retryAfter !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfter / 1000)));
+  if (retryAfterMs !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
   if (refusal.rateLimit !== undefined) {
     headers["x-ratelimit-limit"] = String(refusal.rateLimit.limit);
     headers["x-ratelimit-remaining"] = String(refusal.rateLimit.remaining);
     headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
   }
   // The official client repeats every 409 and 5xx, and sleeps however long it is told; none of these is worth it.
-  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfter ?? 0) > MAX_CLIENT_SLEEP;
+  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfterMs ?? 0) > MAX_CLIENT_SLEEP_MS;
   if (isHopeless) headers["x-should-retry"] = "false";
   if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
   const error = {

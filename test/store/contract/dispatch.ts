@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { addOutcome, HALF_LIFE, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
+import { addOutcome, HALF_LIFE_MS, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
 import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
 import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
 import { release } from "../../../src/domain/pace.ts";
@@ -387,13 +387,18 @@ function traffic(subject: Subject): void {
     expect((await claimOne(store, number, NOON)).messages).toHaveLength(2);
     const count = async (now: number) => [...(await store.listTraffic(organizationId, profile.id, now))];
     expect(await count(NOON)).toEqual([[number.id, expect.closeTo(2, 9)]]);
-    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(1, 9)]]);
-    expect((await claimOne(store, number, NOON + HALF_LIFE)).messages).toEqual([]);
-    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(1, 9)]]);
-    await storeMessages(store, number, { validUntil: NOON + 2 * HALF_LIFE }, { validUntil: NOON + 2 * HALF_LIFE });
-    expect((await claimOne(store, number, NOON + HALF_LIFE)).messages).toHaveLength(2);
-    expect(await count(NOON + HALF_LIFE)).toEqual([[number.id, expect.closeTo(3, 9)]]);
-    expect(await count(NOON + 2 * HALF_LIFE)).toEqual([[number.id, expect.closeTo(1.5, 9)]]);
+    expect(await count(NOON + HALF_LIFE_MS)).toEqual([[number.id, expect.closeTo(1, 9)]]);
+    expect((await claimOne(store, number, NOON + HALF_LIFE_MS)).messages).toEqual([]);
+    expect(await count(NOON + HALF_LIFE_MS)).toEqual([[number.id, expect.closeTo(1, 9)]]);
+    await storeMessages(
+      store,
+      number,
+      { validUntil: NOON + 2 * HALF_LIFE_MS },
+      { validUntil: NOON + 2 * HALF_LIFE_MS },
+    );
+    expect((await claimOne(store, number, NOON + HALF_LIFE_MS)).messages).toHaveLength(2);
+    expect(await count(NOON + HALF_LIFE_MS)).toEqual([[number.id, expect.closeTo(3, 9)]]);
+    expect(await count(NOON + 2 * HALF_LIFE_MS)).toEqual([[number.id, expect.closeTo(1.5, 9)]]);
   });
 }
 
