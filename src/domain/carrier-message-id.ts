@@ -1,6 +1,6 @@
 /**
- * A carrier's id of a message as it is looked up by: without spaces around it, leading zeros and the case of its letters, none of
- * which carriers keep from a submit's answer to its receipt.
+ * The lookup key of a carrier's message id: trimmed, in lower case, without leading zeros. Carriers
+ * change all three between a submit's answer and its receipt.
  */
 export function carrierMessageKey(id: string): string {
   const key = id.trim().toLowerCase();
@@ -8,8 +8,8 @@ export function carrierMessageKey(id: string): string {
 }
 
 /**
- * The keys that a receipt's id may stand for, the likeliest first: carriers that answer a submit in hex may report in decimal, and
- * the other way round.
+ * The keys that a receipt's id may mean, the likeliest first. Some carriers answer a submit in hex
+ * and report in decimal, or the other way round.
  */
 export function carrierMessageKeys(id: string): string[] {
   const key = carrierMessageKey(id);
@@ -20,31 +20,31 @@ export function carrierMessageKeys(id: string): string[] {
   return [...new Set(keys)];
 }
 
-/** SMPP's ids have at most 64 characters; longer ones are no numbers. */
+/** SMPP ids have at most 64 characters; a longer id is not a number. */
 const MAX_DIGITS = 64;
 
-/** Whether two ids are the same, character for character. */
+/** Whether two ids are equal, without surrounding spaces. */
 export function isSameId(one: string, other: string): boolean {
   return one.trim() === other.trim();
 }
 
 /**
- * How a carrier's receipts write the ids of its answers: the same way, in another case or with other leading zeros, or as the decimal
- * or the hex number of an id in hex or decimal.
+ * How the ids in a carrier's receipts differ from the ids in its answers: not at all, in case or
+ * leading zeros, or as decimal for hex and hex for decimal.
  */
 export type IdForm = "exact" | "folded" | "decimal" | "hex";
 
-/** The form that a receipt's id has against an answer's. */
+/** The form of a receipt's id relative to the answer's id. */
 export type IdPair = {
   readonly form: IdForm;
-  /** The pair shows the form by itself: no carrier with another form writes ids like these. */
+  /** This pair alone proves the form: no carrier with another form writes ids like these. */
   readonly isConclusive: boolean;
 };
 
-/** How a receipt's id stands to the id of a carrier's answer; undefined: they cannot be one id. */
+/** Compares a receipt's id with an answer's id; undefined when they cannot be the same id. */
 export function compareIds(answered: string, received: string): IdPair | undefined {
   const [answer, receipt] = [answered.trim(), received.trim()];
-  // Digits alone are the same in every case, and may be hex or decimal.
+  // Digits alone prove nothing: they have no case, and may be hex or decimal.
   if (answer === receipt) return { form: "exact", isConclusive: /[a-z]|^0./i.test(answer) };
   const [answerKey, receiptKey] = [carrierMessageKey(answer), carrierMessageKey(receipt)];
   if (answerKey === receiptKey) return { form: "folded", isConclusive: true };

@@ -2,7 +2,10 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { errorForm } from "./error-form.ts";
 import type { MessageError } from "./message.ts";
 
-/** How a carrier's code of a failure is read: a documented code (40001 …) as its reason, any other as undeliverable. */
+/**
+ * The error for a carrier's failure code: a documented code (40001 …) gives its reason, any other
+ * UNDELIVERABLE.
+ */
 export function deliveryError(carrierCode: string): MessageError {
   const reason = REASONS.get(carrierCode);
   if (reason !== undefined)
@@ -11,12 +14,12 @@ export function deliveryError(carrierCode: string): MessageError {
   return { reason: ErrorReason.UNDELIVERABLE, detail: `The carrier reported a failure with ${code}.` };
 }
 
-/** True for the documented codes of failed deliveries. */
+/** Whether the code is a documented code of a failed delivery. */
 export function isDeliveryCode(code: string): boolean {
   return REASONS.has(code);
 }
 
-/** What a delivery fails for, by documented code. */
+/** The reason of a failed delivery, by documented code. */
 const REASONS = new Map<string, ErrorReason>(
   [
     ErrorReason.NOT_ROUTABLE,

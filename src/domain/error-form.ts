@@ -2,10 +2,10 @@ import { getOption, hasOption } from "@bufbuild/protobuf";
 import { type ErrorForm, error } from "../../gen/numberpool/v1/enum_options_pb.ts";
 import { type ErrorReason, ErrorReasonSchema } from "../../gen/numberpool/v1/error_reason_pb.ts";
 
-/** How a reason looks from outside: HTTP status, documented code and title, RPC status; from the contract's catalogue. */
+/** A reason's HTTP status, documented code, title and RPC status, from the contract's catalogue. */
 export function errorForm(reason: ErrorReason): ErrorForm {
   const form = FORMS.get(reason);
-  if (form === undefined) throw new Error(`Reason ${reason} has no form in the catalogue.`);
+  if (form === undefined) throw new Error(`The error catalogue has no entry for reason ${reason}.`);
   return form;
 }
 

@@ -1,18 +1,20 @@
 import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 
-/** Why something was refused, as a value: a reason of the catalogue, a sentence for a person that ends with what to do, the field. */
+/**
+ * A refusal as a value: a reason of the catalogue, a sentence that ends with what to do, the field.
+ */
 export type Refusal = {
   readonly reason: ErrorReason;
   readonly detail: string;
-  /** The field at fault as a JSON pointer, "/to"; undefined when none is. */
+  /** The field at fault as a JSON pointer, "/to"; undefined when no field is. */
   readonly pointer?: string | undefined;
-  /** Milliseconds after which a retry makes sense; undefined when retrying alone does not help. */
+  /** When to retry; undefined when a retry alone does not help. */
   readonly retryAfterMs?: number | undefined;
-  /** The caller's own limit that was reached: calls a second, and how many are left. */
+  /** The rate limit that the caller reached: calls a second, and how many are left. */
   readonly rateLimit?: { readonly limit: number; readonly remaining: number } | undefined;
 };
 
-/** The one thing that is thrown on purpose: a refusal on its way out. Anything else that is thrown is a fault of ours. */
+/** A thrown refusal. Every other thrown error is a bug. */
 export class Failure extends Error {
   readonly refusal: Refusal;
 
@@ -23,7 +25,7 @@ export class Failure extends Error {
   }
 }
 
-/** A failure to be thrown. */
+/** Makes a failure to throw. */
 export function failure(reason: ErrorReason, detail: string, pointer?: string): Failure {
   return new Failure({ reason, detail, pointer });
 }

@@ -1,6 +1,6 @@
 /**
- * What a number's outcomes say about it: exponentially decaying counts with a half-life of 24 hours, as they were at `asOf`
- * (milliseconds since 1970). `spam` is contained in `failed`.
+ * A number's outcomes as exponentially decaying counts with a half-life of 24 hours, valid at
+ * `asOf` (milliseconds since 1970). `failed` includes `spam`.
  */
 export type HealthCounts = {
   readonly delivered: number;
@@ -8,11 +8,11 @@ export type HealthCounts = {
   readonly spam: number;
   readonly inbound: number;
   readonly asOf: number;
-  /** When an operator reset the counts, milliseconds since 1970; undefined: never. */
+  /** When an operator reset the counts, milliseconds since 1970; undefined when never. */
   readonly resetAt?: number | undefined;
 };
 
-/** Counts to be added to a number's health. */
+/** Counts to add to a number's health. */
 export type HealthChange = {
   readonly delivered: number;
   readonly failed: number;
@@ -21,43 +21,50 @@ export type HealthChange = {
 };
 
 /**
- * What the counts mean at a moment. `trial`: the number was, or nearly was, unhealthy, and one more failure can exclude it again;
- * it should have no more than one message unreported. `until`: when it leaves this standing by decay alone, milliseconds.
+ * A number's standing at a moment. `trial`: one more failure can make the number unhealthy, so it
+ * should have at most one unreported message. `until`: when decay alone ends this standing,
+ * milliseconds since 1970.
  */
 export type Standing =
   | { readonly standing: "healthy" }
   | { readonly standing: "trial"; readonly until: number }
   | { readonly standing: "unhealthy"; readonly reason: "delivery" | "spam"; readonly until: number };
 
-/** Evidence halves in this time, milliseconds. */
+/** The half-life of evidence. */
 export const HALF_LIFE_MS = 24 * 3_600_000;
 
-/** No evidence at all. */
+/** Counts without any outcome. */
 export const NO_EVIDENCE: HealthCounts = { delivered: 0, failed: 0, spam: 0, inbound: 0, asOf: 0 };
 
-/** Unhealthy below this delivery rate, and above its counterpart of spam. Both from the documented number pool. */
+/**
+ * A number is unhealthy below this delivery rate or above this spam rate. Both limits are those of
+ * the documented number pool.
+ */
 const DELIVERY_LIMIT = 0.25;
 const SPAM_LIMIT = 0.75;
 /** 95 % confidence. */
 const Z = 1.96;
 const HEALTHY: Standing = { standing: "healthy" };
 
-/** The factor by which evidence shrinks in `milliseconds`. */
-export function decay(milliseconds: number): number {
-  return milliseconds <= 0 ? 1 : 2 ** (-milliseconds / HALF_LIFE_MS);
+/** The factor by which evidence shrinks in a time. */
+export function decay(durationMs: number): number {
+  return durationMs <= 0 ? 1 : 2 ** (-durationMs / HALF_LIFE_MS);
 }
 
-/** The counts after a reset: no outcome of a message that was submitted before it counts any more. */
+/** The counts after a reset. Outcomes of messages submitted before it no longer count. */
 export function resetCounts(at: number): HealthCounts {
   return { ...NO_EVIDENCE, asOf: at, resetAt: at };
 }
 
-/** Whether the outcome of a message that was submitted at a moment counts, or went with a reset. */
+/** Whether the outcome of a message counts: the message was submitted after the last reset. */
 export function isCounted(counts: HealthCounts, submittedAt: number): boolean {
   return counts.resetAt === undefined || submittedAt >= counts.resetAt;
 }
 
-/** The counts after an outcome at `at`, which may lie before `asOf`: the order in which outcomes are added does not matter. */
+/**
+ * The counts after an outcome at `at`, which may lie before `asOf`: the order of additions does not
+ * matter.
+ */
 export function addOutcome(counts: HealthCounts, change: HealthChange, at: number): HealthCounts {
   const old = decay(at - counts.asOf);
   const fresh = decay(counts.asOf - at);
@@ -72,24 +79,25 @@ export function addOutcome(counts: HealthCounts, change: HealthChange, at: numbe
 }
 
 /**
- * Judges counts at a moment. With a rate p of n outcomes, the Wilson bound crosses a limit u exactly where
- * n = z² u (1 - u) ÷ (u - p)². Decay changes n and leaves p alone, so the moment of return follows in closed form.
+ * The standing at a moment. For a rate p of n outcomes, the Wilson bound crosses a limit u exactly
+ * at n = z² u (1 - u) ÷ (u - p)². Decay changes n but not p, so the moment of return has a closed
+ * form.
  */
 export function judge(counts: HealthCounts, at: number): Standing {
   const outcomes = counts.delivered + counts.failed;
   if (outcomes === 0) return HEALTHY;
   const now = outcomes * decay(at - counts.asOf);
-  const spam = enough(SPAM_LIMIT, counts.spam / outcomes - SPAM_LIMIT);
-  const delivery = enough(DELIVERY_LIMIT, DELIVERY_LIMIT - counts.delivered / outcomes);
+  const spam = outcomesToProve(SPAM_LIMIT, counts.spam / outcomes - SPAM_LIMIT);
+  const delivery = outcomesToProve(DELIVERY_LIMIT, DELIVERY_LIMIT - counts.delivered / outcomes);
   const limit = Math.min(spam, delivery);
   if (now > limit)
     return { standing: "unhealthy", reason: now > spam ? "spam" : "delivery", until: at + timeTo(now, limit) };
-  // One more failure adds one to n: within that distance of a limit the number is on trial.
+  // One more failure adds one to n: closer than that to the limit, the number is on trial.
   const trial = limit - 1;
   return now > trial ? { standing: "trial", until: at + timeTo(now, trial) } : HEALTHY;
 }
 
-/** The documented figures, at a moment. */
+/** The documented health figures at a moment. */
 export function healthFigures(counts: HealthCounts, at: number) {
   const outcomes = counts.delivered + counts.failed;
   return {
@@ -100,12 +108,14 @@ export function healthFigures(counts: HealthCounts, at: number) {
   };
 }
 
-/** How many outcomes make a rate that lies `beyond` a limit certain; Infinity when it does not lie beyond. */
-function enough(limit: number, beyond: number): number {
-  return beyond <= 0 ? Number.POSITIVE_INFINITY : (Z * Z * limit * (1 - limit)) / (beyond * beyond);
+/** The number of outcomes that proves a rate `excess` past a limit; Infinity without an excess. */
+function outcomesToProve(limit: number, excess: number): number {
+  return excess <= 0 ? Number.POSITIVE_INFINITY : (Z * Z * limit * (1 - limit)) / (excess * excess);
 }
 
-/** Milliseconds until `from` outcomes have decayed to `to`; one more, so that the limit itself is passed despite rounding. */
+/**
+ * Milliseconds until `from` outcomes decay to `to`, plus one to pass the limit despite rounding.
+ */
 function timeTo(from: number, to: number): number {
   return Math.ceil(HALF_LIFE_MS * Math.log2(from / to)) + 1;
 }

@@ -1,9 +1,10 @@
-/** Gives ids: UUIDs of version 7 whose order as text is the order in which they were given. */
+/** Makes ids: UUIDs of version 7 that sort as strings in the order of their creation. */
 export type Ids = (now: number) => string;
 
 /**
- * Ids from a source of random bytes. Within one millisecond, and when the clock steps back, the 12 bits after the time count up, so
- * that one process never gives an id that sorts before an earlier one.
+ * An id generator on a source of random bytes. The 12 bits after the time count up within one
+ * millisecond and when the clock steps back, so a process never makes an id that sorts before an
+ * earlier one.
  */
 export function createIds(random: (bytes: number) => Uint8Array): Ids {
   let time = 0;
@@ -21,7 +22,7 @@ export function createIds(random: (bytes: number) => Uint8Array): Ids {
         count = 0;
       }
     }
-    // Random bytes are drawn in bulk: one call for each id would cost more than everything else here.
+    // Random bytes are drawn in bulk: one draw an id costs more than all else here.
     if (used + 8 > pool.length) {
       pool = random(8 * 512);
       used = 0;
@@ -38,7 +39,7 @@ export function createIds(random: (bytes: number) => Uint8Array): Ids {
   };
 }
 
-/** An id in its one spelling: a UUID in lower case. What is no UUID stays as it is. */
+/** The id in lower case if it is a UUID, else unchanged. */
 export function canonicalId(id: string): string {
   return UPPER.test(id) && UUID.test(id) ? id.toLowerCase() : id;
 }
@@ -46,15 +47,15 @@ export function canonicalId(id: string): string {
 const UPPER = /[A-F]/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Sorts before every id that was given at `moment` or later, and behind those given before. */
+/** A string that sorts before every id made at `moment` or later, and after every earlier id. */
 export function earliestId(moment: number): string {
-  const head = Math.min(Math.max(0, Math.floor(moment)), LAST_MOMENT)
+  const head = Math.min(Math.max(0, Math.floor(moment)), MAX_TIME_MS)
     .toString(16)
     .padStart(12, "0");
   return `${head.slice(0, 8)}-${head.slice(8)}`;
 }
 
-/** The last moment that an id can hold, milliseconds. */
-const LAST_MOMENT = 2 ** 48 - 1;
+/** The last moment that an id can hold, milliseconds since 1970. */
+const MAX_TIME_MS = 2 ** 48 - 1;
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

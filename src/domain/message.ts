@@ -1,7 +1,7 @@
 import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Rule, Standings, Tier } from "./pool/decide.ts";
 
-/** Where a message stands; the documented words. */
+/** A message's status, in the documented words. */
 export type MessageStatus =
   | "scheduled"
   | "queued"
@@ -14,18 +14,18 @@ export type MessageStatus =
   | "expired"
   | "cancelled";
 
-/** Which rule picked the sender, and what it had to choose from. */
+/** Which rule picked the sender, and from which candidates. */
 export type DecisionRecord = Standings & {
-  /** Undefined while nothing was picked. */
+  /** Undefined while no sender is picked. */
   readonly rule: Rule | undefined;
   readonly tier: Tier | undefined;
   readonly isFallback: boolean;
 };
 
-/** Why a message failed: a reason of the catalogue and a sentence for a person. */
+/** Why a message failed: a reason of the catalogue and a sentence for people. */
 export type MessageError = { readonly reason: ErrorReason; readonly detail: string };
 
-/** The number that a message leaves from, as it was when it was picked; +E.164 in `from`. */
+/** The sender of a message, as it was when picked; `from` is +E.164. */
 export type MessageSender = {
   readonly phoneNumberId: string;
   readonly from: string;
@@ -37,8 +37,8 @@ export type MessageSender = {
 export type QueuedMessage = Message & MessageSender;
 
 /**
- * An outbound message as it is kept. Times are milliseconds since 1970. Until it is due, a scheduled message has a sender only if the
- * caller named one.
+ * An outbound message as stored. Times are milliseconds since 1970. A scheduled message has no
+ * sender until it is due, unless the caller named one.
  */
 export type Message = { readonly [Field in keyof MessageSender]: MessageSender[Field] | undefined } & {
   readonly organizationId: string;
@@ -54,21 +54,21 @@ export type Message = { readonly [Field in keyof MessageSender]: MessageSender[F
   readonly webhookFailoverUrl: string | undefined;
   readonly useProfileWebhooks: boolean;
   readonly status: MessageStatus;
-  /** Undefined until there was one: a scheduled message is decided upon when it is due. */
+  /** Undefined until the first decision: a scheduled message gets one when it is due. */
   readonly decision: DecisionRecord | undefined;
   readonly receivedAt: number;
-  /** When it is to be sent; undefined: at once. */
+  /** When to send it; undefined: at once. */
   readonly sendAt: number | undefined;
-  /** Its place in its number's queue, first come, first served; undefined while it is scheduled. */
+  /** Its place in its number's queue, first in, first out; undefined while it is scheduled. */
   readonly queuedAt: number | undefined;
   readonly sentAt: number | undefined;
   readonly completedAt: number | undefined;
   readonly validUntil: number;
   readonly waitSeconds: number;
-  /** How often it was handed to a carrier. */
+  /** How often it was submitted to a carrier. */
   readonly submits: number;
   readonly error: MessageError | undefined;
 };
 
-/** Where a message can still be cancelled: nothing of it has left. */
+/** Statuses in which a message can be cancelled: no part of it has left. */
 export const CANCELLABLE: ReadonlySet<MessageStatus> = new Set(["scheduled", "queued"]);

@@ -4,10 +4,10 @@ import { failure } from "./failure.ts";
 import { isRegion, suggestedRegion } from "./geography/regions.ts";
 import { LIMITS } from "./limits.ts";
 import type { PoolSettings } from "./pool/pool.ts";
-import { checkText, checkUrl, shown } from "./text.ts";
+import { checkText, checkUrl, quoted } from "./text.ts";
 import { unlessSame } from "./update.ts";
 
-/** A messaging profile as it is kept. Times are milliseconds since 1970. */
+/** A messaging profile as stored. Times are milliseconds since 1970. */
 export type MessagingProfile = {
   readonly organizationId: string;
   readonly id: string;
@@ -19,13 +19,13 @@ export type MessagingProfile = {
   /** Undefined: the pool is off. */
   readonly poolSettings: PoolSettings | undefined;
   readonly validityPeriodSeconds: number;
-  /** Grows when sticky is turned off; mappings made before are void. */
+  /** Increments when sticky sender is turned off; older mappings are void. */
   readonly stickyGeneration: number;
   readonly createdAt: number;
   readonly updatedAt: number;
 };
 
-/** What was never set. */
+/** Defaults of settings that were never set. */
 const DEFAULT_SETTINGS: PoolSettings = {
   longCodeWeight: 1,
   tollFreeWeight: 1,
@@ -36,10 +36,10 @@ const DEFAULT_SETTINGS: PoolSettings = {
 
 const SETTINGS_FIELDS = ["longCodeWeight", "tollFreeWeight", "skipUnhealthy", "stickySender", "geomatch"] as const;
 
-/** A new profile from what a caller gave, or a failure that names the field. */
+/** Makes a profile from an input; throws a failure that names the field. */
 export function newProfile(
   input: MessagingProfileInput,
-  made: { organizationId: string; id: string; at: number },
+  creation: { organizationId: string; id: string; at: number },
 ): MessagingProfile {
   if (input.name === undefined) throw missing("name");
   if (input.whitelistedDestinations.length === 0) {
@@ -50,8 +50,8 @@ export function newProfile(
     );
   }
   const blank: MessagingProfile = {
-    organizationId: made.organizationId,
-    id: made.id,
+    organizationId: creation.organizationId,
+    id: creation.id,
     name: "",
     enabled: true,
     webhookUrl: "",
@@ -60,15 +60,16 @@ export function newProfile(
     poolSettings: undefined,
     validityPeriodSeconds: LIMITS.defaultValiditySeconds,
     stickyGeneration: 0,
-    createdAt: made.at,
-    updatedAt: made.at,
+    createdAt: creation.at,
+    updatedAt: creation.at,
   };
-  return changeProfile(blank, input, populatedPaths(input), made.at);
+  return changeProfile(blank, input, populatedPaths(input), creation.at);
 }
 
 /**
- * A profile with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that
- * names the field. A named field that is absent is reset to its default. Gives the very profile when that changes nothing.
+ * Replaces the fields that `paths` names (snake_case paths of the contract) by those of `input`. A
+ * named field that is absent gets its default. Returns the same object when nothing changes; throws
+ * a failure that names the field.
  */
 export function changeProfile(
   profile: MessagingProfile,
@@ -92,19 +93,19 @@ export function changeProfile(
     else if (path === "number_pool_settings" || path.startsWith("number_pool_settings.")) {
       changed.poolSettings = mergeSettings(changed.poolSettings, input.numberPoolSettings, path);
     }
-    // Other paths of the contract are not supported: anything but their zero value was refused before it came here.
+    // Other paths are not supported; the caller has already refused values other than zero.
   }
   if (profile.poolSettings?.stickySender && !changed.poolSettings?.stickySender) changed.stickyGeneration += 1;
   return unlessSame(profile, changed);
 }
 
-/** Every field that an update can change: what the mask `*` names. */
+/** Every field that an update can change: the meaning of the mask `*`. */
 export const ALL_PATHS: readonly string[] = [
   ...["name", "enabled", "webhook_url", "webhook_failover_url", "whitelisted_destinations", "number_pool_settings"],
   "validity_period_seconds",
 ];
 
-/** The fields that an input holds, as mask paths: what an update without a mask changes. */
+/** The populated fields of an input, as mask paths: what an update without a mask changes. */
 export function populatedPaths(input: MessagingProfileInput): string[] {
   const paths: string[] = [];
   if (input.name !== undefined) paths.push("name");
@@ -121,16 +122,16 @@ export function populatedPaths(input: MessagingProfileInput): string[] {
 
 function mergeSettings(
   stored: PoolSettings | undefined,
-  given: NumberPoolSettings | undefined,
+  input: NumberPoolSettings | undefined,
   path: string,
 ): PoolSettings | undefined {
   if (path === "number_pool_settings") {
-    const set = SETTINGS_FIELDS.filter((field) => given?.[field] !== undefined);
-    if (given === undefined || set.length === 0) return undefined;
-    return checkSettings({ ...DEFAULT_SETTINGS, ...stored, ...Object.fromEntries(set.map((f) => [f, given[f]])) });
+    const set = SETTINGS_FIELDS.filter((field) => input?.[field] !== undefined);
+    if (input === undefined || set.length === 0) return undefined;
+    return checkSettings({ ...DEFAULT_SETTINGS, ...stored, ...Object.fromEntries(set.map((f) => [f, input[f]])) });
   }
   const named = SETTINGS_FIELDS.filter((field) => path === `number_pool_settings.${snakeCase(field)}`);
-  const values = named.map((field) => [field, given?.[field] ?? DEFAULT_SETTINGS[field]]);
+  const values = named.map((field) => [field, input?.[field] ?? DEFAULT_SETTINGS[field]]);
   return checkSettings({ ...DEFAULT_SETTINGS, ...stored, ...Object.fromEntries(values) });
 }
 
@@ -164,11 +165,11 @@ function checkDestinations(destinations: readonly string[]): readonly string[] {
   }
   destinations.forEach((entry, index) => {
     if (entry === "*" || isRegion(entry)) return;
-    const meant = suggestedRegion(entry);
+    const suggestion = suggestedRegion(entry);
     throw failure(
       ErrorReason.BAD_REQUEST,
-      `whitelisted_destinations[${index}] is ${shown(entry)}, which is not the ISO 3166-1 alpha-2 code of a country in upper case; use ${
-        meant === undefined ? 'one such as "US"' : `"${meant}"`
+      `whitelisted_destinations[${index}] is ${quoted(entry)}, which is not the ISO 3166-1 alpha-2 code of a country in upper case; use ${
+        suggestion === undefined ? 'one such as "US"' : `"${suggestion}"`
       }, or "*" for every country.`,
       `${pointer}/${index}`,
     );
@@ -180,7 +181,7 @@ function checkValidity(seconds: number): number {
   if (seconds >= 1 && seconds <= LIMITS.validitySeconds) return seconds;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `validity_period_seconds must be a whole number from 1 to ${LIMITS.validitySeconds}.`,
+    `validity_period_seconds must be an integer from 1 to ${LIMITS.validitySeconds}.`,
     "/validity_period_seconds",
   );
 }
@@ -189,7 +190,7 @@ function checkWebhookVersion(version: string | undefined): void {
   if (version === undefined || version === "2") return;
   throw failure(
     ErrorReason.NOT_SUPPORTED,
-    'webhook_api_version must be "2", the only one that is supported; leave it out.',
+    'webhook_api_version must be "2", the only supported version; leave it out.',
     "/webhook_api_version",
   );
 }
@@ -198,12 +199,12 @@ function checkRedactionLevel(level: number | undefined): void {
   if (level === undefined || level === REDACTION_LEVEL) return;
   throw failure(
     ErrorReason.NOT_SUPPORTED,
-    `redaction_level is ${level}, but ${REDACTION_LEVEL} is the only one that is supported; leave it out.`,
+    `redaction_level is ${level}, but only ${REDACTION_LEVEL} is supported; leave it out.`,
     "/redaction_level",
   );
 }
 
-/** The documented level of profiles that keep texts and numbers as they are. */
+/** The documented level without redaction. */
 export const REDACTION_LEVEL = 2;
 
 function missing(field: string) {

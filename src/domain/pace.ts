@@ -1,12 +1,13 @@
 /**
- * Over any span of time a number sends no more than its rate allows, plus the larger of one message and this much of its rate,
- * milliseconds: timers are not finer, and a fast number must not wait for one per message.
+ * The slack of a number's pace. In any window of time a number sends at most what its rate allows,
+ * plus one message or this much of its rate, whichever is larger. Timers are not finer, and a fast
+ * number must not wait once a message.
  */
-const SLACK = 20;
+const SLACK_MS = 20;
 
 /**
- * How many messages of a queue (their segments, oldest first) a number may send at `now`, and when it is due again. `dueAt` is when
- * it became due; it must not lie after `now`.
+ * How many messages of a queue (their segments, oldest first) a number may send at `now`, and when
+ * it is due next. `dueAt` is when it became due, at most `now`.
  */
 export function release(
   queue: readonly number[],
@@ -14,7 +15,7 @@ export function release(
   now: number,
   segmentsPerSecond: number,
 ): { readonly count: number; readonly dueAt: number } {
-  let due = Math.max(dueAt, now - SLACK);
+  let due = Math.max(dueAt, now - SLACK_MS);
   let count = 0;
   while (count < queue.length && due <= now) {
     due += (1000 * (queue[count] as number)) / segmentsPerSecond;
@@ -23,7 +24,7 @@ export function release(
   return { count, dueAt: due };
 }
 
-/** The most messages that one claim of a number can release. */
+/** The most messages that one claim can release. */
 export function maxReleased(segmentsPerSecond: number): number {
-  return Math.ceil((SLACK * segmentsPerSecond) / 1000) + 1;
+  return Math.ceil((SLACK_MS * segmentsPerSecond) / 1000) + 1;
 }

@@ -8,7 +8,7 @@ import { dayOf, type PoolNumber, segmentsAfter } from "./pool/pool.ts";
 import { checkTags } from "./text.ts";
 import { unlessSame } from "./update.ts";
 
-/** A phone number as it is kept. Times are milliseconds since 1970. */
+/** A phone number as stored. Times are milliseconds since 1970. */
 export type PhoneNumber = {
   readonly organizationId: string;
   readonly id: string;
@@ -21,33 +21,33 @@ export type PhoneNumber = {
   readonly state: "active" | "draining" | "paused";
   readonly countryCode: string;
   readonly tags: readonly string[];
-  /** Grows when the number leaves a profile; mappings made before are void. */
+  /** Increments when the number leaves a profile; older mappings are void. */
   readonly generation: number;
   readonly createdAt: number;
   readonly updatedAt: number;
 };
 
-/** What a store knows of a number beside its record: what happened to it. */
+/** A number's traffic: what a store holds besides its record. */
 export type NumberTraffic = {
   readonly health: HealthCounts;
-  /** Grows with every registration, unique: numbers that were never used are used in this order. */
+  /** Unique, increasing with each registration: unused numbers are picked in this order. */
   readonly sequence: number;
-  /** When the dispatcher may claim it again. */
+  /** When the dispatcher may next claim it. */
   readonly dueAt: number;
   readonly queuedSegments: number;
-  /** Messages whose outcome is not known yet; Infinity: more than `MAX_UNREPORTED_COUNTED`. */
+  /** Messages without an outcome; Infinity for more than `MAX_UNREPORTED_COUNTED`. */
   readonly unreported: number;
   readonly usedToday: number;
   readonly usedDay: number;
 };
 
 /**
- * Messages that are counted as unreported when a number is loaded, so that no load grows with what was sent. Only a number on trial needs
- * the count, and it is counted again every second until it is small.
+ * The most unreported messages that loading a number counts, so that no load grows with history.
+ * Only a number on trial needs the count; it is counted every second until it is small.
  */
 export const MAX_UNREPORTED_COUNTED = 100;
 
-/** What a number's `unreported` is, from its messages, of which no more than one beyond the bound were counted. */
+/** A number's `unreported` from a count of messages that stops one above the maximum. */
 export function unreportedCount(messages: number): number {
   return messages > MAX_UNREPORTED_COUNTED ? Number.POSITIVE_INFINITY : messages;
 }
@@ -59,17 +59,20 @@ const STATES = new Map<NumberState, PhoneNumber["state"]>([
 ]);
 const DEFAULT_RATE = { long_code: 1, toll_free: 3 } as const;
 
-/** A new number from what a caller gave, or a failure that names the field. `carriers` are the configured names. */
+/**
+ * Makes a number from an input; throws a failure that names the field. `carriers` are the
+ * configured names.
+ */
 export function newNumber(
   input: PhoneNumberInput,
-  made: { organizationId: string; id: string; at: number },
+  creation: { organizationId: string; id: string; at: number },
   carriers: readonly string[],
 ): PhoneNumber {
   const phoneNumber = checkE164(input.phoneNumber, "phone_number");
   const lineType = input.lineType === LineType.UNSPECIFIED ? lineTypeOf(phoneNumber) : lineTypeFrom(input.lineType);
   const blank: PhoneNumber = {
-    organizationId: made.organizationId,
-    id: made.id,
+    organizationId: creation.organizationId,
+    id: creation.id,
     phoneNumber,
     messagingProfileId: undefined,
     carrier: checkCarrier(input.carrier, carriers),
@@ -80,17 +83,17 @@ export function newNumber(
     countryCode: countryOf(phoneNumber) ?? "001",
     tags: [],
     generation: 0,
-    createdAt: made.at,
-    updatedAt: made.at,
+    createdAt: creation.at,
+    updatedAt: creation.at,
   };
   const paths = populatedPaths(input).filter((path) => !["phone_number", "carrier", "line_type"].includes(path));
-  return changeNumber(blank, input, paths, carriers, made.at);
+  return changeNumber(blank, input, paths, carriers, creation.at);
 }
 
 /**
- * A number with the fields that `paths` names (paths of the contract, snake_case) taken from `input`, or a failure that names the
- * field. A named field that is absent is reset to its default, but for messaging_profile_id, which is kept. Gives the very number
- * when that changes nothing.
+ * Replaces the fields that `paths` names (snake_case paths of the contract) by those of `input`. A
+ * named field that is absent gets its default, except messaging_profile_id, which stays. Returns
+ * the same object when nothing changes; throws a failure that names the field.
  */
 export function changeNumber(
   number: PhoneNumber,
@@ -115,23 +118,23 @@ export function changeNumber(
   return unlessSame(number, leaveProfile(number, changed));
 }
 
-/** Every field that an update can change: what the mask `*` names. */
+/** Every field that an update can change: the meaning of the mask `*`. */
 export const ALL_PATHS: readonly string[] = [
   ...["messaging_profile_id", "carrier", "segments_per_second", "daily_segment_limit", "state", "tags"],
 ];
 
-/** A number that may have left its profile: its sticky mappings there are void then. */
+/** Voids the sticky mappings of a number that left its profile. */
 export function leaveProfile(before: PhoneNumber, after: PhoneNumber): PhoneNumber {
   const left = before.messagingProfileId !== undefined && before.messagingProfileId !== after.messagingProfileId;
   return left ? { ...after, generation: before.generation + 1 } : after;
 }
 
-/** A number whose profile was deleted at a moment. */
+/** The number after the deletion of its profile. */
 export function unassigned(number: PhoneNumber, at: number): PhoneNumber {
   return leaveProfile(number, { ...number, messagingProfileId: undefined, updatedAt: at });
 }
 
-/** The fields that an input holds, as mask paths: what an update without a mask changes. */
+/** The populated fields of an input, as mask paths: what an update without a mask changes. */
 export function populatedPaths(input: PhoneNumberInput): string[] {
   const paths: string[] = [];
   if (input.phoneNumber !== undefined) paths.push("phone_number");
@@ -145,7 +148,10 @@ export function populatedPaths(input: PhoneNumberInput): string[] {
   return paths;
 }
 
-/** A possible +E.164 number in its one spelling, or a failure that names the field. */
+/**
+ * Returns a possible +E.164 number in its canonical spelling; throws a failure that names the
+ * field.
+ */
 export function checkE164(value: string | undefined, field: string): string {
   if (value === undefined) throw failure(ErrorReason.MISSING_PARAMETER, `${field} is required.`, `/${field}`);
   const detail = e164Error(value, field);
@@ -153,14 +159,14 @@ export function checkE164(value: string | undefined, field: string): string {
   throw failure(ErrorReason.INVALID_PHONE_NUMBER, detail, `/${field}`);
 }
 
-/** The number as a pool takes it in at a moment. */
+/** The number as a pool's entry at a moment. */
 export function poolNumber(number: PhoneNumber, traffic: NumberTraffic, now: number): PoolNumber {
   const areaCode = number.lineType === "toll_free" ? undefined : areaCodeOf(number.phoneNumber);
   const segmentMs = 1000 / number.segmentsPerSecond;
-  // What is queued begins to leave when the number is due again, not now.
+  // The queue starts to drain when the number is due, not now.
   const queue = traffic.queuedSegments * segmentMs;
   const nextFree = queue === 0 ? traffic.dueAt : Math.max(traffic.dueAt, now) + queue;
-  // The day on which the next message would leave, and what leaves on it before.
+  // The day on which the next message leaves, and the segments that leave before it on that day.
   const day = dayOf(Math.max(nextFree, now));
   const sent = traffic.usedDay === day ? traffic.usedToday : 0;
   return {
@@ -200,11 +206,15 @@ function checkCarrier(carrier: string | undefined, carriers: readonly string[]):
   if (carrier !== undefined && carriers.includes(carrier)) return carrier;
   const names = carriers.join(", ");
   if (carrier !== undefined) {
-    throw failure(ErrorReason.BAD_REQUEST, `carrier must be a configured one: ${names}.`, "/carrier");
+    throw failure(ErrorReason.BAD_REQUEST, `carrier must be one of the configured carriers: ${names}.`, "/carrier");
   }
-  // A number that silently went to the sandbox would report receipts that are not real.
+  // A number that silently got the sandbox would report false receipts.
   if (carriers.length === 1) return carriers[0] as string;
-  throw failure(ErrorReason.MISSING_PARAMETER, `carrier is required; the configured ones are ${names}.`, "/carrier");
+  throw failure(
+    ErrorReason.MISSING_PARAMETER,
+    `carrier is required; the configured carriers are ${names}.`,
+    "/carrier",
+  );
 }
 
 function checkRate(rate: number): number {
@@ -220,18 +230,18 @@ function checkDailySegmentLimit(limit: number | undefined): number | undefined {
   if (limit === undefined || (limit >= 0 && limit <= LIMITS.dailySegmentLimit)) return limit;
   throw failure(
     ErrorReason.OUT_OF_RANGE,
-    `daily_segment_limit must be a whole number from 0 to ${LIMITS.dailySegmentLimit}, or null for none.`,
+    `daily_segment_limit must be an integer from 0 to ${LIMITS.dailySegmentLimit}, or null for no limit.`,
     "/daily_segment_limit",
   );
 }
 
-/** A phone number and its line type are what it is: naming them unchanged is no change, anything else is refused. */
+/** Refuses a change of the phone number or its line type; the same value is not a change. */
 function refuseChange(number: PhoneNumber, input: PhoneNumberInput, path: string): void {
-  const same =
+  const isSame =
     (path === "phone_number" && (input.phoneNumber ?? number.phoneNumber) === number.phoneNumber) ||
     (path === "line_type" &&
       (input.lineType === LineType.UNSPECIFIED || lineTypeFrom(input.lineType) === number.lineType));
-  if (same) return;
+  if (isSame) return;
   throw failure(
     ErrorReason.BAD_REQUEST,
     `${path} cannot be changed; remove the number and register it again.`,

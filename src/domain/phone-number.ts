@@ -7,9 +7,10 @@ const digitNine = 57;
 const plus = 43;
 
 /**
- * Whether the value is an E.164 number that could exist: a plus sign and at most 15 ASCII digits, a calling code in
- * use, and as many digits after it as numbers of its main country can have, by libphonenumber's metadata; for +1 these
- * are ten, of which the first is 2 to 9. Whether the number is assigned plays no part: `+15550001234` is possible.
+ * Whether the value is a possible E.164 number: a plus sign and at most 15 ASCII digits, a calling
+ * code in use, and a number of further digits that its main country uses, by libphonenumber's
+ * metadata. For +1 these are ten, the first from 2 to 9. The number need not be assigned:
+ * `+15550001234` is possible.
  */
 export function isPossibleE164(value: string): boolean {
   const { length } = value;
@@ -46,9 +47,10 @@ export function isPossibleE164(value: string): boolean {
 }
 
 /**
- * The number that libphonenumber reads in the value: one subscriber has one spelling, and what callers dial before a
- * national number at home is not part of it, as the zero in +610412555010 for +61412555010. Undefined if the value is
- * that spelling already, or its calling code is not in use. The value is a plus sign and digits.
+ * The canonical spelling of a value, as libphonenumber reads it: without the national prefix that
+ * callers dial at home, such as the zero in +610412555010 for +61412555010. Undefined when the
+ * value is canonical already, or its calling code is not in use. The value is a plus sign and
+ * digits.
  */
 export function respelled(value: string): string | undefined {
   let node = 0;
@@ -69,12 +71,12 @@ export function respelled(value: string): string | undefined {
   if (match === null || match[0] === "") {
     return undefined;
   }
-  // Without its last group the prefix is only taken away.
+  // When the last group did not match, the prefix is only removed.
   const rest =
     rule.transform !== undefined && match.at(-1) !== undefined && match.length > 1
       ? national.replace(rule.prefix, rule.transform)
       : national.slice(match[0].length);
-  // Some numbers begin with the digits of a prefix, as +7 800: taken away, no number would be left.
+  // Some numbers begin with the digits of a prefix, such as +7 800: they are not valid without it.
   if (rest === national || (rule.national.test(national) && !rule.national.test(rest))) {
     return undefined;
   }
@@ -84,23 +86,23 @@ export function respelled(value: string): string | undefined {
 }
 
 /**
- * Why the value is not a number's one spelling in E.164, as a sentence about `field` that shows the number probably meant;
- * undefined if it is one.
+ * Why the value is not a canonical E.164 number, as a sentence about `field` that suggests the
+ * number probably meant; undefined when it is one.
  */
 export function e164Error(value: string, field: string): string | undefined {
   const isPossible = isPossibleE164(value);
   if (isPossible && respelled(value) === undefined) {
     return undefined;
   }
-  const meant = /^\+\d{2,20}$/.test(value) ? meantBy(value) : undefined;
-  if (meant !== undefined) {
-    return `${field} ${value} is not how E.164 writes this number: no national prefix follows the calling code. Send ${meant} if that is meant.`;
+  const suggestion = /^\+\d{2,20}$/.test(value) ? canonicalSpelling(value) : undefined;
+  if (suggestion !== undefined) {
+    return `${field} ${value} has a national prefix after the calling code, which E.164 omits. Send ${suggestion} if you mean that number.`;
   }
-  return `${field} must be one possible number in E.164 form with a leading plus, such as +13125550001.`;
+  return `${field} must be a possible number in E.164 form with a leading plus, such as +13125550001.`;
 }
 
-/** The first accepted spelling behind a value that is not one; a prefix may stand there more than once. */
-function meantBy(value: string): string | undefined {
+/** The first accepted spelling within a value; the prefix may occur more than once. */
+function canonicalSpelling(value: string): string | undefined {
   let spelling = respelled(value);
   for (let round = 0; round < 3 && spelling !== undefined; round++) {
     const next = respelled(spelling);
@@ -113,10 +115,10 @@ function meantBy(value: string): string | undefined {
 }
 
 /**
- * The ISO 3166-1 alpha-2 code of the country (or territory with a code of its own, such as `PR`) that a possible E.164
- * number belongs to, as libphonenumber has it: `001` for calling codes of no country, such as +883. A number which
- * is none of the smaller countries' goes to the main country of its calling code, so +1 with an area code that is not
- * assigned is `US`. Undefined if the calling code is not in use.
+ * The ISO 3166-1 alpha-2 code of a possible E.164 number's country (or territory with its own code,
+ * such as `PR`), as libphonenumber has it: `001` for calling codes of no country, such as +883. A
+ * number that belongs to none of the smaller countries belongs to the main country of its calling
+ * code, so +1 with an unassigned area code is `US`. Undefined when the calling code is not in use.
  */
 export function countryOf(e164: string): string | undefined {
   let node = 0;
@@ -131,24 +133,27 @@ export function countryOf(e164: string): string | undefined {
   return country;
 }
 
-/** The area code of a possible E.164 number of +1, assigned or not; undefined if it is toll-free or not of +1. */
+/**
+ * The area code of a possible E.164 number of +1, assigned or not; undefined when it is toll-free
+ * or not of +1.
+ */
 export function areaCodeOf(e164: string): string | undefined {
   const areaCode = areaCodeNumber(e164);
   return tollFree[areaCode] ? undefined : areaCodes[areaCode];
 }
 
 /**
- * The region that an area code serves, a key that is unique across countries: the ISO 3166-2 code of a state or
- * province, `US-NY`; joined where provinces share their area codes, `CA-NS/PE`; elsewhere in the plan the country or
- * territory is one region, `JM`. Undefined if the code is not assigned to a place.
+ * The region that an area code serves, a key that is unique across countries: the ISO 3166-2 code
+ * of a state or province, `US-NY`; a joined code where provinces share area codes, `CA-NS/PE`; else
+ * the country or territory, `JM`. Undefined when the code is not assigned to a place.
  */
 export function regionOf(areaCode: string): string | undefined {
   return regions.get(areaCode);
 }
 
 /**
- * `toll_free` for the toll-free prefixes of +1 (800, 833, 844, 855, 866, 877, 888), else `long_code`: what can be
- * told of a number from its digits.
+ * `toll_free` for the toll-free prefixes of +1 (800, 833, 844, 855, 866, 877, 888), else
+ * `long_code`.
  */
 export function lineTypeOf(e164: string): "toll_free" | "long_code" {
   return tollFree[areaCodeNumber(e164)] ? "toll_free" : "long_code";
@@ -167,7 +172,7 @@ for (const prefix of [800, 833, 844, 855, 866, 877, 888]) {
   tollFree[prefix] = true;
 }
 
-// Shared strings, so that telling an area code allocates nothing.
+// Shared strings, so that reading an area code allocates nothing.
 const areaCodes: readonly string[] = Array.from({ length: 1000 }, (_, number) => String(number).padStart(3, "0"));
 
 const regions = new Map<string, string>();
@@ -177,8 +182,8 @@ for (const [region, served] of Object.entries(areaCodesByRegion)) {
   }
 }
 
-// A tree of digits, grown from the calling code on: node n goes on with digit d at branches[n * 10 + d], 0 is the root
-// and means "no further". The last country met on the way is the number's.
+// A tree of digits that starts at the calling code: digit d leads from node n to branches[n * 10 +
+// d]. 0 is the root and means "no further". The last country on the path is the number's.
 const branches: number[] = Array.from({ length: 10 }, () => 0);
 const countries: (string | undefined)[] = [undefined];
 /** By node at the end of a calling code: bit n is set if n digits may follow. */

@@ -1,25 +1,26 @@
-/** How a text travels: its alphabet on the air, the parts it is sent in, and its length as people count it. */
+/** How a text is sent: its encoding, its parts, and its length as people count it. */
 export interface Segments {
   readonly encoding: "GSM-7" | "UCS-2";
-  /** At least 1 (the empty text is one message too); no upper limit is applied here. */
+  /** At least 1, also for the empty text; without an upper limit. */
   readonly parts: number;
   /**
-   * Unicode code points: a surrogate pair is one, and so is a character of GSM-7's extension table; CR LF are two, a
-   * combining mark, a joiner and a variation selector one each.
+   * Unicode code points: a surrogate pair counts as one, and so does a character of GSM-7's
+   * extension table. CR LF counts as two; a combining mark, a joiner and a variation selector as
+   * one each.
    */
   readonly numChars: number;
 }
 
-/** A text that GSM-7 was demanded for and that has a character outside of it; the first such character. */
+/** The first character of a text that GSM-7 cannot encode. */
 export interface Unencodable {
   readonly unencodable: string;
 }
 
 /**
- * Splits a text as the network does (3GPP TS 23.038 and 23.040): 160 septets in a single GSM-7 message, 153 in each
- * of several parts; 70 and 67 code units in UCS-2. A part ends early rather than splitting a character of the
- * extension table, which takes two septets, or a surrogate pair. `auto` takes GSM-7 if every character is in it; no
- * character is ever replaced by a similar one.
+ * Splits a text as the network does (3GPP TS 23.038 and 23.040): 160 septets in a single GSM-7
+ * message, 153 in each of several parts; 70 and 67 code units in UCS-2. A part never splits a
+ * surrogate pair or a character of the extension table, which takes two septets. `auto` uses GSM-7
+ * when it has every character; no character is ever replaced.
  */
 export function segment(text: string, encoding: "auto" | "gsm7" | "ucs2"): Segments | Unencodable {
   if (encoding === "ucs2") {
@@ -68,7 +69,7 @@ function isPair(text: string, position: number): boolean {
   return (text.charCodeAt(position) & 0xfc00) === 0xd800 && (text.charCodeAt(position + 1) & 0xfc00) === 0xdc00;
 }
 
-// In the order of 3GPP TS 23.038, sixteen to a line; the escape to the extension table, which is no character, is left out.
+// In the order of 3GPP TS 23.038, sixteen to a line, without the escape to the extension table.
 const defaultAlphabet =
   "@£$¥èéùìòÇ\nØø\rÅå" +
   "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ" +
@@ -80,7 +81,7 @@ const defaultAlphabet =
   "pqrstuvwxyzäöñüà";
 const extensionTable = "\f^{}\\[~]|€";
 
-/** Septets that a code unit takes in GSM-7; 0 if it is not in it. */
+/** Septets that a code unit takes in GSM-7; 0 when GSM-7 does not have it. */
 const septetWidths = new Uint8Array(0x10000);
 for (const character of defaultAlphabet) {
   septetWidths[character.charCodeAt(0)] = 1;

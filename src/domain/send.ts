@@ -8,7 +8,7 @@ import { areaCodeOf, countryOf, e164Error, regionOf } from "./phone-number.ts";
 import type { Near, PickRefusal } from "./pool/decide.ts";
 import { type Segments, segment } from "./segments.ts";
 
-/** What a caller wants sent, as far as it decides anything. */
+/** The fields of a send that the checks read. */
 export type SendContent = {
   readonly to?: string | undefined;
   readonly text?: string | undefined;
@@ -17,7 +17,7 @@ export type SendContent = {
   readonly autoDetect?: boolean | undefined;
 };
 
-/** A send that passed every check which needs no more than its profile. */
+/** A send that passed every check that needs only its profile. */
 export type CheckedSend = { readonly to: string; readonly text: string; readonly segments: Segments };
 
 const ENCODINGS = new Map<Encoding, "auto" | "gsm7" | "ucs2">([
@@ -27,7 +27,10 @@ const ENCODINGS = new Map<Encoding, "auto" | "gsm7" | "ucs2">([
   [Encoding.UCS2, "ucs2"],
 ]);
 
-/** Checks a send against its profile in the documented order: enabled, content, recipient, destination. */
+/**
+ * Checks a send against its profile in the documented order: enabled, content, recipient,
+ * destination.
+ */
 export function checkSend(profile: MessagingProfile, content: SendContent): CheckedSend | Refusal {
   if (!profile.enabled) {
     return {
@@ -44,7 +47,7 @@ export function checkSend(profile: MessagingProfile, content: SendContent): Chec
   return refusal ?? { to, text: content.text as string, segments };
 }
 
-/** Refuses a moment to send at (milliseconds since 1970) that is too near or too far; undefined: it is right, or there is none. */
+/** Refuses a `sendAt` (milliseconds since 1970) that is too near or too far. */
 export function checkSendAt(sendAt: number | undefined, now: number): Refusal | undefined {
   if (sendAt === undefined) return undefined;
   if (sendAt >= now + LIMITS.minScheduleMs && sendAt <= now + LIMITS.maxScheduleMs) return undefined;
@@ -55,14 +58,14 @@ export function checkSendAt(sendAt: number | undefined, now: number): Refusal | 
   };
 }
 
-/** The recipient must not be texted by the profile. */
+/** The refusal when the recipient opted out. */
 export const OPTED_OUT: Refusal = {
   reason: ErrorReason.OPTED_OUT,
   detail: "The recipient opted out of this messaging profile's messages; do not text them until they write START.",
   pointer: "/to",
 };
 
-/** The sender that was named does not belong to the profile. */
+/** The refusal when the named sender does not belong to the profile. */
 export const FROM_UNKNOWN: Refusal = {
   reason: ErrorReason.INVALID_FROM,
   detail:
@@ -70,20 +73,20 @@ export const FROM_UNKNOWN: Refusal = {
   pointer: "/from",
 };
 
-/** The sender that was named is the recipient. */
+/** The refusal when the named sender is the recipient. */
 export const TO_IS_FROM: Refusal = {
   reason: ErrorReason.INVALID_TO,
   detail: "to is the sender itself; name another recipient.",
   pointer: "/to",
 };
 
-/** The recipient's geography, for geomatch; undefined where it has none. */
+/** The recipient's geography for geomatch; undefined when it has none. */
 export function nearOf(to: string): Near | undefined {
   const areaCode = areaCodeOf(to);
   return areaCode === undefined ? undefined : { areaCode, overlays: overlaysOf(areaCode), region: regionOf(areaCode) };
 }
 
-/** A pool's refusal in the words of the catalogue, with the cause and the counts. */
+/** A pool's refusal as a refusal of the catalogue, with the cause and the counts. */
 export function poolRefusal(refused: PickRefusal): Refusal {
   const { because, retryAfterMs } = refused;
   switch (because) {
@@ -105,7 +108,7 @@ export function poolRefusal(refused: PickRefusal): Refusal {
       return {
         reason: ErrorReason.UNHEALTHY_FROM,
         detail:
-          "The `from` number is unhealthy and the profile skips unhealthy numbers; its health tells when it comes back. Send through the pool.",
+          "The `from` number is unhealthy and the profile skips unhealthy numbers; its health says when it recovers. Send through the pool.",
         pointer: "/from",
       };
     case "full":
@@ -119,14 +122,14 @@ export function poolRefusal(refused: PickRefusal): Refusal {
     case "noNumbers":
       return noNumbers("no long code or toll-free number is assigned to it. Assign one");
     case "nothingUsable":
-      return noNumbers(`${countsOf(refused)}. Mend what keeps them from sending, or add numbers`);
+      return noNumbers(`${countsOf(refused)}. Fix the causes, or add numbers`);
   }
 }
 
-function noNumbers(why: string): Refusal {
+function noNumbers(because: string): Refusal {
   return {
     reason: ErrorReason.NO_USABLE_NUMBERS,
-    detail: `The messaging profile has no number to send from: ${why}.`,
+    detail: `The messaging profile has no number to send from: ${because}.`,
     pointer: "/messaging_profile_id",
   };
 }
@@ -149,7 +152,9 @@ function countsOf(refused: PickRefusal): string {
     .map(([count, words]) => `${count} ${words}`);
   const rest =
     refused.eligible > 0
-      ? [`${refused.eligible} that cannot take this message, for its length, the wait, or because it is to them`]
+      ? [
+          `${refused.eligible} that cannot send this message because of its length, the wait, or because they are its recipient`,
+        ]
       : [];
   return `of ${refused.poolSize} numbers, ${[...counts, ...rest].join(", ")}`;
 }
@@ -180,7 +185,7 @@ function checkContent(content: SendContent): Segments | Refusal {
   if (segments.parts > LIMITS.parts) {
     return {
       reason: ErrorReason.MESSAGE_TOO_LARGE,
-      detail: `text needs ${segments.parts} parts in ${segments.encoding}, and at most ${LIMITS.parts} are allowed; shorten it.`,
+      detail: `text needs ${segments.parts} parts in ${segments.encoding}, but at most ${LIMITS.parts} are allowed; shorten it.`,
       pointer: "/text",
     };
   }

@@ -1,7 +1,7 @@
 import type { MessagingProfile } from "./messaging-profile.ts";
 import type { PickRequest } from "./pool/decide.ts";
 
-/** A mapping as it was kept, as far as it decides anything. */
+/** The fields of a stored mapping that a pick reads. */
 export type MappingFacts = {
   readonly phoneNumberId: string;
   readonly profileGeneration: number;
@@ -9,7 +9,10 @@ export type MappingFacts = {
   readonly lastMessageAt: number;
 };
 
-/** What a mapping means to a pick: undefined when there is none, it is too old, or sticky was turned off since it was made. */
+/**
+ * The sticky part of a pick request; undefined when there is no mapping, it is too old, or sticky
+ * sender was turned off since.
+ */
 export function stickyOf(
   mapping: MappingFacts | undefined,
   profile: MessagingProfile,

@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, getOption, isFieldSet, type Message }
 import { not_supported, refused_by_item } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure } from "../domain/failure.ts";
-import { shown } from "../domain/text.ts";
+import { quoted } from "../domain/text.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 
 /** Looks for what is wrong with a decoded request by the contract alone, whatever transport it came through. */
@@ -125,7 +125,7 @@ function maskCheckOf(parent: DescMessage): FieldCheck {
     const detail =
       unknown === "*"
         ? 'update_mask names "*", which stands for every field, beside other paths; use it alone.'
-        : `update_mask names ${shown(unknown)}, which is not a field that can be set; see the contract for those that are.`;
+        : `update_mask names ${quoted(unknown)}, which is not a field that can be set; see the contract for those that are.`;
     return failure(ErrorReason.BAD_REQUEST, detail, pointer);
   };
 }

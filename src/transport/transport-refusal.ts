@@ -1,6 +1,6 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../domain/failure.ts";
-import { shown } from "../domain/text.ts";
+import { quoted } from "../domain/text.ts";
 
 /** What the HTTP port's own library refuses by itself, in our words; `mostBytes` is what the method takes. */
 export function transportRefusal(error: unknown, mostBytes: number): Refusal {
@@ -22,7 +22,7 @@ export function transportRefusal(error: unknown, mostBytes: number): Refusal {
 export function encodingNotTaken(header: string, encoding: string): Refusal {
   return {
     reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE,
-    detail: `${header} ${shown(encoding)} is not taken; send the body without compression.`,
+    detail: `${header} ${quoted(encoding)} is not taken; send the body without compression.`,
   };
 }
 

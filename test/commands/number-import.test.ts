@@ -127,19 +127,19 @@ describe("An import", () => {
     });
     const before = phoneNumbersIn(server.database);
     const bad: [string, RegExp][] = [
-      ["12125550100,,,,,,,", /^phone_number must be one possible number in E\.164 form/],
+      ["12125550100,,,,,,,", /^phone_number must be a possible number in E\.164 form/],
       ["+610412555010,,,,,,,", /^phone_number \+610412555010 is not how E\.164 .* \+61412555010 /],
       [",,sandbox,,,,,", /^phone_number is required\.$/],
       ["+12125550100,,,,,,,", /^The phone number is registered already\.$/],
       ["+12125550199,,,,,,,", /^The phone number is on line 2 already\.$/],
       ["+12125550191,nonsense,,,,,,", /^The organization has no messaging profile with this id\.$/],
       [`+12125550191,${theirs},,,,,,`, /^The organization has no messaging profile with this id\.$/],
-      ["+12125550191,,other,,,,,", /^carrier must be a configured one: sandbox\.$/],
+      ["+12125550191,,other,,,,,", /^carrier must be one of the configured carriers: sandbox\.$/],
       ["+12125550191,,,landline,,,,", /^line_type must be one of long_code, toll_free\.$/],
       ["+12125550191,,,,fast,,,", /^segments_per_second must be a number\.$/],
       ["+12125550191,,,,0,,,", /^segments_per_second must be a number from 0\.001 to 10000\.$/],
       ["+12125550191,,,,,1.5,,", /^daily_segment_limit must be a whole number\.$/],
-      ["+12125550191,,,,,-1,,", /^daily_segment_limit must be a whole number from 0 to 100000000/],
+      ["+12125550191,,,,,-1,,", /^daily_segment_limit must be an integer from 0 to 100000000/],
       ["+12125550191,,,,,,asleep,", /^state must be one of active, draining, paused\.$/],
       [`+12125550191,,,,,,,${"x".repeat(101)}`, /^tags\[0\] must have 1 to 100 characters\.$/],
       ["+12125550191,,,,,,,a;;b", /^tags\[1\] must have 1 to 100 characters\.$/],

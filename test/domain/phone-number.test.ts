@@ -178,14 +178,14 @@ describe("e164Error", () => {
     ["+4900301234567890", "+49301234567890"],
   ])("names in what it says of %s the number probably meant", (value, meant) => {
     expect(e164Error(value, "to")).toBe(
-      `to ${value} is not how E.164 writes this number: no national prefix follows the calling code. Send ${meant} if that is meant.`,
+      `to ${value} has a national prefix after the calling code, which E.164 omits. Send ${meant} if you mean that number.`,
     );
   });
 
   it.each(["+61", "+0", "", "610412555010", `+61${"0".repeat(200)}`, "+61 0412555010", "+1555000123"])(
     "guesses at nothing in %j",
     (value) => {
-      expect(e164Error(value, "to")).toMatch(/^to must be one possible number in E\.164 form/);
+      expect(e164Error(value, "to")).toMatch(/^to must be a possible number in E\.164 form/);
     },
   );
 });

@@ -183,7 +183,7 @@ describe("The moment a message was sent", () => {
     expect(story([submitUnconfirmed]).progress.error?.detail).toContain("not known whether the message left");
     expect(story([submitUnconfirmed, accepted]).progress.error).toMatchObject({
       reason: ErrorReason.RECEIPT_MISSING,
-      detail: expect.stringContaining("The carrier took the message, and no receipt came"),
+      detail: expect.stringContaining("The carrier accepted the message, but no receipt arrived"),
     });
     const silent = story([accepted, { kind: "receipt_timeout", at: NOON + 90_000 }]).progress;
     expect(apply(silent, refused(SPAM)).progress).toBeUndefined();

@@ -1,9 +1,9 @@
 /**
- * Overlay complexes of the North American Numbering Plan, area codes that serve one and the same area, compiled by
- * hand as of September 2026. The source to check against is NANPA: the field OVERLAY_COMPLEX of its area code database
- * (reports.nanpa.com, npa_report.csv), its planning letters and area code maps; for Canada the CRTC's relief decisions.
- * A code that lies over several areas which don't share their own codes, such as 917 over all of New York City, stands
- * in several complexes.
+ * Overlay complexes of the North American Numbering Plan: area codes that serve the same area,
+ * compiled by hand as of September 2026. The source to check against is NANPA: the field
+ * OVERLAY_COMPLEX of its area code database (reports.nanpa.com, npa_report.csv), its planning
+ * letters and area code maps; for Canada the CRTC's relief decisions. A code over several areas
+ * with codes of their own, such as 917 over all of New York City, is in several complexes.
  */
 const complexes: readonly string[] = [
   // United States
@@ -165,7 +165,10 @@ for (const complex of complexes) {
 
 const none: readonly string[] = [];
 
-/** The other area codes that serve the area of this one, or a part of it, in ascending order; empty if there are none. */
+/**
+ * The other area codes that serve any of this one's area, in ascending order; empty when there are
+ * none.
+ */
 export function overlaysOf(areaCode: string): readonly string[] {
   return overlays.get(areaCode) ?? none;
 }

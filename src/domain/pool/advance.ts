@@ -2,8 +2,8 @@ import { smallest } from "./heap.ts";
 import { dayOf, type Pool, reclassify } from "./pool.ts";
 
 /**
- * Brings a pool to a moment (milliseconds since 1970): full queues that have room again, numbers whose health returned, and daily
- * caps that ended at 00:00 UTC. A moment before the pool's own is taken as the pool's own.
+ * Advances a pool to a moment (milliseconds since 1970): queues that have room again, numbers whose
+ * standing changed, and daily limits that reset at 00:00 UTC. The pool's time never goes back.
  */
 export function advance(pool: Pool, moment: number): void {
   const isNewDay = dayOf(moment) > dayOf(pool.now);

@@ -2,14 +2,14 @@ import type { HealthCounts } from "../health.ts";
 import { type Pool, quantized, reclassify, type Slot, usedOnDeparture } from "./pool.ts";
 
 /**
- * Books an outcome: the number's new counts (undefined: as they were), and how many messages are not unreported any more.
- * Unknown ids have nothing to book.
+ * Books an outcome: the number's new counts (undefined: unchanged), and how many messages became
+ * reported. Ignores unknown ids.
  */
 export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undefined, reported: number): void {
   const slot = pool.byId.get(id);
   if (slot === undefined || (health === undefined && reported === 0)) return;
   const known = pool.slots[slot] as Slot;
-  // Counts that were read before a reset say nothing after it.
+  // Counts read before a reset are stale after it.
   const isOlder = (health?.resetAt ?? 0) < (known.number.health.resetAt ?? 0);
   if (health !== undefined && !isOlder) known.number = { ...known.number, health };
   known.unreported = Math.max(0, known.unreported - reported);
@@ -17,8 +17,8 @@ export function bookOutcome(pool: Pool, id: string, health: HealthCounts | undef
 }
 
 /**
- * Books segments that came into a number's queue, or (negative) that left it: the number is busy for more or less. Those of which is
- * known that they left unsent give back what they took of the day.
+ * Books segments that joined a number's queue or (negative) left it, which changes when the number
+ * is free. Segments that left unsent return their share of the daily limit.
  */
 export function bookQueue(pool: Pool, id: string, segments: number, isUnsent = false): void {
   const slot = pool.byId.get(id);
@@ -28,18 +28,18 @@ export function bookQueue(pool: Pool, id: string, segments: number, isUnsent = f
   if (segments > 0) known.stay.arrivals += 1;
   const free = pool.nextFree[slot] as number;
   if (segments > 0 || isUnsent) {
-    // What came leaves later, or once more: it counts then.
+    // The segments that joined leave later, or again, and count on that day.
     const { day, used } = usedOnDeparture(pool, slot, known);
     known.usedToday = Math.max(0, used + segments);
     known.day = day;
   }
-  // What an idle number was last free at tells how long ago it was used.
+  // The time when an idle number became free orders it by last use.
   const isIdle = segments < 0 && free <= pool.now;
   if (!isIdle) pool.nextFree[slot] = Math.max(pool.now, Math.max(free, pool.now) + segments * known.segmentMs);
   reclassify(pool, slot);
 }
 
-/** Books how many segments a queue holds, whatever was believed before; what is about to be committed comes on top. */
+/** Sets the number of segments in a queue; uncommitted segments are added. */
 export function bookQueued(pool: Pool, id: string, segments: number): void {
   const slot = pool.byId.get(id);
   const known = slot === undefined ? undefined : pool.slots[slot];
@@ -47,9 +47,9 @@ export function bookQueued(pool: Pool, id: string, segments: number): void {
 }
 
 /**
- * Books a claim: segments that left the queue, whether it is empty then, and when the number's pace lets it send again (milliseconds
- * since 1970; Infinity: it does not send). The load that was foreseen is corrected where it strayed: a carrier was down, or the
- * dispatcher was late.
+ * Books a claim: the segments that left the queue, whether it is empty now, and when the number's
+ * pace allows the next one (milliseconds since 1970; Infinity: it does not send). Corrects the
+ * predicted load when it drifted because a carrier was down or the dispatcher was late.
  */
 export function bookClaim(pool: Pool, id: string, segments: number, freeAt: number, isEmpty = false): void {
   const slot = pool.byId.get(id);
@@ -59,16 +59,17 @@ export function bookClaim(pool: Pool, id: string, segments: number, freeAt: numb
   if (freeAt === Number.POSITIVE_INFINITY) return;
   const queue = known.queuedSegments * known.segmentMs;
   const expected = quantized(queue === 0 ? freeAt : Math.max(freeAt, pool.now) + queue);
-  const foreseen = pool.nextFree[slot] as number;
-  const strayed = Math.abs(expected - foreseen);
-  // Small differences come from the turns of claims. Putting them right would favour the numbers whose turn comes first.
-  const isIdle = expected <= pool.now && foreseen <= pool.now;
-  if (isIdle || strayed < STRAYED || strayed < STRAYED_SHARE * (foreseen - pool.now)) return;
+  const predicted = pool.nextFree[slot] as number;
+  const drift = Math.abs(expected - predicted);
+  // Small differences come from the order of claims. Correcting them would favour the numbers
+  // claimed first.
+  const isIdle = expected <= pool.now && predicted <= pool.now;
+  if (isIdle || drift < MAX_DRIFT_MS || drift < MAX_DRIFT_SHARE * (predicted - pool.now)) return;
   pool.nextFree[slot] = expected;
   reclassify(pool, slot);
 }
 
-/** Numbers on trial, by id: only of these it matters how many messages are unreported. */
+/** Ids of the numbers on trial: only for these does the count of unreported messages matter. */
 export function numbersOnTrial(pool: Pool): string[] {
   return pool.changing.items.flatMap((slot) => {
     const known = pool.slots[slot];
@@ -76,13 +77,13 @@ export function numbersOnTrial(pool: Pool): string[] {
   });
 }
 
-/** Notes that a number has something unreported, which another process accepted. */
+/** Notes that another process accepted a message for a number, which is therefore unreported. */
 export function noteUnreported(pool: Pool, id: string): void {
   const slot = pool.byId.get(id);
   if (slot !== undefined && pool.slots[slot]?.unreported === 0) setUnreported(pool, id, 1);
 }
 
-/** Sets how many messages of a number are unreported. */
+/** Sets the count of a number's unreported messages. */
 export function setUnreported(pool: Pool, id: string, unreported: number): void {
   const slot = pool.byId.get(id);
   const known = slot === undefined ? undefined : pool.slots[slot];
@@ -91,6 +92,9 @@ export function setUnreported(pool: Pool, id: string, unreported: number): void 
   reclassify(pool, slot);
 }
 
-/** What a load may stray from what was foreseen before it is put right: milliseconds, and the share of what was foreseen. */
-const STRAYED = 1_000;
-const STRAYED_SHARE = 0.02;
+/**
+ * How far a load may drift from the prediction before it is corrected: a time, and a share of the
+ * prediction.
+ */
+const MAX_DRIFT_MS = 1_000;
+const MAX_DRIFT_SHARE = 0.02;

@@ -3,28 +3,34 @@ import { MAX_SEGMENTS } from "./group.ts";
 import { hasRoom, leftOfDay, type Pool, reclassify, reorder, type Slot, usedOnDeparture } from "./pool.ts";
 import { type RoundRobin, turn } from "./round-robin.ts";
 
-/** What a charge changes of a number. */
+/** The fields of a number that a charge changes. */
 type Load = {
   readonly nextFree: number;
   readonly lastUsed: number;
   readonly usedToday: number;
-  /** The UTC day on which a message leaves, as far as can be foreseen: the day that it counts on. */
+  /** The UTC day on which the message is predicted to leave, and on which it counts. */
   readonly day: number;
 };
 
-/** What a charge did, to be undone when its commit fails. */
+/** A charge, with what is needed to undo it when its commit fails. */
 export type Charge = {
   readonly slot: number;
-  /** The slot as it was charged. A reload keeps the load, and the charge with it; a number that left the pool took both away. */
+  /**
+   * The slot when charged. A reload keeps the load and the charge; the removal of the number drops
+   * both.
+   */
   readonly known: Slot;
   readonly segments: number;
   readonly before: Load;
   readonly after: Load;
-  /** The wheel that was turned; undefined when it was not. */
+  /** The round robin that the charge advanced; undefined when it did not. */
   readonly roundRobin: RoundRobin | undefined;
 };
 
-/** Books a pick: the number is busy for the message's segments, was used last, and the round robin turns if the weights chose. */
+/**
+ * Charges a pick: the number is busy for the message's segments and is the last used, and the round
+ * robin advances if the weights chose.
+ */
 export function charge(pool: Pool, pick: Picked, segments: number): Charge {
   const { slot } = pick;
   const known = pool.slots[slot] as Slot;
@@ -56,7 +62,7 @@ export function charge(pool: Pool, pick: Picked, segments: number): Charge {
   return { slot, known, segments, before, after, roundRobin };
 }
 
-/** Takes a charge back. Charges that were made since stay. */
+/** Undoes a charge. Later charges stay. */
 export function undo(pool: Pool, charged: Charge): void {
   const { slot, segments, before, after } = charged;
   if (charged.roundRobin !== undefined && charged.roundRobin === pool.roundRobin)
@@ -68,7 +74,7 @@ export function undo(pool: Pool, charged: Charge): void {
   pool.nextFree[slot] = isLast ? before.nextFree : (pool.nextFree[slot] as number) - segments * known.segmentMs;
   if (pool.lastUsed[slot] === after.lastUsed) pool.lastUsed[slot] = before.lastUsed;
   if (known.day === after.day && known.usedToday === after.usedToday) {
-    // It may have been the first that was counted for its day.
+    // This charge may have been the first of its day.
     known.day = before.day;
     known.usedToday = before.usedToday;
   } else if (known.day === after.day) known.usedToday = Math.max(0, known.usedToday - segments);
@@ -77,18 +83,18 @@ export function undo(pool: Pool, charged: Charge): void {
   reclassify(pool, slot);
 }
 
-/** Notes that a charge is on disk: its message can be seen in the queue. */
+/** Notes that a charge is committed: its message is visible in the queue. */
 export function confirm({ known, segments }: Charge): void {
   known.stay.uncommitted -= segments;
 }
 
 function settle(pool: Pool, slot: number, known: Slot): void {
-  const stays =
+  const keepsClass =
     known.cause === undefined &&
     hasRoom(pool, slot, 1) &&
     known.left === MAX_SEGMENTS &&
     leftOfDay(pool, slot, known) >= MAX_SEGMENTS &&
     (known.standing.standing === "healthy" || !pool.settings?.skipUnhealthy);
-  if (stays) reorder(pool, slot);
+  if (keepsClass) reorder(pool, slot);
   else reclassify(pool, slot);
 }

@@ -3,23 +3,28 @@ import { before, smallest, smallestThat } from "./heap.ts";
 import { type Cause, hasRoom, type Pool, QUEUE_CAPACITY_MS, type Slot, untilRoom, waitOf } from "./pool.ts";
 import { LONG_CODE, nextType, TOLL_FREE } from "./round-robin.ts";
 
-/** What a pool is asked: a sender for one message. */
+/** A request for the sender of one message. */
 export type PickRequest = {
   /** Segments of the message, 1 to 10. */
   readonly segments: number;
-  /** The number that the caller named, by id. Nothing else is looked at then. */
+  /** The id of the number that the caller named; no other number is considered. */
   readonly from?: string | undefined;
-  /** The recipient's mapped number, by id, with the number's generation when it was mapped. */
+  /**
+   * The id of the recipient's mapped number, with the number's generation at the time of mapping.
+   */
   readonly sticky?: { readonly numberId: string; readonly generation: number } | undefined;
-  /** A number that must not be picked, by id: the recipient itself. */
+  /** The id of a number not to pick: the recipient itself. */
   readonly except?: string | undefined;
-  /** How long the message may wait, milliseconds; undefined: as long as a queue holds. A number whose queue takes as long is full for it. */
+  /**
+   * How long the message may wait; undefined: as long as a queue holds. A number with a wait as
+   * long is full for the message.
+   */
   readonly maxWaitMs?: number | undefined;
-  /** The recipient's geography; undefined where it has none. Looked at only under geomatch. */
+  /** The recipient's geography, used only under geomatch; undefined when it has none. */
   readonly near?: Near | undefined;
 };
 
-/** Where a recipient is. */
+/** A recipient's geography. */
 export type Near = {
   readonly areaCode: string;
   readonly overlays: readonly string[];
@@ -29,25 +34,30 @@ export type Near = {
 export type Rule = "from" | "sticky" | "geomatch" | "weights" | "leastLoaded";
 export type Tier = "areaCode" | "overlay" | "region" | "any";
 
-/** How a pool stood at a decision: its numbers, those that could have sent to a new recipient, and the others by cause. */
+/**
+ * The counts of a pool at a decision: all numbers, those that could send to a new recipient, and
+ * the others by cause.
+ */
 export type Standings = {
   readonly poolSize: number;
   readonly eligible: number;
   readonly excluded: Readonly<Record<Cause, number>>;
 };
 
-/** A number was found. `waitMs` is what the message will wait in its queue, milliseconds. */
+/** A number was found. `waitMs` is the message's wait in its queue. */
 export type Picked = Standings & {
   readonly kind: "pick";
   readonly slot: number;
   readonly rule: Rule;
   readonly tier: Tier | undefined;
-  /** The recipient's sticky sender is merely full; its mapping stays. */
+  /** The recipient's sticky sender is only full, so its mapping stays. */
   readonly isFallback: boolean;
   readonly waitMs: number;
 };
 
-/** No number was found. `full` with the milliseconds until there is room, when any candidate was merely full. */
+/**
+ * No number was found. `full`, with the time until there is room, when any candidate is only full.
+ */
 export type PickRefusal = Standings & {
   readonly kind: "refuse";
   readonly because:
@@ -63,8 +73,9 @@ export type PickRefusal = Standings & {
 };
 
 /**
- * Picks the sender of one message without changing the pool. Order: what may send at all, then the sticky sender, then
- * geography, then the weights, then the least loaded number, which is also the one used longest ago.
+ * Picks the sender of one message without changing the pool. Among the numbers that may send, the
+ * sticky sender comes first, then geography, then the weights, then the least loaded number,
+ * which among idle ones is the least recently used.
  */
 export function decide(pool: Pool, request: PickRequest): Picked | PickRefusal {
   const { segments, maxWaitMs = Number.POSITIVE_INFINITY } = request;
@@ -110,7 +121,7 @@ function decideFrom(pool: Pool, id: string, segments: number, maxWaitMs: number)
   return wait === Number.POSITIVE_INFINITY ? refuse(pool, "nothingUsable") : refuse(pool, "full", wait);
 }
 
-/** The mapped number's slot, unless the mapping is void or its number may not send at all. */
+/** The mapped number's slot; undefined when the mapping is void or the number may not send. */
 function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): number | undefined {
   const slot = pool.byId.get(sticky.numberId);
   if (slot === undefined) return undefined;
@@ -120,7 +131,10 @@ function stickySlot(pool: Pool, sticky: NonNullable<PickRequest["sticky"]>): num
   return pool.settings?.skipUnhealthy && standing.standing === "unhealthy" ? undefined : slot;
 }
 
-/** Whether a sticky sender can take the message now. One on trial whose last message is unreported is as busy as a full one. */
+/**
+ * Whether a sticky sender can send the message now. One on trial with an unreported message counts
+ * as full.
+ */
 function isFreeFor(pool: Pool, slot: number, segments: number, maxWaitMs: number): boolean {
   const { standing, unreported } = pool.slots[slot] as Slot;
   if (pool.settings?.skipUnhealthy && standing.standing === "trial" && unreported > 0) return false;
@@ -148,7 +162,10 @@ function nearest(
   return region === undefined ? undefined : { slot: region, tier: "region" };
 }
 
-/** Candidates have room for one segment; for a longer message the first of them may still be too full or too slow. */
+/**
+ * Candidates have room for one segment; for a longer message the first may still be too full or too
+ * slow.
+ */
 function firstWithRoom(
   pool: Pool,
   group: Group | undefined,
@@ -160,35 +177,38 @@ function firstWithRoom(
   const root = smallest(group.whole);
   if (group.short.length === 0 && (root === undefined || (root !== except && hasRoom(pool, root, segments, maxWaitMs))))
     return root;
-  // Whoever is next free later than this has no room, however fast it is.
-  const bound = pool.now + Math.min(QUEUE_CAPACITY_MS - segments * pool.shortestSegment, maxWaitMs);
+  // A number that is next free later than this has no room at any rate.
+  const bound = pool.now + Math.min(QUEUE_CAPACITY_MS - segments * pool.shortestSegmentMs, maxWaitMs);
   return firstThat(group, segments, (slot) => slot !== except && hasRoom(pool, slot, segments, maxWaitMs), bound);
 }
 
-/** Milliseconds until a number has room that is merely full or whose day is used up; undefined when waiting does not help. */
+/**
+ * Time until a number that is full or at its daily limit has room; undefined when waiting does not
+ * help.
+ */
 function timeToRoom(pool: Pool, segments: number, maxWaitMs: number, except: number | undefined): number | undefined {
   const heaps = [pool.full, pool.dayUsed];
   const others = heaps.map((heap) => smallestThat(heap, (slot) => slot !== except, Number.POSITIVE_INFINITY));
   const first = [...others, ...pool.candidates.flatMap(heapsOf).map(smallest)];
-  const least = leastTime(pool, segments, maxWaitMs, first, except);
-  if (least !== undefined) return least;
-  // Those that come first may be the ones whose daily limit is too small for such a message; the others have to be asked then.
+  const minimum = minTimeToRoom(pool, segments, maxWaitMs, first, except);
+  if (minimum !== undefined) return minimum;
+  // The first numbers may have daily limits too small for such a message; then all are checked.
   const all = [...heaps, ...pool.candidates.flatMap(heapsOf)].flatMap((heap) => heap.items);
-  return leastTime(pool, segments, maxWaitMs, all, except);
+  return minTimeToRoom(pool, segments, maxWaitMs, all, except);
 }
 
-function leastTime(
+function minTimeToRoom(
   pool: Pool,
   segments: number,
   maxWaitMs: number,
   slots: readonly (number | undefined)[],
   except: number | undefined,
 ): number | undefined {
-  let least = Number.POSITIVE_INFINITY;
+  let minimum = Number.POSITIVE_INFINITY;
   for (const slot of slots) {
-    if (slot !== undefined && slot !== except) least = Math.min(least, untilRoom(pool, slot, segments, maxWaitMs));
+    if (slot !== undefined && slot !== except) minimum = Math.min(minimum, untilRoom(pool, slot, segments, maxWaitMs));
   }
-  return least === Number.POSITIVE_INFINITY ? undefined : least;
+  return minimum === Number.POSITIVE_INFINITY ? undefined : minimum;
 }
 
 function eligible(pool: Pool): number {

@@ -1,34 +1,40 @@
 import { before, createHeap, type Heap, type HeapOrder, place, smallestThat, take } from "./heap.ts";
 
-/** A message has this many segments at most. */
+/** The most segments of a message. */
 export const MAX_SEGMENTS = 10;
 
 /**
- * Numbers that are picked among, ordered by when each is next free. Those whose day has room for every message stand in `whole`;
- * each of the others in the heap for the segments that its day has left, so that a long message never has to look through numbers
- * whose day is too short for it.
+ * Candidates, ordered by when each is next free. Those whose day has room for every message are in
+ * `whole`; each of the others is in the heap for the segments left in its day, so that a long
+ * message never walks through numbers whose day is too short for it.
  */
 export type Group = { readonly whole: Heap; readonly short: Heap[]; size: number };
 
-/** An empty group. `positions` must be -1 for every slot that is to be added; groups that share it never share a slot. */
+/**
+ * An empty group. `positions` must be -1 for every slot added later; groups with the same
+ * `positions` never share a slot.
+ */
 export function createGroup(order: HeapOrder, positions: number[]): Group {
   return { whole: createHeap(order, positions), short: [], size: 0 };
 }
 
-/** Adds a slot whose day has so many segments left, or moves it to where its changed load belongs. */
+/** Adds a slot with `left` segments in its day, or moves it after a change of its load. */
 export function join(group: Group, slot: number, left: number): void {
   if ((group.whole.positions[slot] as number) < 0) group.size += 1;
   place(heapOf(group, left), slot);
 }
 
-/** Takes a slot out of the heap that it joined. */
+/** Removes a slot from the heap that it joined. */
 export function leave(group: Group, slot: number, left: number): void {
   if ((group.whole.positions[slot] as number) < 0) return;
   take(heapOf(group, left), slot);
   group.size -= 1;
 }
 
-/** The first slot in order for which `fits` holds, among those whose day has room and who are next free no later than `bound`. */
+/**
+ * The first slot for which `fits` holds, among those whose day has room and that are next free at
+ * `bound` or earlier.
+ */
 export function firstThat(
   group: Group,
   segments: number,

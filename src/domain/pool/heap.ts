@@ -1,13 +1,14 @@
 /**
- * A binary heap of slot numbers that knows where each slot stands, so that a slot whose key changed is moved in O(log n). Keys and
- * positions live in arrays that several heaps share; a slot stands in at most one of the heaps that share a `positions`.
+ * A binary heap of slot numbers that knows each slot's position, so that a slot whose key changed
+ * moves in O(log n). Several heaps may share the arrays of keys and positions; a slot is in at most
+ * one heap of each `positions`.
  */
 export type Heap = { readonly items: number[]; readonly order: HeapOrder; readonly positions: number[] };
 
-/** What a heap is ordered by: the smaller `first`, among equals the smaller `second`. Both are indexed by slot. */
+/** The order of a heap: by `first`, then by `second`, both indexed by slot. */
 export type HeapOrder = { readonly first: number[]; readonly second: number[] };
 
-/** An empty heap. `positions` must be -1 for every slot that is to be added. */
+/** An empty heap. `positions` must be -1 for every slot added later. */
 export function createHeap(order: HeapOrder, positions: number[]): Heap {
   return { items: [], order, positions };
 }
@@ -17,14 +18,14 @@ export function smallest(heap: Heap): number | undefined {
   return heap.items[0];
 }
 
-/** True when `a` comes before `b`. */
+/** Whether `a` comes before `b`. */
 export function before(order: HeapOrder, a: number, b: number): boolean {
   const x = order.first[a] as number;
   const y = order.first[b] as number;
   return x < y || (x === y && (order.second[a] as number) < (order.second[b] as number));
 }
 
-/** Adds a slot, or moves it to where its changed key belongs. */
+/** Adds a slot, or moves it after a change of its key. */
 export function place(heap: Heap, slot: number): void {
   let at = heap.positions[slot] as number;
   if (at < 0) {
@@ -35,7 +36,7 @@ export function place(heap: Heap, slot: number): void {
   if (!rise(heap, at)) sink(heap, at);
 }
 
-/** Takes a slot out, if it is in. */
+/** Removes a slot if it is in the heap. */
 export function take(heap: Heap, slot: number): void {
   const at = heap.positions[slot] as number;
   if (at < 0) return;
@@ -48,8 +49,9 @@ export function take(heap: Heap, slot: number): void {
 }
 
 /**
- * The first slot in order for which `fits` holds, among those whose `first` key is at most `bound`; undefined when there is none.
- * Looks only at slots that come before the answer and at their children: one look when the smallest fits.
+ * The first slot for which `fits` holds, among those whose `first` key is at most `bound`;
+ * undefined when there is none. Checks only slots before the result and their children: one check
+ * when the smallest fits.
  */
 export function smallestThat(heap: Heap, fits: (slot: number) => boolean, bound: number): number | undefined {
   const root = heap.items[0];

@@ -3,7 +3,7 @@ import { createGroup, type Group, join, leave, MAX_SEGMENTS } from "./group.ts";
 import { createHeap, type Heap, place, take } from "./heap.ts";
 import { createRoundRobin, LONG_CODE, type PoolType, type RoundRobin, TOLL_FREE } from "./round-robin.ts";
 
-/** The rules of a pool; what was never set has its default already. Undefined settings mean that the pool is off. */
+/** A pool's settings with defaults filled in. Undefined settings turn the pool off. */
 export type PoolSettings = {
   readonly longCodeWeight: number;
   readonly tollFreeWeight: number;
@@ -12,39 +12,42 @@ export type PoolSettings = {
   readonly geomatch: boolean;
 };
 
-/** A number as a pool takes it in. Times are milliseconds since 1970; `lastUsed` is a sequence, unique in the pool. */
+/**
+ * A number as a pool's input. Times are milliseconds since 1970; `lastUsed` is a sequence, unique
+ * in the pool.
+ */
 export type PoolNumber = {
   readonly id: string;
   readonly phoneNumber: string;
   readonly lineType: "long_code" | "toll_free";
-  /** The area code, for numbers that have such geography. */
+  /** The area code; undefined for numbers without geography. */
   readonly areaCode: string | undefined;
   /** The state or province of the area code. */
   readonly region: string | undefined;
   readonly state: "active" | "draining" | "paused";
-  /** Its carrier is not configured: nothing can leave. Absent: it is. */
+  /** Its carrier is not configured, so it cannot send. Absent: false. */
   readonly carrierUnavailable?: boolean | undefined;
   /** Segments a second. */
   readonly segmentsPerSecond: number;
-  /** Segments a UTC day; undefined for no cap. */
+  /** Segments a UTC day; undefined for no limit. */
   readonly dailySegmentLimit: number | undefined;
-  /** Grows when the number leaves a profile; mappings made before are void. */
+  /** Increments when the number leaves a profile; older mappings are void. */
   readonly generation: number;
   readonly health: HealthCounts;
-  /** When the number is next free by its pace. */
+  /** When its pace next allows it to send. */
   readonly nextFree: number;
   readonly lastUsed: number;
-  /** Segments that left or are to leave on `day`. */
+  /** Segments that left or will leave on `day`. */
   readonly usedToday: number;
   /** Days since 1970, UTC. */
   readonly day: number;
-  /** Messages taken whose outcome is not known yet; Infinity: so many that they were not counted. */
+  /** Accepted messages without an outcome; Infinity: too many to count. */
   readonly unreported: number;
-  /** Segments that wait in its queue. */
+  /** Segments in its queue. */
   readonly queuedSegments: number;
 };
 
-/** Why a number cannot be picked, in the order in which causes are looked at. */
+/** Why a number cannot be picked, in the order of the checks. */
 export const CAUSES = [
   "weightZero",
   "paused",
@@ -57,27 +60,30 @@ export const CAUSES = [
 ] as const;
 export type Cause = (typeof CAUSES)[number];
 
-/** What a pool keeps of a number from its coming to its leaving. */
+/** A number's state in a pool that survives reloads. */
 export type Stay = {
-  /** Segments that were charged and whose commit is not known to have succeeded. They are in no queue that can be looked at. */
+  /** Charged segments whose commit is unconfirmed: no read of the queue shows them. */
   uncommitted: number;
-  /** Grows when something comes into the queue: what was seen of it before says nothing then. */
+  /** Increments when a message joins the queue, which makes earlier reads stale. */
   arrivals: number;
 };
 
-/** What a pool keeps of a number. `cause` is undefined while the number can be picked. */
+/** A number's state in a pool. `cause` is undefined while the number can be picked. */
 export type Slot = {
   number: PoolNumber;
-  /** The same object as long as the number stays in the pool, however often it is reloaded. */
+  /** The same object until the number leaves the pool, across reloads. */
   readonly stay: Stay;
   type: PoolType;
   cause: Cause | undefined;
   standing: Standing;
-  /** The groups that it is picked from: of its type, of its area code, of its state or province. */
+  /** Its groups: by type, by area code, by state or province. */
   readonly groups: readonly Group[];
-  /** Its heap in them while it can be picked: segments that its day has left, at most MAX_SEGMENTS. */
+  /**
+   * Its heap in these groups while it can be picked: the segments left in its day, at most
+   * MAX_SEGMENTS.
+   */
   left: number;
-  /** Milliseconds that one segment takes, in whole quanta. */
+  /** The time of one segment at its rate, in whole quanta. */
   segmentMs: number;
   usedToday: number;
   day: number;
@@ -86,18 +92,19 @@ export type Slot = {
 };
 
 /**
- * An index of a profile's numbers that answers every pick in O(log n): one ordering by the moment each number is next free serves
- * "least loaded" while busy and "least recently used" while idle, kept per type, per area code and per state or province.
- * Only the functions of this folder change it.
+ * An index of a profile's numbers that picks in O(log n). One order, by the time when each number
+ * is next free, gives the least loaded number while all are busy and the least recently used one
+ * while some are idle. It exists per type, per area code, and per state or province. Only the
+ * functions of this folder change it.
  */
 export type Pool = {
   settings: PoolSettings | undefined;
   roundRobin: RoundRobin;
-  /** The latest moment the pool was brought to. It never runs backwards. */
+  /** The pool's time, which never goes back. */
   now: number;
-  /** The last use that was given out. */
+  /** The last assigned `lastUsed`. */
   sequence: number;
-  /** Undefined: vacant. */
+  /** Undefined where vacant. */
   readonly slots: (Slot | undefined)[];
   readonly vacant: number[];
   readonly byId: Map<string, number>;
@@ -107,32 +114,29 @@ export type Pool = {
   readonly candidates: readonly [Group, Group];
   readonly byAreaCode: Map<string, Group>;
   readonly byRegion: Map<string, Group>;
-  /** Numbers that are merely full, by when they have room for a segment again. */
+  /** Numbers that are only full, by when they next have room for a segment. */
   readonly full: Heap;
-  /** Numbers whose day is used up, by when they have room for a segment again: at midnight, or later when they are full too. */
+  /** Numbers at their daily limit, by when they next have room: at midnight or later. */
   readonly dayUsed: Heap;
-  /** Numbers whose day has little left or nothing, to be looked at anew at midnight. */
+  /** Numbers whose day has few segments left, to reclassify at midnight. */
   readonly shortOfDay: Set<number>;
-  /** Numbers whose standing changes by itself, by when. */
+  /** Numbers whose standing changes with time, by when. */
   readonly changing: Heap;
-  /** The least that a segment takes at any number: nothing that is next free later than this allows has room. */
-  shortestSegment: number;
+  /** The shortest segment time of all numbers, which bounds the search for room. */
+  shortestSegmentMs: number;
   readonly positions: { readonly area: number[]; readonly region: number[] };
-  /** Numbers by cause. */
+  /** Excluded numbers by cause. */
   readonly excluded: Record<Cause, number>;
 };
 
-/** A queue holds this many milliseconds of its number's pace, counted in segments. */
+/** The capacity of a queue: the segments that its number sends in this time. */
 export const QUEUE_CAPACITY_MS = 3 * 3_600_000;
-/**
- * Times are kept in quanta of a 4,096th of a millisecond: whole quanta below 2^53 are added without rounding, so that a queue holds
- * exactly its segments however long it has been in use.
- */
-const QUANTA = 4096;
-/** A UTC day, milliseconds. */
+/** Times are multiples of a quantum, so sums are exact below 2^53 quanta and queues never drift. */
+const QUANTA_PER_MS = 4096;
+/** A UTC day. */
 export const DAY_MS = 24 * 3_600_000;
 
-/** A pool of the given numbers. Their order does not matter. */
+/** Makes a pool. The order of the numbers does not matter. */
 export function createPool(settings: PoolSettings | undefined, numbers: Iterable<PoolNumber>, now: number): Pool {
   const nextFree: number[] = [];
   const lastUsed: number[] = [];
@@ -159,7 +163,7 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
     dayUsed: createHeap(wakeOrder, wake),
     shortOfDay: new Set(),
     changing: createHeap(wakeOrder, wake),
-    shortestSegment: Number.POSITIVE_INFINITY,
+    shortestSegmentMs: Number.POSITIVE_INFINITY,
     positions: { area: [], region: [] },
     excluded: {
       weightZero: 0,
@@ -176,14 +180,14 @@ export function createPool(settings: PoolSettings | undefined, numbers: Iterable
   return pool;
 }
 
-/** Takes a number in, or takes in what changed about it. What the pool knows of its load and last use stays. */
+/** Adds a number or updates it. Its load and last use stay. */
 export function putNumber(pool: Pool, number: PoolNumber): void {
   const known = pool.byId.get(number.id);
   const before = known === undefined ? undefined : pool.slots[known];
   const slot = known ?? pool.vacant.pop() ?? pool.slots.length;
-  // Rounded down: a queue of three hours must hold its last segment.
+  // Rounded down, so that a queue of three hours holds its last segment.
   const segmentMs = quantized(1000 / number.segmentsPerSecond);
-  pool.shortestSegment = Math.min(pool.shortestSegment, segmentMs);
+  pool.shortestSegmentMs = Math.min(pool.shortestSegmentMs, segmentMs);
   if (before === undefined) {
     for (const positions of positionsOf(pool)) positions[slot] = -1;
     pool.byId.set(number.id, slot);
@@ -194,7 +198,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   } else {
     withdraw(pool, slot, before);
     const backlog = (pool.nextFree[slot] as number) - pool.now;
-    // While it is idle, when it was last free tells how long ago it was used.
+    // The time when an idle number became free orders it by last use, so it stays.
     if (backlog > 0) pool.nextFree[slot] = pool.now + quantized((backlog / before.segmentMs) * segmentMs);
   }
   const next: Slot = {
@@ -215,7 +219,7 @@ export function putNumber(pool: Pool, number: PoolNumber): void {
   classify(pool, slot, next);
 }
 
-/** Lets a number go; unknown ids are let go already. */
+/** Removes a number; ignores unknown ids. */
 export function dropNumber(pool: Pool, id: string): void {
   const slot = pool.byId.get(id);
   if (slot === undefined) return;
@@ -225,37 +229,34 @@ export function dropNumber(pool: Pool, id: string): void {
   pool.vacant.push(slot);
 }
 
-/** Takes in new rules. Weights start a new wheel; loads and last uses stay. */
+/** Replaces the settings. The round robin restarts; loads and last uses stay. */
 export function changeSettings(pool: Pool, settings: PoolSettings | undefined): void {
   pool.settings = settings;
   pool.roundRobin = roundRobinOf(settings);
   for (const slot of pool.byId.values()) reclassify(pool, slot);
 }
 
-/** True when a number of this slot can take so many more segments by its queue and its day, and they wait for less than `maxWaitMs`. */
+/** Whether a number's queue and day have room for the segments, with a wait below `maxWaitMs`. */
 export function hasRoom(pool: Pool, slot: number, segments: number, maxWaitMs = Number.POSITIVE_INFINITY): boolean {
   const known = pool.slots[slot] as Slot;
   if ((pool.nextFree[slot] as number) - pool.now >= maxWaitMs) return false;
   return hasQueue(pool, slot, known, segments) && segments <= leftOfDay(pool, slot, known);
 }
 
-/**
- * Milliseconds until a number has room for so many segments by its queue and its day, and they wait for less than `maxWaitMs`; Infinity
- * when its day never has.
- */
+/** Time until `hasRoom` holds; Infinity when the daily limit is too small for the segments. */
 export function untilRoom(pool: Pool, slot: number, segments: number, maxWaitMs = Number.POSITIVE_INFINITY): number {
   const known = pool.slots[slot] as Slot;
   const backlog = (pool.nextFree[slot] as number) - pool.now;
-  // The next millisecond is the first with less than the longest wait.
+  // One more, because the wait must be below the maximum.
   const wait = backlog < maxWaitMs ? 0 : backlog - maxWaitMs + 1;
   const queue = Math.max(0, wait, backlog + segments * known.segmentMs - QUEUE_CAPACITY_MS);
   if (segments <= leftOfDay(pool, slot, known)) return queue;
   if (segments > (known.number.dailySegmentLimit as number)) return Number.POSITIVE_INFINITY;
-  // What leaves on a later day does not come before that day ends.
+  // The day of departure is used up: room comes when it ends.
   return Math.max(queue, nextMidnight(pool.now + Math.max(0, backlog)) - pool.now);
 }
 
-/** How long a message given to this slot now would wait, milliseconds. */
+/** How long a new message of this slot would wait. */
 export function waitOf(pool: Pool, slot: number): number {
   return Math.max(0, (pool.nextFree[slot] as number) - pool.now);
 }
@@ -270,7 +271,7 @@ export function nextMidnight(moment: number): number {
   return (dayOf(moment) + 1) * DAY_MS;
 }
 
-/** Looks at a slot anew after anything about it changed. */
+/** Reclassifies a slot after any change. */
 export function reclassify(pool: Pool, slot: number): void {
   const known = pool.slots[slot];
   if (known === undefined) return;
@@ -279,13 +280,13 @@ export function reclassify(pool: Pool, slot: number): void {
   classify(pool, slot, known);
 }
 
-/** Moves a slot to where its changed load belongs. Only for slots that can still be picked and whose day has as much left as before. */
+/** Moves a candidate after a change of its load that leaves `left` as it was. */
 export function reorder(pool: Pool, slot: number): void {
   const known = pool.slots[slot] as Slot;
   for (const group of known.groups) join(group, slot, known.left);
 }
 
-/** Segments that a number may still take for the day on which they would leave; Infinity without a daily limit. */
+/** Segments left in the day of a new message's departure; Infinity without a daily limit. */
 export function leftOfDay(pool: Pool, slot: number, known: Slot): number {
   const { dailySegmentLimit } = known.number;
   return dailySegmentLimit === undefined
@@ -294,8 +295,8 @@ export function leftOfDay(pool: Pool, slot: number, known: Slot): number {
 }
 
 /**
- * The UTC day on which a message leaves that is given to a number now, and the segments that leave before it on that day, those that
- * have left included: the estimate of what a daily limit, which holds when messages leave, has room for.
+ * The UTC day on which a new message would leave, and the segments that leave on it before. An
+ * estimate: the daily limit holds when messages leave.
  */
 export function usedOnDeparture(
   pool: Pool,
@@ -305,13 +306,15 @@ export function usedOnDeparture(
   const free = pool.nextFree[slot] as number;
   const day = dayOf(Math.max(free, pool.now));
   if (known.day === day) return { day, used: known.usedToday };
-  // It leaves earlier than was foreseen, as a limit was raised: what was counted is of a later day, and what waits comes before it.
+  // A raised limit moved the departure to an earlier day: only the queue counts there.
   if (known.day > day) return { day, used: known.queuedSegments };
-  // Nothing was counted for that day yet: what waits leaves on it from midnight on.
+  // The day has no count yet: the queue leaves on it from midnight on.
   return { day, used: segmentsAfter(day, free, known.segmentMs) };
 }
 
-/** Segments of a queue that ends at `free` which leave on a day or later. The slack makes up for adding fractions. */
+/**
+ * Segments of a queue ending at `free` that leave on `day` or later; the slack absorbs rounding.
+ */
 export function segmentsAfter(day: number, free: number, segmentMs: number): number {
   return Math.max(0, Math.floor((free - day * DAY_MS) / segmentMs + 0.001));
 }
@@ -321,9 +324,9 @@ function hasQueue(pool: Pool, slot: number, known: Slot, segments: number): bool
   return backlog + segments * known.segmentMs <= QUEUE_CAPACITY_MS;
 }
 
-/** Milliseconds in whole quanta, rounded down. */
-export function quantized(milliseconds: number): number {
-  return Math.floor(milliseconds * QUANTA) / QUANTA;
+/** A time in whole quanta, rounded down. */
+export function quantized(timeMs: number): number {
+  return Math.floor(timeMs * QUANTA_PER_MS) / QUANTA_PER_MS;
 }
 
 function roundRobinOf(settings: PoolSettings | undefined): RoundRobin {
@@ -334,7 +337,7 @@ function weightOf(settings: PoolSettings | undefined, type: PoolType): number {
   return type === LONG_CODE ? (settings?.longCodeWeight ?? 0) : (settings?.tollFreeWeight ?? 0);
 }
 
-/** The first cause that keeps a slot from being picked for one segment. */
+/** The first cause that excludes a slot for one segment. */
 function causeOf(pool: Pool, slot: number, known: Slot): Cause | undefined {
   const { number, standing } = known;
   if (weightOf(pool.settings, known.type) === 0) return "weightZero";

@@ -4,7 +4,7 @@ import type { FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
-import { shown } from "../../domain/text.ts";
+import { quoted } from "../../domain/text.ts";
 import { grpcTimeoutMs } from "../grpc-timeout.ts";
 
 /** A call as the library's handlers take it, a POST whatever it came by, and why it must be refused before it is decoded. */
@@ -75,7 +75,7 @@ function encodingHeader(type: string): string {
 function compressionNotTaken(header: string, compression: string): Refusal {
   return {
     reason: ErrorReason.NOT_IMPLEMENTED,
-    detail: `The compression ${shown(compression)} in \`${header}\` is not supported; send the message without compression.`,
+    detail: `The compression ${quoted(compression)} in \`${header}\` is not supported; send the message without compression.`,
   };
 }
 

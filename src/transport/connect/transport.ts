@@ -11,7 +11,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
-import { shown } from "../../domain/text.ts";
+import { quoted } from "../../domain/text.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
@@ -198,7 +198,7 @@ function typeNotTaken(type: string): Refusal {
   const detail =
     type === ""
       ? "The type of the message is missing; name it as application/json or application/proto, by GET as encoding=json or proto."
-      : `The content type ${shown(type)} is not taken by this method; use application/json or application/proto.`;
+      : `The content type ${quoted(type)} is not taken by this method; use application/json or application/proto.`;
   return { reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE, detail };
 }
 

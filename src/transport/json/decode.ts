@@ -4,7 +4,7 @@ import { FieldMaskSchema } from "@bufbuild/protobuf/wkt";
 import { former_name, not_supported, nullable, refused_by_item } from "../../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure } from "../../domain/failure.ts";
-import { shown } from "../../domain/text.ts";
+import { quoted } from "../../domain/text.ts";
 import { refusedItem } from "../refused-item.ts";
 import { decodeEnum, decodeScalar, type JsonSource, wrongType } from "./scalar.ts";
 import { timestampOf } from "./time.ts";
@@ -117,7 +117,7 @@ export function refuseUnknownQuery(desc: DescMessage, query: JsonObject): void {
   const unknown = Object.keys(query).find((key) => !fields.has(key));
   if (unknown === undefined) return;
   const known = [...fields.keys()].join(", ");
-  throw failure(ErrorReason.INVALID_FILTER, `${shown(unknown)} is not known here; use ${known}.`, `/${unknown}`);
+  throw failure(ErrorReason.INVALID_FILTER, `${quoted(unknown)} is not known here; use ${known}.`, `/${unknown}`);
 }
 
 /** Refuses null for a field of an update that cannot be null: it must not be taken for the field's default. */
