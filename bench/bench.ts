@@ -11,18 +11,21 @@ import { topOfProfiles } from "./top.ts";
 
 const HELP = `npm run bench -- [OPTIONS]
 
-Measures the program on this machine and prints every row with its bar. Takes about five minutes.
+Measures the program on this machine and prints every row with its bar in about five minutes.
 
   --postgres        Measures on PostgreSQL too, a server of its own from npm or NUMBERPOOL_TEST_POSTGRES, and prints both.
-  --quick           Two short rounds: shows that it runs, says little.
-  --only ROW        Only this row; can be given again. Rows: ${ROWS.map(({ name }) => name).join(", ")}.
-  --rounds N        So many rounds, 5 otherwise.
+  --quick           Two short rounds, as a smoke test.
+  --only ROW        Only this row; repeatable. Rows: ${ROWS.map(({ name }) => name).join(", ")}.
+  --rounds N        The number of rounds, by default 5.
   --json FILE       Writes every figure as JSON too.
-  --profile FOLDER  Writes a CPU profile of the program for every round, and prints where its time went. Slows it down.
-  --pool JSON       Lays these number_pool_settings over the benchmark's.
+  --profile FOLDER  Writes a CPU profile of the program for every round, and prints the functions by time. Slows it down.
+  --pool JSON       Overrides number_pool_settings of the benchmark.
 `;
 
-/** The benchmark's command line. The exit code is 1 when a row misses its bar or an answer was wrong. */
+/**
+ * The command line of the benchmark. The exit code is 1 when a row misses its bar or a response was
+ * wrong.
+ */
 export async function bench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
@@ -42,7 +45,7 @@ export async function bench(args: readonly string[]): Promise<void> {
     return;
   }
   const unknown = values.only.find((name) => !ROWS.some((row) => row.name === name));
-  if (unknown !== undefined) throw new Error(`${unknown} is no row; --help lists them.`);
+  if (unknown !== undefined) throw new Error(`${unknown} is not a row; --help lists the rows.`);
   const rows = ROWS.filter(({ name }) => values.only.length === 0 || values.only.includes(name));
   if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
 
@@ -61,7 +64,7 @@ export async function bench(args: readonly string[]): Promise<void> {
           : ["--cpu-prof", "--cpu-prof-interval=250", `--cpu-prof-dir=${values.profile}`],
       poolSettings: JSON.parse(values.pool),
       startKannel,
-      tell: (line) => console.error(line),
+      log: (line) => console.error(line),
     });
   const measured = await measure(rows);
   const medians = mediansOf(measured);
@@ -77,7 +80,7 @@ export async function bench(args: readonly string[]): Promise<void> {
   if (isMissed || columns.some((column) => column.measured.faults.length > 0)) process.exitCode = 1;
 }
 
-/** The same measured on a PostgreSQL server that is there for it alone. The bars are SQLite's. */
+/** The same on a dedicated PostgreSQL server. The bars are SQLite's. */
 async function postgresColumn(measure: (createDatabase: () => Promise<string>) => Promise<Measured>): Promise<Column> {
   console.error("PostgreSQL");
   const server = await startPostgres();

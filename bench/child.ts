@@ -9,21 +9,23 @@ import type { LoadResult, Timing } from "./tally.ts";
 /** A process that the benchmark started. */
 export type Child = {
   readonly pid: number;
-  /** The first line that it printed on standard output. */
+  /** The first line of its standard output. */
   readonly line: Promise<string>;
   readonly exited: Promise<void>;
-  /** Asks it to end, kills it when it does not within 15 s, and resolves when it is gone. */
+  /** Stops it, with SIGKILL after 15 s, and resolves when it is gone. */
   readonly stop: () => Promise<void>;
 };
 
 const running = new Set<ChildProcess>();
 
-/** Kills what is still running; for the end of the benchmark, however it ends. */
+/** Kills all running children, at any end of the benchmark. */
 export function killChildren(): void {
   for (const child of running) child.kill("SIGKILL");
 }
 
-/** Starts a program with nothing in its environment but PATH and what is given. Its standard error is thrown away. */
+/**
+ * Starts a program with only PATH and `env` in its environment, and discards its standard error.
+ */
 export function startChild(
   command: string,
   args: readonly string[],
@@ -36,7 +38,7 @@ export function startChild(
       running.delete(child);
       resolve();
     };
-    // Not "exit", which may come before the last line is read.
+    // Not "exit", which may precede the last line.
     child.on("close", gone);
     child.on("error", gone);
   });
@@ -44,32 +46,32 @@ export function startChild(
   const line = new Promise<string>((resolve, reject) => {
     lines.once("line", resolve);
     exited.then(() =>
-      reject(new Error(`${command} ${args[0]} ended before it was ready; started by hand it says why.`)),
+      reject(new Error(`${command} ${args[0]} ended before it was ready; start it by hand to see why.`)),
     );
   });
   line.catch(() => {});
   const stop = async () => {
     child.kill("SIGTERM");
-    const patience = setTimeout(() => child.kill("SIGKILL"), 15_000);
+    const timeout = setTimeout(() => child.kill("SIGKILL"), 15_000);
     await exited;
-    clearTimeout(patience);
+    clearTimeout(timeout);
   };
   return { pid: child.pid ?? -1, line, exited, stop };
 }
 
-/** What a load generator is told, but for how long. */
+/** The input of a load generator, without the durations. */
 export type Load = Omit<{ kind: "http" } & HttpLoad, keyof Timing> | Omit<{ kind: "grpc" } & GrpcLoad, keyof Timing>;
 
-/** Runs a load generator in a process of its own. */
+/** Runs a load generator in its own process. */
 export async function runLoad(load: Load & Timing): Promise<LoadResult> {
   const child = spawn(process.execPath, [join(import.meta.dirname, `load-${load.kind}.ts`)], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   running.add(child);
   child.stdin.end(JSON.stringify(load));
-  const patience = setTimeout(() => child.kill("SIGKILL"), (load.warmup + load.seconds + 20) * 1000);
+  const timeout = setTimeout(() => child.kill("SIGKILL"), (load.warmup + load.seconds + 20) * 1000);
   const printed = await text(child.stdout);
-  clearTimeout(patience);
+  clearTimeout(timeout);
   running.delete(child);
   if (printed === "") throw new Error(`load-${load.kind} ended without a result.`);
   return JSON.parse(printed) as LoadResult;

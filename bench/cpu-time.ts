@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 
-/** Ticks a second of the kernel's accounting; 100 on every Linux that Node runs on. */
+/** Ticks a second of the kernel's accounting: 100 on every Linux that Node supports. */
 const TICKS = 100;
 
-/** Seconds of CPU that some processes have used together, their threads included; undefined where there is no /proc. */
+/** The CPU time of some processes with their threads, seconds; undefined without /proc. */
 export function cpuSeconds(pids: readonly number[]): number | undefined {
   try {
     return pids.reduce((sum, pid) => {

@@ -1,6 +1,7 @@
-// The bases that the program is measured against: `node bench/echo.ts json|grpc|connect` serves one on a free port of the loopback
-// address and prints the port. The first argument after it is an answer of the program, as JSON or as protobuf in base64: an echo
-// answers in the same form and length, with the text and the recipient of the request.
+// The baselines of the benchmark: `node bench/echo.ts json|grpc|connect SAMPLE` serves one on a
+// free loopback port and prints the port. SAMPLE is a response of the program, as JSON or as
+// protobuf in base64: an echo responds in the same form and length, with the text and the recipient
+// of the request.
 import { createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -43,7 +44,10 @@ async function serveJson(): Promise<number> {
   return (app.server.address() as AddressInfo).port;
 }
 
-/** The gRPC transport's stack: grpc-js with an interceptor and bytes that pass through, and protobuf-es in the handler. */
+/**
+ * The gRPC transport's stack: grpc-js with an interceptor and raw bytes, and protobuf-es in the
+ * handler.
+ */
 function serveGrpc(): Promise<number> {
   const answer = fromBinary(SendMessageResponseSchema, Buffer.from(sample, "base64"));
   const intercept: ServerInterceptor = (_definition, call) =>
@@ -57,7 +61,7 @@ function serveGrpc(): Promise<number> {
     });
   const server = new Server({ interceptors: [intercept], "grpc.max_concurrent_streams": 100 });
   const bytes = (content: Buffer) => content;
-  // grpc-js copies by a method that only a Buffer has.
+  // grpc-js copies by a method of Buffer.
   const buffer = ({ buffer, byteOffset, byteLength }: Uint8Array) => Buffer.from(buffer, byteOffset, byteLength);
   const sendMessage = {
     path: `/${PoolSendService.typeName}/SendMessage`,
@@ -84,7 +88,7 @@ function serveGrpc(): Promise<number> {
   });
 }
 
-/** What the same service would be made of with connect-node alone. */
+/** The same service on connect-node alone. */
 async function serveConnect(): Promise<number> {
   const { connectNodeAdapter } = await import("@connectrpc/connect-node");
   const answer = fromBinary(SendMessageResponseSchema, Buffer.from(sample, "base64"));

@@ -7,24 +7,27 @@ import { MESSAGE_COLUMNS, messageValues } from "../src/store/rows.ts";
 import { openSqliteStore } from "../src/store/sqlite/sqlite-store.ts";
 import { AREA_CODES } from "./requests.ts";
 
-/** A database file with messages in it, and the profile that they were sent through. */
+/** A filled database file, and the profile of its messages. */
 export type Filled = { readonly path: string; readonly profileId: string };
 
-/** What a database is filled with. */
+/** The content of a filled database. */
 export type Filling = {
   readonly path: string;
   readonly numbers: number;
   readonly messages: number;
   readonly status: "queued" | "delivered";
-  /** Milliseconds from now until the numbers may be claimed. */
-  readonly dueIn: number;
+  /** Time from now until the numbers may be claimed. */
+  readonly dueInMs: number;
   readonly segmentsPerSecond: number;
 };
 
 const HOUR = 3_600_000;
 
-/** Fills a new database: so many messages spread over so many numbers of one profile, accepted during the last hour. */
-export async function fill({ path, numbers, messages, status, dueIn, segmentsPerSecond }: Filling): Promise<Filled> {
+/**
+ * Fills a new database with messages of one profile, spread over its numbers and accepted during
+ * the last hour.
+ */
+export async function fill({ path, numbers, messages, status, dueInMs, segmentsPerSecond }: Filling): Promise<Filled> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const now = Date.now();
   const organization = { id: ids(now - HOUR), name: "default", createdAt: now - HOUR };
@@ -70,8 +73,8 @@ export async function fill({ path, numbers, messages, status, dueIn, segmentsPer
 
   const db = new Database(path);
   db.pragma("synchronous = OFF");
-  db.prepare("UPDATE phone_numbers SET due_at = ?").run(now + dueIn);
-  // The changes were made before the program that is measured began.
+  db.prepare("UPDATE phone_numbers SET due_at = ?").run(now + dueInMs);
+  // The changes predate the start of the measured program.
   const insert = db.prepare(
     `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${MESSAGE_COLUMNS.map(() => "?").join(", ")})`,
   );

@@ -1,4 +1,4 @@
-/** The frame types of RFC 9113 that a caller of unary methods meets. */
+/** The frame types of RFC 9113 that unary calls use. */
 export const FRAME = {
   data: 0,
   headers: 1,
@@ -11,15 +11,15 @@ export const FRAME = {
 
 /** The flag that ends a stream on DATA and HEADERS. */
 export const END_STREAM = 1;
-/** The flag that makes SETTINGS and PING an answer. */
+/** The flag that acknowledges SETTINGS and PING. */
 export const ACK = 1;
 const END_HEADERS = 4;
 
-/** Bytes of a frame's head, and the most that one frame may carry unless the other side allows more. */
+/** Bytes of a frame's header, and the largest payload unless the peer allows more. */
 export const FRAME_HEAD = 9;
 export const FRAME_MOST = 16_384;
 
-/** The head of a frame. */
+/** The header of a frame. */
 export function frameHead(length: number, type: number, flags: number, stream: number): Buffer {
   const head = Buffer.allocUnsafe(FRAME_HEAD);
   head.writeUIntBE(length, 0, 3);
@@ -29,7 +29,7 @@ export function frameHead(length: number, type: number, flags: number, stream: n
   return head;
 }
 
-/** What a client says first: the preface, windows as large as they get, and no table for compressed headers. */
+/** A client's first bytes: the preface, the largest windows, and no dynamic header table. */
 export function clientPreface(): Buffer {
   const settings = Buffer.alloc(12);
   settings.writeUInt16BE(1, 0);
@@ -44,14 +44,17 @@ export function clientPreface(): Buffer {
   ]);
 }
 
-/** Lets the other side send so many bytes more on this connection. */
+/** Lets the peer send `bytes` more on this connection. */
 export function windowUpdate(bytes: number): Buffer {
   const frame = Buffer.concat([frameHead(4, FRAME.windowUpdate, 0, 0), Buffer.alloc(4)]);
   frame.writeUInt32BE(bytes, FRAME_HEAD);
   return frame;
 }
 
-/** The headers of a gRPC call as a HEADERS frame for stream 0; the stream's number is written over bytes 5 to 8. */
+/**
+ * The headers of a gRPC call as a HEADERS frame for stream 0; the caller overwrites bytes 5 to 8
+ * with the stream's id.
+ */
 export function grpcHeaders(path: string, authority: string, authorization: string | undefined): Buffer {
   const block = Buffer.concat([
     Buffer.from([0x83, 0x86]), // :method POST, :scheme http, of the static table
@@ -64,7 +67,10 @@ export function grpcHeaders(path: string, authority: string, authorization: stri
   return Buffer.concat([frameHead(block.length, FRAME.headers, END_HEADERS, 0), block]);
 }
 
-/** A literal without indexing (RFC 7541, 6.2.2), not Huffman coded; a number names a header of the static table. */
+/**
+ * A literal without indexing or Huffman coding (RFC 7541, 6.2.2); a number is a header's index in
+ * the static table.
+ */
 function literal(name: number | string, value: string): Buffer {
   const head = typeof name === "number" ? integer(name, 4) : Buffer.concat([Buffer.from([0]), plain(name)]);
   return Buffer.concat([head, plain(value)]);
@@ -74,7 +80,7 @@ function plain(text: string): Buffer {
   return Buffer.concat([integer(text.length, 7), Buffer.from(text, "latin1")]);
 }
 
-/** An integer with a prefix of so many bits (RFC 7541, 5.1). */
+/** An integer with a prefix of `bits` bits (RFC 7541, 5.1). */
 function integer(value: number, bits: number): Buffer {
   const most = 2 ** bits - 1;
   if (value < most) return Buffer.from([value]);

@@ -5,24 +5,24 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Child, startChild } from "./child.ts";
 
-/** Where Debian puts Kannel: packages kannel and kannel-extras. */
+/** Debian's paths of Kannel, from the packages kannel and kannel-extras. */
 const BEARERBOX = "/usr/sbin/bearerbox";
 const SMSBOX = "/usr/sbin/smsbox";
 const FAKESMSC = "/usr/lib/kannel/test/fakesmsc";
 
-/** Kannel, ready for `sendsms` on a port of the loopback address. */
+/** Kannel, ready for `sendsms` on a loopback port. */
 export type Kannel = {
   /** Its processes. */
   readonly pids: readonly number[];
   readonly port: number;
   readonly username: string;
   readonly password: string;
-  /** Resolves when every accepted message has left for the carrier, or after 20 s; gives how many left so far. */
+  /** Resolves with the number of sent messages when every accepted one has left, or after 20 s. */
   readonly drained: () => Promise<number>;
   readonly stop: () => Promise<void>;
 };
 
-/** True where Kannel can be started. */
+/** Whether Kannel is installed. */
 export function isKannelInstalled(): boolean {
   return [BEARERBOX, SMSBOX, FAKESMSC].every((file) => {
     try {
@@ -35,8 +35,8 @@ export function isKannelInstalled(): boolean {
 }
 
 /**
- * Starts bearerbox, smsbox and a carrier that takes everything, as Debian configures them: queues in memory and nothing synced to
- * disk. No access log, errors only.
+ * Starts bearerbox, smsbox and a carrier that accepts everything, as Debian configures them: queues
+ * in memory, nothing synced to disk, no access log, only errors.
  */
 export async function startKannel(): Promise<Kannel> {
   const folder = mkdtempSync(join(tmpdir(), "numberpool-kannel-"));
@@ -57,7 +57,7 @@ export async function startKannel(): Promise<Kannel> {
     };
     await start(BEARERBOX, ["-v", "4", "--", file], smsbox);
     await opened(smsc, boxes[0] as Child);
-    // It generates nothing of its own: the one text waits for longer than any benchmark.
+    // It sends nothing itself: its one text waits longer than any benchmark.
     await start(FAKESMSC, ["-v", "4", "-H", "127.0.0.1", "-r", `${smsc}`, "-m", "0", "1 2 text nop"], undefined);
     await start(SMSBOX, ["-v", "4", "--", file], port);
     const status = async () => {
@@ -85,15 +85,15 @@ export async function startKannel(): Promise<Kannel> {
 
 type Ports = { readonly admin: number; readonly smsbox: number; readonly smsc: number; readonly port: number };
 
-function configuration(given: Ports & { readonly username: string; readonly password: string }): string {
+function configuration(values: Ports & { readonly username: string; readonly password: string }): string {
   return `
 group = core
-admin-port = ${given.admin}
+admin-port = ${values.admin}
 admin-interface = 127.0.0.1
-admin-password = ${given.password}
+admin-password = ${values.password}
 admin-deny-ip = "*.*.*.*"
 admin-allow-ip = "127.0.0.1"
-smsbox-port = ${given.smsbox}
+smsbox-port = ${values.smsbox}
 smsbox-interface = 127.0.0.1
 box-deny-ip = "*.*.*.*"
 box-allow-ip = "127.0.0.1"
@@ -101,24 +101,24 @@ box-allow-ip = "127.0.0.1"
 group = smsc
 smsc = fake
 smsc-id = fake
-port = ${given.smsc}
+port = ${values.smsc}
 connect-allow-ip = "127.0.0.1"
 
 group = smsbox
 bearerbox-host = 127.0.0.1
-sendsms-port = ${given.port}
+sendsms-port = ${values.port}
 sendsms-interface = 127.0.0.1
 global-sender = 12125550110
 
 group = sendsms-user
-username = ${given.username}
-password = ${given.password}
+username = ${values.username}
+password = ${values.password}
 user-deny-ip = "*.*.*.*"
 user-allow-ip = "127.0.0.1"
 `;
 }
 
-/** What the status page says: "SMS: sent 4000 (…), …", "(fake) … online …, queued 0 msgs". */
+/** The counts on the status page: "SMS: sent 4000 (…), …", "(fake) … online …, queued 0 msgs". */
 function countsOf(page: string): { readonly sent: number; readonly queued: number; readonly isOnline: boolean } {
   const sent = /SMS: received[^\n]*?sent (\d+)/.exec(page)?.[1];
   const queued = [...page.matchAll(/queued (\d+)/g), ...page.matchAll(/\((\d+) queued\)/g)];
@@ -142,7 +142,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Resolves when something listens on a port. */
+/** Resolves when a port accepts connections. */
 async function opened(port: number, box: Child): Promise<void> {
   let isGone = false;
   box.exited.then(() => {

@@ -1,4 +1,5 @@
-// Measures the kernel in this process: `node bench/kernel.ts SECONDS` prints a KernelResult as one JSON line.
+// Measures the pool kernel in this process: `node bench/kernel.ts SECONDS` prints a KernelResult as
+// one line of JSON.
 import { pathToFileURL } from "node:url";
 import { NO_EVIDENCE } from "../src/domain/health.ts";
 import { regionOf } from "../src/domain/phone-number.ts";
@@ -9,7 +10,10 @@ import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../sr
 import { nearOf } from "../src/domain/send.ts";
 import { AREA_CODES } from "./requests.ts";
 
-/** Decisions a second on one core, charged, at so many numbers; `rules`: with skip_unhealthy and geomatch. */
+/**
+ * Charged decisions a second on one core, by the count of numbers; `rules`: with skip_unhealthy and
+ * geomatch.
+ */
 export type KernelResult = {
   readonly plain: { readonly at100: number; readonly at100000: number };
   readonly rules: { readonly at100: number; readonly at100000: number };
@@ -17,10 +21,10 @@ export type KernelResult = {
 
 /** Noon of a day, UTC. */
 const START = Date.UTC(2026, 8, 15, 12);
-/** How busy the numbers are; low enough that no area code is asked for more than its numbers can send. */
+/** The load of the numbers, low enough that no area code gets more than its numbers can send. */
 const LOAD = 0.25;
 
-/** Measures four pools in turn, for so many seconds each. */
+/** Measures four pools in turn, each for `seconds`. */
 export function measureKernel(seconds: number): KernelResult {
   return {
     plain: { at100: measure(100, false, seconds), at100000: measure(100_000, false, seconds) },
@@ -31,7 +35,7 @@ export function measureKernel(seconds: number): KernelResult {
 function measure(size: number, hasRules: boolean, seconds: number): number {
   const pool = poolOf(size, hasRules);
   const nears = AREA_CODES.map((areaCode) => nearOf(`+1${areaCode}5550123`));
-  // A virtual clock, so that the load is the same on every machine: each number sends a segment a second.
+  // A virtual clock makes the load the same on every machine: each number sends a segment a second.
   const step = 1000 / (size * LOAD);
   let moment = START;
   let count = 0;
@@ -42,7 +46,7 @@ function measure(size: number, hasRules: boolean, seconds: number): number {
       count += 1;
     }
   };
-  // Every number has been used, and the code is compiled.
+  // Now every number is used, and the code is compiled.
   some(size + 100_000);
   count = 0;
   const start = performance.now();
@@ -58,7 +62,10 @@ function one(pool: Pool, moment: number, near: Near | undefined): void {
   charge(pool, picked, 1);
 }
 
-/** Five long codes for each toll-free number, as the weights are; with rules, one number in 50 has failed a lot. */
+/**
+ * Five long codes for each toll-free number, like the weights; with rules, one number in 50 is
+ * unhealthy.
+ */
 function poolOf(size: number, hasRules: boolean): Pool {
   const settings: PoolSettings = {
     longCodeWeight: 5,

@@ -20,32 +20,32 @@ const LARGE = [
   "startSeconds",
 ] as const satisfies readonly Measure[];
 
-/** Measures that begin with a filled SQLite file. */
+/** Measures that start with a filled SQLite file. */
 const FILLED: readonly Measure[] = ["busyP99", "emptySend", "storedSend", "queuedMegabytes", "startSeconds"];
 
-/** Whether a row can be measured on another store than SQLite, and says anything about it. */
+/** Whether a row is meaningful on a store other than SQLite. */
 export function isOfAnyStore({ needs }: Row): boolean {
   return needs.every((measure) => !FILLED.includes(measure) && !measure.startsWith("decide"));
 }
 
-/** Whether a measure needs a program of its own: other numbers, or a database that is full. */
+/** Whether a measure needs its own program: other numbers, or a full database. */
 export function isLarge(measure: Measure): boolean {
   return (LARGE as readonly Measure[]).includes(measure);
 }
 
 const MESSAGES = 1_000_000;
 const HOUR = 3_600_000;
-/** Messages that wait for an hour at least. */
-const QUEUED = { messages: MESSAGES, status: "queued", dueIn: HOUR, segmentsPerSecond: 0.5 } as const;
-/** Numbers that are never what is waited for. */
+/** Messages that wait for at least an hour. */
+const QUEUED = { messages: MESSAGES, status: "queued", dueInMs: HOUR, segmentsPerSecond: 0.5 } as const;
+/** Numbers fast enough never to be the bottleneck. */
 const FAST = 10_000;
-/** Connections that fill the program with work, and those of callers who leave it time to yieldAfter. */
+/** Connections that saturate the program, and those of callers that leave it idle time. */
 const MANY = 128;
 const FEW = 8;
 
 type Note = (measure: Measure, figure: Figure) => void;
 
-/** Measures, of those wanted, what is large. */
+/** Runs the wanted measures on large data. */
 export async function measureLarge(
   wanted: ReadonlySet<Measure>,
   options: RoundsOptions,
@@ -72,9 +72,9 @@ export async function measureLarge(
   if (wanted.has("busyP99")) await measureBusy(options, note, faults);
   if (wanted.has("storedSend") || wanted.has("emptySend")) {
     await withFilled(
-      { numbers: 100, messages: MESSAGES, status: "delivered", dueIn: 0, segmentsPerSecond: 0.5 },
+      { numbers: 100, messages: MESSAGES, status: "delivered", dueInMs: 0, segmentsPerSecond: 0.5 },
       async (filled) => {
-        // In turn, so that what else the machine does hits both alike.
+        // In turn, so that other load on the machine affects both alike.
         for (const measure of ["emptySend", "storedSend", "storedSend", "emptySend"] as const) {
           const base = measure === "storedSend" ? { filled } : {};
           await withProgram(options, base, async (program) =>
@@ -101,13 +101,13 @@ export async function measureLarge(
   }
 }
 
-/** A backlog that takes all the dispatcher can do, and a few callers beside it. */
+/** A backlog that saturates the dispatcher, and a few callers beside it. */
 async function measureBusy(options: RoundsOptions, note: Note, faults: string[]): Promise<void> {
-  const filling = { numbers: 100, messages: 200_000, status: "queued", dueIn: 0, segmentsPerSecond: FAST } as const;
+  const filling = { numbers: 100, messages: 200_000, status: "queued", dueInMs: 0, segmentsPerSecond: FAST } as const;
   await withFilled(filling, async (filled) => {
     await withProgram(options, { filled }, async (program) => {
       const result = await send(program, FEW, { warmup: 1, seconds: options.timing.seconds }, faults);
-      if ((await program.countStored("queued")) < FEW) faults.push("The backlog was over before the sends beside it.");
+      if ((await program.countStored("queued")) < FEW) faults.push("The backlog ended before the sends beside it.");
       note("busyP99", { rate: result.p99, p50: result.p50, p99: result.p99 });
     });
   });
@@ -115,10 +115,10 @@ async function measureBusy(options: RoundsOptions, note: Note, faults: string[])
 
 async function withProgram(
   { nodeArgs, poolSettings, createDatabase }: RoundsOptions,
-  given: Omit<Parameters<typeof startProgram>[0], "nodeArgs" | "poolSettings" | "createDatabase">,
+  startOptions: Omit<Parameters<typeof startProgram>[0], "nodeArgs" | "poolSettings" | "createDatabase">,
   use: (program: Program) => Promise<void>,
 ): Promise<void> {
-  const program = await startProgram({ nodeArgs, poolSettings, createDatabase, ...given });
+  const program = await startProgram({ nodeArgs, poolSettings, createDatabase, ...startOptions });
   try {
     await use(program);
   } finally {
@@ -150,12 +150,12 @@ function figureOf({ ok, seconds, p50, p99 }: LoadResult): Figure {
   return { rate: ok / seconds, p50, p99 };
 }
 
-/** Resolves when so many messages are delivered. */
+/** Resolves when `total` messages are delivered. */
 async function untilDelivered(program: Program, total: number): Promise<void> {
-  const patience = performance.now() + 120_000;
-  // Two more were sent to see what an answer looks like.
+  const deadline = performance.now() + 120_000;
+  // Two more were sent for sample responses.
   while ((await program.countStored("delivered")) < total) {
-    if (performance.now() > patience) throw new Error("What was accepted was not delivered within two minutes.");
+    if (performance.now() > deadline) throw new Error("The accepted messages were not delivered within two minutes.");
     await sleep(100);
   }
 }

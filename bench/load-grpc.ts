@@ -1,5 +1,6 @@
-// A load generator for unary gRPC calls, run as a process of its own: reads a GrpcLoad as JSON from standard input, prints a
-// LoadResult. It writes HTTP/2 frames itself: a client library would cost more than the server under test.
+// A load generator for unary gRPC calls in its own process: reads a GrpcLoad as JSON from standard
+// input, prints a LoadResult. It writes HTTP/2 frames itself, because a client library would cost
+// more than the server under test.
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import {
@@ -15,7 +16,7 @@ import {
 import { createTally, type Timing } from "./tally.ts";
 import { createCounter, type Template } from "./template.ts";
 
-/** Connections with so many calls outstanding on each; an answer without a message is an error. */
+/** Connections with `outstanding` calls each; a response without a message is an error. */
 export type GrpcLoad = Timing & {
   readonly port: number;
   readonly connections: number;
@@ -23,11 +24,11 @@ export type GrpcLoad = Timing & {
   readonly streams: number;
   /** The HEADERS frame of every call. */
   readonly headersBase64: string;
-  /** Messages, without their prefix of five bytes. */
+  /** Messages without their prefix of five bytes. */
   readonly templates: readonly Template[];
 };
 
-/** A call that is made over and over. */
+/** A call template. */
 type Slot = {
   readonly message: Buffer;
   readonly digits: readonly number[];
@@ -39,14 +40,14 @@ type Slot = {
 };
 
 const PREFIX = 5;
-/** After how many bytes the other side is allowed as many more. */
+/** The window update is sent after this many bytes. */
 const TOP_UP = 16 * 1024 * 1024;
 
 const load = JSON.parse(await text(process.stdin)) as GrpcLoad;
 const headers = Buffer.from(load.headersBase64, "base64");
 const tally = createTally(load);
 const patch = createCounter();
-// Read into by one socket at a time, and looked at before the next read.
+// Shared by all sockets: each read is processed before the next.
 const shared = Buffer.allocUnsafeSlow(256 * 1024);
 
 for (let index = 0; index < load.connections; index += 1) open(index);
@@ -69,7 +70,7 @@ function open(connection: number): void {
   let received = 0;
   let held: Buffer | undefined;
   let out: Buffer[] = [clientPreface()];
-  /** Bytes of the current frame that are not looked at, because only its head matters. */
+  /** Bytes of the current frame to skip, because only its header matters. */
   let rest = 0;
   let then = () => {};
 
@@ -89,7 +90,7 @@ function open(connection: number): void {
     unsent.push(slot);
   };
 
-  /** Writes what the windows let through. */
+  /** Writes what the flow-control windows allow. */
   const pump = () => {
     for (let index = 0; index < unsent.length && window > 0; ) {
       const slot = unsent[index] as Slot;
@@ -120,14 +121,14 @@ function open(connection: number): void {
     calls.delete(stream);
     if (why === undefined && slot.hasAnswer) tally.good(slot.since);
     else {
-      tally.bad(why ?? "the answer has no message");
+      tally.bad(why ?? "the response has no message");
       const at = unsent.indexOf(slot);
       if (at >= 0) unsent.splice(at, 1);
     }
     begin(slot);
   };
 
-  /** Takes one frame, or only the head of one whose content does not matter. */
+  /** Handles one frame, or only the header of one whose content does not matter. */
   const take = (type: number, flags: number, stream: number, content: Buffer) => {
     if (type === FRAME.settings && (flags & ACK) === 0) {
       for (let at = 0; at + 6 <= content.length; at += 6) {
@@ -145,7 +146,7 @@ function open(connection: number): void {
       if (stream === 0) window += bytes;
       else if (slot !== undefined) slot.window += bytes;
     } else if (type === FRAME.resetStream) ended(stream, `the stream was reset: ${content.readUInt32BE(0)}`);
-    else if (type === FRAME.goAway) tally.bad(`the server goes away: ${content.toString("latin1", 8)}`);
+    else if (type === FRAME.goAway) tally.bad(`the server sent GOAWAY: ${content.toString("latin1", 8)}`);
   };
 
   const takeHead = (type: number, flags: number, stream: number, length: number) => {

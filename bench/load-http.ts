@@ -1,15 +1,18 @@
-// A load generator for HTTP/1.1, run as a process of its own: reads a HttpLoad as JSON from standard input, prints a LoadResult.
+// A load generator for HTTP/1.1 in its own process: reads a HttpLoad as JSON from standard input,
+// prints a LoadResult.
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { createTally, type Timing } from "./tally.ts";
 import { createCounter, type Template } from "./template.ts";
 
-/** Connections that are kept alive, each with one request outstanding; any status but `okStatus` is an error. */
+/**
+ * Persistent connections, each with one outstanding request; any status but `okStatus` is an error.
+ */
 export type HttpLoad = Timing & {
   readonly port: number;
   readonly connections: number;
   readonly okStatus: number;
-  /** Whole requests, headers included. */
+  /** Whole requests with headers. */
   readonly templates: readonly Template[];
 };
 
@@ -17,7 +20,7 @@ const load = JSON.parse(await text(process.stdin)) as HttpLoad;
 const tally = createTally(load);
 const patch = createCounter();
 const HEAD_END = Buffer.from("\r\n\r\n");
-// Read into by one socket at a time, and looked at before the next read.
+// Shared by all sockets: each read is processed before the next.
 const shared = Buffer.allocUnsafeSlow(256 * 1024);
 
 for (let index = 0; index < load.connections; index += 1) {
@@ -33,7 +36,7 @@ function open(template: Template): void {
 
   const ask = () => {
     if (tally.isOver()) return;
-    // The answer is here, so the bytes of the last request have left.
+    // The response is here, so the last request has left.
     patch(request, template.digits);
     since = performance.now();
     socket.write(request);

@@ -16,48 +16,51 @@ import { type Child, startChild } from "./child.ts";
 import type { Filled } from "./fill.ts";
 import { AREA_CODES, grpcItem, jsonItem, type Target } from "./requests.ts";
 
-/** The program under test, serving on a new database, with a profile of 100 numbers. */
+/** The program under test on a new database, with a profile of 100 numbers. */
 export type Program = Target & {
   readonly pid: number;
   readonly httpPort: number;
   readonly grpcPort: number;
-  /** An answer to a send, as the JSON transport gives it, and in base64 as the gRPC transport does. */
+  /** A send's response, from the JSON transport, and from the gRPC transport in base64. */
   readonly sampleJson: string;
   readonly sampleGrpc: string;
-  /** Seconds from its start to its ready line. */
+  /** Seconds from start to ready line. */
   readonly secondsToReady: number;
-  /** Messages on disk, of one status or all. */
+  /** The count of messages on disk, of one status or all. */
   readonly countStored: (status?: string) => Promise<number>;
   readonly stop: () => Promise<void>;
 };
 
-/** 84 long codes of all the area codes and 16 toll-free numbers: as 5 to 1, as the weights are. */
+/** 84 long codes over all area codes and 16 toll-free numbers: about 5 to 1, like the weights. */
 const NUMBERS = Array.from({ length: 100 }, (_, index) => {
   const areaCode = index < 84 ? AREA_CODES[index % AREA_CODES.length] : "800";
   return `+1${areaCode}555${2000 + index}`;
 });
 
-/** The pace of a number, unless told otherwise: their queues hold 540,000 messages together, and the dispatcher has 50 a second to send. */
+/**
+ * The default pace of a number: the queues together hold 540,000 messages, and the dispatcher sends
+ * 50 a second.
+ */
 const SEGMENTS_PER_SECOND = 0.5;
 
-/** The rules of the profile, unless the benchmark is told others. */
+/** The default settings of the profile. */
 const POOL_SETTINGS = { long_code_weight: 5, toll_free_weight: 1, skip_unhealthy: true };
 
 export type ProgramOptions = {
-  /** For the runtime. */
+  /** Flags of the runtime. */
   readonly nodeArgs: readonly string[];
-  /** Laid over the profile's. */
+  /** Overrides of the profile's settings. */
   readonly poolSettings: object;
   readonly segmentsPerSecond?: number;
-  /** A database that is served in place of a new one. */
+  /** A database to serve instead of a new one. */
   readonly filled?: Filled;
-  /** Makes an empty PostgreSQL database and gives its URL; undefined: SQLite. */
+  /** Makes an empty PostgreSQL database and returns its URL; undefined: SQLite. */
   readonly createDatabase?: (() => Promise<string>) | undefined;
 };
 
 /**
- * Starts `numberpool serve` with everything on that is on by default: authentication, checks, metrics, the log, and every commit
- * synced to a disk.
+ * Starts `numberpool serve` with its defaults: authentication, checks, metrics, the log, and every
+ * commit synced to disk.
  */
 export async function startProgram({
   nodeArgs,
@@ -148,7 +151,7 @@ async function countStored(database: string, status: string | undefined): Promis
   return Number(rows[0].count);
 }
 
-/** The bytes that the gRPC transport answers a send with, in base64. */
+/** The response of the gRPC transport to a send, in base64. */
 function sampleOf(address: string, token: string, request: SendMessageRequest): Promise<string> {
   const client = new Client(address, credentials.createInsecure());
   const metadata = new Metadata();

@@ -7,13 +7,13 @@ import {
 import { grpcHeaders } from "./http2-frames.ts";
 import { DIGITS, type Template, templateOf } from "./template.ts";
 
-/** Texts in a batch. */
+/** Messages in a batch. */
 export const BATCH = 500;
 
-/** What every message says: one segment, of ordinary length. */
+/** The text of every message: one segment, of ordinary length. */
 const TEXT = "Your parcel arrives today between 14:00 and 16:00. Reply STOP to opt out of these texts.";
 
-/** Area codes of recipients, and of the numbers that text them: six states, overlays among them. */
+/** Area codes of recipients and of senders: six states, with overlays. */
 export const AREA_CODES = [
   ...["212", "646", "718", "917", "315", "716", "312", "773", "872", "217"],
   ...["415", "628", "213", "323", "310", "619", "305", "786", "407", "813"],
@@ -22,7 +22,7 @@ export const AREA_CODES = [
 
 const recipient = (index: number) => `+1${AREA_CODES[index % AREA_CODES.length]}${DIGITS}`;
 
-/** Whom requests are for. */
+/** The target of requests. */
 export type Target = { readonly token: string; readonly profileId: string };
 
 /** JSON sends, one for each area code. */
@@ -62,12 +62,12 @@ export function kannelSends(username: string, password: string): Template[] {
   });
 }
 
-/** One text as JSON has it; the index chooses the area code. */
+/** One message as JSON; the index selects the area code. */
 export function jsonItem({ profileId }: Target, index: number) {
   return { messaging_profile_id: profileId, to: recipient(index), text: TEXT };
 }
 
-/** One text as a gRPC request has it. */
+/** One message as a gRPC request. */
 export function grpcItem({ profileId }: Target, index: number) {
   return { messagingProfileId: profileId, to: recipient(index), text: TEXT };
 }

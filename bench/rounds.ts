@@ -9,18 +9,18 @@ import { BATCH, grpcBatch, grpcHeadersOf, grpcSends, jsonBatch, jsonSends, kanne
 import { MEASURES, type Measure } from "./rows.ts";
 import type { LoadResult, Timing } from "./tally.ts";
 
-/** One run's figure. Where there was load: times of a call in milliseconds, and CPU. */
+/** The figures of one run. With load: response times in milliseconds, and CPU. */
 export type Figure = {
   readonly rate: number;
   readonly p50?: number;
   readonly p99?: number;
-  /** Microseconds of CPU that the server used for one message. */
+  /** The server's CPU time a message, microseconds. */
   readonly cpu?: number | undefined;
-  /** The part of one core that the generator used. */
+  /** The share of one core that the generator used. */
   readonly generatorCores?: number;
 };
 
-/** What was measured, what was not and why, and what was wrong on the way. */
+/** The measured figures, the skipped measures with reasons, and the faults. */
 export type Measured = {
   readonly runs: ReadonlyMap<Measure, readonly Figure[]>;
   readonly skipped: ReadonlyMap<Measure, string>;
@@ -30,24 +30,27 @@ export type Measured = {
 export type RoundsOptions = {
   readonly measures: ReadonlySet<Measure>;
   readonly rounds: number;
-  /** Of a measured run. */
+  /** Seconds of a measured run. */
   readonly timing: Timing;
-  /** Seconds of load before the first measured run of a new process. */
+  /** Seconds of warm-up before the first measured run of a process. */
   readonly warmup: number;
   readonly nodeArgs: readonly string[];
   readonly poolSettings: object;
-  /** Makes an empty PostgreSQL database and gives its URL; undefined: SQLite. */
+  /** Makes an empty PostgreSQL database and returns its URL; undefined: SQLite. */
   readonly createDatabase: (() => Promise<string>) | undefined;
   readonly startKannel: typeof startKannel;
-  readonly tell: (line: string) => void;
+  readonly log: (line: string) => void;
 };
 
-/** JSON and Kannel: connections with a call each. gRPC: connections with some calls each. Batches: that many at a time. */
+/**
+ * JSON and Kannel: connections with a call each. gRPC: connections with several calls each.
+ * Batches: concurrent batches.
+ */
 const HTTP_CONNECTIONS = 128;
 const GRPC = { connections: 8, streams: 16 };
 const BATCHES_AT_A_TIME = 4;
 
-/** A load that is run against something that listens; every call carries `each` messages. */
+/** A load against a server; every call carries `each` messages. */
 type Subject = {
   readonly each: number;
   readonly pids: readonly number[];
@@ -55,8 +58,9 @@ type Subject = {
 };
 
 /**
- * Measures in rounds: each starts the program and the echoes anew, on an empty database, warms them up, and runs every load once, in
- * turn, every other round in reverse order. So whatever else the machine does hits all of them alike.
+ * Measures in rounds. Each starts the program and the echoes on an empty database, warms them up,
+ * and runs every load once, every other round in reverse order, so that other load on the machine
+ * affects all alike.
  */
 export async function measureRounds(options: RoundsOptions): Promise<Measured> {
   const runs = new Map<Measure, Figure[]>();
@@ -76,13 +80,13 @@ export async function measureRounds(options: RoundsOptions): Promise<Measured> {
   const note = (measure: Measure, figure: Figure) => {
     runs.set(measure, [...(runs.get(measure) ?? []), figure]);
     const rate = figure.rate.toLocaleString("en", { maximumFractionDigits: figure.rate < 100 ? 2 : 0 });
-    options.tell(`  ${MEASURES[measure].padEnd(46)}${rate.padStart(12)}`);
+    options.log(`  ${MEASURES[measure].padEnd(46)}${rate.padStart(12)}`);
   };
 
   const kannel = wanted.has("kannel") ? await options.startKannel() : undefined;
   try {
     for (let round = 1; round <= options.rounds; round += 1) {
-      options.tell(`Round ${round} of ${options.rounds}`);
+      options.log(`Round ${round} of ${options.rounds}`);
       await measureRound(round, wanted, kannel, options, note, faults);
     }
   } finally {
@@ -193,9 +197,9 @@ async function runSubjects(round: number, subjects: ReadonlyMap<Measure, Subject
   };
 
   for (const [measure, subject] of subjects) {
-    // Kannel is compiled, and has been up since the first round.
+    // Kannel needs no warm-up after the first round.
     if (measure === "kannel" && round > 1) continue;
-    // Batches fill the queues fast, and most of their code is warm already.
+    // Batches fill the queues fast, and most of their code is already warm.
     const seconds = subject.each > 1 ? options.warmup / 2 : options.warmup;
     await run(measure, subject, { warmup: 0, seconds });
   }
@@ -205,6 +209,6 @@ async function runSubjects(round: number, subjects: ReadonlyMap<Measure, Subject
   }
   const stored = await program.countStored();
   if (stored < acknowledged) {
-    faults.push(`Round ${round}: ${acknowledged} messages were acknowledged, and ${stored} are on disk.`);
+    faults.push(`Round ${round}: ${acknowledged} messages were acknowledged, but ${stored} are on disk.`);
   }
 }

@@ -1,4 +1,4 @@
-/** What is measured: rates per second, but for those that name their unit. */
+/** The measures: rates per second unless they name a unit. */
 export const MEASURES = {
   jsonEcho: "bare JSON echo, Fastify",
   jsonSend: "JSON durable send",
@@ -23,18 +23,18 @@ export const MEASURES = {
 
 export type Measure = keyof typeof MEASURES;
 
-/** The median of each measure that there is. */
+/** The median of each measure. */
 export type Medians = Readonly<Partial<Record<Measure, number>>>;
 
-/** A promise of speed: a value made of medians, and its bar. */
+/** A performance promise: a value from medians, and its bar. */
 export type Row = {
-  /** What `--only` calls it. */
+  /** Its name for `--only`. */
   readonly name: string;
   readonly title: string;
   readonly needs: readonly Measure[];
   readonly value: (of: (measure: Measure) => number) => number;
   readonly bar: { readonly atLeast: number } | { readonly atMost: number };
-  /** Digits after the point when it is shown. */
+  /** Digits after the decimal point. */
   readonly digits: number;
 };
 
@@ -98,7 +98,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: "decide-size",
-    title: "cost of decide and charge at 100,000 numbers ÷ at 100; the dearer of without and with rules",
+    title: "cost of decide and charge at 100,000 numbers ÷ at 100; the higher of without and with rules",
     needs: ["decideAt100", "decideAt100000", "decideRulesAt100", "decideRulesAt100000"],
     value: (of) =>
       Math.max(of("decideAt100") / of("decideAt100000"), of("decideRulesAt100") / of("decideRulesAt100000")),
@@ -147,12 +147,12 @@ export const ROWS: readonly Row[] = [
   },
 ];
 
-/** True when a value is on the right side of its bar. */
+/** Whether a value meets its bar. */
 export function isMet(value: number, bar: Row["bar"]): boolean {
   return "atLeast" in bar ? value >= bar.atLeast : value <= bar.atMost;
 }
 
-/** The middle of some figures; of an even number of them the mean of the middle two. */
+/** The median; of an even count the mean of the middle two. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b);
   const half = sorted.length / 2;

@@ -1,4 +1,4 @@
-// `npm run bench`: the version is looked at before anything else is loaded, because an older Node cannot load it.
+// Checks the Node version before loading the rest, which an older Node cannot load.
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major > 22 || (major === 22 && minor >= 19)) {
   const { bench } = await import("./bench.ts");
@@ -8,7 +8,7 @@ if (major > 22 || (major === 22 && minor >= 19)) {
   });
 } else {
   console.error(
-    `The benchmark needs Node 22.19 or later, and this is ${process.versions.node}; use \`npm run bench\`.`,
+    `The benchmark needs Node 22.19 or later, but this is ${process.versions.node}; use \`npm run bench\`.`,
   );
   process.exitCode = 1;
 }

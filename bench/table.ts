@@ -2,7 +2,7 @@ import { cpus } from "node:os";
 import type { Figure, Measured } from "./rounds.ts";
 import { isMet, MEASURES, type Measure, type Medians, median, type Row } from "./rows.ts";
 
-/** What was measured on one store. */
+/** The measurements on one store. */
 export type Column = { readonly name: string; readonly measured: Measured; readonly medians: Medians };
 
 export type RowReport = {
@@ -14,7 +14,7 @@ export type RowReport = {
   readonly verdicts: Readonly<Record<string, "met" | "missed" | `skipped: ${string}`>>;
 };
 
-/** Everything that was measured, for machines. */
+/** The whole result, for machines. */
 export type Report = {
   readonly node: string;
   readonly cpu: string;
@@ -32,7 +32,7 @@ export type Report = {
   >;
 };
 
-/** The rows with their values and verdicts, and every figure behind them. */
+/** The rows with their values, verdicts and figures. */
 export function report(rows: readonly Row[], columns: readonly Column[]): Report {
   return {
     node: process.versions.node,
@@ -67,16 +67,19 @@ export function figureLines({ runs }: Measured, medians: Medians): string[] {
   return lines;
 }
 
-/** The rows as lines of a table: a value for each store, the bar and the first store's verdict; and what was wrong. */
+/**
+ * The rows as lines of a table: a value for each store, the bar, the first store's verdict, and the
+ * faults.
+ */
 export function rowLines(rows: readonly Row[], columns: readonly Column[]): string[] {
   const head = columns.map(({ name }) => name.padStart(11)).join("");
   const lines = [`${head}  ${"bar".padEnd(12)} ${"".padEnd(8)} row`];
   for (const row of rows) {
     const { values, verdicts } = rowReport(row, columns);
     const digits = { minimumFractionDigits: row.digits, maximumFractionDigits: row.digits };
-    const shown = columns.map(({ name }) => (values[name]?.toLocaleString("en", digits) ?? "").padStart(11)).join("");
+    const cells = columns.map(({ name }) => (values[name]?.toLocaleString("en", digits) ?? "").padStart(11)).join("");
     const bar = "atLeast" in row.bar ? `≥ ${row.bar.atLeast.toLocaleString("en")}` : `≤ ${row.bar.atMost}`;
-    lines.push(`${shown}  ${bar.padEnd(12)} ${(verdicts[columns[0]?.name ?? ""] ?? "").padEnd(8)} ${row.title}`);
+    lines.push(`${cells}  ${bar.padEnd(12)} ${(verdicts[columns[0]?.name ?? ""] ?? "").padEnd(8)} ${row.title}`);
   }
   const faults = columns.flatMap(({ measured }) => measured.faults);
   return faults.length === 0 ? lines : [...lines, "", "These figures cannot be trusted:", ...faults];

@@ -1,34 +1,37 @@
 import { writeSync } from "node:fs";
 
-/** How long a load lasts, seconds: what is answered during the warm-up counts for nothing but `total`. */
+/** The duration of a load, seconds; responses of the warm-up count only in `total`. */
 export type Timing = { readonly warmup: number; readonly seconds: number };
 
-/** What a load generator prints as one JSON line. */
+/** The result of a load generator, printed as one line of JSON. */
 export type LoadResult = {
-  /** Calls answered as they should be during `seconds`. */
+  /** Calls with a good response during `seconds`. */
   readonly ok: number;
   readonly errors: number;
   readonly seconds: number;
   /** Milliseconds from a call's first byte to its last. */
   readonly p50: number;
   readonly p99: number;
-  /** The same as `ok`, the warm-up included. */
+  /** Like `ok`, with the warm-up. */
   readonly total: number;
-  /** What the first error looked like. */
+  /** The first error. */
   readonly firstError: string | undefined;
-  /** The part of one core that the generator itself used. */
+  /** The share of one core that the generator used. */
   readonly cores: number;
 };
 
 /** Counts the calls of one load. */
 export type Tally = {
-  /** Takes in a good answer to a call that was begun at `since` (performance.now()), and gives the moment it ended. */
+  /**
+   * Counts a good response to a call started at `since` (performance.now()), and returns the time
+   * of its end.
+   */
   readonly good: (since: number) => number;
   readonly bad: (why: string) => void;
   readonly isOver: () => boolean;
 };
 
-/** A tally that prints its result and ends the process when the time is over. */
+/** A tally that prints its result and exits when the time is over. */
 export function createTally({ warmup, seconds }: Timing): Tally {
   const start = performance.now();
   const from = start + warmup * 1000;

@@ -1,13 +1,13 @@
 /**
- * Bytes of a request, built once, and where in them the digits stand that are counted up, so that every request has recipients of
- * its own at the price of writing seven bytes.
+ * The bytes of a request, built once, and the positions of its digits. Seven bytes are overwritten
+ * to give every request its own recipients.
  */
 export type Template = { readonly base64: string; readonly digits: readonly number[] };
 
-/** Seven digits that stand where the counter goes, and nowhere else in a request. */
+/** Seven digits that mark the counter, and occur nowhere else in a request. */
 export const DIGITS = "7070707";
 
-/** The template of a request in which DIGITS mark the places. */
+/** The template of a request with DIGITS as its marks. */
 export function templateOf(request: Uint8Array | string): Template {
   const bytes = Buffer.from(request);
   const digits: number[] = [];
@@ -15,9 +15,12 @@ export function templateOf(request: Uint8Array | string): Template {
   return { base64: bytes.toString("base64"), digits };
 }
 
-/** Gives functions that write the next recipients into a copy of a template; all count on together. */
+/**
+ * Makes functions that write the next recipients into a copy of a template, from one shared
+ * counter.
+ */
 export function createCounter(): (bytes: Buffer, digits: readonly number[]) => void {
-  // An exchange code begins with 2 to 9.
+  // An exchange code starts with 2 to 9.
   let next = 2_000_000;
   return (bytes, digits) => {
     for (const at of digits) {

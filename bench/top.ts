@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Functions shown. */
+/** The number of printed functions. */
 const MOST = 45;
 
 type Profile = {
@@ -13,7 +13,7 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-/** Where the busy time of all the CPU profiles in a folder went, by function, as lines of a table. */
+/** The busy time of all CPU profiles in a folder by function, as lines of a table. */
 export function topOfProfiles(folder: string): string[] {
   const times = new Map<string, number>();
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".cpuprofile"))) {

@@ -19,7 +19,7 @@ const DELIVERED: HealthChange = { delivered: 1, failed: 0, spam: 0, inbound: 0 }
 const FAILED: HealthChange = { delivered: 0, failed: 1, spam: 0, inbound: 0 };
 const BLOCKED: HealthChange = { delivered: 0, failed: 1, spam: 1, inbound: 0 };
 
-/** Both ends of the Wilson score interval of a rate, as the textbooks write it. */
+/** The Wilson score interval of a rate, by the textbook formula. */
 function wilson(hits: number, trials: number): { lower: number; upper: number } {
   const z = 1.96;
   const rate = hits / trials;
@@ -30,7 +30,7 @@ function wilson(hits: number, trials: number): { lower: number; upper: number } 
 }
 
 function until(standing: Standing): number {
-  if (standing.standing === "healthy") throw new Error("healthy for good");
+  if (standing.standing === "healthy") throw new Error("healthy without end");
   return standing.until;
 }
 
@@ -47,24 +47,24 @@ describe("A number", () => {
     expect(judge({ ...NO_EVIDENCE, inbound: 1000, asOf: NOON }, NOON)).toEqual({ standing: "healthy" });
   });
 
-  it("is judged after twelve straight failures, and not after eleven", () => {
+  it("is unhealthy after twelve straight failures, but not after eleven", () => {
     const standings = Array.from({ length: 14 }, (_, failed) => judge(failures(failed), NOON).standing);
     expect(standings).toEqual([...Array(11).fill("healthy"), "trial", "unhealthy", "unhealthy"]);
   });
 
-  it("that delivers a quarter is healthy, however much there was", () => {
+  it("that delivers a quarter is healthy, however many its outcomes", () => {
     expect(judge({ ...failures(30_000), delivered: 10_000 }, NOON).standing).toBe("healthy");
     expect(judge({ ...failures(30_000), delivered: 9_000 }, NOON)).toMatchObject({ reason: "delivery" });
   });
 
-  it("is unhealthy for spam when certainly more than three quarters are blocked as spam", () => {
+  it("is unhealthy for spam when the interval lies above three quarters blocked as spam", () => {
     expect(judge({ ...failures(12), spam: 12 }, NOON)).toMatchObject({ standing: "unhealthy", reason: "spam" });
     expect(judge({ ...failures(11), spam: 11 }, NOON).standing).toBe("trial");
     expect(judge({ ...failures(90), spam: 90, delivered: 10 }, NOON)).toMatchObject({ reason: "spam" });
     expect(judge({ ...failures(100), spam: 76 }, NOON)).toMatchObject({ standing: "unhealthy", reason: "delivery" });
   });
 
-  it("is judged by the textbook's interval: unhealthy below 25 % delivered or above 75 % spam, spam first", () => {
+  it("follows the textbook's interval: unhealthy below 25 % delivered or above 75 % spam, spam first", () => {
     fc.assert(
       fc.property(counts, fc.nat(3 * DAY), (evidence, age) => {
         const times = decay(age);
@@ -82,7 +82,7 @@ describe("A number", () => {
     );
   });
 
-  it("that fails every one of twelve messages a day is found within two days", () => {
+  it("that fails all of twelve messages a day is unhealthy within two days", () => {
     let evidence = NO_EVIDENCE;
     let at = NOON;
     while (judge(evidence, at).standing !== "unhealthy") {
@@ -92,7 +92,7 @@ describe("A number", () => {
     }
   });
 
-  it("that fails every one of a few messages a day is never judged", () => {
+  it("that fails all of a few messages a day is never unhealthy", () => {
     let evidence = NO_EVIDENCE;
     for (let at = NOON; at < NOON + 60 * DAY; at += 4 * HOUR) {
       evidence = addOutcome(evidence, FAILED, at);
@@ -102,14 +102,14 @@ describe("A number", () => {
 });
 
 describe("An unhealthy number", () => {
-  it("comes back for trial by itself, at the moment that is told", () => {
+  it("comes back on trial by decay alone, at `until`", () => {
     fc.assert(
       fc.property(counts, fc.nat(3 * DAY), (evidence, age) => {
         const standing = judge(evidence, NOON + age);
         fc.pre(standing.standing === "unhealthy");
         const back = until(standing);
         expect(back).toBeGreaterThan(NOON + age);
-        // Two milliseconds may be rounding up, and one is there so that the bound itself is passed.
+        // Rounding up may add two milliseconds, and one more passes the bound itself.
         expect(judge(evidence, back - 3).standing).toBe("unhealthy");
         expect(judge(evidence, back).standing).toBe("trial");
       }),
@@ -117,7 +117,7 @@ describe("An unhealthy number", () => {
     );
   });
 
-  it("stays unhealthy until that moment, and is healthy after the trial's", () => {
+  it("is unhealthy until that moment, and healthy after the trial's end", () => {
     for (const evidence of [
       failures(12),
       failures(300),
@@ -129,21 +129,21 @@ describe("An unhealthy number", () => {
       for (let at = NOON; at < healthy + DAY; at += 60_000) {
         const { standing } = judge(evidence, at);
         const expected = at < back ? "unhealthy" : at < healthy ? "trial" : "healthy";
-        // In the last three milliseconds of each it may be rounded up already.
+        // In the last three milliseconds of each, rounding may already apply.
         const isRounded = [back, healthy].some((moment) => at < moment && at >= moment - 3);
         if (standing !== expected && !isRounded) expect.fail(`${standing}, not ${expected}, at ${at - back} ms`);
       }
     }
   });
 
-  it("that is blocked as spam and fails otherwise too is not said to be back while it is still unhealthy", () => {
+  it("that fails both by spam and otherwise has the later of the two ends", () => {
     const evidence = { ...failures(100), spam: 95 };
     const standing = judge(evidence, NOON);
     expect(standing).toMatchObject({ standing: "unhealthy", reason: "spam" });
     expect(judge(evidence, until(standing)).standing).not.toBe("unhealthy");
   });
 
-  it("has been told the same moment all along", () => {
+  it("has the same `until` at every moment", () => {
     const evidence = { ...failures(80), delivered: 4 };
     const back = until(judge(evidence, NOON));
     for (let at = NOON; at < back - 3; at += 12_345_678) {
@@ -151,7 +151,7 @@ describe("An unhealthy number", () => {
     }
   });
 
-  it("stays away longer the more there was against it: a half-life for twice as much", () => {
+  it("stays excluded a half-life longer for twice the failures", () => {
     const away = [12, 24, 48, 96].map((failed) => until(judge(failures(failed), NOON)) - NOON);
     expect(away[0]).toBeLessThan(2 * HOUR);
     for (const index of [1, 2, 3]) {
@@ -160,7 +160,7 @@ describe("An unhealthy number", () => {
     }
   });
 
-  it("is sent away for about 2.9 hours more by each failed trial", () => {
+  it("stays excluded about 2.9 hours longer after each failed trial", () => {
     let evidence = failures(12);
     let at = until(judge(evidence, NOON));
     for (let trial = 0; trial < 5; trial += 1) {
@@ -172,7 +172,7 @@ describe("An unhealthy number", () => {
     }
   });
 
-  it("is not sent away again by a trial that succeeds", () => {
+  it("is not excluded again by a trial that succeeds", () => {
     const evidence = failures(30);
     const back = until(judge(evidence, NOON));
     expect(judge(addOutcome(evidence, DELIVERED, back), back).standing).not.toBe("unhealthy");
@@ -193,7 +193,7 @@ describe("Outcomes", () => {
     expect(addOutcome(addOutcome(NO_EVIDENCE, DELIVERED, NOON + 2 * DAY), BLOCKED, NOON)).toEqual(later);
   });
 
-  it("count the same in whatever order they are added", () => {
+  it("count the same in any order of addition", () => {
     fc.assert(
       fc.property(
         outcomes.chain((all) => fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length }))),
@@ -209,7 +209,7 @@ describe("Outcomes", () => {
     );
   });
 
-  it("count like those of the textbook: each one weighs by its own age", () => {
+  it("weigh by their own age, as in the textbook", () => {
     fc.assert(
       fc.property(outcomes, (all) => {
         const evidence = total(all);
@@ -220,7 +220,7 @@ describe("Outcomes", () => {
     );
   });
 
-  it("that are taken back leave nothing, and never less", () => {
+  it("that are reversed leave zero, and never less", () => {
     const taken = { delivered: 0, failed: -1, spam: -1, inbound: 0 };
     const after = addOutcome(addOutcome(NO_EVIDENCE, BLOCKED, NOON), taken, NOON + HOUR);
     expect(after).toEqual({ ...NO_EVIDENCE, asOf: NOON + HOUR });
@@ -258,7 +258,7 @@ describe("A number on trial", () => {
     expect(ask(pool).kind).toBe("pick");
   });
 
-  it("owes nothing for reports of messages that were not known to be unreported", () => {
+  it("ignores reports of messages that were not counted as unreported", () => {
     const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: evidence }));
     advance(pool, back);
     bookOutcome(pool, "a", undefined, 5);
@@ -266,13 +266,13 @@ describe("A number on trial", () => {
     expect(refusalOf(pool).excluded.onTrial).toBe(1);
   });
 
-  it("has as many as wanted where they are not", () => {
+  it("has any number of them where unhealthy numbers are not skipped", () => {
     const pool = poolOf({}, poolNumber("a", { health: evidence }));
     advance(pool, back);
     for (let message = 0; message < 5; message += 1) expect(send(pool).sender).toBe("a");
   });
 
-  it("is free of that once it is healthy, by delivering or by time alone", () => {
+  it("loses that limit once it is healthy, by deliveries or by decay", () => {
     const byTime = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: evidence }));
     advance(byTime, back);
     send(byTime);
@@ -287,7 +287,7 @@ describe("A number on trial", () => {
     for (let message = 0; message < 3; message += 1) expect(send(byDelivering).sender).toBe("a");
   });
 
-  it("is excluded again by a failure, for the others to take over", () => {
+  it("is excluded again by a failure, and others send", () => {
     const pool = poolOf(
       { skipUnhealthy: true },
       poolNumber("a", { health: evidence }),

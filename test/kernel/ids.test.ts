@@ -6,7 +6,7 @@ import { NOON } from "./pool-builder.ts";
 
 const SHAPE = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** The millisecond in the first 48 bits. */
+/** The time in the first 48 bits, milliseconds since 1970. */
 const timeOf = (id: string) => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 
 function expectGrowing(ids: readonly string[]): void {
@@ -25,7 +25,7 @@ describe("Ids", () => {
     expect(createIds(randomBytes)(1)).toMatch(/^00000000-0001-7000-/);
   });
 
-  it("take every bit after the count from the random source, and none twice", () => {
+  it("take every bit after the count from the random source, each once", () => {
     let next = 0;
     const give = createIds((bytes) => Uint8Array.from({ length: bytes }, () => next++ & 0xff));
     const tails = Array.from({ length: 40 }, () => give(NOON).slice(19));
@@ -36,23 +36,23 @@ describe("Ids", () => {
     expect(ones(NOON).slice(19)).toBe("bfff-ffffffffffff");
   });
 
-  it("draw fresh random bytes when the drawn ones are used up", () => {
+  it("draw new random bytes when the last ones are used up", () => {
     const give = createIds(randomBytes);
     const tails = Array.from({ length: 20_000 }, () => give(NOON).slice(19));
     expect(new Set(tails).size).toBe(20_000);
   });
 
-  it("grow within one millisecond, more than 4,096 of them too", () => {
+  it("increase within one millisecond, even above 4,096 ids", () => {
     const give = createIds(randomBytes);
     const ids = Array.from({ length: 20_000 }, () => give(NOON));
     expectGrowing(ids);
     expect(timeOf(ids[4095] as string)).toBe(NOON);
     expect(timeOf(ids[4096] as string)).toBe(NOON + 1);
-    // The clock catches up with the time that was borrowed.
+    // The clock catches up with the time that the ids ran ahead.
     expectGrowing([ids.at(-1) as string, give(NOON + 1), give(NOON + 4), give(NOON + 5), give(NOON + 1000)]);
   });
 
-  it("grow when the clock stands, steps back or jumps ahead", () => {
+  it("increase when the clock stands, steps back or jumps ahead", () => {
     const step = fc.oneof(fc.constant(0), fc.integer({ min: -5, max: 5 }), fc.integer({ min: -100_000, max: 100_000 }));
     fc.assert(
       fc.property(fc.array(fc.tuple(step, fc.integer({ min: 1, max: 5000 })), { maxLength: 8 }), (steps) => {

@@ -19,7 +19,7 @@ import {
 const COUNT = 100_000;
 const AREA_CODES = ["212", "646", "315", "415", "628", "201"];
 
-/** Milliseconds of processor time that work takes; other work on the machine does not count. */
+/** The processor time of a task, milliseconds, without other work on the machine. */
 function cost(work: () => void): number {
   const before = process.cpuUsage();
   work();
@@ -27,7 +27,7 @@ function cost(work: () => void): number {
   return (user + system) / 1000;
 }
 
-/** How often each was picked. */
+/** How often each number was picked. */
 function tally(senders: Iterable<string>): Map<string, number> {
   const times = new Map<string, number>();
   for (const sender of senders) times.set(sender, (times.get(sender) ?? 0) + 1);
@@ -46,7 +46,7 @@ describe("A pool of 100,000 numbers", () => {
     expect(took).toBeLessThan(5_000);
   });
 
-  it("shares 220,000 messages to within one of each other, the one used longest ago first", () => {
+  it("shares 220,000 messages to within one, the least recently used number first", () => {
     let senders: string[] = [];
     const took = cost(() => {
       senders = sendMany(pool, 20_000);
@@ -74,7 +74,7 @@ describe("A pool of 100,000 numbers", () => {
     expect(senders.every((sender, message) => Number(sender.slice(1)) % AREA_CODES.length === message % 3)).toBe(true);
   });
 
-  it("takes changes, removals and undone charges in its stride", () => {
+  it("stays correct through changes, removals and undone charges", () => {
     const took = cost(() => {
       for (let index = 0; index < 20_000; index += 1) {
         const { charged } = send(pool);
@@ -93,8 +93,8 @@ describe("A pool of 100,000 numbers", () => {
   });
 });
 
-describe("A pool whose numbers come and go", () => {
-  it("stays as small as what it holds", () => {
+describe("A pool with numbers added and removed", () => {
+  it("grows no larger than its current numbers", () => {
     const pool = createPool(settings(), poolNumbers(10, "n"), NOON);
     for (let index = 0; index < 1_000; index += 1) {
       putNumber(pool, poolNumber(`other${index}`));
@@ -106,7 +106,7 @@ describe("A pool whose numbers come and go", () => {
 });
 
 describe("A saturated pool of 100,000 numbers", () => {
-  it("refuses and comes back as fast as it picks", () => {
+  it("refuses and recovers as fast as it picks", () => {
     const pool = createPool(settings(), poolNumbers(COUNT, "n", { nextFree: NOON + 3 * HOUR }), NOON);
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: SECOND, excluded: { full: COUNT } });
     const refusing = cost(() => {

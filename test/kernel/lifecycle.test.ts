@@ -28,7 +28,10 @@ const SPAM = ErrorReason.BLOCKED_AS_SPAM_TEMPORARY;
 const SENDER = ErrorReason.UNDELIVERABLE;
 const RECIPIENT = ErrorReason.INVALID_MESSAGING_DESTINATION;
 
-/** All that reports did together: where the message ends, what health learned, how often it became reported. */
+/**
+ * The joint effect of reports: the final message, the changes of health, and how often it became
+ * reported.
+ */
 function story(reports: readonly Report[]) {
   let progress = SENDING;
   let reported = 0;
@@ -51,7 +54,10 @@ function* orders<Item>(items: readonly Item[]): Generator<Item[]> {
 
 const learned = (change: Partial<HealthChange>) => ({ delivered: 0, failed: 0, spam: 0, inbound: 0, ...change });
 
-/** What really comes together for one message, and what it must come to. Of a carrier's two answers only one can come. */
+/**
+ * Reports that arrive for one message, and the expected result. A carrier gives only one of its two
+ * answers.
+ */
 const CASES: readonly [string, readonly Report[], string, Partial<HealthChange>][] = [
   ["taken", [accepted], "sent", {}],
   ["never answered", [submitUnconfirmed], "delivery_unconfirmed", {}],
@@ -100,7 +106,7 @@ describe("Reports", () => {
     },
   );
 
-  it("leave the error of the status that stands, and only of that", () => {
+  it("leave the error of the final status only", () => {
     expect(story([accepted, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
     expect(story([submitUnconfirmed]).progress.error?.reason).toBe(ErrorReason.RECEIPT_MISSING);
     expect(story([submitUnconfirmed, failed(SENDER)]).progress.error?.reason).toBe(SENDER);
@@ -110,7 +116,7 @@ describe("Reports", () => {
     }
   });
 
-  it("that come again, or are weaker, change nothing", () => {
+  it("change nothing when repeated or weaker", () => {
     const last = story([accepted, delivered]).progress;
     for (const report of [accepted, { ...delivered, at: NOON + 999 }, failed(SPAM), submitUnconfirmed, refused(SPAM)]) {
       expect(apply(last, report)).toEqual({ progress: undefined, health: undefined, reported: 0 });
@@ -119,7 +125,7 @@ describe("Reports", () => {
     expect(apply(sent, { ...accepted, at: NOON + 5 })).toEqual({ progress: undefined, health: undefined, reported: 0 });
   });
 
-  it("count once, however often and in whatever order they come", () => {
+  it("count once, in any order and number", () => {
     const possible = [accepted, submitUnconfirmed, delivered, failed(SPAM)];
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...possible), { minLength: 1, maxLength: 12 }), (reports) => {
@@ -133,7 +139,7 @@ describe("Reports", () => {
     );
   });
 
-  it("correct a final status when they are stronger, and take back what health had learned", () => {
+  it("correct a final status when they are stronger, and reverse its effect on health", () => {
     const { progress } = story([accepted, failed(SPAM)]);
     const effect = apply(progress, delivered);
     expect(effect.progress?.status).toBe("delivered");
@@ -141,7 +147,7 @@ describe("Reports", () => {
     expect(effect.reported).toBe(0);
   });
 
-  it("that put a message off do so only while it is being sent", () => {
+  it("that defer a message requeue it only while it is being sent", () => {
     expect(apply(SENDING, deferred)).toEqual({
       progress: { ...SENDING, status: "queued" },
       health: undefined,
@@ -152,7 +158,7 @@ describe("Reports", () => {
     }
   });
 
-  it("settle even a message that had expired or was cancelled", () => {
+  it("change even a message that expired or was cancelled", () => {
     for (const status of ["expired", "cancelled", "delivery_unconfirmed"] as const) {
       const effect = apply({ ...SENDING, status, completedAt: NOON }, delivered);
       expect(effect).toMatchObject({
@@ -165,13 +171,13 @@ describe("Reports", () => {
 });
 
 describe("The moment a message was sent", () => {
-  it("is when the carrier took it", () => {
+  it("is when the carrier accepted it", () => {
     expect(story([accepted]).progress).toMatchObject({ sentAt: accepted.at, completedAt: undefined });
     expect(story([accepted, delivered]).progress).toMatchObject({ sentAt: accepted.at, completedAt: delivered.at });
     expect(story([refused(SENDER)]).progress).toMatchObject({ sentAt: undefined, completedAt: NOON + 1 });
   });
 
-  it("is told by an answer that came too late", () => {
+  it("comes from an answer that arrives too late", () => {
     expect(story([submitUnconfirmed]).progress.sentAt).toBeUndefined();
     expect(story([submitUnconfirmed, accepted]).progress).toMatchObject({
       sentAt: accepted.at,
@@ -179,7 +185,7 @@ describe("The moment a message was sent", () => {
     });
   });
 
-  it("and what is known then stand in the error of a message that was answered too late", () => {
+  it("changes the error of a message whose answer arrives too late", () => {
     expect(story([submitUnconfirmed]).progress.error?.detail).toContain("not known whether the message left");
     expect(story([submitUnconfirmed, accepted]).progress.error).toMatchObject({
       reason: ErrorReason.RECEIPT_MISSING,
@@ -189,12 +195,12 @@ describe("The moment a message was sent", () => {
     expect(apply(silent, refused(SPAM)).progress).toBeUndefined();
   });
 
-  it("is not after its receipt when that came before the answer", () => {
+  it("is not after its receipt when the receipt arrives before the answer", () => {
     const answered = { ...accepted, at: delivered.at + 50 };
     expect(story([delivered, answered]).progress.sentAt).toBe(delivered.at);
   });
 
-  it("is told by an answer that is booked after its receipt", () => {
+  it("comes from an answer that is booked after the receipt", () => {
     for (const order of orders([accepted, delivered])) expect(story(order).progress.sentAt).toBe(accepted.at);
   });
 });

@@ -10,20 +10,23 @@ import { NOON, pickOf, poolNumber, poolNumbers, poolOf, send, sendMany } from ".
 
 const TURN = 20;
 const MINUTE = 60_000;
-/** What a wait that was told may be off, milliseconds, or a twentieth: the slack of pace and a turn of the dispatcher. */
+/**
+ * How far a predicted wait may be off: this, or a twentieth. It covers the slack of pace and a turn
+ * of the dispatcher.
+ */
 const SLACK = 50;
-/** The same after an outage: a load that strayed by less is not put right. */
+/** The same after an outage: smaller drift is not corrected. */
 const SLACK_AFTER_OUTAGE = 1_050;
 
 type Waiting = { readonly segments: number; readonly at: number; readonly wait: number; readonly isCounted: boolean };
 
-/** A pool with the queues of its numbers, and a dispatcher that empties them turn by turn as the real one does. */
+/** A pool with its queues, and a dispatcher that empties them in turns like the real one. */
 function simulate(pool: Pool) {
   const numbers = new Map<string, { readonly rate: number; dueAt: number; readonly queue: Waiting[] }>();
   for (const [id, slot] of pool.byId) {
     numbers.set(id, { rate: pool.slots[slot]?.number.segmentsPerSecond ?? 1, dueAt: 0, queue: [] });
   }
-  const errors: { readonly told: number; readonly off: number }[] = [];
+  const errors: { readonly predicted: number; readonly off: number }[] = [];
   let now = NOON;
   let isDown = false;
 
@@ -34,7 +37,7 @@ function simulate(pool: Pool) {
     const released = isDown ? { count: 0, dueAt: number.dueAt } : release(sizes, number.dueAt, now, number.rate);
     const sent = number.queue.splice(0, released.count);
     for (const { at, wait, isCounted } of sent) {
-      if (isCounted) errors.push({ told: wait, off: now - at - wait });
+      if (isCounted) errors.push({ predicted: wait, off: now - at - wait });
     }
     number.dueAt = released.dueAt;
     const segments = sent.reduce((sum, each) => sum + each.segments, 0);
@@ -55,7 +58,7 @@ function simulate(pool: Pool) {
     setDown: (value: boolean) => {
       isDown = value;
     },
-    /** Decides, charges and queues one message; its wait is compared with what happens if `isCounted`. */
+    /** Decides, charges and queues one message; checks its wait if `isCounted`. */
     send: (segments: number, isCounted: boolean): Charge | undefined => {
       advance(pool, now);
       const picked = decide(pool, { segments });
@@ -65,13 +68,13 @@ function simulate(pool: Pool) {
       numbers.get(id)?.queue.push({ segments, at: now, wait: picked.waitMs, isCounted });
       return charged;
     },
-    /** Charges and takes it back, as when a commit fails. */
+    /** Charges and undoes it, as when a commit fails. */
     failToSend: (segments: number) => {
       advance(pool, now);
       const picked = decide(pool, { segments });
       if (picked.kind === "pick") undo(pool, charge(pool, picked, segments));
     },
-    /** Takes the last message of the longest queue out again. */
+    /** Removes the last message of the longest queue. */
     cancel: () => {
       advance(pool, now);
       const [longest] = [...numbers].toSorted(([, one], [, other]) => other.queue.length - one.queue.length);
@@ -93,12 +96,12 @@ const mixedPool = () =>
     ...RATES.map((segmentsPerSecond, index) => poolNumber(`n${index}`, { segmentsPerSecond, lastUsed: index })),
   );
 
-const expectTold = (errors: readonly { readonly told: number; readonly off: number }[], slack: number) => {
-  const wrong = errors.filter(({ told, off }) => Math.abs(off) > Math.max(slack, told / 20));
+const expectPredicted = (errors: readonly { readonly predicted: number; readonly off: number }[], slack: number) => {
+  const wrong = errors.filter(({ predicted, off }) => Math.abs(off) > Math.max(slack, predicted / 20));
   expect(wrong).toEqual([]);
 };
 
-describe("The wait that a message is told", () => {
+describe("The predicted wait of a message", () => {
   const anyParts = fc.constantFrom(1, 1, 1, 2, 3, 10);
   const anyStep = fc.oneof(
     { weight: 8, arbitrary: fc.record({ do: fc.constant("send" as const), parts: anyParts }) },
@@ -107,25 +110,25 @@ describe("The wait that a message is told", () => {
     { weight: 3, arbitrary: fc.record({ do: fc.constant("wait" as const), parts: fc.nat(200) }) },
   );
 
-  it("is what it then waits, on a pool of numbers of any rate, in any traffic", () => {
+  it("is the actual wait, for numbers of any rate, in any traffic", () => {
     fc.assert(
       fc.property(fc.array(anyStep, { minLength: 30, maxLength: 200 }), (steps) => {
         const sim = simulate(mixedPool());
         for (const step of steps) {
           if (step.do === "send") sim.send(step.parts, true);
           if (step.do === "fail") sim.failToSend(step.parts);
-          // The last of a queue: nobody waits behind it.
+          // The last of a queue: no message is behind it.
           if (step.do === "cancel") sim.cancel();
           if (step.do === "wait") sim.run(sim.clock() + TURN * step.parts);
         }
         sim.finish();
-        expectTold(sim.errors, SLACK);
+        expectPredicted(sim.errors, SLACK);
       }),
       { numRuns: 40 },
     );
   });
 
-  it("is right again after the carrier was away, as soon as its numbers were claimed", () => {
+  it("is right again after an outage of the carrier, once its numbers are claimed", () => {
     fc.assert(
       fc.property(
         fc.array(anyParts, { minLength: 20, maxLength: 120 }),
@@ -145,14 +148,14 @@ describe("The wait that a message is told", () => {
           for (const parts of all.slice(half)) sim.send(parts, true);
           sim.finish();
           expect(sim.errors).toHaveLength(all.length - half);
-          expectTold(sim.errors, SLACK_AFTER_OUTAGE);
+          expectPredicted(sim.errors, SLACK_AFTER_OUTAGE);
         },
       ),
       { numRuns: 40 },
     );
   });
 
-  it("counts what comes back into a queue, and what leaves it unsent", () => {
+  it("counts what is requeued, and what leaves a queue unsent", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 2 }));
     send(pool, { segments: 10 });
     expect(pickOf(pool).waitMs).toBe(5_000);
@@ -166,7 +169,7 @@ describe("The wait that a message is told", () => {
     expect(pickOf(pool).waitMs).toBe(500);
   });
 
-  it("does not change by small steps of a claim's own turn", () => {
+  it("ignores the small differences between turns of claims", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool, { segments: 3 });
     send(pool, { segments: 2 });
@@ -177,7 +180,7 @@ describe("The wait that a message is told", () => {
     expect(pickOf(pool).waitMs).toBe(15_000);
   });
 
-  it("stays where a paused number is claimed for what expires", () => {
+  it("stays when a paused number is claimed for expired messages", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool, { segments: 5 });
     bookClaim(pool, "a", 0, Number.POSITIVE_INFINITY);
@@ -186,7 +189,7 @@ describe("The wait that a message is told", () => {
 });
 
 describe("Idle numbers", () => {
-  it("keep the order in which they were used, whatever claims and cancellations are booked", () => {
+  it("keep the order of last use through claims and cancellations", () => {
     const anyBooking = fc.array(fc.tuple(fc.nat(4), fc.integer({ min: -3, max: 0 }), fc.boolean()), { maxLength: 30 });
     fc.assert(
       fc.property(anyBooking, (bookings) => {
@@ -204,7 +207,7 @@ describe("Idle numbers", () => {
     );
   });
 
-  it("of a pool whose messages were all sent have no wait, and take their turns", () => {
+  it("of a pool whose messages are all sent have no wait, and take turns", () => {
     const sim = mixedPool();
     const simulated = simulate(sim);
     for (let sent = 0; sent < 40; sent += 1) simulated.send(1 + (sent % 3), false);

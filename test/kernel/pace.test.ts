@@ -7,7 +7,7 @@ const SLACK = 20;
 
 type Released = { readonly at: number; readonly segments: number };
 
-/** Empties a queue as dispatchers do, by claims that come late by one of `delays`, in turn. */
+/** Empties a queue by claims that are late by one of `delays`, in turn, as dispatchers are. */
 function drain(queue: readonly number[], rate: number, delays: readonly number[]): Released[] {
   const sent: Released[] = [];
   let due = NOON;
@@ -16,7 +16,8 @@ function drain(queue: readonly number[], rate: number, delays: readonly number[]
     now = Math.max(now, Math.ceil(due)) + (delays[claim % delays.length] as number);
     const claimed = queue.slice(sent.length, sent.length + maxReleased(rate) + 1);
     const released = release(claimed, due, now, rate);
-    // A number that is due always sends: nothing starves. What a claim leaves is not due at once.
+    // A number that is due always sends, so nothing starves. The rest of a claim is not due at
+    // once.
     if (released.count === 0)
       throw new Error(`nothing of ${claimed.length} released at ${now - due} ms after it was due`);
     if (released.count < claimed.length && released.dueAt <= now)
@@ -27,7 +28,7 @@ function drain(queue: readonly number[], rate: number, delays: readonly number[]
   return sent;
 }
 
-/** The most that any window sent beyond what its length allows, in segments. */
+/** The most segments that any window sent above what its length allows. */
 function mostBeyond(sent: readonly Released[], rate: number): number {
   let most = 0;
   for (let first = 0; first < sent.length; first += 1) {
@@ -48,21 +49,21 @@ const rate = fc.oneof(
 const queue = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 120 });
 
 describe("Pacing", () => {
-  it("releases one message at once, and the next when the first one's segments have passed", () => {
+  it("releases one message at once, and the next after the first one's segments", () => {
     expect(release([3, 1], NOON, NOON, 1)).toEqual({ count: 1, dueAt: NOON + 3 * SECOND });
     expect(release([1], NOON + 3 * SECOND, NOON + 3 * SECOND, 1)).toEqual({ count: 1, dueAt: NOON + 4 * SECOND });
   });
 
-  it("does not save up what was not sent", () => {
+  it("does not accumulate unused rate", () => {
     expect(release([1, 1, 1], 0, NOON, 1)).toEqual({ count: 1, dueAt: NOON + SECOND - SLACK });
     expect(release(Array(100).fill(1), 0, NOON, 1000).count).toBe(21);
   });
 
-  it("releases nothing of an empty queue", () => {
+  it("releases nothing from an empty queue", () => {
     expect(release([], 0, NOON, 1).count).toBe(0);
   });
 
-  it("lets no window have more than its rate, the larger of one message and 20 ms of rate, and one message", () => {
+  it("sends at most its rate, plus the larger of one message and 20 ms of rate, plus one message, in any window", () => {
     const delays = fc.array(fc.oneof(fc.nat(40), fc.nat(5000)), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(rate, queue, delays, (rate, queue, delays) => {
@@ -74,7 +75,7 @@ describe("Pacing", () => {
     );
   });
 
-  it("lets no window have more than the rate of 20 ms more, and one message", () => {
+  it("sends at most the rate of 20 ms more, plus one message, in any window", () => {
     fc.assert(
       fc.property(rate, queue, fc.array(fc.nat(60), { minLength: 1, maxLength: 20 }), (rate, queue, delays) => {
         const bound = (SLACK * rate) / 1000 + Math.max(...queue);
@@ -84,12 +85,12 @@ describe("Pacing", () => {
     );
   });
 
-  it("is exact where every claim is on time", () => {
+  it("is exact when every claim is on time", () => {
     const sent = drain(Array(1000).fill(1), 1, [0]);
     expect(sent.map(({ at }) => at)).toEqual(Array.from({ length: 1000 }, (_, index) => NOON + index * SECOND));
   });
 
-  it("does not drift: in the long run a number sends its rate, although claims come up to 19 ms late", () => {
+  it("does not drift: a number sends its rate although claims are up to 19 ms late", () => {
     const lateness = fc.array(fc.nat(SLACK - 2), { minLength: 1, maxLength: 50 });
     fc.assert(
       fc.property(fc.double({ min: 0.5, max: 5000, noNaN: true }), lateness, (rate, delays) => {
@@ -105,7 +106,7 @@ describe("Pacing", () => {
     );
   });
 
-  it("never releases more messages at a claim than a claim is told to fetch", () => {
+  it("never releases more messages than a claim fetches", () => {
     fc.assert(
       fc.property(rate, fc.nat(10_000), (rate, late) => {
         const most = maxReleased(rate);

@@ -35,7 +35,7 @@ const MIDNIGHT = (TODAY + 1) * DAY;
 const anyBudget = fc.oneof(fc.nat(12), fc.constant(Number.POSITIVE_INFINITY));
 
 describe("The plan of a claim", () => {
-  it("gives the oldest that are not late, what its pace allows and its carrier takes, and nothing while paused", () => {
+  it("takes the oldest unexpired messages that its pace and its carrier allow, and none while paused", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, anyBudget, (pace, all, budget) => {
         const queue = all.slice(0, mostLookedAt(pace, budget));
@@ -58,19 +58,19 @@ describe("The plan of a claim", () => {
     );
   });
 
-  it("loses nothing: claimed whenever it says so, or its carrier opens, every message of a queue leaves or expires", () => {
+  it("loses nothing: with claims when due or when the carrier opens, every message leaves or expires", () => {
     const budgets = fc.array(fc.constantFrom(0, 1, 2, 3, Number.POSITIVE_INFINITY), { minLength: 1, maxLength: 6 });
     fc.assert(
-      fc.property(anyPace, anyQueue, budgets, (given, queue, openings) => {
-        let pace = given;
+      fc.property(anyPace, anyQueue, budgets, (firstPace, queue, openings) => {
+        let pace = firstPace;
         let left = [...queue];
         const done: QueuedMessage[] = [];
         let segments = 0;
         let now = NOON;
         for (let claims = 0; left.length > 0; claims += 1) {
-          if (claims > 2_000) throw new Error(`${left.length} messages were never looked at`);
+          if (claims > 2_000) throw new Error(`${left.length} messages were never claimed`);
           expect(isClaimable(pace, now)).toBe(true);
-          // A carrier that takes nothing takes something in the end.
+          // A carrier that refuses everything accepts something in the end.
           const budget = (openings[claims % openings.length] as number) || (claims % 20 === 19 ? 1 : 0);
           const plan = planClaim(pace, left.slice(0, mostLookedAt(pace, budget)), now, budget);
           const gone = new Set([...plan.send, ...plan.expire]);
@@ -81,23 +81,23 @@ describe("The plan of a claim", () => {
           left = left.filter((message) => !gone.has(message));
           pace = { ...pace, dueAt: plan.setDueAt ?? pace.dueAt };
           if (left.length === 0) break;
-          // Whoever is told "when deferred" looks only for messages that were put off.
-          if (plan.next === "whenDeferred" && !plan.isHeld) throw new Error("what is left was given up");
+          // After "whenDeferred" only deferred messages cause a claim.
+          if (plan.next === "whenDeferred" && !plan.isHeld) throw new Error("the remaining messages were abandoned");
           const next = plan.next === "whenDeferred" ? now : plan.next;
           now = Math.max(now, plan.isHeld ? plan.freeAt : next);
         }
         expect(new Set(done)).toEqual(new Set(queue));
         expect(done).toHaveLength(queue.length);
-        const most = Math.max(0, ...queue.map(({ parts }) => parts));
-        const allowed = ((now - NOON + 20) * pace.segmentsPerSecond) / 1_000 + most;
-        // Moments are kept to a quarter of a microsecond.
+        const maxParts = Math.max(0, ...queue.map(({ parts }) => parts));
+        const allowed = ((now - NOON + 20) * pace.segmentsPerSecond) / 1_000 + maxParts;
+        // Times have a resolution of a quarter of a microsecond.
         expect(segments).toBeLessThanOrEqual(allowed + 0.01);
       }),
       { numRuns: 400 },
     );
   });
 
-  it("is held only where messages wait for nothing but their carrier", () => {
+  it("is held only when messages wait for nothing but their carrier", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, fc.nat(12), (pace, all, budget) => {
         const queue = all.slice(0, mostLookedAt(pace, budget));
@@ -110,7 +110,7 @@ describe("The plan of a claim", () => {
     );
   });
 
-  it("sends what the day has room for, in order, and is due again at midnight", () => {
+  it("sends what the daily limit allows, in order, and is due again at midnight", () => {
     const anyLimit = fc.record({ limit: fc.nat(30), used: fc.nat(30), day: fc.constantFrom(TODAY - 1, TODAY) });
     fc.assert(
       fc.property(anyPace, anyQueue, anyLimit, (pace, queue, { limit, used, day }) => {
@@ -120,7 +120,7 @@ describe("The plan of a claim", () => {
         const left = limit - (day === TODAY ? used : 0);
         const segments = plan.send.reduce((sum, { parts }) => sum + parts, 0);
         expect(segments).toBeLessThanOrEqual(Math.max(0, left));
-        // Nothing overtakes: it is the beginning of what would be sent without a limit.
+        // Nothing overtakes: these are the first messages of a claim without a limit.
         expect(plan.send).toEqual(free.send.slice(0, plan.send.length));
         if (plan.send.length === free.send.length) return;
         expect(segments + (free.send[plan.send.length] as QueuedMessage).parts).toBeGreaterThan(left);
@@ -130,21 +130,21 @@ describe("The plan of a claim", () => {
     );
   });
 
-  it("does not begin the day before again when its clock is behind", () => {
+  it("does not return to the day before when its clock is behind", () => {
     const pace = { carrier: "sandbox", segmentsPerSecond: 50, isPaused: false, dueAt: 0 };
     const limited = { ...pace, dailySegmentLimit: 5, usedDay: TODAY + 1, usedSegments: 5 };
     const queue = [messageOf({ parts: 1, validUntil: NOON + DAY }, 0)];
     expect(planClaim(limited, queue, NOON, Number.POSITIVE_INFINITY)).toMatchObject({ send: [], next: MIDNIGHT + DAY });
   });
 
-  it("a paused number is looked at when the first of what it has runs out of time", () => {
+  it("of a paused number is due when its first message expires", () => {
     const paused = { carrier: "sandbox", segmentsPerSecond: 1, isPaused: true, dueAt: 0, ...UNLIMITED };
     const queue = [NOON + 9_000, NOON + 3_000].map((validUntil, index) => messageOf({ parts: 1, validUntil }, index));
     expect(planClaim(paused, queue, NOON, Number.POSITIVE_INFINITY).next).toBe(NOON + 3_000);
     expect(planClaim(paused, [], NOON, Number.POSITIVE_INFINITY).next).toBe("whenDeferred");
   });
 
-  it("does not wait for a day that a wrong clock noted, further ahead than tomorrow", () => {
+  it("ignores a day further ahead than tomorrow, which a wrong clock stored", () => {
     const queue = [messageOf({ parts: 1, validUntil: NOON + 10 * DAY }, 0)];
     const pace = {
       carrier: "sandbox",

@@ -10,10 +10,10 @@ export const SECOND = 1000;
 export const HOUR = 3_600 * SECOND;
 export const DAY = 24 * HOUR;
 
-/** When most stories begin: noon of a day, UTC. */
+/** The start of most stories: noon of a day, UTC. */
 export const NOON = Date.UTC(2026, 8, 15, 12);
 
-/** A number with the given id, by default an idle, healthy long code without geography that sends a segment a second. */
+/** A number, by default an idle, healthy long code without geography at one segment a second. */
 export function poolNumber(id: string, changes: Partial<PoolNumber> = {}): PoolNumber {
   return {
     id,
@@ -36,14 +36,14 @@ export function poolNumber(id: string, changes: Partial<PoolNumber> = {}): PoolN
   };
 }
 
-/** So many numbers that differ in id and last use, the first one used longest ago. */
+/** `count` numbers with different ids and last uses, the least recently used first. */
 export function poolNumbers(count: number, prefix: string, changes: Partial<PoolNumber> = {}): PoolNumber[] {
   return Array.from({ length: count }, (_, index) =>
     poolNumber(`${prefix}${index + 1}`, { lastUsed: index + 1, ...changes }),
   );
 }
 
-/** Settings that say nothing but what is given. */
+/** The default settings of these tests with changes. */
 export function settings(changes: Partial<PoolSettings> = {}): PoolSettings {
   return {
     longCodeWeight: 1,
@@ -60,36 +60,36 @@ export function poolOf(rules: Partial<PoolSettings>, ...numbers: PoolNumber[]): 
   return createPool(settings(rules), numbers, NOON);
 }
 
-/** The whereabouts of a recipient with this area code. */
+/** The geography of a recipient with this area code. */
 export function near(areaCode: string): Near {
   return { areaCode, overlays: overlaysOf(areaCode), region: regionOf(areaCode) };
 }
 
-/** So many failures and nothing else, at a moment. */
+/** Counts of failures alone, at a moment. */
 export function failures(failed: number, asOf = NOON): HealthCounts {
   return { delivered: 0, failed, spam: 0, inbound: 0, asOf };
 }
 
-/** The decision on a message of one segment, unless the request says otherwise. */
+/** The decision on a message, of one segment unless the request says otherwise. */
 export function ask(pool: Pool, request: Partial<PickRequest> = {}): Picked | PickRefusal {
   return decide(pool, { segments: 1, ...request });
 }
 
-/** A decision that must be a pick, with its sender's id. */
+/** The pick, with its sender's id; throws on a refusal. */
 export function pickOf(pool: Pool, request: Partial<PickRequest> = {}): Picked & { readonly sender: string } {
   const decision = ask(pool, request);
   if (decision.kind === "refuse") throw new Error(`refused: ${decision.because}`);
   return { ...decision, sender: pool.slots[decision.slot]?.number.id as string };
 }
 
-/** A decision that must be a refusal. */
+/** The refusal; throws on a pick. */
 export function refusalOf(pool: Pool, request: Partial<PickRequest> = {}): PickRefusal {
   const decision = ask(pool, request);
   if (decision.kind === "pick") throw new Error(`picked: ${pool.slots[decision.slot]?.number.id}`);
   return decision;
 }
 
-/** Decides and books. */
+/** Decides and charges. */
 export function send(
   pool: Pool,
   request: Partial<PickRequest> = {},
@@ -98,7 +98,7 @@ export function send(
   return { ...pick, charged: charge(pool, pick, request.segments ?? 1) };
 }
 
-/** The senders of so many messages in a row. */
+/** The senders of `count` messages in a row. */
 export function sendMany(pool: Pool, count: number, request: Partial<PickRequest> = {}): string[] {
   return Array.from({ length: count }, () => send(pool, request).sender);
 }

@@ -33,7 +33,10 @@ import * as reference from "./reference-pool.ts";
 const TODAY = Math.floor(NOON / DAY);
 const AREA_CODES = ["212", "646", "917", "315", "201", "416", "647"];
 
-/** Rates whose segments take whole milliseconds and that are near enough to each other, so that the reference is exact. */
+/**
+ * Rates whose segments take whole milliseconds and that are close to each other, so that the
+ * reference is exact.
+ */
 const anyRate = fc.constantFrom(0.001, 0.002, 0.01, 0.1);
 
 const oneIn = <Value>(times: number, value: fc.Arbitrary<Value>): fc.Arbitrary<Value | undefined> =>
@@ -140,7 +143,7 @@ function anyAction(anyId: fc.Arbitrary<string>): fc.Arbitrary<Action> {
   );
 }
 
-/** A pool of a few or many numbers and what happens to it. */
+/** A pool of few or many numbers, and its actions. */
 const anyScenario = fc.constantFrom(1, 2, 3, 12).chain((size) => {
   const anyId = fc.constantFrom(...Array.from({ length: size }, (_, index) => `n${index}`));
   return fc.record({
@@ -156,7 +159,7 @@ const distinctNumbers = fc
   .uniqueArray(anyNumber(anyOfTwelve), { selector: ({ id }) => id, minLength: 1, maxLength: 12 })
   .map((numbers) => numbers.map((number, index) => ({ ...number, lastUsed: index + 1 })));
 
-/** Does things to a pool and to its reference, and compares them after each. */
+/** Applies actions to a pool and to its reference, and compares them after each. */
 function besideReference(rules: PoolSettings, isUnique: boolean): (action: Action) => void {
   const pool = createPool(rules, [], NOON);
   const model = reference.createReference(rules, NOON);
@@ -168,7 +171,7 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
     model.now = moment;
   };
 
-  /** Whoever waits as long as told must not be refused again. */
+  /** A retry after the promised wait must not be refused. */
   const checkWait = (request: PickRequest, retryAfterMs: number) => {
     lastRetryAfter = Math.ceil(retryAfterMs);
     const later = structuredClone(pool);
@@ -177,7 +180,7 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
     if (!isTrue) expect.fail(`refused again after ${retryAfterMs} ms`);
   };
 
-  /** Compares what is decided with what the rules say, and gives the pick. */
+  /** Compares a decision with the rules, and returns the pick. */
   const compare = (request: PickRequest): Picked | undefined => {
     const decision = decide(pool, request);
     const { standings, ...expected } = reference.expect(model, request);
@@ -186,14 +189,14 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
       const { kind, because, retryAfterMs } = decision;
       expect({ kind, because, poolSize, eligible, excluded }).toEqual({ ...expected, ...standings });
       if (because === "full") checkWait(request, retryAfterMs as number);
-      else if (retryAfterMs !== undefined) expect.fail(`${because}, and yet it is said to end in ${retryAfterMs} ms`);
+      else if (retryAfterMs !== undefined) expect.fail(`${because}, but with a retry after ${retryAfterMs} ms`);
       return undefined;
     }
-    const { slot, ...told } = decision;
+    const { slot, ...actual } = decision;
     const sender = pool.slots[slot]?.number.id as string;
     if (expected.kind === "refuse") expect.fail(`picked ${sender}, but it is ${expected.because}`);
     const { senders, waitMs, ...rest } = expected;
-    expect(told).toEqual({ ...rest, ...standings, waitMs: expect.closeTo(waitMs, 0) });
+    expect(actual).toEqual({ ...rest, ...standings, waitMs: expect.closeTo(waitMs, 0) });
     if (!senders.includes(sender)) expect.fail(`picked ${sender}, but it should be one of ${senders}`);
     return decision;
   };
@@ -254,7 +257,7 @@ function twins(rules: PoolSettings, numbers: readonly PoolNumber[]): [Pool, Pool
 }
 
 describe("The pool", () => {
-  it("decides like the rules applied to a list, whatever happens to it", () => {
+  it("decides like the rules applied to a list, after any actions", () => {
     fc.assert(
       fc.property(anyScenario, ({ rules, isUnique, numbers, actions }) => {
         const run = besideReference(rules, isUnique);
@@ -265,7 +268,7 @@ describe("The pool", () => {
     );
   });
 
-  it("never picks a number that is not in it or may not send, although numbers come, go and change", () => {
+  it("never picks a number that is removed or may not send, while numbers are added, removed and changed", () => {
     fc.assert(
       fc.property(anyScenario, ({ rules, actions }) => {
         const pool = createPool(rules, [], NOON);
@@ -302,7 +305,7 @@ describe("The pool", () => {
     );
   });
 
-  it("does not care in which order its numbers come", () => {
+  it("does not depend on the order of its numbers", () => {
     const anyOrders = distinctNumbers.chain((all) =>
       fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length })),
     );
@@ -328,7 +331,7 @@ describe("The pool", () => {
     );
   });
 
-  it("shares equal messages among equal numbers, at every moment to within one message", () => {
+  it("always shares equal messages among equal numbers to within one message", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 9 }),
@@ -352,7 +355,7 @@ describe("The pool", () => {
     );
   });
 
-  it("is after charges that were undone as if they had never been made", () => {
+  it("is unchanged by charges that are undone", () => {
     const anySteps = fc.array(fc.tuple(anyRequest(anyOfTwelve), fc.oneof(fc.constant(0), fc.nat(5000), fc.nat(DAY))), {
       minLength: 1,
       maxLength: 30,
@@ -390,7 +393,7 @@ describe("Weights", () => {
   const weight = fc.integer({ min: 1, max: 20 });
   const count = fc.integer({ min: 1, max: 5 });
 
-  it("are kept exactly in every window of their sum", () => {
+  it("hold exactly in every window of their sum", () => {
     fc.assert(
       fc.property(weight, weight, count, count, (longCodeWeight, tollFreeWeight, longCodes, tollFrees) => {
         const pool = poolOf(
@@ -408,7 +411,7 @@ describe("Weights", () => {
     );
   });
 
-  it("are never further from their share than one message, whatever they are", () => {
+  it("of any size are never further from their share than one message", () => {
     const anything = fc.oneof(weight, fc.double({ min: 0.001, max: 1000, noNaN: true }));
     fc.assert(
       fc.property(anything, anything, (longCodeWeight, tollFreeWeight) => {
@@ -429,7 +432,7 @@ describe("Weights", () => {
     );
   });
 
-  it("survive charges that are undone in between", () => {
+  it("hold through charges that are undone", () => {
     fc.assert(
       fc.property(
         weight,

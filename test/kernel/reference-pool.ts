@@ -3,7 +3,7 @@ import type { PickRequest, Rule, Tier } from "../../src/domain/pool/decide.ts";
 import type { Cause, PoolNumber, PoolSettings } from "../../src/domain/pool/pool.ts";
 import { DAY, HOUR } from "./pool-builder.ts";
 
-/** A number with what has happened to it. */
+/** A number with its history. */
 export type Entry = {
   number: PoolNumber;
   nextFree: number;
@@ -12,21 +12,21 @@ export type Entry = {
   day: number;
   unreported: number;
   queuedSegments: number;
-  /** Its `nextFree` was divided by its rates, and may be a fraction that is known only roughly. */
+  /** Its `nextFree` may be a fraction, known only roughly, after a division by its rate. */
   isRounded: boolean;
 };
 
-/** A pool as the rules tell it: a list that every question walks through. */
+/** A pool by its rules: a list that every query walks through. */
 export type ReferencePool = {
   settings: PoolSettings | undefined;
   now: number;
   sequence: number;
   readonly entries: Map<string, Entry>;
-  /** How far each type lags behind its share, in tenths: weights are tenths here. */
+  /** How far each type is behind its share, in tenths, as weights are tenths here. */
   lag: { longCode: number; tollFree: number };
 };
 
-/** What the rules allow as an answer: any of `senders`, which differ in nothing that counts. */
+/** The decisions that the rules allow: any of `senders`, which are equivalent. */
 export type Expected = {
   readonly standings: {
     readonly poolSize: number;
@@ -46,7 +46,7 @@ export type Expected = {
 );
 
 const ROOM = 3 * HOUR;
-/** What may be lost in multiplying and adding up fractions of milliseconds. */
+/** The rounding error of sums and products of fractions of milliseconds. */
 const ROUNDING = 0.1;
 
 export function createReference(settings: PoolSettings | undefined, now: number): ReferencePool {
@@ -64,7 +64,7 @@ export function put(pool: ReferencePool, number: PoolNumber): void {
   }
   const segments = ((known.nextFree - pool.now) * known.number.segmentsPerSecond) / 1000;
   const nextFree = segments > 0 ? pool.now + (segments * 1000) / number.segmentsPerSecond : known.nextFree;
-  // In place: a reload keeps the load, so that charges made before can still be undone.
+  // In place: a reload keeps the load, so that earlier charges can still be undone.
   Object.assign(known, { number, nextFree, isRounded: known.isRounded || segments > 0 });
 }
 
@@ -80,7 +80,7 @@ export function book(pool: ReferencePool, id: string, health: HealthCounts, repo
   entry.unreported = Math.max(0, entry.unreported - reported);
 }
 
-/** Books a message, and gives what takes it back as long as nothing else was booked since. */
+/** Charges a message, and returns a function that undoes it while it is the last one. */
 export function chargeTo(pool: ReferencePool, id: string, segments: number, rule: Rule): () => void {
   const entry = pool.entries.get(id) as Entry;
   const { nextFree, lastUsed, usedToday: usedBefore, day: dayBefore } = entry;
@@ -104,7 +104,7 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
   return () => {
     if (rule === "weights") turn(-1);
     if (pool.entries.get(id) !== entry) return;
-    // A reload rescales the wait to its rate: then the segments leave at that rate.
+    // A reload rescales the wait to the new rate, at which the segments then leave.
     const atRate = entry.nextFree - (segments * 1000) / entry.number.segmentsPerSecond;
     entry.nextFree = entry.nextFree === charged ? nextFree : atRate;
     entry.lastUsed = lastUsed;
@@ -115,7 +115,7 @@ export function chargeTo(pool: ReferencePool, id: string, segments: number, rule
   };
 }
 
-/** The first cause that keeps a number from being picked for one segment. */
+/** The first cause that excludes a number for one segment. */
 export function causeOf(pool: ReferencePool, entry: Entry): Cause | undefined {
   const { number } = entry;
   if ((number.lineType === "toll_free" ? pool.settings?.tollFreeWeight : pool.settings?.longCodeWeight) === 0) {
@@ -216,7 +216,7 @@ export function expect(pool: ReferencePool, request: PickRequest): Expected {
 }
 
 /**
- * Whether the moment is one at which rounding may decide: a queue that has room in less than a millisecond, or health that
+ * Whether rounding may decide at this moment: a queue has room within a millisecond, or health
  * changed in the last three.
  */
 export function isDelicate(pool: ReferencePool): boolean {
@@ -264,7 +264,7 @@ function fitsToday(pool: ReferencePool, entry: Entry, segments: number): boolean
   return used + segments <= (entry.number.dailySegmentLimit ?? Number.POSITIVE_INFINITY);
 }
 
-/** The day on which a message leaves that is given to a number now, and what leaves on it before. */
+/** The day on which a new message would leave, and the segments that leave on it before. */
 function usedOnDeparture(pool: ReferencePool, entry: Entry) {
   const { number, nextFree, usedToday, day: counted, queuedSegments } = entry;
   const day = Math.floor(Math.max(nextFree, pool.now) / DAY);

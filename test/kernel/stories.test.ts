@@ -31,7 +31,7 @@ import {
 } from "./pool-builder.ts";
 
 const MIDNIGHT = NOON + 12 * HOUR;
-const NOBODY = {
+const NONE_EXCLUDED = {
   weightZero: 0,
   paused: 0,
   carrierUnavailable: 0,
@@ -42,7 +42,7 @@ const NOBODY = {
   full: 0,
 };
 
-/** How many of each window of so many senders are long codes. */
+/** The number of long codes in each window of `size` senders. */
 function longCodesByWindow(senders: readonly string[], size: number): number[] {
   const windows = Array.from({ length: senders.length / size }, (_, index) =>
     senders.slice(index * size, (index + 1) * size),
@@ -58,7 +58,7 @@ function mixedPool(rules: Partial<PoolSettings>, longCodes: number, tollFrees: n
   );
 }
 
-/** Sends until the pool refuses, and tells how often it did not. */
+/** Sends until the pool refuses, and returns the number of picks. */
 function fill(pool: Pool): number {
   let sent = 0;
   for (; ask(pool).kind === "pick" && sent < 1_000_000; sent += 1) send(pool);
@@ -76,7 +76,7 @@ describe("Weights", () => {
     expect(longCodesByWindow(sendMany(pool, 1200), 6)).toEqual(Array(200).fill(5));
   });
 
-  it("5 and 1 give five of any six in a row, wherever one begins to count", () => {
+  it("5 and 1 give five of any six in a row, from any start", () => {
     const senders = sendMany(mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 3, 2), 120);
     for (let from = 0; from < 6; from += 1) {
       expect(longCodesByWindow(senders.slice(from, from + 114), 6)).toEqual(Array(19).fill(5));
@@ -95,14 +95,14 @@ describe("Weights", () => {
     else expect(longCodesByWindow(sendMany(pool, 100 * size), size)).toEqual(Array(100).fill(longCodes));
   });
 
-  it("give next to nothing to a type whose weight is next to nothing", () => {
+  it("give almost nothing to a type of almost no weight", () => {
     for (const tollFreeWeight of [1e-8, 1e-9, 1e-10]) {
       const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight }, 2, 2);
       expect(longCodesByWindow(sendMany(pool, 1000), 1000)).toEqual([1000]);
     }
   });
 
-  it("are not moved by the picks of stickiness and geography", () => {
+  it("are not advanced by picks of sticky senders and geography", () => {
     const pool = poolOf(
       { longCodeWeight: 5, tollFreeWeight: 1, stickySender: true, geomatch: true },
       ...poolNumbers(3, "long", { segmentsPerSecond: 10, areaCode: "212" }),
@@ -120,7 +120,7 @@ describe("Weights", () => {
     expect(longCodesByWindow(weighed, 6)).toEqual(Array(100).fill(5));
   });
 
-  it("are not moved while one type has nobody who could send", () => {
+  it("are not advanced while one type has no candidate", () => {
     const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
     const tollFree = poolNumber("free1", { lineType: "toll_free" });
     const weighed = sendMany(pool, 2);
@@ -138,11 +138,11 @@ describe("Weights", () => {
       rule: "leastLoaded",
       poolSize: 5,
       eligible: 2,
-      excluded: { ...NOBODY, weightZero: 3 },
+      excluded: { ...NONE_EXCLUDED, weightZero: 3 },
     });
   });
 
-  it("start anew when they change", () => {
+  it("restart when they change", () => {
     const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight: 1 }, 2, 2);
     sendMany(pool, 3);
     changeSettings(pool, settings({ longCodeWeight: 1, tollFreeWeight: 3 }));
@@ -151,7 +151,7 @@ describe("Weights", () => {
 });
 
 describe("The least loaded number", () => {
-  it("is the one used longest ago while all are idle", () => {
+  it("is the least recently used one while all are idle", () => {
     const pool = poolOf(
       {},
       poolNumber("a", { lastUsed: 3 }),
@@ -163,7 +163,7 @@ describe("The least loaded number", () => {
     expect(sendMany(pool, 3)).toEqual(["b", "c", "a"]);
   });
 
-  it("is among equally loaded ones the one used longest ago, even before the pool was made", () => {
+  it("is the least recently used of equally loaded ones, by uses before the pool's start too", () => {
     const pool = poolOf(
       {},
       poolNumber("busy", { nextFree: NOON + SECOND, lastUsed: 100 }),
@@ -172,7 +172,7 @@ describe("The least loaded number", () => {
     expect(sendMany(pool, 4)).toEqual(["idle", "busy", "idle", "busy"]);
   });
 
-  it("is the one that is free first while all are busy, and its wait is told", () => {
+  it("is the first to be free while all are busy, and the pick has its wait", () => {
     const pool = poolOf(
       {},
       poolNumber("slow", { segmentsPerSecond: 0.1 }),
@@ -183,7 +183,7 @@ describe("The least loaded number", () => {
     expect(sent.map(({ waitMs }) => waitMs / SECOND)).toEqual([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
   });
 
-  it("carries its load and its last use with it when something else about it changes", () => {
+  it("keeps its load and last use when its other fields change", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     sendMany(pool, 8);
     putNumber(pool, poolNumber("n1", { segmentsPerSecond: 2, lastUsed: 99, nextFree: 0 }));
@@ -192,7 +192,7 @@ describe("The least loaded number", () => {
     expect(pickOf(pool)).toMatchObject({ sender: "n2", waitMs: 4 * SECOND });
   });
 
-  it("stays the one used longest ago when something else about it changes while it is idle", () => {
+  it("stays the least recently used when its other fields change while it is idle", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     sendMany(pool, 2);
     advance(pool, NOON + HOUR);
@@ -206,7 +206,7 @@ describe("A sticky sender", () => {
   const rules = { stickySender: true, skipUnhealthy: true };
   const other = poolNumber("other", { lastUsed: 1 });
 
-  it("is kept although others are less loaded", () => {
+  it("stays although others are less loaded", () => {
     const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + HOUR }), other);
     expect(send(pool, { sticky: mapped })).toMatchObject({
       sender: "mine",
@@ -226,7 +226,7 @@ describe("A sticky sender", () => {
     expect(pickOf(pool, { sticky: mapped, near: near("212") }).rule).toBe("sticky");
   });
 
-  it("is not looked at where sticky is off", () => {
+  it("is ignored when sticky is off", () => {
     const pool = poolOf({}, poolNumber("mine", { nextFree: NOON + HOUR }), other);
     expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", isFallback: false });
   });
@@ -236,13 +236,13 @@ describe("A sticky sender", () => {
     ["paused", poolNumber("mine", { state: "paused" })],
     ["of a type with weight 0", poolNumber("mine", { lineType: "toll_free" })],
     ["of another generation", poolNumber("mine", { generation: 1, nextFree: NOON + HOUR })],
-    ["not of the pool any more", poolNumber("stranger", { state: "paused" })],
+    ["no longer in the pool", poolNumber("stranger", { state: "paused" })],
   ])("is replaced when it is %s", (_, mine) => {
     const pool = poolOf({ ...rules, tollFreeWeight: 0 }, mine, other);
     expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", isFallback: false });
   });
 
-  it("is kept while unhealthy where unhealthy numbers are not skipped", () => {
+  it("stays while unhealthy when unhealthy numbers are not skipped", () => {
     const pool = poolOf(
       { stickySender: true },
       poolNumber("mine", { health: failures(20), nextFree: NOON + HOUR }),
@@ -251,7 +251,7 @@ describe("A sticky sender", () => {
     expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "mine", rule: "sticky" });
   });
 
-  it("is replaced once it was taken out, and not found again when it comes back", () => {
+  it("is replaced after its removal, and stays replaced when it returns", () => {
     const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + HOUR }), other);
     dropNumber(pool, "mine");
     expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", isFallback: false, poolSize: 1 });
@@ -264,12 +264,12 @@ describe("A sticky sender", () => {
     ["its queue is full", poolNumber("mine", { nextFree: NOON + 3 * HOUR })],
     ["its day is used up", poolNumber("mine", { dailySegmentLimit: 5, usedToday: 5, day: Math.floor(NOON / DAY) })],
     ["it is on trial with a message unreported", poolNumber("mine", { health: failures(11), unreported: 1 })],
-  ])("is stood in for when %s", (_, mine) => {
+  ])("has a fallback when %s", (_, mine) => {
     const pool = poolOf(rules, mine, other);
     expect(pickOf(pool, { sticky: mapped })).toMatchObject({ sender: "other", rule: "leastLoaded", isFallback: true });
   });
 
-  it("is stood in for by the recipient's area under geomatch", () => {
+  it("has a fallback in the recipient's area under geomatch", () => {
     const pool = poolOf({ ...rules, geomatch: true }, poolNumber("mine", { nextFree: NOON + 3 * HOUR }), {
       ...other,
       areaCode: "212",
@@ -277,19 +277,19 @@ describe("A sticky sender", () => {
     expect(pickOf(pool, { sticky: mapped, near: near("212") })).toMatchObject({ rule: "geomatch", isFallback: true });
   });
 
-  it("is stood in for when it has room, but not for so many segments", () => {
+  it("has a fallback when it has no room for so many segments", () => {
     const pool = poolOf(rules, poolNumber("mine", { nextFree: NOON + 3 * HOUR - 4 * SECOND }), other);
     expect(pickOf(pool, { sticky: mapped, segments: 5 })).toMatchObject({ sender: "other", isFallback: true });
     expect(pickOf(pool, { sticky: mapped, segments: 4 })).toMatchObject({ sender: "mine", isFallback: false });
   });
 
-  it("that is DRAINING serves its recipients and an explicit from, and nobody new", () => {
+  it("that is draining serves its recipients and an explicit from, but no new recipients", () => {
     const pool = poolOf(rules, poolNumber("mine", { state: "draining" }), { ...other, nextFree: NOON + HOUR });
     expect(send(pool, { sticky: mapped })).toMatchObject({ sender: "mine", rule: "sticky" });
     expect(send(pool, { from: "mine" })).toMatchObject({ sender: "mine", rule: "from" });
-    expect(send(pool)).toMatchObject({ sender: "other", eligible: 1, excluded: { ...NOBODY, draining: 1 } });
+    expect(send(pool)).toMatchObject({ sender: "other", eligible: 1, excluded: { ...NONE_EXCLUDED, draining: 1 } });
     dropNumber(pool, "other");
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, draining: 1 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NONE_EXCLUDED, draining: 1 } });
   });
 });
 
@@ -302,7 +302,7 @@ describe("Geomatch", () => {
   const tollFree = poolNumber("toll-free", { lineType: "toll_free" });
   const full = { nextFree: NOON + 3 * HOUR };
 
-  it("takes the same area code, then its overlays, then the same state, then any", () => {
+  it("picks the same area code, then its overlays, then the same state, then any", () => {
     const pool = poolOf(rules, sameArea, overlay, sameState, elsewhere);
     const request = { near: near("212") };
     const found = ["same area", "overlay", "same state", "elsewhere"].map((sender) => {
@@ -318,12 +318,12 @@ describe("Geomatch", () => {
     ]);
   });
 
-  it("takes the nearest however loaded it is", () => {
+  it("picks the nearest number, however loaded", () => {
     const pool = poolOf(rules, { ...sameArea, nextFree: NOON + 2 * HOUR }, overlay, sameState, elsewhere);
     expect(send(pool, { near: near("212") }).sender).toBe("same area");
   });
 
-  it("falls to the next tier where one is full", () => {
+  it("falls back to the next tier when one is full", () => {
     const pool = poolOf(rules, { ...sameArea, ...full }, { ...overlay, ...full }, sameState, elsewhere);
     expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "same state", tier: "region" });
     expect(pickOf(pool, { near: near("646") })).toMatchObject({ sender: "same state", tier: "region" });
@@ -331,13 +331,13 @@ describe("Geomatch", () => {
     expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "same area", tier: "areaCode" });
   });
 
-  it("falls to the next tier where one has no room for so many segments", () => {
+  it("falls back to the next tier when one has no room for so many segments", () => {
     const pool = poolOf(rules, { ...sameArea, nextFree: NOON + 3 * HOUR - 2 * SECOND }, overlay);
     expect(pickOf(pool, { near: near("212"), segments: 2 }).tier).toBe("areaCode");
     expect(pickOf(pool, { near: near("212"), segments: 3 }).tier).toBe("overlay");
   });
 
-  it("takes the least loaded of a tier, over all overlays together", () => {
+  it("picks the least loaded of a tier, over all overlays together", () => {
     const pool = poolOf(
       rules,
       poolNumber("332", { areaCode: "332", nextFree: NOON + 3 }),
@@ -347,7 +347,7 @@ describe("Geomatch", () => {
     expect(sendMany(pool, 4, { near: near("212") })).toEqual(["646", "917", "332", "646"]);
   });
 
-  it("knows no geography of toll-free numbers", () => {
+  it("gives toll-free numbers no geography", () => {
     const pool = poolOf(rules, sameState, tollFree);
     expect(pickOf(pool, { near: near("415") })).toMatchObject({ rule: "weights", tier: "any" });
     dropNumber(pool, "same state");
@@ -358,14 +358,14 @@ describe("Geomatch", () => {
     });
   });
 
-  it("has no tier for recipients without geography, or where it is off", () => {
+  it("has no tier for recipients without geography, or when it is off", () => {
     const pool = poolOf(rules, sameArea, elsewhere);
     expect(pickOf(pool)).toMatchObject({ sender: "elsewhere", rule: "leastLoaded", tier: undefined });
     changeSettings(pool, settings());
     expect(pickOf(pool, { near: near("212") })).toMatchObject({ sender: "elsewhere", tier: undefined });
   });
 
-  it("does not bring back a type with weight 0, nor a paused or unhealthy number", () => {
+  it("does not pick a type with weight 0, or a paused or unhealthy number", () => {
     const pool = poolOf(
       { ...rules, skipUnhealthy: true, longCodeWeight: 1 },
       { ...sameArea, state: "paused" },
@@ -385,7 +385,7 @@ describe("Room", () => {
     sendMany(pool, 10);
     const refused = refusalOf(pool);
     expect(refused).toMatchObject({ kind: "refuse", because: "full", retryAfterMs: 200 * SECOND, eligible: 0 });
-    expect(refused.excluded).toEqual({ ...NOBODY, full: 1 });
+    expect(refused.excluded).toEqual({ ...NONE_EXCLUDED, full: 1 });
     advance(pool, NOON + 200 * SECOND - 1);
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 1 });
     advance(pool, NOON + 200 * SECOND);
@@ -393,17 +393,20 @@ describe("Room", () => {
     expect(refusalOf(pool).retryAfterMs).toBe(1_000 * SECOND);
   });
 
-  it.each([0.001, 0.007, 0.3, 1, 3])("holds exactly what a rate of %d gives in three hours", (segmentsPerSecond) => {
-    const pool = poolOf({}, poolNumber("a", { segmentsPerSecond }));
-    expect(fill(pool)).toBe(Math.floor(10_800 * segmentsPerSecond));
-    const wait = Math.ceil(refusalOf(pool).retryAfterMs as number);
-    advance(pool, NOON + wait - 2);
-    expect(refusalOf(pool).because).toBe("full");
-    advance(pool, NOON + wait);
-    expect(send(pool).sender).toBe("a");
-  });
+  it.each([0.001, 0.007, 0.3, 1, 3])(
+    "holds exactly the segments of three hours at a rate of %d",
+    (segmentsPerSecond) => {
+      const pool = poolOf({}, poolNumber("a", { segmentsPerSecond }));
+      expect(fill(pool)).toBe(Math.floor(10_800 * segmentsPerSecond));
+      const wait = Math.ceil(refusalOf(pool).retryAfterMs as number);
+      advance(pool, NOON + wait - 2);
+      expect(refusalOf(pool).because).toBe("full");
+      advance(pool, NOON + wait);
+      expect(send(pool).sender).toBe("a");
+    },
+  );
 
-  it.each([0.6, 1.5, 6])("holds as much at a rate of %d, whose segments take no whole milliseconds", (rate) => {
+  it.each([0.6, 1.5, 6])("holds as much at a rate of %d, whose segments take fractions of milliseconds", (rate) => {
     expect(fill(poolOf({}, poolNumber("a", { segmentsPerSecond: rate })))).toBe(10_800 * rate);
   });
 
@@ -421,7 +424,7 @@ describe("Room", () => {
     expect(send(pool, { segments: 10 }).sender).toBe("a");
   });
 
-  it("is looked for at others where the least loaded number is too slow for so many segments", () => {
+  it("is searched at other numbers when the least loaded one is too slow for so many segments", () => {
     const pool = poolOf(
       {},
       ...poolNumbers(20, "slow", { segmentsPerSecond: 0.001, nextFree: NOON + 1_000 * SECOND }),
@@ -431,7 +434,7 @@ describe("Room", () => {
     expect(pickOf(pool, { segments: 10 }).sender).toBe("fast");
   });
 
-  it("ends with the daily limit, and comes back at 00:00 UTC", () => {
+  it("ends with the daily limit, and returns at 00:00 UTC", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     send(pool, { segments: 7 });
     expect(refusalOf(pool, { segments: 4 })).toMatchObject({ because: "full", retryAfterMs: 12 * HOUR, eligible: 1 });
@@ -440,16 +443,16 @@ describe("Room", () => {
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
       retryAfterMs: 11 * HOUR,
-      excluded: { ...NOBODY, dailyLimit: 1 },
+      excluded: { ...NONE_EXCLUDED, dailyLimit: 1 },
     });
     advance(pool, MIDNIGHT - 1);
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 1 });
     advance(pool, MIDNIGHT);
-    expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", excluded: NOBODY });
+    expect(send(pool, { segments: 10 })).toMatchObject({ sender: "a", excluded: NONE_EXCLUDED });
     expect(refusalOf(pool).retryAfterMs).toBe(24 * HOUR);
   });
 
-  it("counts what was taken today, and not what was taken on another day", () => {
+  it("counts the segments of today, not of another day", () => {
     const day = Math.floor(NOON / DAY);
     const pool = poolOf(
       {},
@@ -457,15 +460,15 @@ describe("Room", () => {
       poolNumber("yesterday", { dailySegmentLimit: 5, usedToday: 5, day: day - 1 }),
     );
     expect(sendMany(pool, 5)).toEqual(Array(5).fill("yesterday"));
-    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 2 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NONE_EXCLUDED, dailyLimit: 2 });
   });
 
-  it("is free again today when what waited for midnight may leave at once", () => {
+  it("is free again today when the queue no longer waits for midnight", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 100 }));
     sendMany(pool, 10);
     const evening = NOON + 10 * HOUR;
     advance(pool, evening);
-    // The limit was less, and a claim said that nothing leaves before midnight.
+    // The limit was lower, and a claim found that nothing leaves before midnight.
     bookClaim(pool, "a", 0, NOON + 12 * HOUR);
     expect(pickOf(pool).waitMs).toBe(2 * HOUR + 10 * SECOND);
     send(pool);
@@ -474,17 +477,17 @@ describe("Room", () => {
     expect(sendMany(pool, 20)).toHaveLength(20);
   });
 
-  it("gets back what left its queue unsent, and not what was sent", () => {
+  it("regains what left the queue unsent, not what was sent", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     sendMany(pool, 10);
     bookQueue(pool, "a", -2);
-    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NONE_EXCLUDED, dailyLimit: 1 });
     bookQueue(pool, "a", -3, true);
     expect(sendMany(pool, 3)).toEqual(Array(3).fill("a"));
-    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, dailyLimit: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NONE_EXCLUDED, dailyLimit: 1 });
   });
 
-  it("is not promised for midnight when the queue will still be full then", () => {
+  it("is not promised at midnight when the queue is still full then", () => {
     const pool = poolOf({}, poolNumber("a", { segmentsPerSecond: 0.001, dailySegmentLimit: 10 }));
     advance(pool, MIDNIGHT - 10 * SECOND);
     sendMany(pool, 10);
@@ -504,7 +507,7 @@ describe("Room", () => {
     }
   });
 
-  it("is awaited at the number that has it first", () => {
+  it("is promised by the number that has it first", () => {
     const pool = poolOf(
       {},
       poolNumber("a", { nextFree: NOON + 3 * HOUR + 40 * SECOND }),
@@ -514,7 +517,7 @@ describe("Room", () => {
     expect(refusalOf(pool)).toMatchObject({ because: "full", retryAfterMs: 31 * SECOND, poolSize: 3 });
   });
 
-  it("is not given back by a clock that steps back", () => {
+  it("is not regained when the clock steps back", () => {
     const pool = poolOf({}, poolNumber("a"));
     send(pool);
     advance(pool, NOON - HOUR);
@@ -537,12 +540,12 @@ describe("An explicit from", () => {
     }
   });
 
-  it("is taken while the pool is off", () => {
+  it("is accepted while the pool is off", () => {
     const pool = createPool(undefined, [poolNumber("a")], NOON);
     expect(pickOf(pool, { from: "a" })).toMatchObject({ sender: "a", rule: "from" });
   });
 
-  it("is refused when it is not of the pool", () => {
+  it("is refused when it is not in the pool", () => {
     const pool = poolOf({}, poolNumber("a"), poolNumber("b"));
     dropNumber(pool, "b");
     expect(refusalOf(pool, { from: "b" })).toMatchObject({
@@ -558,7 +561,7 @@ describe("An explicit from", () => {
     expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromPaused", eligible: 1 });
   });
 
-  it("is refused when it is unhealthy, only where unhealthy numbers are skipped", () => {
+  it("is refused when it is unhealthy, only if unhealthy numbers are skipped", () => {
     const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { health: failures(12) }));
     expect(refusalOf(pool, { from: "a" })).toMatchObject({ because: "fromUnhealthy", retryAfterMs: undefined });
     changeSettings(pool, settings());
@@ -577,7 +580,7 @@ describe("An explicit from", () => {
     expect(send(pool, { from: "a" }).sender).toBe("a");
   });
 
-  it("loads the number and does not move the weights", () => {
+  it("loads the number and does not advance the weights", () => {
     const pool = poolOf({}, poolNumber("long"), poolNumber("free", { lineType: "toll_free" }));
     send(pool, { from: "free" });
     send(pool, { from: "long" });
@@ -587,7 +590,7 @@ describe("An explicit from", () => {
 });
 
 describe("A pool with nothing to pick", () => {
-  it("says that it is off", () => {
+  it("reports that it is off", () => {
     const pool = createPool(undefined, poolNumbers(2, "n"), NOON);
     expect(refusalOf(pool)).toMatchObject({ because: "poolOff", retryAfterMs: undefined, poolSize: 2, eligible: 0 });
     changeSettings(pool, settings());
@@ -596,41 +599,41 @@ describe("A pool with nothing to pick", () => {
     expect(refusalOf(pool).because).toBe("poolOff");
   });
 
-  it("says that it has no numbers", () => {
+  it("reports that it has no numbers", () => {
     const pool = poolOf({});
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NONE_EXCLUDED });
     putNumber(pool, poolNumber("a"));
     dropNumber(pool, "a");
     dropNumber(pool, "a");
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, excluded: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, excluded: NONE_EXCLUDED });
   });
 
-  it("says that all weights are 0", () => {
+  it("reports that all weights are 0", () => {
     const pool = mixedPool({ longCodeWeight: 0, tollFreeWeight: 0 }, 3, 2);
     expect(refusalOf(pool)).toMatchObject({
       because: "nothingUsable",
       retryAfterMs: undefined,
       poolSize: 5,
       eligible: 0,
-      excluded: { ...NOBODY, weightZero: 5 },
+      excluded: { ...NONE_EXCLUDED, weightZero: 5 },
     });
   });
 
-  it("says that all are paused", () => {
+  it("reports that all are paused", () => {
     const pool = poolOf({}, ...poolNumbers(3, "n", { state: "paused" }));
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, paused: 3 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NONE_EXCLUDED, paused: 3 } });
   });
 
-  it("says that all are unhealthy, only where that counts, and recovers by itself", () => {
+  it("reports that all are unhealthy, only if they are skipped, and recovers with time", () => {
     const pool = poolOf({ skipUnhealthy: true }, ...poolNumbers(4, "n", { health: failures(24) }));
-    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NOBODY, unhealthy: 4 } });
+    expect(refusalOf(pool)).toMatchObject({ because: "nothingUsable", excluded: { ...NONE_EXCLUDED, unhealthy: 4 } });
     changeSettings(pool, settings());
-    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NONE_EXCLUDED });
     changeSettings(pool, settings({ skipUnhealthy: true }));
     advance(pool, NOON + DAY);
     expect(refusalOf(pool).because).toBe("nothingUsable");
     advance(pool, NOON + DAY + 2 * HOUR);
-    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ eligible: 4, excluded: NONE_EXCLUDED });
   });
 
   it("counts each number once, by the first cause that holds", () => {
@@ -663,18 +666,18 @@ describe("A pool with nothing to pick", () => {
     });
   });
 
-  it("is full, and not unusable, if any candidate is merely full", () => {
+  it("is full, not unusable, if any candidate is only full", () => {
     const pool = poolOf({}, poolNumber("a", { state: "paused" }), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
     expect(refusalOf(pool)).toMatchObject({
       because: "full",
       retryAfterMs: SECOND,
-      excluded: { ...NOBODY, paused: 1, full: 1 },
+      excluded: { ...NONE_EXCLUDED, paused: 1, full: 1 },
     });
   });
 });
 
 describe("A recipient that is a number of the pool itself", () => {
-  it("is never its own sender, not even where it is sticky or near", () => {
+  it("is never its own sender, even if sticky or near", () => {
     const pool = poolOf(
       { stickySender: true, geomatch: true },
       poolNumber("me", { areaCode: "212" }),
@@ -685,7 +688,7 @@ describe("A recipient that is a number of the pool itself", () => {
     expect(pickOf(pool, request)).toMatchObject({ isFallback: false, rule: "leastLoaded", tier: "any" });
   });
 
-  it("is found anywhere in the order, and unknown ones are nobody", () => {
+  it("is excluded anywhere in the order, and an unknown one excludes none", () => {
     for (const except of ["n1", "n2", "n3", "stranger"]) {
       const pool = poolOf({}, ...poolNumbers(3, "n"));
       const expected = ["n1", "n2", "n3"].filter((id) => id !== except);
@@ -693,18 +696,18 @@ describe("A recipient that is a number of the pool itself", () => {
     }
   });
 
-  it("leaves its type out when it is the only one of it, without moving the weights", () => {
+  it("excludes its type when it is the only one of it, without advancing the weights", () => {
     const pool = mixedPool({ longCodeWeight: 1, tollFreeWeight: 1 }, 1, 1);
     expect(sendMany(pool, 3, { except: "long1" })).toEqual(["free1", "free1", "free1"]);
     expect(sendMany(pool, 2)).toEqual(["long1", "free1"]);
   });
 
-  it("has nobody to hear from when the pool holds no other number", () => {
+  it("has no sender when the pool has no other number", () => {
     const pool = poolOf({}, poolNumber("me"));
     expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "nothingUsable", retryAfterMs: undefined });
   });
 
-  it("waits for the others' room, not for its own", () => {
+  it("waits for the others' room, not its own", () => {
     const pool = poolOf({}, poolNumber("me"), poolNumber("b", { nextFree: NOON + 3 * HOUR }));
     expect(refusalOf(pool, { except: "me" })).toMatchObject({ because: "full", retryAfterMs: SECOND });
   });
@@ -738,7 +741,7 @@ describe("A preview", () => {
     expect(pool).toEqual(before);
   });
 
-  it("tells the sender that the next message gets", () => {
+  it("gives the sender of the next message", () => {
     const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 3, 2);
     for (let message = 0; message < 60; message += 1) {
       const { sender, rule, waitMs } = pickOf(pool);
@@ -746,11 +749,11 @@ describe("A preview", () => {
     }
   });
 
-  it("keeps its counts when the pool goes on", () => {
+  it("keeps its counts when the pool changes", () => {
     const pool = poolOf({}, ...poolNumbers(2, "n"));
     const preview = pickOf(pool);
     putNumber(pool, poolNumber("n1", { state: "paused" }));
-    expect(preview).toMatchObject({ eligible: 2, excluded: NOBODY });
+    expect(preview).toMatchObject({ eligible: 2, excluded: NONE_EXCLUDED });
   });
 });
 
@@ -765,12 +768,12 @@ describe("A charge that is undone", () => {
   it("makes room again", () => {
     const pool = poolOf({ skipUnhealthy: true }, poolNumber("a", { dailySegmentLimit: 3, health: failures(11) }));
     const { charged } = send(pool, { segments: 3 });
-    expect(refusalOf(pool).excluded).toEqual({ ...NOBODY, onTrial: 1 });
+    expect(refusalOf(pool).excluded).toEqual({ ...NONE_EXCLUDED, onTrial: 1 });
     undo(pool, charged);
     expect(send(pool, { segments: 3 })).toMatchObject({ sender: "a", waitMs: 0 });
   });
 
-  it("leaves the charges that were made since", () => {
+  it("keeps later charges", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     const { charged } = send(pool, { segments: 4 });
     send(pool, { segments: 3 });
@@ -789,7 +792,7 @@ describe("A charge that is undone", () => {
     expect(pool.slots[0]).toMatchObject({ queuedSegments: 0, unreported: 0 });
   });
 
-  it("leaves the day's charges alone when it was made the day before", () => {
+  it("keeps the day's charges when it was made the day before", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 10 }));
     const { charged } = send(pool, { segments: 4 });
     advance(pool, MIDNIGHT);
@@ -799,23 +802,23 @@ describe("A charge that is undone", () => {
     expect(ask(pool, { segments: 4 }).kind).toBe("refuse");
   });
 
-  it("does not bring back a number that was taken out meanwhile", () => {
+  it("does not return a number that was removed meanwhile", () => {
     const pool = poolOf({}, poolNumber("a"), poolNumber("b", { nextFree: NOON + HOUR }));
     const { charged } = send(pool);
     dropNumber(pool, "a");
     undo(pool, charged);
-    expect(pickOf(pool)).toMatchObject({ sender: "b", poolSize: 1, eligible: 1, excluded: NOBODY });
+    expect(pickOf(pool)).toMatchObject({ sender: "b", poolSize: 1, eligible: 1, excluded: NONE_EXCLUDED });
   });
 
-  it("does not count down a cause for a number that was taken out meanwhile", () => {
+  it("does not decrement a cause for a number that was removed meanwhile", () => {
     const pool = poolOf({}, poolNumber("a", { dailySegmentLimit: 1 }));
     const { charged } = send(pool);
     dropNumber(pool, "a");
     undo(pool, charged);
-    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NOBODY });
+    expect(refusalOf(pool)).toMatchObject({ because: "noNumbers", poolSize: 0, eligible: 0, excluded: NONE_EXCLUDED });
   });
 
-  it("does not touch the number that took the place of one that was taken out", () => {
+  it("does not change the number that took the slot of a removed one", () => {
     const pool = poolOf({}, poolNumber("a"));
     const { charged } = send(pool);
     dropNumber(pool, "a");
@@ -824,7 +827,7 @@ describe("A charge that is undone", () => {
     expect(pickOf(pool)).toMatchObject({ sender: "b", waitMs: HOUR });
   });
 
-  it("does not turn a roundRobin that is not the one it turned", () => {
+  it("does not advance a round robin other than its own", () => {
     const pool = mixedPool({ longCodeWeight: 5, tollFreeWeight: 1 }, 2, 1);
     const { charged } = send(pool);
     changeSettings(pool, settings({ longCodeWeight: 1, tollFreeWeight: 2 }));
@@ -842,10 +845,10 @@ describe("Outcomes", () => {
     );
     expect(send(pool).sender).toBe("a");
     bookOutcome(pool, "a", addOutcome(failures(11), { delivered: 0, failed: 1, spam: 0, inbound: 0 }, NOON), 1);
-    expect(pickOf(pool)).toMatchObject({ sender: "b", excluded: { ...NOBODY, unhealthy: 1 } });
+    expect(pickOf(pool)).toMatchObject({ sender: "b", excluded: { ...NONE_EXCLUDED, unhealthy: 1 } });
   });
 
-  it("of unknown numbers are nobody's", () => {
+  it("of unknown numbers are ignored", () => {
     const pool = poolOf({}, poolNumber("a"));
     const before = structuredClone(pool);
     bookOutcome(pool, "stranger", failures(20), 1);
