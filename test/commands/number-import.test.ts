@@ -128,7 +128,7 @@ describe("An import", () => {
     const before = phoneNumbersIn(server.database);
     const bad: [string, RegExp][] = [
       ["12125550100,,,,,,,", /^phone_number must be a possible number in E\.164 form/],
-      ["+610412555010,,,,,,,", /^phone_number \+610412555010 is not how E\.164 .* \+61412555010 /],
+      ["+610412555010,,,,,,,", /^phone_number \+610412555010 has a national prefix after .* E\.164 .* \+61412555010 /],
       [",,sandbox,,,,,", /^phone_number is required\.$/],
       ["+12125550100,,,,,,,", /^The phone number is registered already\.$/],
       ["+12125550199,,,,,,,", /^The phone number is on line 2 already\.$/],

@@ -186,7 +186,7 @@ describe("The moment a message was sent", () => {
   });
 
   it("changes the error of a message whose answer arrives too late", () => {
-    expect(story([submitUnconfirmed]).progress.error?.detail).toContain("not known whether the message left");
+    expect(story([submitUnconfirmed]).progress.error?.detail).toContain("unknown whether the message left");
     expect(story([submitUnconfirmed, accepted]).progress.error).toMatchObject({
       reason: ErrorReason.RECEIPT_MISSING,
       detail: expect.stringContaining("The carrier accepted the message, but no receipt arrived"),
