@@ -6,49 +6,51 @@ import { isDeliveryCode } from "./domain/delivery-error.ts";
 import { MESSAGE_RETENTION_MS, RECEIPT_WINDOW_MS, STICKY_LIFETIME_MS } from "./domain/limits.ts";
 import { apiKeyId } from "./transport/api-key.ts";
 
-/** Where a server listens. Port 0 takes a free one. */
+/** An address to listen on. Port 0 means any free port. */
 export type Address = { readonly host: string; readonly port: number };
 
-/** Everything that can be configured, checked. */
+/** The configuration, checked. */
 export type Config = {
   readonly httpAddress: Address;
   readonly grpcAddress: Address;
   readonly metricsAddress: Address;
   /** A file path, or a `postgres://` URL. */
   readonly database: string;
-  /** A key to install at start. */
+  /** The token of a key to install at start. */
   readonly apiKey: string | undefined;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly sample: boolean;
   readonly stickyLifetimeSeconds: number;
   readonly submitTimeoutSeconds: number;
   readonly receiptWindowSeconds: number;
-  /** How long messages that ended are kept; 0: for ever. */
+  /** How long ended messages are kept; 0: without limit. */
   readonly messageRetentionSeconds: number;
   /** Calls a second of each API key; 0 for no limit. */
   readonly callsPerSecond: number;
-  /** Connections that the HTTP and the gRPC port each take at once; 0: as many as the limit on open files allows. */
+  /**
+   * The most connections of the HTTP and of the gRPC port; 0: derived from the limit on open files.
+   */
   readonly maxConnections: number;
   /** Files in PEM; undefined: plaintext. */
   readonly tlsCertificate: string | undefined;
   readonly tlsKey: string | undefined;
   readonly tlsClientAuthority: string | undefined;
-  /** Whether plaintext may be served on other than loopback addresses. */
+  /** Whether non-loopback addresses may serve plaintext. */
   readonly allowPlaintext: boolean;
   /** Whether several organizations may register one phone number. */
   readonly allowSharedNumbers: boolean;
   readonly carriers: ReadonlyMap<string, CarrierConfig>;
 };
 
-/** A configured carrier; `type` says which kind. */
+/** A configured carrier. */
 export type CarrierConfig = { readonly type: "sandbox" } & SandboxOptions;
 
-/** A setting that is in effect, as people read it. */
+/** A setting in effect, as people read it. */
 export type SettingInEffect = {
   readonly name: string;
-  /** As the file would hold it, defaults filled in and secrets masked; null: none. */
+  /** As in the YAML file, with defaults, and with secrets masked; null: unset. */
   readonly value: unknown;
-  /** Where it came from: a flag, a variable, the path of the file, or "the default". */
+  /** A flag, a variable, the path of the file, or "default". */
   readonly source: string;
 };
 
@@ -66,10 +68,10 @@ const address = z
 
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")]);
 const path = z.string().min(1, "must not be empty");
-/** Numbers come as text from flags and the environment; anything else, an empty value too, is no number. */
+/** A number, as flags and the environment spell it too. An empty string is not a number. */
 const number = z.union([z.number(), z.string().trim().min(1).transform(Number).pipe(z.number())], "must be a number");
-const between = (least: number, most: number) => z.number().min(least).max(most);
-const count = (least: number, most: number) => number.pipe(between(least, most).int());
+const between = (min: number, max: number) => z.number().min(min).max(max);
+const count = (min: number, max: number) => number.pipe(between(min, max).int());
 
 const behaviour = {
   latency_milliseconds: count(0, 600_000),
@@ -77,7 +79,7 @@ const behaviour = {
   success_ratio: number.pipe(between(0, 1)),
   failure_code: z
     .union([z.string(), z.number().transform(String)])
-    .refine(isDeliveryCode, "is no documented code of a failure"),
+    .refine(isDeliveryCode, "must be a documented failure code"),
 };
 const sandbox = z
   .strictObject({
@@ -91,42 +93,45 @@ const sandbox = z
     numbers: z.record(z.string().regex(/^\+\d+$/, "must be +E.164"), z.strictObject(behaviour).partial()).default({}),
   })
   .transform(
-    (given): CarrierConfig => ({
-      type: given.type,
-      ...sandboxBehaviour(given),
-      segmentsPerSecond: given.segments_per_second,
-      ledger: given.ledger,
+    (settings): CarrierConfig => ({
+      type: settings.type,
+      ...sandboxBehaviour(settings),
+      segmentsPerSecond: settings.segments_per_second,
+      ledger: settings.ledger,
       numbers: Object.fromEntries(
-        Object.entries(given.numbers).map(([number, own]) => [number, sandboxBehaviour(own)]),
+        Object.entries(settings.numbers).map(([number, own]) => [number, sandboxBehaviour(own)]),
       ),
     }),
   );
 
-/** One setting: what the file calls it. The environment calls it NUMBERPOOL_…, the command line --…. */
+/**
+ * One setting. `name` is its name in the file; its variable is NUMBERPOOL_NAME, its flag --name
+ * with hyphens.
+ */
 export type Setting = {
   readonly name: string;
   readonly description: string;
-  /** As text, for people; undefined: none. */
+  /** As a string; undefined: none. */
   readonly default: string | undefined;
-  /** Never shown. */
+  /** Masked wherever settings are shown. */
   readonly isSecret?: boolean;
 };
 
-/** Every setting but the carriers, which only the file can hold. The README's table is checked against this. */
+/** Every setting except the carriers, which only the file can hold. */
 export const SETTINGS: readonly Setting[] = [
   { name: "http_address", default: "127.0.0.1:8080", description: "Where the JSON transport listens." },
   { name: "grpc_address", default: "127.0.0.1:50051", description: "Where the gRPC transport listens." },
-  { name: "metrics_address", default: "127.0.0.1:9464", description: "Where Prometheus finds `/metrics`." },
+  { name: "metrics_address", default: "127.0.0.1:9464", description: "Where `/metrics` listens, for Prometheus." },
   {
     name: "database",
     default: "numberpool.db",
-    description: "A SQLite file, made if need be, or a `postgres://` URL.",
+    description: "A SQLite file, created if it does not exist, or a `postgres://` URL.",
   },
   {
     name: "api_key",
     default: undefined,
     isSecret: true,
-    description: "A key of 24 characters or more to install, with all scopes in the default organization.",
+    description: "A key of at least 24 characters to install, with all scopes in the default organization.",
   },
   { name: "log_level", default: "info", description: `One of ${LOG_LEVELS.join(", ")}.` },
   { name: "sample", default: "true", description: "Whether an empty database gets a sample profile with numbers." },
@@ -138,40 +143,40 @@ export const SETTINGS: readonly Setting[] = [
   {
     name: "submit_timeout_seconds",
     default: "60",
-    description: "How long a carrier's answer is waited for before the outcome counts as unknown.",
+    description: "How long a submit waits for the carrier's answer before its outcome counts as unknown.",
   },
   {
     name: "receipt_window_seconds",
     default: String(RECEIPT_WINDOW_MS / 1000),
-    description: "How long a receipt is waited for before a sent message becomes `delivery_unconfirmed`.",
+    description: "How long a sent message waits for its receipt before it becomes `delivery_unconfirmed`.",
   },
   {
     name: "message_retention_seconds",
     default: String(MESSAGE_RETENTION_MS / 1000),
-    description: "How long messages that ended are kept, counted from their acceptance; 0 for ever.",
+    description: "How long ended messages are kept, counted from their acceptance; 0: without limit.",
   },
   {
     name: "calls_per_second",
     default: "0",
-    description: "Calls a second that each API key may make, in bursts of one second's worth; 0 for no limit.",
+    description: "The rate limit of each API key in calls a second, with bursts of one second; 0: no limit.",
   },
   {
     name: "max_connections",
     default: "0",
     description:
-      "Connections that the HTTP and the gRPC port each take at once; 0 for 40 % each of the files that the process may open.",
+      "The most connections of the HTTP and of the gRPC port; 0: for each 40 % of the files that the process may open.",
   },
   { name: "tls_certificate", default: undefined, description: "The certificate chain of both transports, a PEM file." },
-  { name: "tls_key", default: undefined, description: "Its private key, a PEM file." },
+  { name: "tls_key", default: undefined, description: "The private key of `tls_certificate`, a PEM file." },
   {
     name: "tls_client_authority",
     default: undefined,
-    description: "The authority whose certificates clients must show, a PEM file.",
+    description: "The authority that must have issued clients' certificates, a PEM file; without it clients need none.",
   },
   {
     name: "allow_plaintext",
     default: "false",
-    description: "Whether to serve without TLS on other than loopback addresses, as behind a proxy.",
+    description: "Whether non-loopback addresses serve without TLS, as behind a proxy.",
   },
   {
     name: "allow_shared_numbers",
@@ -190,9 +195,9 @@ const schema = z.strictObject({
     .regex(/^(?!\w+:\/\/)|^postgres(ql)?:\/\//, "must be the path of a SQLite file or a postgres:// URL"),
   api_key: z
     .string()
-    .min(24, "must have 24 characters or more")
-    .regex(/^[\x21-\x7e]+$/, "must be visible ASCII")
-    .refine((token) => apiKeyId(token) !== "", "has the shape of our keys, but its checksum is wrong")
+    .min(24, "must have at least 24 characters")
+    .regex(/^[\x21-\x7e]+$/, "must contain only visible ASCII characters")
+    .refine((token) => apiKeyId(token) !== "", "has the form of a Numberpool key, but a wrong checksum")
     .optional(),
   log_level: z.enum(LOG_LEVELS),
   sample: flag,
@@ -207,21 +212,22 @@ const schema = z.strictObject({
   tls_client_authority: path.optional(),
   allow_plaintext: flag,
   allow_shared_numbers: flag,
-  carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is no carrier name"), sandbox),
+  carriers: z.record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "is not a carrier name"), sandbox),
 });
 
-/** Carriers as the file holds them, with the defaults filled in. */
-const givenCarriers = z.record(z.string(), sandbox.in);
+/** Carriers as in the file, with defaults. */
+const carriersInEffect = z.record(z.string(), sandbox.in);
 
 /**
- * The configuration from flags, then the environment, then the YAML file that `config` names, then defaults; or every complaint at
- * once, each naming where the value came from. Unknown names are complaints too. Values never show in complaints.
+ * Reads the configuration: flags come first, then the environment, then the YAML file that `config`
+ * names, then defaults. Reports every error at once, unknown names included, each with its source.
+ * Errors never contain values.
  */
 export function readConfig(
   flags: Readonly<Record<string, string | boolean>>,
   environment: Readonly<Record<string, string | undefined>>,
-): { readonly config: Config; readonly settings: SettingInEffect[] } | { readonly complaints: readonly string[] } {
-  const complaints: string[] = [];
+): { readonly config: Config; readonly settings: SettingInEffect[] } | { readonly errors: readonly string[] } {
+  const errors: string[] = [];
   const names = new Set(SETTINGS.map(({ name }) => name));
   const values: Record<string, unknown> = {};
   const sources = new Map<string, string>();
@@ -230,11 +236,11 @@ export function readConfig(
     sources.set(name, source);
   };
 
-  for (const setting of SETTINGS) if (setting.default !== undefined) take(setting.name, setting.default, "the default");
+  for (const setting of SETTINGS) if (setting.default !== undefined) take(setting.name, setting.default, "default");
   const file = flags.config ?? environment.NUMBERPOOL_CONFIG;
-  for (const [name, value] of Object.entries(readFile(file, complaints))) {
+  for (const [name, value] of Object.entries(readFile(file, errors))) {
     if (name === "carriers" || names.has(name)) take(name, value, String(file));
-    else complaints.push(`${file}: ${name} is no setting.`);
+    else errors.push(`${file}: unknown setting \`${name}\`.`);
   }
   for (const [variable, value] of Object.entries(environment)) {
     if (
@@ -245,14 +251,14 @@ export function readConfig(
       continue;
     const name = variable.slice("NUMBERPOOL_".length).toLowerCase();
     if (names.has(name)) take(name, value, variable);
-    else complaints.push(`${variable} is no setting.`);
+    else errors.push(`unknown setting \`${variable}\`.`);
   }
   for (const [option, value] of Object.entries(flags)) {
     if (option === "config") continue;
     const isNegated = option.startsWith("no-");
     const name = (isNegated ? option.slice(3) : option).replaceAll("-", "_");
     if (names.has(name)) take(name, isNegated ? false : value, `--${option}`);
-    else complaints.push(`--${option} is no option.`);
+    else errors.push(`unknown option \`--${option}\`.`);
   }
   values.carriers ??= { sandbox: { type: "sandbox" } };
 
@@ -260,12 +266,12 @@ export function readConfig(
   for (const issue of checked.error?.issues ?? []) {
     const [name, ...inside] = issue.path.map(String);
     const source = sources.get(name ?? "") ?? "the configuration";
-    complaints.push(
+    errors.push(
       `${source}: ${[name, ...inside].join(".")} ${issue.message.replace(/^[A-Z]/, (a) => a.toLowerCase())}.`,
     );
   }
-  if (checked.success) complaints.push(...togetherComplaints(checked.data));
-  if (complaints.length > 0 || !checked.success) return { complaints };
+  if (checked.success) errors.push(...combinationErrors(checked.data));
+  if (errors.length > 0 || !checked.success) return { errors };
   const c = checked.data;
   const config: Config = {
     httpAddress: c.http_address,
@@ -289,15 +295,17 @@ export function readConfig(
     carriers: new Map(Object.entries(c.carriers)),
   };
   const inEffect = (name: string): SettingInEffect => {
-    const value = name === "carriers" ? givenCarriers.parse(values.carriers) : c[name as keyof typeof c];
-    // An address was taken apart.
-    const told = name.endsWith("_address") ? values[name] : (value ?? null);
-    return { name, value: masked(name, told), source: sources.get(name) ?? "the default" };
+    const value = name === "carriers" ? carriersInEffect.parse(values.carriers) : c[name as keyof typeof c];
+    // An address is parsed into host and port.
+    const shown = name.endsWith("_address") ? values[name] : (value ?? null);
+    return { name, value: masked(name, shown), source: sources.get(name) ?? "default" };
   };
   return { config: Object.freeze(config), settings: [...names, "carriers"].map(inEffect) };
 }
 
-/** A value without what is secret in it: by the name it has or the names inside it, and the password of a URL. */
+/**
+ * Masks the secrets in a value: by its name, by the names inside it, and in the password of a URL.
+ */
 function masked(name: string, value: unknown): unknown {
   if (value === null) return null;
   const setting = SETTINGS.find((known) => known.name === name);
@@ -307,65 +315,65 @@ function masked(name: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([inner, each]) => [inner, masked(inner, each)]));
 }
 
-/** What the names of secrets end in, inside a carrier. */
+/** The endings of secrets' names, inside a carrier. */
 const SECRET = /(^|_)(key|password|secret|token)$/;
 const MASK = "********";
 
-/** True for addresses that only this machine can reach. */
+/** Whether only this machine can reach the address. */
 export function isLoopback({ host }: Address): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
-/** What is wrong with settings that are right one by one. */
-function togetherComplaints(settings: z.infer<typeof schema>): string[] {
-  const complaints: string[] = [];
+/** The errors of settings that are valid one by one, but not together. */
+function combinationErrors(settings: z.infer<typeof schema>): string[] {
+  const errors: string[] = [];
   const { tls_certificate, tls_key, tls_client_authority, allow_plaintext } = settings;
   if ((tls_certificate === undefined) !== (tls_key === undefined)) {
-    complaints.push("tls_certificate and tls_key belong together; give both or none.");
+    errors.push("tls_certificate and tls_key belong together; set both or neither.");
   }
   if (tls_client_authority !== undefined && tls_certificate === undefined) {
-    complaints.push("tls_client_authority needs tls_certificate and tls_key.");
+    errors.push("tls_client_authority needs tls_certificate and tls_key.");
   }
   for (const name of ["http_address", "grpc_address"] as const) {
     if (tls_certificate !== undefined || allow_plaintext || isLoopback(settings[name])) continue;
-    complaints.push(
-      `${name} can be reached from other machines: give tls_certificate and tls_key, or set allow_plaintext if a proxy in front speaks TLS.`,
+    errors.push(
+      `${name} can be reached from other machines: set tls_certificate and tls_key, or allow_plaintext behind a proxy that terminates TLS.`,
     );
   }
-  return complaints;
+  return errors;
 }
 
-function readFile(path: string | boolean | undefined, complaints: string[]): Record<string, unknown> {
+function readFile(path: string | boolean | undefined, errors: string[]): Record<string, unknown> {
   if (path === undefined) return {};
   if (typeof path !== "string" || path === "") {
-    complaints.push("--config needs the path of a YAML file.");
+    errors.push("--config needs the path of a YAML file.");
     return {};
   }
   try {
     const content = parseYaml(readFileSync(path, "utf8")) ?? {};
     if (typeof content === "object" && !Array.isArray(content)) return content;
-    complaints.push(`${path}: must hold a mapping of settings.`);
+    errors.push(`${path}: must contain a mapping of settings.`);
   } catch (error) {
     const why =
       error instanceof YAMLParseError ? "is not YAML" : `cannot be read (${(error as NodeJS.ErrnoException).code})`;
-    complaints.push(`${path}: ${why}.`);
+    errors.push(`${path}: ${why}.`);
   }
   return {};
 }
 
-type GivenBehaviour = {
+type BehaviourSettings = {
   latency_milliseconds?: number | undefined;
   receipt_after_milliseconds?: number | undefined;
   success_ratio?: number | undefined;
   failure_code?: string | undefined;
 };
 
-function sandboxBehaviour(given: GivenBehaviour): SandboxBehaviour;
-function sandboxBehaviour(given: GivenBehaviour): SandboxOptions["numbers"][string] {
+function sandboxBehaviour(settings: BehaviourSettings): SandboxBehaviour;
+function sandboxBehaviour(settings: BehaviourSettings): SandboxOptions["numbers"][string] {
   return {
-    ...(given.latency_milliseconds !== undefined && { latency: given.latency_milliseconds }),
-    ...(given.receipt_after_milliseconds !== undefined && { receiptAfter: given.receipt_after_milliseconds }),
-    ...(given.success_ratio !== undefined && { successRatio: given.success_ratio }),
-    ...(given.failure_code !== undefined && { failureCode: given.failure_code }),
+    ...(settings.latency_milliseconds !== undefined && { latency: settings.latency_milliseconds }),
+    ...(settings.receipt_after_milliseconds !== undefined && { receiptAfter: settings.receipt_after_milliseconds }),
+    ...(settings.success_ratio !== undefined && { successRatio: settings.success_ratio }),
+    ...(settings.failure_code !== undefined && { failureCode: settings.failure_code }),
   };
 }

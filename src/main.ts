@@ -16,9 +16,9 @@ import { readConfig } from "./config.ts";
 export const COMMANDS: readonly Command[] = [
   {
     name: "serve",
-    summary: "Serves the JSON and gRPC transports until it is told to stop.",
+    summary: "Serves the JSON and gRPC transports until SIGTERM or SIGINT.",
     options: [],
-    // The server is most of the program; the other commands start without it.
+    // Other commands do not load the server, which is most of the program.
     run: async ({ config }) => (await import("./commands/serve.ts")).serve(config),
   },
   keyCreate,
@@ -33,25 +33,28 @@ export const COMMANDS: readonly Command[] = [
   check,
 ];
 
-/** The command line: `numberpool COMMAND [OPTIONS]`. Ends the process with 0, or with 1 and one sentence per complaint. */
+/**
+ * The command line: `numberpool COMMAND [OPTIONS]`. Ends the process with 0, or with 1 and one line
+ * for each error.
+ */
 export async function main(args: readonly string[]): Promise<void> {
   const line = readCommandLine(COMMANDS, args);
   if (line.kind === "help") {
     console.log(line.text);
     return;
   }
-  if (line.kind === "refused") fail([line.complaint]);
+  if (line.kind === "unknown") fail([line.error]);
   const read = readConfig(line.flags, process.env);
-  if ("complaints" in read) fail([...line.complaints, ...read.complaints]);
-  if (line.complaints.length > 0) fail(line.complaints);
+  if ("errors" in read) fail([...line.errors, ...read.errors]);
+  if (line.errors.length > 0) fail(line.errors);
   try {
-    await line.command.run({ ...line.given, config: read.config, settings: read.settings });
+    await line.command.run({ ...line.call, config: read.config, settings: read.settings });
   } catch (error) {
     fail([error instanceof Error ? error.message : String(error)]);
   }
 }
 
-function fail(complaints: readonly string[]): never {
-  for (const complaint of complaints) console.error(`numberpool: ${complaint}`);
+function fail(errors: readonly string[]): never {
+  for (const error of errors) console.error(`numberpool: ${error}`);
   process.exit(1);
 }

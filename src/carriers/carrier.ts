@@ -12,9 +12,10 @@ export type Submission = {
 };
 
 /**
- * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message, `throttled` of all that the carrier is
- * given: both may be tried again, after `retryAfterMs` milliseconds if it says so. `unavailable`: there is no connection, and nothing
- * left. `submit_unconfirmed` is for submits whose outcome nobody knows: they are never sent again.
+ * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message,
+ * `throttled` of all that the carrier is given: both may be tried again, after `retryAfterMs`
+ * milliseconds if it says so. `unavailable`: there is no connection, and nothing left.
+ * `submit_unconfirmed` is for submits whose outcome nobody knows: they are never sent again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }
@@ -32,7 +33,8 @@ export type CarrierEvent = {
 };
 
 /**
- * A connection that messages leave through. Adding a kind of carrier is one file that gives one of these.
+ * A connection that messages leave through. Adding a kind of carrier is one file that gives one of
+ * these.
  */
 export type Carrier = {
   /** The configured name, as phone numbers name it. */

@@ -12,14 +12,20 @@ export type SandboxBehaviour = {
   readonly receiptAfter: number;
   /** The share of ordinary messages that are delivered, 0 to 1. */
   readonly successRatio: number;
-  /** What the others fail for, a documented code: "40002" and "40003" are spam, "40013" the sender's fault. */
+  /**
+   * What the others fail for, a documented code: "40002" and "40003" are spam, "40013" the sender's
+   * fault.
+   */
   readonly failureCode: string;
 };
 
 export type SandboxOptions = SandboxBehaviour & {
   /** Submits a second beyond which it throttles; 0 for no limit. */
   readonly segmentsPerSecond: number;
-  /** A file that gets one line of JSON for each submit, written before it is answered: what the sandbox was given, by ids alone. */
+  /**
+   * A file that gets one line of JSON for each submit, written before it is answered: what the
+   * sandbox was given, by ids alone.
+   */
   readonly ledger: string | undefined;
   /** By the sender's +E.164. */
   readonly numbers: Readonly<Record<string, Partial<SandboxBehaviour>>>;
@@ -36,7 +42,10 @@ export const SANDBOX: SandboxOptions = {
   numbers: {},
 };
 
-/** Nobody waits for an answer that never comes for longer than this, milliseconds: it is the longest submit timeout. */
+/**
+ * Nobody waits for an answer that never comes for longer than this, milliseconds: it is the longest
+ * submit timeout.
+ */
 const FORGOTTEN = 3_600_000;
 /** What is taken at once under a limit, milliseconds of its rate. */
 const BURST = 100;
@@ -71,7 +80,10 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   "09": SENDERS_FAULT,
 };
 
-/** The carrier that is built in: it sends nothing anywhere, and answers as `options` and the recipients' last digits say. */
+/**
+ * The carrier that is built in: it sends nothing anywhere, and answers as `options` and the
+ * recipients' last digits say.
+ */
 export function createSandbox(parts: CarrierParts, options: SandboxOptions): Carrier {
   const timers = new Set<NodeJS.Timeout>();
   const deferred = new Set<string>();
@@ -81,7 +93,9 @@ export function createSandbox(parts: CarrierParts, options: SandboxOptions): Car
   // When the sandbox would be free again if it took messages one after the other.
   let freeAt = 0;
 
-  /** Whether it was given more than it takes; what it takes at once is a tenth of a second's worth. */
+  /**
+   * Whether it was given more than it takes; what it takes at once is a tenth of a second's worth.
+   */
   const isTooMuch = (): boolean => {
     if (options.segmentsPerSecond === 0) return false;
     const now = parts.clock();

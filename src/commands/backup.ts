@@ -3,23 +3,26 @@ import { dirname, resolve } from "node:path";
 import { startCopy } from "../store/sqlite/start-copy.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { createProgress } from "./progress.ts";
-import { knownSqliteFile } from "./with-store.ts";
+import { existingSqliteFile } from "./with-store.ts";
 
-/** `numberpool backup`: a verified copy of the database as it is at one moment, while others may write to it. */
+/**
+ * `numberpool backup`: makes a verified copy of the database as of one moment, while other
+ * processes may write to it.
+ */
 export const backup: Command = {
   name: "backup",
   summary: "Copies the database into a new file, beside a running server, and verifies the copy.",
-  details: `FILE appears when it is complete and verified, and is never overwritten; until then it is FILE.partial.
-A server on it accepts sends and holds them until \`numberpool delivery resume\`.`,
+  details: `FILE appears once the copy is complete and verified; until then the copy is FILE.partial. An existing FILE is never overwritten.
+A server on the copy accepts sends, and holds delivery until \`numberpool delivery resume\`.`,
   argument: "FILE",
   options: [JSON_OPTION],
   run: async (call) => {
-    const database = knownSqliteFile(call.config);
+    const database = existingSqliteFile(call.config);
     const file = call.argument;
     refuseExisting(file);
-    // As an absolute path, because SQLite would take `file:…` for a URI.
+    // An absolute path: SQLite reads `file:…` as a URI.
     const partial = `${resolve(file)}.partial`;
-    // Before the file is there: a signal that comes in between is heeded afterwards.
+    // Before the file exists, so that no signal in between leaves it behind.
     const unguard = removeWhenSignalled(partial);
     try {
       reserve(partial);
@@ -34,8 +37,8 @@ A server on it accepts sends and holds them until \`numberpool delivery resume\`
       syncFolder(dirname(resolve(file)));
       const { messages, numbers, bytes } = copy;
       const size = `${(bytes / 1e6).toFixed(1)} MB`;
-      const held = `${messages.toLocaleString("en-US")} messages and ${numbers.toLocaleString("en-US")} numbers`;
-      answer(call, `${file}: ${held}, ${size}, verified.`, { file, database, messages, numbers, bytes });
+      const content = `${messages.toLocaleString("en-US")} messages and ${numbers.toLocaleString("en-US")} numbers`;
+      answer(call, `${file}: ${content}, ${size}, verified.`, { file, database, messages, numbers, bytes });
     } catch (error) {
       remove(partial);
       const reason = (error as Error).message.replace(/\.?$/, ".");
@@ -49,14 +52,14 @@ A server on it accepts sends and holds them until \`numberpool delivery resume\`
 async function copyWithProgress(database: string, partial: string) {
   const progress = createProgress(process.stderr, () => performance.now());
   const total = statSync(database).size;
-  let doing = "copying";
-  const drawing = setInterval(() => progress.show(doing, statSync(partial).size, total), 250);
+  let phase = "copying";
+  const timer = setInterval(() => progress.show(phase, statSync(partial).size, total), 250);
   try {
     return await startCopy(database, partial, Date.now(), () => {
-      doing = "verifying";
+      phase = "verifying";
     });
   } finally {
-    clearInterval(drawing);
+    clearInterval(timer);
     progress.clear();
   }
 }
@@ -65,18 +68,22 @@ function refuseExisting(file: string): void {
   if (existsSync(file)) throw new Error(`${file} exists; name a new file.`);
 }
 
-/** Makes the file that is written to, for this backup alone, and readable to its owner alone. */
+/** Creates the file that this backup alone writes to, readable by its owner alone. */
 function reserve(partial: string): void {
   try {
     closeSync(openSync(partial, "wx", 0o600));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EEXIST") throw new Error(`${partial} cannot be written (${code}).`);
-    throw new Error(`${partial} exists: another backup is writing it, or one was cut off; remove it in that case.`);
+    throw new Error(
+      `${partial} exists: another backup is writing it, or one was interrupted; in the second case remove the file.`,
+    );
   }
 }
 
-/** A signal ends the process as it always does, but takes the unfinished file with it. Gives how to stop that. */
+/**
+ * Removes the unfinished file when a signal ends the process. Returns a function that stops this.
+ */
 function removeWhenSignalled(partial: string): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const onSignal = (signal: NodeJS.Signals) => {
@@ -95,7 +102,7 @@ function remove(partial: string): void {
   for (const file of [partial, `${partial}-journal`, `${partial}-wal`, `${partial}-shm`]) rmSync(file, { force: true });
 }
 
-/** Only then is the new name on disk, too. */
+/** Syncs a folder: only then is a new name in it on disk. */
 function syncFolder(path: string): void {
   const folder = openSync(path, "r");
   try {

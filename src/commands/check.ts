@@ -2,12 +2,12 @@ import type { SettingInEffect } from "../config.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 
 /**
- * `numberpool check`: the configuration in effect, each setting with where it came from, secrets masked. What is wrong with it was
- * told before a command runs.
+ * `numberpool check`: shows each setting in effect and its source. Errors of the configuration are
+ * reported before any command runs.
  */
 export const check: Command = {
   name: "check",
-  summary: "Checks the configuration and prints what is in effect, with secrets masked.",
+  summary: "Checks the configuration and prints the settings in effect, with secrets masked.",
   options: [JSON_OPTION],
   run: async (call) => {
     const { settings } = call;
@@ -16,7 +16,7 @@ export const check: Command = {
   },
 };
 
-/** A setting as the file would hold it. */
+/** A setting as a line of the YAML file, with its source as a comment. */
 function yaml({ name, value, source }: SettingInEffect): string {
   const [first, ...more] = lines(name, value);
   return [`${first}  # ${source}`, ...more].join("\n");
@@ -28,7 +28,7 @@ function lines(name: string, value: unknown): string[] {
   return inner.length === 0 ? [`${scalar(name)}: {}`] : [`${scalar(name)}:`, ...inner.map((line) => `  ${line}`)];
 }
 
-/** Plain where YAML reads it as the same text, else quoted as in JSON, which YAML reads too. */
+/** Unquoted where YAML reads the same string back, else quoted as in JSON, which is YAML too. */
 function scalar(value: unknown): string {
   if (typeof value !== "string") return String(value);
   const isPlain =

@@ -3,21 +3,26 @@ import { SETTINGS } from "../config.ts";
 import type { Command, CommandCall, Option } from "./command.ts";
 import { commandHelp, overview } from "./help.ts";
 
-/** What a command line asks for: a text, nothing that is known, or a command with what it was given. */
+/**
+ * A parsed command line: a request for help, an unknown command, or a command with its arguments.
+ */
 export type CommandLine =
   | { readonly kind: "help"; readonly text: string }
-  | { readonly kind: "refused"; readonly complaint: string }
+  | { readonly kind: "unknown"; readonly error: string }
   | {
       readonly kind: "command";
       readonly command: Command;
-      /** The settings that were given, as `readConfig` takes them. */
+      /** The settings among the options, as `readConfig` takes them. */
       readonly flags: Readonly<Record<string, string | boolean>>;
-      readonly given: Omit<CommandCall, "config" | "settings">;
-      /** What is wrong with the rest, a sentence each: without any the command can be run. */
-      readonly complaints: readonly string[];
+      readonly call: Omit<CommandCall, "config" | "settings">;
+      /** One sentence for each error; the command can run only when there are none. */
+      readonly errors: readonly string[];
     };
 
-/** Reads `COMMAND [ARGUMENT] [OPTIONS]`; names of commands have one word or two. What was typed wrongly is not repeated: it may be a secret. */
+/**
+ * Parses `COMMAND [ARGUMENT] [OPTIONS]`; a command's name has one or two words. Errors never repeat
+ * a value: it may be a secret.
+ */
 export function readCommandLine(commands: readonly Command[], args: readonly string[]): CommandLine {
   const asksHelp = args.length === 0 || args[0] === "help" || args.includes("--help");
   const words = args.filter((arg, index) => !(index === 0 && arg === "help") && arg !== "--help");
@@ -32,8 +37,8 @@ export function readCommandLine(commands: readonly Command[], args: readonly str
   const family = commands.filter(({ name }) => name.startsWith(`${first} `));
   if (asksHelp && family.length > 0) return { kind: "help", text: overview(family) };
   const names = family.map(({ name }) => `\`${name}\``).join(", ");
-  const known = family.length > 0 ? `there are ${names}` : "`numberpool help` lists them";
-  return { kind: "refused", complaint: `${first} is no command; ${known}.` };
+  const hint = family.length > 0 ? `use one of ${names}` : "`numberpool help` lists the commands";
+  return { kind: "unknown", error: `unknown command \`${first}\`; ${hint}.` };
 }
 
 function readRest(command: Command, args: readonly string[]): CommandLine {
@@ -49,45 +54,46 @@ function readRest(command: Command, args: readonly string[]): CommandLine {
     tokens: true,
   });
 
-  const complaints: string[] = [];
+  const errors: string[] = [];
   const flags: Record<string, string | boolean> = {};
   const values: Record<string, string> = {};
   const switches = new Set<string>();
   const positional: string[] = [];
-  let mayBeItsValue = false;
+  let mayBeValue = false;
   for (const token of tokens) {
-    if (token.kind === "positional" && !mayBeItsValue) positional.push(token.value);
-    mayBeItsValue = false;
+    if (token.kind === "positional" && !mayBeValue) positional.push(token.value);
+    mayBeValue = false;
     if (token.kind !== "option") continue;
     const { name, rawName, value, inlineValue } = token;
     const option = known.get(name) ?? known.get(name.replace(/^no-/, ""));
     const isNegated = option !== undefined && option.name !== name;
     if (option === undefined || (isNegated && !(option.value === undefined && SETTING_OPTIONS.includes(option)))) {
-      complaints.push(`${rawName} is no option; \`numberpool ${command.name} --help\` lists them.`);
-      mayBeItsValue = value === undefined;
-    } else if (option.value === undefined && value !== undefined) complaints.push(`${rawName} takes no value.`);
-    // Not `--database --json`, whose value was forgotten; `--database=--json` says that it is meant.
+      errors.push(`unknown option \`${rawName}\`; \`numberpool ${command.name} --help\` lists the options.`);
+      mayBeValue = value === undefined;
+    } else if (option.value === undefined && value !== undefined) errors.push(`${rawName} takes no value.`);
+    // `--database --json` lacks a value; `--database=--json` has one.
     else if (option.value !== undefined && (value === undefined || (!inlineValue && value.startsWith("-")))) {
-      complaints.push(`${rawName} needs a value: ${rawName} ${option.value}.`);
+      errors.push(`${rawName} needs a value: ${rawName} ${option.value}.`);
     } else if (SETTING_OPTIONS.includes(option)) flags[name] = value ?? true;
     else if (value === undefined) switches.add(name);
     else values[name] = value;
   }
   for (const { name, value, isRequired } of command.options) {
-    if (isRequired && values[name] === undefined) complaints.push(`\`${command.name}\` needs --${name} ${value}.`);
+    if (isRequired && values[name] === undefined) errors.push(`\`${command.name}\` needs --${name} ${value}.`);
   }
-  const wanted = command.argument === undefined ? 0 : 1;
   const [argument = ""] = positional;
-  if (wanted === 1 && argument === "") complaints.push(`\`${command.name}\` needs its ${command.argument}.`);
-  if (positional.length > wanted) {
-    complaints.push(`\`${command.name}\` takes ${command.argument ?? "options"} only; there are more words than that.`);
+  if (command.argument !== undefined && argument === "")
+    errors.push(`\`${command.name}\` needs the argument ${command.argument}.`);
+  if (positional.length > (command.argument === undefined ? 0 : 1)) {
+    const arity = command.argument === undefined ? "no argument" : `only the argument ${command.argument}`;
+    errors.push(`\`${command.name}\` takes ${arity}.`);
   }
-  return { kind: "command", command, flags, given: { argument, values, switches }, complaints };
+  return { kind: "command", command, flags, call: { argument, values, switches }, errors };
 }
 
-/** The settings as options; those that are true or false have no value. */
+/** The settings as options; a boolean setting takes no value. */
 const SETTING_OPTIONS: readonly Option[] = [
-  // A secret on the command line could be read by everybody on the machine.
+  // Every user of the machine can read a command line, so secrets have no flag.
   ...SETTINGS.filter(({ isSecret }) => !isSecret).map(
     ({ name, description, default: value }): Option => ({
       name: name.replaceAll("_", "-"),

@@ -1,12 +1,15 @@
-/** One record of a CSV file, at the line where it begins, counted from 1; or what keeps it from being read. */
+/**
+ * One record of a CSV file with the line where it begins, counted from 1; or the reason why it
+ * cannot be read.
+ */
 export type CsvRecord =
   | { readonly line: number; readonly fields: readonly string[] }
   | { readonly line: number; readonly problem: string };
 
 /**
- * The records of a CSV text by RFC 4180, in order: commas, quotes doubled inside quotes, line breaks inside quotes, CRLF or LF.
- * Empty lines are passed over. After a record that cannot be read the next line is taken as the next record, so that a stray quote
- * does not swallow what follows.
+ * The records of a CSV text by RFC 4180, in order: commas, quotes doubled inside quotes, line
+ * breaks inside quotes, CRLF or LF. Empty lines are skipped. After an unreadable record, reading
+ * continues at the next line, so a stray quote does not swallow the rest.
  */
 export function* readCsv(text: string): Generator<CsvRecord> {
   let line = 1;
@@ -28,12 +31,12 @@ export function* readCsv(text: string): Generator<CsvRecord> {
   }
 }
 
-const BARE_RETURN = "has a carriage return that ends no line";
-const QUOTE_INSIDE = "has a quote inside a field that does not begin with one";
+const BARE_RETURN = "has a carriage return that is not followed by a line feed";
+const QUOTE_INSIDE = "has a quote inside an unquoted field";
 const NOT_CLOSED = "has a quote that is never closed";
 const AFTER_QUOTE = "has text after a closing quote";
 
-/** A record with quotes: its fields, and where its last line ends. */
+/** A record with quotes: its fields, and the offset where its last line ends. */
 type Quoted =
   | { readonly fields: string[]; readonly end: number; readonly problem?: undefined }
   | { readonly problem: string };
@@ -60,16 +63,17 @@ function readQuoted(text: string, begin: number): Quoted {
   }
 }
 
-/** Where the next quote is that is not doubled; -1: nowhere. */
+/** The offset of the next quote that is not doubled; -1: none. */
 function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf('"', from); at !== -1; at = text.indexOf('"', at + 2)) if (text[at + 1] !== '"') return at;
   return -1;
 }
 
-/** The next comma or end of line. */
+/** The offset of the next comma or end of line. */
 function firstOf(text: string, from: number): number {
   const end = endOfLine(text, from);
-  // Looked for in this line only: a search to the end of the file, at every line, would take minutes where there is none.
+  // Search only this line: at every line a search to the end of a file without commas would take
+  // minutes.
   const comma = text.slice(from, end).indexOf(",");
   return comma === -1 ? end : from + comma;
 }

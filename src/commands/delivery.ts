@@ -15,20 +15,25 @@ import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 import { maintenanceTasks } from "./maintenance-tasks.ts";
 
-/** What runs on its own: the carriers, the dispatcher that feeds them, the schedule, and what keeps the store tidy. */
+/** The background work of a server: carriers, dispatcher, scheduler and maintenance. */
 export type Delivery = {
   /** The names of the configured carriers. */
   readonly carriers: readonly string[];
-  /** Takes what a carrier reports over an RPC: at once, or with the reason why not, because whoever reports can do it again. */
+  /**
+   * Applies a report that arrives by RPC. Rejects when the store fails, since the caller can retry.
+   */
   readonly report: Reporter["report"];
-  /** Whether messages leave, and how to let them. */
+  /** Whether delivery is held, and how to resume it. */
   readonly control: DeliveryControl;
-  /** Tells of segments that came into numbers' queues. */
+  /** Books segments that were added to numbers' queues, and wakes those numbers. */
   readonly accepted: (segments: ReadonlyMap<string, number>) => void;
-  /** `release` is one pass over scheduled messages that are due; it resolves with the moment of the next one. */
+  /**
+   * `release` makes one pass over due scheduled messages, and resolves with the time of the next
+   * one.
+   */
   readonly start: (release: () => Promise<number | undefined>) => Promise<void>;
-  /** Resolves when what was handed over is answered and written, or after so many milliseconds. */
-  readonly stop: (within: number) => Promise<void>;
+  /** Resolves when every submit under way is answered and stored, or after so many milliseconds. */
+  readonly stop: (withinMs: number) => Promise<void>;
 };
 
 export type DeliveryParts = {
@@ -38,18 +43,26 @@ export type DeliveryParts = {
   readonly log: Logger;
   readonly clock: () => number;
   readonly observe: ReporterParts["observe"];
-  /** Told of numbers whose carrier is not configured; for metrics. */
-  readonly unreachable: (numbers: ReadonlyMap<string, number>) => void;
+  /** Takes the counts of numbers whose carrier is not configured, by carrier. */
+  readonly observeUnreachable: (numbers: ReadonlyMap<string, number>) => void;
 };
 
-/** How long what carriers answer at the very end may take to be written, milliseconds: the database may be away. */
-const LAST_WORDS = 2_000;
+/** The longest wait for carriers' last answers to be stored: the database may be unavailable. */
+const MAX_LAST_WRITES_MS = 2_000;
 
-/** How often a hold of delivery is looked at while there is one, milliseconds. */
-const HOLD_POLL = 1_000;
+/** The interval between reads of the hold of delivery, while there is one. */
+const HOLD_POLL_MS = 1_000;
 
-/** Puts delivery together. Nothing runs before `start`. */
-export function createDelivery({ config, store, pools, log, clock, observe, unreachable }: DeliveryParts): Delivery {
+/** Constructs the background work. Nothing runs before `start`. */
+export function createDelivery({
+  config,
+  store,
+  pools,
+  log,
+  clock,
+  observe,
+  observeUnreachable,
+}: DeliveryParts): Delivery {
   let heldSince: number | undefined;
   let watchingHold: NodeJS.Timeout | undefined;
   const yielding = createYielding(() => performance.now(), store.delivery.isBlocking);
@@ -76,13 +89,13 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
     isHeld: () => heldSince !== undefined,
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
-  let toldUnreachable = "";
-  /** Counts numbers whose carrier is not configured, and says so when it changes. */
-  const lookForUnreachable = async () => {
+  let loggedUnreachable = "";
+  /** Counts the numbers whose carrier is not configured, and logs them when the counts change. */
+  const countUnreachable = async () => {
     const numbers = await store.countUnreachable([...config.carriers.keys()]);
-    unreachable(numbers);
+    observeUnreachable(numbers);
     const found = JSON.stringify([...numbers]);
-    if (numbers.size > 0 && found !== toldUnreachable) {
+    if (numbers.size > 0 && found !== loggedUnreachable) {
       for (const [carrier, count] of numbers) {
         log.warn(
           { event: "carrier_unavailable", carrier, numbers: count },
@@ -90,15 +103,15 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
         );
       }
     }
-    toldUnreachable = found;
+    loggedUnreachable = found;
   };
   const maintenance = createMaintenance(
-    maintenanceTasks({ config, store, pools, clock, synchronize, lookForUnreachable }),
+    maintenanceTasks({ config, store, pools, clock, synchronize, countUnreachable }),
     log,
   );
   let scheduler: ReturnType<typeof createScheduler> | undefined;
 
-  /** Delivery was held, and is no longer. */
+  /** Starts delivery after a hold. */
   const resume = () => {
     if (heldSince === undefined) return;
     heldSince = undefined;
@@ -112,7 +125,7 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
     try {
       if ((await store.readDeliveryHold()) === undefined) resume();
     } catch (error) {
-      log.error({ event: "delivery_hold_unread", err: error }, "delivery hold not read, retrying");
+      log.error({ event: "delivery_hold_read_failed", err: error }, "delivery hold read failed, retrying");
     }
   };
 
@@ -139,7 +152,10 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
     start: async (release) => {
       const { settled } = await synchronize();
       if (settled.length > 0) {
-        log.warn({ messages: settled.length }, "the outcome of messages that were being sent is not known");
+        log.warn(
+          { event: "submits_unconfirmed", messages: settled.length },
+          "submits of an earlier process unconfirmed",
+        );
       }
       heldSince = await store.readDeliveryHold();
       if (heldSince !== undefined) {
@@ -147,22 +163,22 @@ export function createDelivery({ config, store, pools, log, clock, observe, unre
           { event: "delivery_held", held_since: new Date(heldSince).toISOString() },
           "delivery held: the database is a backup; sends wait until `numberpool delivery resume`",
         );
-        watchingHold = setInterval(watchHold, HOLD_POLL);
+        watchingHold = setInterval(watchHold, HOLD_POLL_MS);
       }
-      await lookForUnreachable();
+      await countUnreachable();
       await dispatcher.start();
       maintenance.start();
       scheduler = createScheduler({ release, yieldAfter: yielding.yieldAfter, clock, log });
       scheduler.start();
     },
-    stop: async (within) => {
+    stop: async (withinMs) => {
       clearInterval(watchingHold);
       await scheduler?.stop();
-      await dispatcher.stop(within);
-      // What is still open is answered by that, and the answers are written.
+      await dispatcher.stop(withinMs);
+      // Closing a carrier answers its open submits; those answers are stored next.
       for (const carrier of carriers.values()) await carrier.close();
-      await dispatcher.stop(LAST_WORDS);
-      await Promise.race([reporter.settle(), setTimeout(LAST_WORDS)]);
+      await dispatcher.stop(MAX_LAST_WRITES_MS);
+      await Promise.race([reporter.settle(), setTimeout(MAX_LAST_WRITES_MS)]);
       await maintenance.stop();
     },
   };

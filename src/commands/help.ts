@@ -1,7 +1,7 @@
 import { SETTINGS } from "../config.ts";
 import type { Command, Option } from "./command.ts";
 
-/** What `numberpool help` prints: a line for each command. */
+/** The text of `numberpool help`: one line for each command. */
 export function overview(commands: readonly Command[]): string {
   const calls = commands.map(({ name, argument }) => ["numberpool", name, argument].filter(Boolean).join(" "));
   const width = Math.max(...calls.map((call) => call.length));
@@ -14,9 +14,9 @@ export function overview(commands: readonly Command[]): string {
   ].join("\n");
 }
 
-/** What `numberpool COMMAND --help` prints: how it is called, what it does, its own options, and the settings. */
+/** The text of `numberpool COMMAND --help`: usage, summary, its own options, and the settings. */
 export function commandHelp({ name, summary, details, argument, options }: Command): string {
-  const required = options.filter(({ isRequired }) => isRequired).map((option) => `--${spelled(option)}`);
+  const required = options.filter(({ isRequired }) => isRequired).map((option) => `--${usageOf(option)}`);
   const settings = SETTINGS.filter(({ isSecret }) => !isSecret).map(({ name: setting, description, default: value }) =>
     line(setting.replaceAll("_", "-"), `${description}${value === undefined ? "" : ` Default: ${value}.`}`),
   );
@@ -26,17 +26,17 @@ export function commandHelp({ name, summary, details, argument, options }: Comma
     summary,
     ...(details === undefined ? [] : [details]),
     "",
-    ...options.map((option) => line(spelled(option), option.description)),
+    ...options.map((option) => line(usageOf(option), option.description)),
     ...(options.length > 0 ? ["", "Settings:", ""] : []),
     ...settings,
     line("config", "A YAML file with these settings and the carriers."),
     "  --no-sample",
     "",
-    "Every setting can be given in the environment too: NUMBERPOOL_HTTP_ADDRESS and so on, and NUMBERPOOL_API_KEY.",
+    "Every setting is also an environment variable: NUMBERPOOL_HTTP_ADDRESS and so on. NUMBERPOOL_API_KEY has no flag.",
   ].join("\n");
 }
 
-function spelled({ name, value }: Option): string {
+function usageOf({ name, value }: Option): string {
   return value === undefined ? name : `${name} ${value}`;
 }
 

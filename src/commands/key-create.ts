@@ -3,17 +3,29 @@ import { createIds } from "../domain/ids.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { ApiKey } from "../store/organization-records.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { ensureOrganization, makeKey, SCOPES } from "./organization.ts";
+import { createKey, ensureOrganization, SCOPES } from "./organization.ts";
 import { withStore } from "./with-store.ts";
 
-/** `numberpool key create`: makes an API key, and its organization and the database if need be. */
+/**
+ * `numberpool key create`: creates an API key; its organization and the database are created if
+ * they do not exist.
+ */
 export const keyCreate: Command = {
   name: "key create",
-  summary: "Makes an API key and prints its token, which is never shown again.",
+  summary: "Creates an API key and prints its token, which is never shown again.",
   options: [
-    { name: "organization", value: "NAME", isRequired: true, description: "Whose key it is; made if need be." },
-    { name: "name", value: "TEXT", description: "What the key is for, to tell it by." },
-    { name: "scopes", value: "LIST", description: `What it may do. Default: ${SCOPES.join(",")}.` },
+    {
+      name: "organization",
+      value: "NAME",
+      isRequired: true,
+      description: "The key's owner; created if it does not exist.",
+    },
+    { name: "name", value: "TEXT", description: "A label that says what the key is for." },
+    {
+      name: "scopes",
+      value: "LIST",
+      description: `The key's scopes, separated by commas. Default: ${SCOPES.join(",")}.`,
+    },
     JSON_OPTION,
   ],
   run: async (call) => {
@@ -24,27 +36,27 @@ export const keyCreate: Command = {
     await withStore(call.config, async (store) => {
       const at = Date.now();
       const organization = await ensureOrganization(store, organizationName, at, createIds(randomBytes));
-      const { id, token } = await makeKey(store, organization, { name, scopes }, at);
-      const told = { id, token, organization_id: organization.id, organization: organization.name, name, scopes };
-      answer(call, `${token}\nid: ${id}`, told);
+      const { id, token } = await createKey(store, organization, { name, scopes }, at);
+      const json = { id, token, organization_id: organization.id, organization: organization.name, name, scopes };
+      answer(call, `${token}\nid: ${id}`, json);
     });
   },
 };
 
 function scopesFrom(list: string): ApiKey["scopes"] {
-  const given = list.split(",").map((scope) => scope.trim());
-  const unknown = given.filter((scope) => !SCOPES.some((known) => known === scope));
+  const named = list.split(",").map((scope) => scope.trim());
+  const unknown = named.filter((scope) => !SCOPES.some((known) => known === scope));
   if (unknown.length > 0) {
     const names = unknown.map((scope) => JSON.stringify(scope)).join(", ");
-    throw new Error(`--scopes takes ${SCOPES.join(", ")}, separated by commas, and not ${names}.`);
+    throw new Error(`--scopes takes ${SCOPES.join(", ")}, separated by commas, not ${names}.`);
   }
-  return SCOPES.filter((scope) => given.includes(scope));
+  return SCOPES.filter((scope) => named.includes(scope));
 }
 
-/** A name ends up on terminals, in lists that people read. */
-function checkName(name: string, option: string, least: number): void {
-  if (name.length < least || name.length > LIMITS.nameCharacters) {
-    throw new Error(`${option} must have ${least} to ${LIMITS.nameCharacters} characters.`);
+/** Refuses control characters, since terminals show names. */
+function checkName(name: string, option: string, minLength: number): void {
+  if (name.length < minLength || name.length > LIMITS.nameCharacters) {
+    throw new Error(`${option} must have ${minLength} to ${LIMITS.nameCharacters} characters.`);
   }
-  if (/\p{Cc}/u.test(name)) throw new Error(`${option} must not hold control characters.`);
+  if (/\p{Cc}/u.test(name)) throw new Error(`${option} must not contain control characters.`);
 }

@@ -1,16 +1,21 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { unknownOrganization } from "./organization.ts";
 import { table } from "./table.ts";
-import { withKnownStore } from "./with-store.ts";
+import { withExistingStore } from "./with-store.ts";
 
-/** `numberpool key list`: every API key, revoked ones too, oldest first, and never a secret. */
+/**
+ * `numberpool key list`: lists every API key, revoked ones included, oldest first, without secrets.
+ */
 export const keyList: Command = {
   name: "key list",
-  summary: "Lists the API keys: id, organization, name, scopes, when made and revoked; never a secret.",
-  options: [{ name: "organization", value: "NAME", description: "Only the keys of this one." }, JSON_OPTION],
+  summary: "Lists the API keys: id, organization, name, scopes, times of creation and revocation; no secrets.",
+  options: [
+    { name: "organization", value: "NAME", description: "Lists only the keys of this organization." },
+    JSON_OPTION,
+  ],
   run: async (call) => {
     const { organization: only } = call.values;
-    await withKnownStore(call.config, async (store) => {
+    await withExistingStore(call.config, async (store) => {
       const names = new Map((await store.listOrganizations()).map(({ id, name }) => [id, name]));
       if (only !== undefined && ![...names.values()].includes(only)) throw unknownOrganization(only);
       const keys = (await store.listApiKeys())

@@ -1,39 +1,40 @@
 import { type Logger, pino } from "pino";
 import type { Config } from "../config.ts";
 
-/** The server's log, and how to end it. */
+/** The server's log, and its orderly end. */
 export type ServerLog = {
   readonly log: Logger;
-  /** Writes what is left, as far as it is taken within a moment. */
+  /** Writes the remaining lines; waits only briefly for a slow reader. */
   readonly finish: () => Promise<void>;
 };
 
-/** Lines are written together: this many bytes, or what came within so many milliseconds. */
-const CHUNK = 4_096;
-const INTERVAL = 250;
-/** What may wait to be read, bytes. Beyond it lines are dropped and counted. */
-const MAX_UNREAD = 256 * 1024;
-/** How long the end of the program waits for a reader, milliseconds. */
-const LAST_LINES = 500;
+/** Lines are written in chunks of this size, or at this interval. */
+const CHUNK_BYTES = 4_096;
+const FLUSH_INTERVAL_MS = 250;
+/** The most bytes that wait for a reader. Beyond it lines are dropped and counted. */
+const MAX_UNREAD_BYTES = 256 * 1024;
+/** The longest wait for a reader at the end of the program. */
+const MAX_FINISH_MS = 500;
 
 /**
- * A log on standard error that never holds up the program: a pipe that nobody reads takes no more lines, and those that came
- * meanwhile are counted in its next one.
+ * A log on standard error that never blocks the program: lines for a pipe that is not read are
+ * dropped, and counted in a later line.
  */
 export function openLog(level: Config["logLevel"]): ServerLog {
   const output = process.stderr as typeof process.stderr & {
     _handle?: { setBlocking?: (isBlocking: boolean) => void };
   };
-  // Node makes pipes of standard error blocking: a write into a full one would stop everything, the end of the program included.
+  // Node makes a pipe on standard error blocking: a write into a full one would block the whole
+  // program.
   if (!output.isTTY) output._handle?.setBlocking?.(false);
-  // A reader that has gone is no reason to end.
+  // The server runs on when the reader of its log ends.
   output.on("error", () => {});
   let pending = "";
   let dropped = 0;
 
   const flush = () => {
     if (pending === "") return;
-    if (output.writableLength > MAX_UNREAD) {
+    if (output.writableLength > MAX_UNREAD_BYTES) {
       dropped += pending.split("\n").length - 1;
       pending = "";
       return;
@@ -51,9 +52,9 @@ export function openLog(level: Config["logLevel"]): ServerLog {
   };
   const write = (line: string) => {
     pending += line;
-    if (pending.length >= CHUNK) flush();
+    if (pending.length >= CHUNK_BYTES) flush();
   };
-  setInterval(flush, INTERVAL).unref();
+  setInterval(flush, FLUSH_INTERVAL_MS).unref();
   return {
     log: pino({ level, base: null }, { write, flush } as { write: typeof write }),
     finish: async () => {
@@ -61,7 +62,7 @@ export function openLog(level: Config["logLevel"]): ServerLog {
       if (output.writableLength === 0) return;
       await new Promise<void>((resolve) => {
         output.once("drain", () => resolve());
-        setTimeout(resolve, LAST_LINES);
+        setTimeout(resolve, MAX_FINISH_MS);
       });
     },
   };

@@ -12,40 +12,44 @@ export type MaintenanceParts = {
   readonly store: Store;
   readonly pools: Pools;
   readonly clock: () => number;
-  /** Exchanges what changed with the other processes. */
+  /** Exchanges changes with the other processes. */
   readonly synchronize: () => Promise<unknown>;
-  /** Looks for numbers whose carrier is not configured. */
-  readonly lookForUnreachable: () => Promise<void>;
+  /** Counts the numbers whose carrier is not configured. */
+  readonly countUnreachable: () => Promise<void>;
 };
 
-const SECOND = 1_000;
-/** Small rows that are forgotten in one step, of each kind: a few milliseconds. */
-const ROWS_AT_ONCE = 1_000;
-/** Messages that await a receipt and are looked at in one step: only their index is read, but for those that are too old. */
-const SENT_AT_ONCE = 5_000;
-/** Kept receipts that are looked at in one step: a few milliseconds. */
-const RECEIPTS_AT_ONCE = 100;
-/** Numbers of a deleted profile that are rewritten in one step: a few milliseconds. */
-const NUMBERS_AT_ONCE = 100;
-/** Numbers whose health is looked at in one step: a few milliseconds; and how often a look at all of them begins, milliseconds. */
-const HEALTH_AT_ONCE = 1_000;
-const HEALTH_INTERVAL = 60 * SECOND;
-/** Messages that expire in one step: a few milliseconds. */
-const EXPIRED_AT_ONCE = 100;
-/** Messages that are forgotten in one step, with their events: a few milliseconds. */
-const MESSAGES_AT_ONCE = 200;
+const SECOND_MS = 1_000;
+// Each step takes a few milliseconds.
+/** Outdated rows deleted in one step, of each kind. */
+const STEP_ROWS = 1_000;
+/**
+ * Messages without a receipt scanned in one step: only their index is read, and the rows of those
+ * that are too old.
+ */
+const STEP_SENT_MESSAGES = 5_000;
+/** Unmatched receipts scanned in one step. */
+const STEP_RECEIPTS = 100;
+/** Numbers of a deleted profile rewritten in one step. */
+const STEP_NUMBERS = 100;
+/** Health rows read in one step, and the interval between two scans of all of them. */
+const STEP_HEALTH_ROWS = 1_000;
+const HEALTH_INTERVAL_MS = 60 * SECOND_MS;
+/** Messages expired in one step. */
+const STEP_EXPIRED_MESSAGES = 100;
+/** Messages deleted in one step, with their events. */
+const STEP_OLD_MESSAGES = 200;
 
-/** What is done again and again to keep the store tidy and this process in touch with the others. */
+/** The recurring tasks that maintain the store and exchange changes with the other processes. */
 export function maintenanceTasks({
   config,
   store,
   pools,
   clock,
   synchronize,
-  lookForUnreachable,
+  countUnreachable,
 }: MaintenanceParts): MaintenanceTask[] {
-  const window = config.receiptWindowSeconds * SECOND;
-  const retention = config.messageRetentionSeconds * SECOND;
+  const window = config.receiptWindowSeconds * SECOND_MS;
+  const retention = config.messageRetentionSeconds * SECOND_MS;
   let sentCursor: string | undefined;
   let receiptCursor: string | undefined;
   let organizations: string[] = [];
@@ -56,15 +60,15 @@ export function maintenanceTasks({
     const before = {
       keys: now - IDEMPOTENCY_RETENTION_MS,
       recentSends: now - RETRY_WINDOW_MS,
-      stickyMappings: now - config.stickyLifetimeSeconds * SECOND,
+      stickyMappings: now - config.stickyLifetimeSeconds * SECOND_MS,
       unmatchedReceipts: now - RECEIPT_WINDOW_MS,
     };
-    return (await store.forget(before, ROWS_AT_ONCE)) >= ROWS_AT_ONCE;
+    return (await store.forget(before, STEP_ROWS)) >= STEP_ROWS;
   };
 
   const settleReceiptTimeouts = async () => {
     const now = clock();
-    const request = { sentBefore: now - window, at: now, after: sentCursor, most: SENT_AT_ONCE };
+    const request = { sentBefore: now - window, at: now, after: sentCursor, most: STEP_SENT_MESSAGES };
     const { applied, next } = await store.settleReceiptTimeouts(request);
     pools.book(applied);
     sentCursor = next;
@@ -72,7 +76,7 @@ export function maintenanceTasks({
   };
 
   const matchReceipts = async () => {
-    const request = { now: clock(), after: receiptCursor, most: RECEIPTS_AT_ONCE };
+    const request = { now: clock(), after: receiptCursor, most: STEP_RECEIPTS };
     const { applied, next } = await store.matchReceipts(request);
     pools.book(applied);
     receiptCursor = next;
@@ -80,9 +84,9 @@ export function maintenanceTasks({
   };
 
   const expireMessages = async () => {
-    const applied = await store.expireMessages(clock(), EXPIRED_AT_ONCE);
+    const applied = await store.expireMessages(clock(), STEP_EXPIRED_MESSAGES);
     pools.book(applied);
-    return applied.length === EXPIRED_AT_ONCE;
+    return applied.length === STEP_EXPIRED_MESSAGES;
   };
 
   const forgetMessages = async () => {
@@ -94,7 +98,7 @@ export function maintenanceTasks({
       organizationId,
       before,
       after: messageCursor,
-      most: MESSAGES_AT_ONCE,
+      most: STEP_OLD_MESSAGES,
     });
     messageCursor = next;
     if (next === undefined) organizations.shift();
@@ -103,10 +107,10 @@ export function maintenanceTasks({
 
   let healthCursor: string | undefined;
   let unhealthy: AssignedHealth[] = [];
-  let lookAt = 0;
+  let scanAt = 0;
   /**
-   * Loads the pools that have unhealthy numbers, so that metrics count them though nothing was sent through those pools yet. One pool
-   * a step: a page of them, loaded without a pause, would hold up every call.
+   * Loads the pools that have unhealthy numbers, so that metrics count them before any send. One
+   * pool a step, so that calls are not delayed.
    */
   const findUnhealthy = async () => {
     const isLoaded = ({ organizationId, messagingProfileId }: AssignedHealth) =>
@@ -117,10 +121,10 @@ export function maintenanceTasks({
       await pools.load(pool.organizationId, pool.messagingProfileId);
       return true;
     }
-    if (healthCursor === undefined && performance.now() < lookAt) return false;
-    const { rows, next } = await store.listHealth(HEALTH_AT_ONCE, healthCursor);
+    if (healthCursor === undefined && performance.now() < scanAt) return false;
+    const { rows, next } = await store.listHealth(STEP_HEALTH_ROWS, healthCursor);
     healthCursor = next;
-    if (next === undefined) lookAt = performance.now() + HEALTH_INTERVAL;
+    if (next === undefined) scanAt = performance.now() + HEALTH_INTERVAL_MS;
     const now = clock();
     unhealthy = rows.filter((row) => judge(row.health, now).standing === "unhealthy" && !isLoaded(row));
     return next !== undefined || unhealthy.length > 0;
@@ -128,37 +132,37 @@ export function maintenanceTasks({
 
   const always: MaintenanceTask[] = [
     {
-      complaint: "the other processes could not be asked for peerUpdates",
-      interval: SECOND,
+      name: "heartbeat",
+      interval: SECOND_MS,
       step: async () => {
         await synchronize();
         return false;
       },
     },
-    { complaint: "unhealthy numbers not counted, retrying", interval: SECOND, step: findUnhealthy },
+    { name: "find_unhealthy_numbers", interval: SECOND_MS, step: findUnhealthy },
     {
-      complaint: "numbers without a carrier could not be counted",
-      interval: HEALTH_INTERVAL,
+      name: "count_unreachable_numbers",
+      interval: HEALTH_INTERVAL_MS,
       step: async () => {
-        await lookForUnreachable();
+        await countUnreachable();
         return false;
       },
     },
-    { complaint: "outdated rows stay for now", interval: 10 * SECOND, step: forgetRows },
+    { name: "delete_outdated_rows", interval: 10 * SECOND_MS, step: forgetRows },
     {
-      complaint: "numbers of deleted profiles could not be unassigned",
-      interval: SECOND,
-      step: async () => (await store.unassignNumbers(NUMBERS_AT_ONCE)).isMore,
+      name: "unassign_numbers",
+      interval: SECOND_MS,
+      step: async () => (await store.unassignNumbers(STEP_NUMBERS)).isMore,
     },
-    { complaint: "expired messages still wait", interval: SECOND / 2, step: expireMessages },
-    { complaint: "kept receipts could not be matched", interval: SECOND, step: matchReceipts },
+    { name: "expire_messages", interval: SECOND_MS / 2, step: expireMessages },
+    { name: "match_receipts", interval: SECOND_MS, step: matchReceipts },
     {
-      complaint: "messages without a receipt could not be settled",
-      interval: Math.min(60 * SECOND, window),
+      name: "settle_receipt_timeouts",
+      interval: Math.min(60 * SECOND_MS, window),
       step: settleReceiptTimeouts,
     },
   ];
   if (retention === 0) return always;
-  const forgetting = { complaint: "old messages stay for now", interval: Math.min(60 * SECOND, retention) };
-  return [...always, { ...forgetting, step: forgetMessages }];
+  const deletion = { name: "delete_old_messages", interval: Math.min(60 * SECOND_MS, retention) };
+  return [...always, { ...deletion, step: forgetMessages }];
 }

@@ -9,25 +9,25 @@ import type { MessageEvent, Store } from "../store/store.ts";
 import { jsonEncoderOf } from "../transport/json/encode.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { table } from "./table.ts";
-import { withKnownStore } from "./with-store.ts";
+import { withExistingStore } from "./with-store.ts";
 
-/** `numberpool message ID`: one message's whole story, whatever its organization. */
+/** `numberpool message ID`: shows one message's history, whatever its organization. */
 export const message: Command = {
   name: "message",
-  summary: "Tells a message's whole story: the decision and why, every submit, every receipt.",
+  summary: "Shows a message's history: the decision and its reasons, every submit, every receipt.",
   argument: "ID",
   options: [JSON_OPTION],
   run: async (call) => {
-    await withKnownStore(call.config, async (store) => {
+    await withExistingStore(call.config, async (store) => {
       const found = await find(store, canonicalId(call.argument));
-      if (found === undefined) throw new Error(`There is no message ${call.argument}.`);
+      if (found === undefined) throw new Error(`No message has the id ${JSON.stringify(call.argument)}.`);
       const events = [
         toProtoAcceptance(found),
         ...(await historyOf(store, found)).map((each) => toProtoEvent(each, found)),
       ];
       const encodeEvent = jsonEncoderOf(MessageEventSchema);
-      const told = events.map((event) => JSON.parse(encodeEvent(event)));
-      const rows = told.map((event, index) => [
+      const encoded = events.map((event) => JSON.parse(encodeEvent(event)));
+      const rows = encoded.map((event, index) => [
         event.occurred_at,
         event.type,
         event.status,
@@ -37,13 +37,13 @@ export const message: Command = {
         event.detail ?? "",
       ]);
       const heads = ["TIME", "EVENT", "STATUS", "CARRIER'S ID", "CARRIER'S CODE", "REASON", "DETAIL"];
-      const json = { message: JSON.parse(jsonEncoderOf(MessageSchema)(toProtoMessage(found))), events: told };
+      const json = { message: JSON.parse(jsonEncoderOf(MessageSchema)(toProtoMessage(found))), events: encoded };
       answer(call, `${headline(found)}\n\n${table(heads, rows)}`, json);
     });
   },
 };
 
-const PAGE = 1_000;
+const PAGE_EVENTS = 1_000;
 
 async function find(store: Store, id: string): Promise<Message | undefined> {
   for (const organization of await store.listOrganizations()) {
@@ -57,7 +57,7 @@ async function historyOf(store: Store, { organizationId, id }: Message): Promise
   const events: MessageEvent[] = [];
   let after: string | undefined;
   do {
-    const page = await store.listMessageEvents(organizationId, id, { after, limit: PAGE });
+    const page = await store.listMessageEvents(organizationId, id, { after, limit: PAGE_EVENTS });
     events.push(...page.rows);
     after = page.next;
   } while (after !== undefined);

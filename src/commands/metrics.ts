@@ -7,27 +7,30 @@ import type { ScheduledWrites } from "../store/schedule-records.ts";
 import type { Store } from "../store/store.ts";
 import type { CallObserver } from "../transport/invoke.ts";
 
-/** The program's metrics, and the page that Prometheus reads. Labels come from the contract and the configuration, never from a caller. */
+/**
+ * The program's metrics, and the page for Prometheus. Labels come from the contract and the
+ * configuration, never from a caller.
+ */
 export type Metrics = {
   readonly observeCall: CallObserver;
-  /** Takes in numbers whose carrier is not configured, by carrier. */
-  readonly unreachable: (numbers: ReadonlyMap<string, number>) => void;
+  /** Sets the counts of numbers whose carrier is not configured, by carrier. */
+  readonly observeUnreachable: (numbers: ReadonlyMap<string, number>) => void;
   readonly observeReport: (report: CarrierReport, applied: AppliedReport) => void;
-  /** The store, with the time of its writing transactions measured. */
+  /** The store, with its writing transactions timed and its messages counted. */
   readonly measured: (store: Store) => Store;
-  /** Adds what is read when Prometheus asks. */
+  /** Adds the gauges that are read at each scrape. */
   readonly watch: (store: Store, pools: Pools, clock: () => number) => void;
   readonly handle: RequestListener;
 };
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
-/** Metrics in a registry of their own. */
+/** Creates the metrics in their own registry. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  // Gauges of that library which are named as only counters should be.
+  // These gauges of the library have names that end in _total, which is for counters.
   for (const kind of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const calls = new Counter({
     name: "numberpool_calls_total",
@@ -42,14 +45,14 @@ export function createMetrics(): Metrics {
     buckets: SECONDS,
     registers,
   });
-  // The library looks a series up by hashing its labels; a call has few, and comes often.
+  // The library hashes the labels at every lookup, which is slow at the rate of calls.
   const callSeries = new Map<
     string,
     { readonly count: Counter.Internal; readonly seconds: Histogram.Internal<string> }
   >();
   const commitSeconds = new Histogram({
     name: "numberpool_commit_duration_seconds",
-    help: "Time of the store's writing transactions, their sync to disk included.",
+    help: "Time of the store's writing transactions, including the sync to disk.",
     labelNames: ["kind"],
     buckets: SECONDS,
     registers,
@@ -62,14 +65,14 @@ export function createMetrics(): Metrics {
   });
   const reports = new Counter({
     name: "numberpool_carrier_reports_total",
-    help: "What carriers answered and reported, by carrier and kind.",
+    help: "Answers and reports of carriers, by carrier and kind.",
     labelNames: ["carrier", "kind"],
     registers,
   });
 
   const unreachableNumbers = new Gauge({
     name: "numberpool_carrier_unavailable_numbers",
-    help: "Numbers whose carrier is not configured, by carrier: nothing leaves from them. Counted once a minute.",
+    help: "Numbers that cannot send because their carrier is not configured, by carrier. Counted once a minute.",
     labelNames: ["carrier"],
     registers,
   });
@@ -97,7 +100,7 @@ export function createMetrics(): Metrics {
       series.count.inc();
       series.seconds.observe(seconds);
     },
-    unreachable: (numbers) => {
+    observeUnreachable: (numbers) => {
       unreachableNumbers.reset();
       for (const [carrier, count] of numbers) unreachableNumbers.set({ carrier }, count);
     },
@@ -170,17 +173,17 @@ export function createMetrics(): Metrics {
       };
     },
     watch: (store, pools, clock) => {
-      // Both gauges are collected at the same time, and shown from one look at the queues.
-      let look: ReturnType<Store["measureQueue"]> | undefined;
+      // Both gauges are collected at the same time, from one measurement of the queues.
+      let measuring: ReturnType<Store["measureQueue"]> | undefined;
       const measure = () => {
-        look ??= store.measureQueue().finally(() => {
-          look = undefined;
+        measuring ??= store.measureQueue().finally(() => {
+          measuring = undefined;
         });
-        return look;
+        return measuring;
       };
       new Gauge({
         name: "numberpool_queued_messages",
-        help: "Messages that wait in queues.",
+        help: "Messages in queues.",
         registers,
         async collect() {
           this.set((await measure()).messages);
@@ -188,7 +191,7 @@ export function createMetrics(): Metrics {
       });
       new Gauge({
         name: "numberpool_oldest_queued_seconds",
-        help: "How long the oldest of them has waited.",
+        help: "Age of the oldest queued message.",
         registers,
         async collect() {
           const { oldestId } = await measure();
@@ -197,7 +200,7 @@ export function createMetrics(): Metrics {
       });
       new Gauge({
         name: "numberpool_unhealthy_numbers",
-        help: "Numbers that pools in memory leave out as unhealthy.",
+        help: "Numbers that pools in memory exclude as unhealthy.",
         registers,
         collect() {
           this.set(pools.countUnhealthy());
@@ -214,14 +217,14 @@ export function createMetrics(): Metrics {
         const page = await registry.metrics();
         response.writeHead(200, { "content-type": registry.contentType }).end(page);
       } catch {
-        // The store may be gone while the program drains.
+        // The store may be closed during a drain.
         response.writeHead(503).end();
       }
     },
   };
 }
 
-/** The moment in an id: a UUID of version 7 begins with its milliseconds since 1970. */
+/** The time in an id, milliseconds since 1970: a UUID of version 7 begins with it. */
 function timeOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -1,27 +1,30 @@
 import type { Config } from "../config.ts";
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { isPostgres } from "./open-store.ts";
-import { naming } from "./with-store.ts";
+import { withFileName } from "./with-store.ts";
 
-/** `numberpool migrate`: what `serve` does at its start, by itself. */
+/** `numberpool migrate`: migrates the database, as `serve` does at its start. */
 export const migrate: Command = {
   name: "migrate",
-  summary: "Brings the database's schema up to date, and makes a SQLite file if there is none.",
+  summary: "Migrates the database to the current schema; a SQLite file is created if it does not exist.",
   options: [JSON_OPTION],
   run: async (call) => {
-    const { database, from, to } = await bringUpToDate(call.config);
+    const { database, from, to } = await migrateDatabase(call.config);
     const outcome =
       from === to
-        ? `has schema ${to} already`
+        ? `already has schema ${to}`
         : from === 0
-          ? `is made with schema ${to}`
-          : `went from schema ${from} to ${to}`;
+          ? `was created with schema ${to}`
+          : `was migrated from schema ${from} to ${to}`;
     answer(call, `${database} ${outcome}.`, { database, from, to });
   },
 };
 
-/** The database without credentials, the schema that it had, 0 for a new one, and the one that it has. */
-async function bringUpToDate(config: Config) {
+/**
+ * Migrates. Gives the database's name without credentials, its former schema (0: new), and its
+ * present one.
+ */
+async function migrateDatabase(config: Config) {
   if (isPostgres(config)) {
     const { migrate } = await import("../store/postgres/migrate.ts");
     const { describeDatabase } = await import("../store/postgres/describe-database.ts");
@@ -29,5 +32,5 @@ async function bringUpToDate(config: Config) {
   }
   const { database } = config;
   const { bringUpToDate } = await import("../store/sqlite/open.ts");
-  return { database, ...(await naming(database, async () => bringUpToDate(database))) };
+  return { database, ...(await withFileName(database, async () => bringUpToDate(database))) };
 }

@@ -3,7 +3,7 @@ import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.
 import { refuseFormerNames } from "../transport/json/decode.ts";
 import { type CsvRecord, readCsv } from "./csv.ts";
 
-/** The columns of a file of numbers: the fields of the contract's PhoneNumberInput, by the names that JSON has for them. */
+/** The columns of a file of numbers: the JSON names of the fields of PhoneNumberInput. */
 export const COLUMNS = [
   "phone_number",
   "messaging_profile_id",
@@ -15,16 +15,19 @@ export const COLUMNS = [
   "tags",
 ] as const;
 
-/** A file of numbers: which columns it has, and its rows. */
+/** A file of numbers: its columns and its rows. */
 export type NumberFile = { readonly columns: readonly string[]; readonly rows: readonly CsvRecord[] };
 
-/** Bytes of a file; what its rows become must fit into memory before the first one is written. */
+/** The largest file: all of its rows are in memory before the first one is written. */
 const MAX_BYTES = 256 * 1024 * 1024;
 
-/** Reads a file of numbers and checks its header. Throws one sentence when there is none, or a column is unknown. */
+/**
+ * Reads a file of numbers and checks its header. Throws an error of one sentence when the file or
+ * its header is wrong.
+ */
 export function readNumberFile(path: string): NumberFile {
   const [header, ...rows] = readCsv(readText(path));
-  if (header === undefined) throw new Error(`${path} is empty; its first line must name the columns.`);
+  if (header === undefined) throw new Error(`${path} is empty; the first line must name the columns.`);
   if ("problem" in header) throw new Error(`${path}:${header.line}: the header ${header.problem}.`);
   const columns = header.fields.map((name) => name.trim());
   try {
@@ -35,7 +38,7 @@ export function readNumberFile(path: string): NumberFile {
   const unknown = columns.filter((name) => !COLUMNS.some((known) => known === name));
   if (unknown.length > 0) {
     const names = unknown.map((name) => JSON.stringify(name)).join(", ");
-    throw new Error(`${path}:${header.line}: no column is called ${names}; there are ${COLUMNS.join(", ")}.`);
+    throw new Error(`${path}:${header.line}: unknown column ${names}; the columns are ${COLUMNS.join(", ")}.`);
   }
   const twice = columns.find((name, index) => columns.indexOf(name) !== index);
   if (twice !== undefined) throw new Error(`${path}:${header.line}: the header names ${twice} twice.`);
@@ -45,8 +48,8 @@ export function readNumberFile(path: string): NumberFile {
 
 function readText(path: string): string {
   try {
-    if (statSync(path).size > MAX_BYTES) throw new Error(`${path} has more than 256 MiB; divide it.`);
-    // A byte order mark is taken off.
+    if (statSync(path).size > MAX_BYTES) throw new Error(`${path} is larger than 256 MiB; split it.`);
+    // The decoder drops a byte order mark.
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -7,39 +7,42 @@ import { type CheckedRow, checkRows } from "./number-rows.ts";
 import { type GoodRow, writeRows } from "./number-writes.ts";
 import { DEFAULT_ORGANIZATION, findOrganization, unknownOrganization } from "./organization.ts";
 import { createProgress, type Progress } from "./progress.ts";
-import { withKnownStore } from "./with-store.ts";
+import { withExistingStore } from "./with-store.ts";
 
-/** `numberpool number import`: registers the numbers of a CSV file; all of its rows are checked before the first is written. */
+/**
+ * `numberpool number import`: registers the numbers of a CSV file; every row is checked before the
+ * first is written.
+ */
 export const numberImport: Command = {
   name: "number import",
-  summary: "Registers the numbers of a CSV file, checked before the first is written.",
-  details: `Its first line names its columns, of ${COLUMNS.join(", ")}.
+  summary: "Registers the numbers of a CSV file; every row is checked before the first is written.",
+  details: `The first line names the columns, any of ${COLUMNS.join(", ")}.
 Tags are separated by semicolons; empty cells take the defaults of POST /v2/phone_numbers.`,
   argument: "FILE.csv",
   options: [
     {
       name: "organization",
       value: "NAME",
-      description: `Whose numbers they are. Default: ${DEFAULT_ORGANIZATION}.`,
+      description: `The numbers' owner. Default: ${DEFAULT_ORGANIZATION}.`,
     },
-    { name: "skip-bad", description: "Imports the good rows. Without it, one bad row keeps all from being imported." },
+    { name: "skip-bad", description: "Skips bad rows. Without it, one bad row prevents the whole import." },
     JSON_OPTION,
   ],
   run: async (call) => {
     const file = readNumberFile(call.argument);
-    await withKnownStore(call.config, (store) => importNumbers(call, file, store));
+    await withExistingStore(call.config, (store) => importNumbers(call, file, store));
   },
 };
 
-/** Bad rows that are told one by one. */
-const MAX_TOLD = 100;
+/** The most bad rows that are reported one by one. */
+const MAX_REPORTED = 100;
 
 async function importNumbers(call: CommandCall, file: NumberFile, store: Store): Promise<void> {
   const name = call.values.organization ?? DEFAULT_ORGANIZATION;
   const organization = await findOrganization(store, name);
   if (organization === undefined) throw unknownOrganization(name);
   const progress = createProgress(process.stderr, () => performance.now());
-  const bad = createComplaints(call.argument, progress);
+  const bad = createRowErrors(call.argument, progress);
   const good: GoodRow[] = [];
   const parts = {
     store,
@@ -52,7 +55,7 @@ async function importNumbers(call: CommandCall, file: NumberFile, store: Store):
   for await (const rows of checkRows(file, parts)) {
     for (const row of rows) {
       if ("number" in row) good.push(row);
-      else bad.tell(row);
+      else bad.report(row);
     }
     progress.show("checking", good.length + bad.count(), file.rows.length);
   }
@@ -62,35 +65,35 @@ async function importNumbers(call: CommandCall, file: NumberFile, store: Store):
   let imported = 0;
   if (mayWrite) {
     const refused = await write(store, good, progress, call.config.allowSharedNumbers);
-    for (const row of refused) bad.tell(row);
+    for (const row of refused) bad.report(row);
     imported = good.length - refused.length;
   }
   progress.clear();
-  bad.tellRest();
+  bad.reportRest();
   const outcome = {
     file: call.argument,
     organization: name,
     rows: total,
     imported,
     bad: bad.count(),
-    complaints: bad.told,
+    errors: bad.reported,
   };
   const skipped = bad.count() === 0 ? "" : `; ${rowsText(bad.count())} skipped`;
   const summary = `${call.argument}: ${count(imported)} of ${rowsText(total)} imported into ${name}${skipped}.`;
   if (mayWrite || call.switches.has(JSON_OPTION.name)) answer(call, summary, outcome);
   if (!mayWrite) {
     throw new Error(
-      `${call.argument}: ${count(bad.count())} of ${rowsText(total)} cannot be imported, so none was; correct the file, or give --skip-bad.`,
+      `${call.argument}: ${count(bad.count())} of ${rowsText(total)} are bad, so none was imported; correct the file, or skip them with --skip-bad.`,
     );
   }
   if (bad.count() > 0 && !call.switches.has("skip-bad")) {
     throw new Error(
-      `${call.argument}: ${rowsText(bad.count())} could not be written; somebody else changed something meanwhile.`,
+      `${call.argument}: ${rowsText(bad.count())} could not be written, because another process changed the database meanwhile.`,
     );
   }
 }
 
-/** Writes in commits between which a signal is heeded. */
+/** Writes in short commits; a signal stops the import between two of them. */
 async function write(store: Store, rows: readonly GoodRow[], progress: Progress, mayBeShared: boolean) {
   const stop = new AbortController();
   const onSignal = () => stop.abort(new Error("interrupted"));
@@ -105,24 +108,24 @@ async function write(store: Store, rows: readonly GoodRow[], progress: Progress,
   }
 }
 
-type Complaint = Extract<CheckedRow, { readonly reason: string }>;
+type RowError = Extract<CheckedRow, { readonly reason: string }>;
 
-/** Tells bad rows on standard error: the first one by one, the rest as a number. */
-function createComplaints(file: string, progress: Progress) {
+/** Reports bad rows on standard error: the first ones one by one, the rest as a count. */
+function createRowErrors(file: string, progress: Progress) {
   let all = 0;
-  const told: Complaint[] = [];
+  const reported: RowError[] = [];
   return {
-    told,
+    reported,
     count: () => all,
-    tell: ({ line, reason }: Complaint) => {
+    report: ({ line, reason }: RowError) => {
       all += 1;
-      if (all > MAX_TOLD) return;
-      told.push({ line, reason });
+      if (all > MAX_REPORTED) return;
+      reported.push({ line, reason });
       progress.clear();
       process.stderr.write(`${file}:${line}: ${reason}\n`);
     },
-    tellRest: () => {
-      if (all > MAX_TOLD) process.stderr.write(`${file}: and ${rowsText(all - MAX_TOLD)} more.\n`);
+    reportRest: () => {
+      if (all > MAX_REPORTED) process.stderr.write(`${file}: ${rowsText(all - MAX_REPORTED)} more.\n`);
     },
   };
 }

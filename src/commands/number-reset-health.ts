@@ -1,13 +1,13 @@
 import { answer, type Command, JSON_OPTION } from "./command.ts";
 import { callServer, SERVER_OPTIONS } from "./server-client.ts";
 
-/** `numberpool number reset-health`: forgets what outcomes said about a number. */
+/** `numberpool number reset-health`: resets the health of a number. */
 export const numberResetHealth: Command = {
   name: "number reset-health",
-  summary: "Forgets what receipts said about a number, by +E.164 or id; asks the running server.",
-  details: `Outcomes of messages that were submitted before do not count any more, even if their receipts come later. Remove the cause of the
-failures first: twelve new ones in a row make the number unhealthy again.
-The server is asked with the key in NUMBERPOOL_API_KEY, which needs the scope admin and names the organization.`,
+  summary: "Resets the health of a number, named by +E.164 or id; calls the running server.",
+  details: `Outcomes of messages that were submitted before no longer count, even if their receipts arrive later. First remove the cause of the
+failures: twelve new ones in a row make the number unhealthy again.
+Uses the key in NUMBERPOOL_API_KEY, which needs the scope admin; its organization must own the number.`,
   argument: "NUMBER",
   options: [...SERVER_OPTIONS, JSON_OPTION],
   run: async (call) => {

@@ -9,28 +9,28 @@ import { decodeInto } from "../transport/json/decode.ts";
 import type { CsvRecord } from "./csv.ts";
 import type { NumberFile } from "./number-file.ts";
 
-/** A row of the file: the number that it would become, or why it becomes none. */
+/** A checked row of the file: its phone number, or the reason why it is bad. */
 export type CheckedRow = { readonly line: number } & ({ readonly number: PhoneNumber } | { readonly reason: string });
 
-/** What rows are checked against. */
+/** The context in which rows are checked. */
 export type RowParts = {
   readonly store: Store;
   readonly organizationId: string;
-  /** Whether a number that another organization registered is good. */
+  /** Whether another organization may have registered the same number. */
   readonly mayBeShared: boolean;
-  /** The names of the configured ones. */
+  /** The names of the configured carriers. */
   readonly carriers: readonly string[];
   readonly ids: Ids;
-  /** When the numbers count as made, milliseconds since 1970. */
+  /** The numbers' time of creation, milliseconds since 1970. */
   readonly at: number;
 };
 
-/** Rows that are looked up at once. */
-const CHUNK = 1_000;
+/** The rows of one lookup. */
+const CHUNK_ROWS = 1_000;
 
 /**
- * Checks every row as the API checks a registration, and that its number is neither registered nor in the file before; gives the
- * rows in order, many at a time.
+ * Checks every row as the API checks a registration, and that its number is neither registered nor
+ * on an earlier line. Gives the rows in order, in chunks.
  */
 export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts): AsyncGenerator<CheckedRow[]> {
   const { store, organizationId } = parts;
@@ -42,10 +42,10 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
     return known;
   };
 
-  for (let from = 0; from < rows.length; from += CHUNK) {
-    const chunk = rows.slice(from, from + CHUNK).map((row) => readRow(columns, row, parts));
+  for (let from = 0; from < rows.length; from += CHUNK_ROWS) {
+    const chunk = rows.slice(from, from + CHUNK_ROWS).map((row) => readRow(columns, row, parts));
     const phoneNumbers = chunk.flatMap((row) => ("number" in row ? [row.number.phoneNumber] : []));
-    const found = await store.listNumbers(organizationId, { offset: 0, limit: CHUNK, phoneNumbers });
+    const found = await store.listNumbers(organizationId, { offset: 0, limit: CHUNK_ROWS, phoneNumbers });
     const registered = new Set(found.rows.map(({ number }) => number.phoneNumber));
     const taken = new Set(parts.mayBeShared ? [] : await store.listTaken(organizationId, phoneNumbers));
     const checked: CheckedRow[] = [];
@@ -56,7 +56,7 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
         const before = lineOf.get(phoneNumber);
         if (registered.has(phoneNumber)) reason = REGISTERED;
         else if (taken.has(phoneNumber)) reason = TAKEN;
-        else if (before !== undefined) reason = `The phone number is on line ${before} already.`;
+        else if (before !== undefined) reason = `The phone number is already on line ${before}.`;
         else if (messagingProfileId !== undefined && !(await knowsProfile(messagingProfileId))) reason = NO_PROFILE;
         else lineOf.set(phoneNumber, row.line);
       }
@@ -66,26 +66,29 @@ export async function* checkRows({ columns, rows }: NumberFile, parts: RowParts)
   }
 }
 
-export const REGISTERED = "The phone number is registered already.";
-export const TAKEN = "Another organization registered the phone number; --allow-shared-numbers allows that.";
+/** The reason for a number that the organization already has. */
+export const REGISTERED = "The phone number is already registered.";
+/** The reason for a number that another organization has. */
+export const TAKEN = "Another organization has registered the phone number; --allow-shared-numbers allows this.";
+/** The reason for a messaging profile that does not exist. */
 export const NO_PROFILE = "The organization has no messaging profile with this id.";
 
-/** Empty cells are absent fields. */
+/** Decodes a row; an empty cell is an absent field. */
 function readRow(columns: readonly string[], row: CsvRecord, parts: RowParts): CheckedRow {
   const { line } = row;
   if ("problem" in row) return { line, reason: `The row ${row.problem}.` };
   const { fields } = row;
   if (fields.length !== columns.length) {
-    return { line, reason: `The row has ${fields.length} fields, and the header ${columns.length}.` };
+    return { line, reason: `The row has ${fields.length} fields, the header ${columns.length}.` };
   }
-  const given: Record<string, unknown> = {};
+  const values: Record<string, unknown> = {};
   for (const [index, column] of columns.entries()) {
     const cell = fields[index] as string;
-    if (cell !== "") given[column] = column === "tags" ? cell.split(";").map((tag) => tag.trim()) : cell;
+    if (cell !== "") values[column] = column === "tags" ? cell.split(";").map((tag) => tag.trim()) : cell;
   }
   try {
     const input = create(PhoneNumberInputSchema);
-    decodeInto(PhoneNumberInputSchema, input, given, "text");
+    decodeInto(PhoneNumberInputSchema, input, values, "text");
     canonicalizeIdsOf(PhoneNumberInputSchema)?.(input);
     const { organizationId, ids, at } = parts;
     return { line, number: newNumber(input, { organizationId, id: ids(at), at }, parts.carriers) };

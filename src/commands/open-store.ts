@@ -7,10 +7,13 @@ export function isPostgres({ database }: Pick<Config, "database">): boolean {
   return /^postgres(ql)?:\/\//.test(database);
 }
 
-/** Opens the configured database, made and migrated if need be. Throws one sentence, without secrets, when it cannot be used. */
+/**
+ * Opens the configured database; creates and migrates it where needed. Throws an error of one
+ * sentence, without secrets.
+ */
 export async function openStore(config: Pick<Config, "database">, options: StoreOptions): Promise<Store> {
   const { database } = config;
-  // Only what is used is loaded: drivers are most of what a command loads.
+  // Loads only the driver in use: drivers are the largest part of a command's start.
   if (isPostgres(config)) {
     const { openPostgresStore } = await import("../store/postgres/postgres-store.ts");
     return openPostgresStore(database, { ...options, chance: () => randomInt(2 ** 32) / 2 ** 32 });

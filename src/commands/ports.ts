@@ -19,9 +19,9 @@ import type { Metrics } from "./metrics.ts";
 
 /** The three ports: JSON and Connect, gRPC, and metrics. */
 export type Ports = {
-  /** Listens, and gives the real addresses, "host:port". */
+  /** Starts to listen. Gives the actual addresses, "host:port". */
   readonly listen: () => Promise<{ readonly http: string; readonly grpc: string; readonly metrics: string }>;
-  /** Takes nothing new, and resolves when the last call was answered. The metrics stay. */
+  /** Refuses new calls, and resolves when the last call is answered. Metrics stay available. */
   readonly drain: () => Promise<void>;
   readonly close: () => void;
 };
@@ -35,17 +35,17 @@ export type PortsParts = {
   readonly clock: () => number;
   /** Rejects while the store cannot be written. */
   readonly probe: () => Promise<void>;
-  /** Since when delivery is held; undefined: it is not. */
+  /** The time since which delivery is held, milliseconds since 1970; undefined: it is not held. */
   readonly heldSince: () => number | undefined;
 };
 
-/** How long a drain leaves idle connections alone, and how long busy ones, milliseconds. */
-const DRAIN_GRACE = 500;
-const DRAIN_BUSY = 15_000;
-/** A store that was found writable counts as writable for so long, milliseconds: a probe syncs the disk, and anybody may ask. */
-const PROBE_INTERVAL = 1_000;
+/** A drain closes idle connections after the first time, and busy ones after the second. */
+const IDLE_GRACE_MS = 500;
+const BUSY_GRACE_MS = 15_000;
+/** How long a probe's outcome is reused: a probe syncs the disk, and `/readyz` needs no key. */
+const PROBE_INTERVAL_MS = 1_000;
 
-/** Puts the ports together. Throws one sentence when a certificate cannot be read. */
+/** Constructs the ports. Throws an error of one sentence when a certificate cannot be read. */
 export function createPorts({
   config,
   services,
@@ -63,10 +63,11 @@ export function createPorts({
   });
   const invoke = createInvoke({ services, log, observe: metrics.observeCall });
   const { callsPerSecond } = config;
-  // Spans, not times of day: a system clock that is set must not change them.
+  // A monotonic clock: setting the system clock must not change durations.
   const elapsed = () => performance.now();
   const connections = createHttpConnections(elapsed);
-  // A call is under way until its answer was taken from us; and where nobody takes answers, no more are made.
+  // A call is in flight until its answer is sent; while clients do not read their answers, no call
+  // is admitted.
   const inFlight = () =>
     connections.isFull() ? Number.POSITIVE_INFINITY : invoke.inFlight() + connections.unsentAnswers();
   const admit = createAdmission({ authenticate, callsPerSecond, inFlight, elapsed });
@@ -75,23 +76,23 @@ export function createPorts({
   let probed = { at: Number.NEGATIVE_INFINITY, outcome: Promise.resolve() };
   const checkReady = async () => {
     if (isDraining) throw new Error("draining");
-    if (elapsed() - probed.at > PROBE_INTERVAL) probed = { at: elapsed(), outcome: probe() };
+    if (elapsed() - probed.at > PROBE_INTERVAL_MS) probed = { at: elapsed(), outcome: probe() };
     await probed.outcome;
     return heldSince() === undefined ? {} : { delivery: "held" };
   };
 
   const http = createHttpPort({ invoke, admit, connections, checkReady, tls });
-  // What cannot be listened on is told once, by us.
+  // The program itself reports an address that cannot be used.
   setLogVerbosity(logVerbosity.NONE);
   const grpc = createGrpcTransport({ invoke, admit, clock });
   const descriptors = services.map(({ service }) => service);
   const health = addHealth(grpc, descriptors);
-  // What it tells is public anyway, but a port that is open to the world should not draw its own map.
+  // The contract is public, but a port that is open to the network should not advertise it.
   if (isLoopback(config.grpcAddress)) addReflection(grpc, descriptors);
   const metricsServer = createServer(metrics.handle);
   const limits = connectionLimits(config.maxConnections);
   const grpcListener = createGrpcListener(grpc, tls, limits.grpc);
-  // Connections beyond it are closed at once.
+  // Node closes connections beyond the limit at once.
   http.server.maxConnections = limits.http;
   metricsServer.maxConnections = limits.metrics;
 
@@ -114,21 +115,21 @@ export function createPorts({
 }
 
 /**
- * Closes an HTTP server without cutting a call off. Node's own close ends connections that are idle at that moment, a request that
- * has arrived but was not read yet included; so first nothing new is let in, and what is there gets time to be read, answered and
- * closed by its answer. Connections that say nothing are closed then, and whatever is still busy at half of the drain.
+ * Closes an HTTP server without losing a call. Node's own close ends idle connections at once, also
+ * those with a request that has arrived but is not read yet. So this first stops listening, gives
+ * open connections time to be answered, then closes idle ones, and in the end all.
  */
 async function drainHttp(server: HttpServer, connections: HttpConnections): Promise<void> {
-  // Every answer from now on ends its connection.
+  // From now on every answer closes its connection.
   server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => resolve());
   });
   const sweep = async () => {
-    await setTimeout(DRAIN_GRACE);
-    for (const until = performance.now() + DRAIN_BUSY; performance.now() < until; await setTimeout(100)) {
+    await setTimeout(IDLE_GRACE_MS);
+    for (const until = performance.now() + BUSY_GRACE_MS; performance.now() < until; await setTimeout(100)) {
       connections.destroyHandshakes();
-      // An answer that is still being sent would be cut off: its connection counts as idle.
+      // A connection whose answer is still being sent counts as idle, and would be cut off.
       if (connections.unsentAnswers() === 0) server.closeIdleConnections();
     }
     server.closeAllConnections();
@@ -137,12 +138,15 @@ async function drainHttp(server: HttpServer, connections: HttpConnections): Prom
   await closed;
 }
 
-/** Closes a gRPC server when its calls have ended, or half of the drain is over: streams may say nothing for as long as they like. */
+/**
+ * Closes a gRPC server when its calls have ended, at the latest after the grace of busy
+ * connections: a stream can stay silent.
+ */
 async function drainGrpc(server: GrpcServer, listener: NetServer): Promise<void> {
-  // The library counts the connections that it was handed as ended when their end begins; the listener knows better.
+  // The library counts a connection as ended when its end begins, so wait for the listener as well.
   const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
   const ended = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-  await Promise.race([Promise.all([closed, ended]), setTimeout(DRAIN_BUSY)]);
+  await Promise.race([Promise.all([closed, ended]), setTimeout(BUSY_GRACE_MS)]);
   server.forceShutdown();
 }
 

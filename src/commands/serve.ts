@@ -19,14 +19,13 @@ import { installKey } from "./organization.ts";
 import { createPorts } from "./ports.ts";
 import { makeSample, sampleCommands } from "./sample.ts";
 
-/** A drain takes this long at most, milliseconds. */
-const DRAIN = 30_000;
-/** A second signal this soon is the same keypress, reaching us once more through npm, milliseconds. */
-const SAME_KEYPRESS = 2_000;
+const MAX_DRAIN_MS = 30_000;
+/** A second signal within this time is the same keypress, sent on by npm. */
+const SAME_KEYPRESS_MS = 2_000;
 
 /**
- * Serves until SIGTERM or SIGINT, then drains. Prints one JSON line on standard output when it is ready. Throws one sentence when it
- * cannot start.
+ * Serves until SIGTERM or SIGINT, then drains. Prints one JSON line on standard output when ready.
+ * Throws an error of one sentence when it cannot start.
  */
 export async function serve(config: Config): Promise<void> {
   const stop = signalled();
@@ -34,11 +33,11 @@ export async function serve(config: Config): Promise<void> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
 
-  const letGo = isPostgres(config) ? () => {} : holdExclusively(config.database);
-  if (!isPostgres(config)) tellOfLog(config.database, log);
+  const unlock = isPostgres(config) ? () => {} : holdExclusively(config.database);
+  if (!isPostgres(config)) logRecovery(config.database, log);
   const onLost = (error: unknown) => {
-    // What is in memory may not be what is on disk; the next start reads the truth.
-    log.fatal({ err: error }, "the disk failed");
+    // Memory and disk may differ now; the next start reads the disk.
+    log.fatal({ event: "disk_failed", err: error }, "disk failed");
     log.flush();
     process.exit(1);
   };
@@ -48,7 +47,7 @@ export async function serve(config: Config): Promise<void> {
   };
   const store = metrics.measured(await openStore(config, { onLost, onMoved }));
   await checkWritable(store);
-  // Paces and days of numbers are kept by all processes together, so they go by one clock.
+  // All processes share the numbers' pace and daily limits, so they share one clock.
   const sleep = (milliseconds: number) => delay(milliseconds, undefined, { ref: false });
   const own = { system: Date.now, monotonic: () => performance.now(), sleep };
   const shared = store.readClock && (await openSharedClock({ read: store.readClock, ...own, log }));
@@ -65,7 +64,7 @@ export async function serve(config: Config): Promise<void> {
     log,
     clock,
     observe: metrics.observeReport,
-    unreachable: metrics.unreachable,
+    observeUnreachable: metrics.observeUnreachable,
   });
   const serviceParts: ServiceParts = {
     store,
@@ -93,33 +92,36 @@ export async function serve(config: Config): Promise<void> {
 
   await delivery.start(createScheduledRelease(serviceParts));
   const addresses = await ports.listen();
-  // Its key is shown once, so it is made when nothing can keep the program from showing it.
+  // Its key is shown only once, so create it when nothing else can fail before it is shown.
   const sample = config.sample ? await makeSample(store, organization, clock(), ids) : undefined;
   process.stdout.write(`${JSON.stringify({ ready: true, ...addresses, database: store.name })}\n`);
   if (sample !== undefined) process.stderr.write(sampleCommands(sample, addresses.http));
 
   await stop;
-  log.info("draining");
+  log.info({ event: "drain_started" }, "drain started");
   setTimeout(() => {
-    log.error("the drain took too long");
+    log.error({ event: "drain_timed_out", duration_ms: MAX_DRAIN_MS }, "drain timed out");
     log.flush();
     process.exit(1);
-  }, DRAIN).unref();
-  // Nothing more is claimed from now on, while calls under way are answered.
-  await Promise.all([ports.drain(), delivery.stop(DRAIN / 2)]);
+  }, MAX_DRAIN_MS).unref();
+  // No message is claimed from now on, while calls in flight are answered.
+  await Promise.all([ports.drain(), delivery.stop(MAX_DRAIN_MS / 2)]);
   ports.close();
   closeAuthentication();
   pools.close();
   shared?.close();
   await store.close();
-  letGo();
-  log.info("stopped");
+  unlock();
+  log.info({ event: "server_stopped" }, "server stopped");
   await finish();
   process.exit(0);
 }
 
-/** Says what recovery finds in the log of a SQLite file: commits that stood only there, or that it has to pass by. */
-function tellOfLog(database: string, log: Logger): void {
+/**
+ * Logs the state of a SQLite file's write-ahead log: the commits that recovery applies, and those
+ * that are lost.
+ */
+function logRecovery(database: string, log: Logger): void {
   const { pages, commits, lostCommits, keptAs } = inspectLog(database);
   const found = { database, log_pages: pages, log_commits: commits };
   if (lostCommits === 0) {
@@ -132,7 +134,7 @@ function tellOfLog(database: string, log: Logger): void {
   );
 }
 
-/** Throws one sentence when the store cannot be written. */
+/** Throws an error of one sentence when the store is not writable. */
 async function checkWritable(store: Store): Promise<void> {
   try {
     await store.probe();
@@ -156,7 +158,7 @@ function signalled(): Promise<void> {
       if (first === undefined) {
         first = performance.now();
         resolve();
-      } else if (performance.now() - first > SAME_KEYPRESS) process.exit(1);
+      } else if (performance.now() - first > SAME_KEYPRESS_MS) process.exit(1);
     };
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);

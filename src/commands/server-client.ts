@@ -5,28 +5,25 @@ import { connect } from "node:tls";
 import type { Config } from "../config.ts";
 import type { CommandCall, Option } from "./command.ts";
 
-/** The options of a command that asks the running server. */
+/** The options of a command that calls the running server. */
 export const SERVER_OPTIONS: readonly Option[] = [
   {
     name: "url",
     value: "URL",
-    description: "Where the server's JSON API is, as http://127.0.0.1:8080. Default: http_address.",
+    description: "The address of the server's JSON API, such as http://127.0.0.1:8080. Default: from http_address.",
   },
 ];
 
-/** How long the server is given for its answer, milliseconds. */
-const ANSWER_TIMEOUT = 30_000;
+const ANSWER_TIMEOUT_MS = 30_000;
 
 /**
- * Calls the JSON API of the running server with the key of the configuration, and gives the parsed answer. Throws one sentence when
- * there is no key, no server, or the server refuses.
+ * Calls the JSON API of the running server with the configured key, and gives the parsed answer.
+ * Throws an error of one sentence when there is no key or no server, or the server refuses.
  */
 export async function callServer(call: CommandCall, verb: string, path: string, body?: unknown): Promise<unknown> {
   const { config } = call;
   if (config.apiKey === undefined) {
-    throw new Error(
-      "The running server is asked with an API key: give one with the scope admin in NUMBERPOOL_API_KEY.",
-    );
+    throw new Error("The running server requires an API key: set NUMBERPOOL_API_KEY to one with the scope admin.");
   }
   const base = serverUrl(config, call.values.url);
   const text = body === undefined ? undefined : JSON.stringify(body);
@@ -38,26 +35,25 @@ export async function callServer(call: CommandCall, verb: string, path: string, 
   const target = new URL(path, base);
   const answer = await send(config, target, verb, headers, text).catch((error: NodeJS.ErrnoException) => {
     const why = error.code ?? error.message;
-    throw new Error(
-      `No server answers at ${base.origin} (${why}); this is done by the running server: start it, or name it with --url.`,
-    );
+    throw new Error(`No server answers at ${base.origin} (${why}); start the server, or give its address with --url.`);
   });
   if (answer.status >= 200 && answer.status < 300) return answer.body;
   const detail = (answer.body as { errors?: { detail?: string }[] } | undefined)?.errors?.[0]?.detail;
-  throw new Error(`The server at ${base.origin} refused with ${answer.status}: ${detail ?? "it gave no reason."}`);
+  throw new Error(`The server at ${base.origin} refused with ${answer.status}: ${detail ?? "no reason given."}`);
 }
 
-/** Where the server is, by the option or else by where it listens. */
-function serverUrl(config: Config, given: string | undefined): URL {
-  if (given !== undefined) {
-    if (!URL.canParse(given) || !/^https?:$/.test(new URL(given).protocol)) {
-      throw new Error(`--url must be an absolute http or https URL, and not ${JSON.stringify(given)}.`);
+/** The server's address, from the option or else from http_address. */
+function serverUrl(config: Config, option: string | undefined): URL {
+  if (option !== undefined) {
+    if (!URL.canParse(option) || !/^https?:$/.test(new URL(option).protocol)) {
+      throw new Error(`--url must be an absolute http or https URL, not ${JSON.stringify(option)}.`);
     }
-    return new URL(given);
+    return new URL(option);
   }
   const { host, port } = config.httpAddress;
-  if (port === 0) throw new Error("http_address has port 0, so the server's port is not known; name it with --url.");
-  // An address that stands for all of the machine's is reached over loopback.
+  if (port === 0)
+    throw new Error("http_address has port 0, so the server's port is unknown; give its address with --url.");
+  // A wildcard address is reached over loopback.
   const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
   const scheme = config.tlsCertificate === undefined ? "http" : "https";
   return new URL(`${scheme}://${reached.includes(":") ? `[${reached}]` : reached}:${port}`);
@@ -81,21 +77,21 @@ async function send(
         path: target.pathname + target.search,
         method: verb,
         headers: { ...headers, host: target.host },
-        timeout: ANSWER_TIMEOUT,
-        // An agent would make a connection of its own.
+        timeout: ANSWER_TIMEOUT_MS,
+        // An agent would open a connection of its own.
         ...(socket === undefined ? { agent: false } : { createConnection: () => socket }),
       },
       (response) => readAnswer(response).then(resolve, reject),
     );
-    call.on("timeout", () => call.destroy(new Error(`no answer within ${ANSWER_TIMEOUT / 1000} s`)));
+    call.on("timeout", () => call.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS / 1000} s`)));
     call.on("error", reject);
     call.end(text);
   });
 }
 
 /**
- * A connection to a server whose certificate is trusted: by its authority and name, or because it is the very one that the
- * configuration names, which is made for other names than loopback's.
+ * Connects to a server with a trusted certificate: valid for its name, or equal to the configured
+ * one, which is usually issued for other names than loopback's.
  */
 function connectSecurely(config: Config, target: URL) {
   const host = target.hostname.replace(/^\[|\]$/g, "");
@@ -106,13 +102,13 @@ function connectSecurely(config: Config, target: URL) {
       port: Number(target.port || 443),
       ...(/[a-z]/i.test(host) && !host.includes(":") && { servername: host }),
       rejectUnauthorized: false,
-      timeout: ANSWER_TIMEOUT,
+      timeout: ANSWER_TIMEOUT_MS,
     });
     socket.on("error", reject);
-    socket.on("timeout", () => socket.destroy(new Error("no TLS handshake in time")));
+    socket.on("timeout", () => socket.destroy(new Error("TLS handshake timed out")));
     socket.on("secureConnect", () => {
-      const shown = socket.getPeerX509Certificate();
-      const isOwn = own !== undefined && shown?.fingerprint256 === new X509Certificate(own).fingerprint256;
+      const peer = socket.getPeerX509Certificate();
+      const isOwn = own !== undefined && peer?.fingerprint256 === new X509Certificate(own).fingerprint256;
       if (socket.authorized || isOwn) resolve(socket);
       else socket.destroy(new Error(`its certificate is not trusted: ${socket.authorizationError}`));
     });
@@ -126,7 +122,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   try {
     body = text === "" ? undefined : JSON.parse(text);
   } catch {
-    // Something else than a Numberpool answers there: its status says enough.
+    // Another program answers there; its status suffices.
   }
   return { status: response.statusCode ?? 0, body };
 }

@@ -1,28 +1,28 @@
 import type { Logger } from "pino";
 
-/** Something that is done again and again: one step of it, which resolves with whether there is more to do at once. */
+/** A recurring task of maintenance. `step` resolves with whether there is more to do at once. */
 export type MaintenanceTask = {
-  /** For the log, when it fails: "outdated rows could not be forgotten". */
-  readonly complaint: string;
-  /** Milliseconds between two rounds. */
+  /** Its name in the log, in snake_case. */
+  readonly name: string;
+  /** Milliseconds between two runs. */
   readonly interval: number;
   readonly step: () => Promise<boolean>;
 };
 
-/** What keeps a store tidy, in steps that sends don't feel. */
+/** Background maintenance, in small steps so that sends are never delayed. */
 export type Maintenance = {
   readonly start: () => void;
-  /** Resolves when nothing is being done any more. */
+  /** Resolves when no step is running. */
   readonly stop: () => Promise<void>;
 };
 
-/** Where there is more to do, a task rests for so many times as long as its last step took. */
-const REST = 9;
+/** A task with more to do pauses for this multiple of its last step's duration. */
+const PAUSE_RATIO = 9;
 
-/** Runs tasks, each in its own rhythm. */
+/** Runs tasks, each at its own interval. */
 export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger): Maintenance {
   const timers = new Map<MaintenanceTask, NodeJS.Timeout>();
-  const doing = new Set<Promise<void>>();
+  const running = new Set<Promise<void>>();
   let isRunning = false;
 
   const plan = (task: MaintenanceTask, after: number) => {
@@ -30,8 +30,8 @@ export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger
     timers.set(
       task,
       setTimeout(() => {
-        const work = perform(task).finally(() => doing.delete(work));
-        doing.add(work);
+        const work = perform(task).finally(() => running.delete(work));
+        running.add(work);
       }, after),
     );
   };
@@ -42,9 +42,9 @@ export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger
     try {
       isMore = await task.step();
     } catch (error) {
-      log.error({ err: error }, task.complaint);
+      log.error({ event: "maintenance_failed", task: task.name, err: error }, "maintenance failed, retrying");
     }
-    plan(task, isMore ? Math.min(task.interval, REST * (performance.now() - start)) : task.interval);
+    plan(task, isMore ? Math.min(task.interval, PAUSE_RATIO * (performance.now() - start)) : task.interval);
   };
 
   return {
@@ -55,7 +55,7 @@ export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger
     stop: async () => {
       isRunning = false;
       for (const timer of timers.values()) clearTimeout(timer);
-      await Promise.all(doing);
+      await Promise.all(running);
     },
   };
 }

@@ -52,7 +52,7 @@ describe("A backup beside a running server", () => {
 
   afterAll(() => server?.stop());
 
-  it("under load holds all that was acknowledged before it began, and a server starts on it", async () => {
+  it("under load contains every send acknowledged before it began, and a server starts on it", async () => {
     const acknowledged: string[] = [];
     let isOver = false;
     let numbers = 0;
@@ -101,7 +101,7 @@ describe("A backup beside a running server", () => {
 });
 
 describe("A backup", () => {
-  it("says one line, is readable to its owner alone, and refuses to overwrite", async () => {
+  it("prints one line, is readable by its owner alone, and refuses to overwrite", async () => {
     const database = databaseOf("private.db", 1_234);
     chmodSync(database, 0o644);
     const first = await numberpool(database, "backup", at("private.copy"));
@@ -125,7 +125,7 @@ describe("A backup", () => {
       "of no database",
       () => at("none.db"),
       () => {},
-      /There is no database .*none\.db; name another one with --database\.$/,
+      /Database .*none\.db does not exist; choose another with --database\.$/,
     ],
     [
       "of a file that is none",
@@ -158,7 +158,7 @@ describe("A backup", () => {
       "beside one that is going on",
       () => databaseOf("twice.db", 1),
       (file) => writeFileSync(`${file}.partial`, "theirs"),
-      /\.partial exists: another backup is writing it, or one was cut off; remove it in that case\.$/,
+      /\.partial exists: another backup is writing it, or one was interrupted; in the second case remove the file\.$/,
     ],
   ])("%s is refused in one sentence and leaves nothing", async (_what, make, prepare, told) => {
     const database = make();
@@ -172,15 +172,15 @@ describe("A backup", () => {
     expect(filesLike(file.slice(folder.path.length + 1))).toEqual(before);
   });
 
-  it("into a folder that is not there is refused in one sentence", async () => {
+  it("into a folder that does not exist is refused in one sentence", async () => {
     const { code, stderr } = await numberpool(databaseOf("away.db", 1), "backup", at("missing/copy.db"));
     expect([code, stderr]).toEqual([1, `numberpool: ${at("missing/copy.db")}.partial cannot be written (ENOENT).\n`]);
   });
 
   it.each([
-    ["as soon as its file is there", 0],
+    ["as soon as its file exists", 0],
     ["while it copies", 1],
-  ])("that is interrupted %s takes its file with it, and ends as by the signal", async (_when, bytes) => {
+  ])("that is interrupted %s removes its file, and ends as by the signal", async (_when, bytes) => {
     const database = databaseOf(`long-${bytes}.db`, 50_000);
     const copy = `long-${bytes}.copy`;
     const started = run(["backup", at(copy)], { NUMBERPOOL_DATABASE: database });
@@ -195,7 +195,7 @@ describe("A backup", () => {
   it.each([
     ["before it is copied", "before", 70],
     ["once it is copied", "after", 100],
-  ] as const)("is good though retention deletes messages %s", async (_when, moment, messages) => {
+  ] as const)("is verified although retention deletes messages %s", async (_when, moment, messages) => {
     const database = databaseOf(`retention-${moment}.db`, 100);
     const store = openSqliteStore(database, { onLost: () => {} });
     const forget = () => store.forgetMessages({ organizationId: "o", before: "n", after: undefined, most: 30 });
@@ -209,7 +209,7 @@ describe("A backup", () => {
     await store.close();
   });
 
-  it("that lost rows is told from a good one", () => {
+  it("that lost rows is refused", () => {
     const database = databaseOf("counted.db", 100);
     const db = openConnection(database);
     db.exec("INSERT INTO organizations VALUES ('o', 'o', 0)");

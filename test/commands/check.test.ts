@@ -30,7 +30,7 @@ carriers:
 `;
 
 describe("`check`", () => {
-  it("prints every setting in effect with where it came from, and no secret", async () => {
+  it("prints every setting in effect with its source, and no secret", async () => {
     writeFileSync(config, FILE);
     const secret = "s3cr3t-s3cr3t-s3cr3t-s3cr3t";
     const env = { NUMBERPOOL_API_KEY: secret, NUMBERPOOL_LOG_LEVEL: "error", NUMBERPOOL_SAMPLE: "false" };
@@ -39,16 +39,16 @@ describe("`check`", () => {
     expect([text.code, text.stderr, json.code, json.stderr]).toEqual([0, "", 0, ""]);
     expect(text.stdout + json.stdout).not.toContain("s3cr3t");
 
-    const told = JSON.parse(json.stdout) as Record<string, { value: unknown; source: string }>;
-    expect(Object.keys(told)).toEqual([...SETTINGS.map(({ name }) => name), "carriers"]);
-    expect(told).toMatchObject({
+    const settings = JSON.parse(json.stdout) as Record<string, { value: unknown; source: string }>;
+    expect(Object.keys(settings)).toEqual([...SETTINGS.map(({ name }) => name), "carriers"]);
+    expect(settings).toMatchObject({
       http_address: { value: "[::1]:80", source: config },
-      grpc_address: { value: "127.0.0.1:50051", source: "the default" },
+      grpc_address: { value: "127.0.0.1:50051", source: "default" },
       database: { value: "true # no", source: "--database" },
       api_key: { value: "********", source: "NUMBERPOOL_API_KEY" },
       log_level: { value: "debug", source: "--log-level" },
       sample: { value: false, source: "NUMBERPOOL_SAMPLE" },
-      sticky_lifetime_seconds: { value: 691_200, source: "the default" },
+      sticky_lifetime_seconds: { value: 691_200, source: "default" },
       submit_timeout_seconds: { value: 5, source: config },
       carriers: {
         source: config,
@@ -63,12 +63,12 @@ describe("`check`", () => {
         },
       },
     });
-    for (const [name, { source }] of Object.entries(told)) {
+    for (const [name, { source }] of Object.entries(settings)) {
       expect(text.stdout).toMatch(new RegExp(`^${name}:.*  # ${source}$`, "m"));
     }
   });
 
-  it("prints what the file would hold: read again, it means the same", async () => {
+  it("prints a YAML file that means the same when it is read", async () => {
     writeFileSync(config, FILE);
     const { stdout } = await check(["--config", config, "--database", "no: 'quotes' \"here\"", "--no-sample"]);
     const printed = join(folder.path, "printed.yaml");
@@ -81,12 +81,12 @@ describe("`check`", () => {
     );
     const environment = { NUMBERPOOL_SAMPLE: "false", NUMBERPOOL_DATABASE: "no: 'quotes' \"here\"" };
     const [first, second] = [readConfig({ config }, environment), readConfig({ config: printed }, {})];
-    if ("complaints" in first || "complaints" in second) throw new Error("the configuration was refused");
+    if ("errors" in first || "errors" in second) throw new Error("the configuration was refused");
     expect(second.config).toEqual(first.config);
     expect(parse(stdout).api_key).toBe(null);
   });
 
-  it("tells all complaints, ends with 1 and opens nothing", async () => {
+  it("reports every error, ends with 1 and opens nothing", async () => {
     writeFileSync(config, "log_level: loud\nnonsense: 1\n");
     const { code, stdout, stderr } = await check(["--config", config, "--json"], {
       NUMBERPOOL_HTTP_ADDRESS: "nowhere",
@@ -94,7 +94,11 @@ describe("`check`", () => {
     expect([code, stdout]).toEqual([1, ""]);
     const lines = stderr.trimEnd().split("\n");
     expect(lines).toHaveLength(3);
-    for (const place of [`${config}: log_level`, `${config}: nonsense`, "NUMBERPOOL_HTTP_ADDRESS: http_address"]) {
+    for (const place of [
+      `${config}: log_level`,
+      `${config}: unknown setting`,
+      "NUMBERPOOL_HTTP_ADDRESS: http_address",
+    ]) {
       expect(lines.filter((line) => line.startsWith(`numberpool: ${place} `))).toHaveLength(1);
     }
     expect(readdirSync(folder.path).filter((file) => !file.endsWith(".yaml"))).toEqual([]);
@@ -106,7 +110,7 @@ describe("`check`", () => {
     ["postgres://me@127.0.0.1/db", "postgres://me@127.0.0.1/db"],
   ])("masks the password of a URL", (database, shown) => {
     const read = readConfig({ database }, {});
-    if ("complaints" in read) return;
+    if ("errors" in read) return;
     expect(read.settings.find(({ name }) => name === "database")?.value).toBe(shown);
   });
 });

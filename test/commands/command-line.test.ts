@@ -8,10 +8,10 @@ import { numberpool } from "./numberpool.ts";
 
 const read = (...args: string[]): CommandLine => readCommandLine(COMMANDS, args);
 
-function complaintsOf(...args: string[]): readonly string[] {
+function errorsOf(...args: string[]): readonly string[] {
   const line = read(...args);
-  if (line.kind === "refused") return [line.complaint];
-  return line.kind === "command" ? line.complaints : [];
+  if (line.kind === "unknown") return [line.error];
+  return line.kind === "command" ? line.errors : [];
 }
 
 function helpOf(...args: string[]): string {
@@ -30,7 +30,7 @@ describe("Help", () => {
     }
   });
 
-  it.each(COMMANDS.map((command) => [command.name, command] as const))("tells the options of %s", (name, command) => {
+  it.each(COMMANDS.map((command) => [command.name, command] as const))("names the options of %s", (name, command) => {
     const words = name.split(" ");
     for (const args of [
       [...words, "--help"],
@@ -55,7 +55,7 @@ describe("Help", () => {
     expect(text).not.toContain("numberpool number import");
   });
 
-  it("is printed by the program, and the README tells the same", async () => {
+  it("is printed by the program, and the README says the same", async () => {
     const { code, stdout, stderr } = await numberpool("unused.db", "help");
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toBe(`${helpOf("help")}\n`);
@@ -70,29 +70,29 @@ describe("Help", () => {
   });
 });
 
-describe("What is no command", () => {
+describe("An unknown command", () => {
   it.each([
-    [["server"], "server is no command; `numberpool help` lists them."],
-    [["key"], "key is no command; there are `key create`, `key list`, `key revoke`."],
-    [["key", "make"], "key is no command; there are `key create`, `key list`, `key revoke`."],
-    [["number"], "number is no command; there are `number import`, `number reset-health`."],
-    [["serve-all", "--help"], "serve-all is no command; `numberpool help` lists them."],
-    [["--database", "x.db", "serve"], "--database is no command; `numberpool help` lists them."],
-  ])("%j is told in one sentence", (args, complaint) => {
-    expect(complaintsOf(...args)).toEqual([complaint]);
+    [["server"], "unknown command `server`; `numberpool help` lists the commands."],
+    [["key"], "unknown command `key`; use one of `key create`, `key list`, `key revoke`."],
+    [["key", "make"], "unknown command `key`; use one of `key create`, `key list`, `key revoke`."],
+    [["number"], "unknown command `number`; use one of `number import`, `number reset-health`."],
+    [["serve-all", "--help"], "unknown command `serve-all`; `numberpool help` lists the commands."],
+    [["--database", "x.db", "serve"], "unknown command `--database`; `numberpool help` lists the commands."],
+  ])("%j is reported in one sentence", (args, error) => {
+    expect(errorsOf(...args)).toEqual([error]);
   });
 });
 
 describe("Options", () => {
   const of = (...args: string[]) => {
     const line = read(...args);
-    if (line.kind !== "command") throw new Error(`${args.join(" ")} is no command`);
-    const { flags, given, complaints, command } = line;
-    expect(complaints).toEqual([]);
-    return { name: command.name, flags, ...given, switches: [...given.switches] };
+    if (line.kind !== "command") throw new Error(`${args.join(" ")} is not a command`);
+    const { flags, call, errors, command } = line;
+    expect(errors).toEqual([]);
+    return { name: command.name, flags, ...call, switches: [...call.switches] };
   };
 
-  it("are read wherever they stand, beside the settings", () => {
+  it("are read in any position, together with the settings", () => {
     const read = { name: "number import", flags: { database: "x.db", "log-level": "error" } };
     const rest = { argument: "n.csv", values: { organization: "A B" }, switches: ["skip-bad"] };
     for (const args of [
@@ -117,18 +117,22 @@ describe("Options", () => {
   });
 
   it.each([
-    ["an unknown one", ["serve", "--json"], ["--json is no option; `numberpool serve --help` lists them."]],
-    ["with its value", ["serve", "--json=s3cr3t"], ["--json is no option; `numberpool serve --help` lists them."]],
+    ["an unknown one", ["serve", "--json"], ["unknown option `--json`; `numberpool serve --help` lists the options."]],
+    [
+      "with its value",
+      ["serve", "--json=s3cr3t"],
+      ["unknown option `--json`; `numberpool serve --help` lists the options."],
+    ],
     [
       "and beside it",
       ["serve", "--api-key", "s3cr3t"],
-      ["--api-key is no option; `numberpool serve --help` lists them."],
+      ["unknown option `--api-key`; `numberpool serve --help` lists the options."],
     ],
-    ["a short one", ["check", "-v"], ["-v is no option; `numberpool check --help` lists them."]],
+    ["a short one", ["check", "-v"], ["unknown option `-v`; `numberpool check --help` lists the options."]],
     [
       "one of the class",
       ["check", "--constructor"],
-      ["--constructor is no option; `numberpool check --help` lists them."],
+      ["unknown option `--constructor`; `numberpool check --help` lists the options."],
     ],
     ["a value that is missing", ["serve", "--database"], ["--database needs a value: --database VALUE."]],
     [
@@ -140,33 +144,37 @@ describe("Options", () => {
     [
       "no of what has a value",
       ["serve", "--no-database"],
-      ["--no-database is no option; `numberpool serve --help` lists them."],
+      ["unknown option `--no-database`; `numberpool serve --help` lists the options."],
     ],
-    ["no of what has none", ["check", "--no-json"], ["--no-json is no option; `numberpool check --help` lists them."]],
+    [
+      "no of what has none",
+      ["check", "--no-json"],
+      ["unknown option `--no-json`; `numberpool check --help` lists the options."],
+    ],
     ["one that is required", ["key", "create"], ["`key create` needs --organization NAME."]],
-    ["an argument that is missing", ["key", "revoke"], ["`key revoke` needs its ID."]],
-    ["an argument that is empty", ["backup", ""], ["`backup` needs its FILE."]],
-    ["a word too many", ["backup", "a", "s3cr3t"], ["`backup` takes FILE only; there are more words than that."]],
-    ["a word where none is", ["serve", "s3cr3t"], ["`serve` takes options only; there are more words than that."]],
+    ["an argument that is missing", ["key", "revoke"], ["`key revoke` needs the argument ID."]],
+    ["an argument that is empty", ["backup", ""], ["`backup` needs the argument FILE."]],
+    ["a word too many", ["backup", "a", "s3cr3t"], ["`backup` takes only the argument FILE."]],
+    ["a word where none is", ["serve", "s3cr3t"], ["`serve` takes no argument."]],
     [
       "several",
       ["key", "create", "--size", "--json=1", "x"],
       [
-        "--size is no option; `numberpool key create --help` lists them.",
+        "unknown option `--size`; `numberpool key create --help` lists the options.",
         "--json takes no value.",
         "`key create` needs --organization NAME.",
-        "`key create` takes options only; there are more words than that.",
+        "`key create` takes no argument.",
       ],
     ],
-  ])("with %s are told in one sentence each", (_what, args, complaints) => {
-    expect(complaintsOf(...args)).toEqual(complaints);
+  ])("with %s are reported in one sentence each", (_what, args, errors) => {
+    expect(errorsOf(...args)).toEqual(errors);
   });
 
-  it("are told by the program together with what is wrong elsewhere, and nothing is done", async () => {
+  it("are reported by the program together with other errors, and nothing runs", async () => {
     const { code, stdout, stderr } = await numberpool("", "key", "create", "--organisation", "x");
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr.split("\n")).toEqual([
-      "numberpool: --organisation is no option; `numberpool key create --help` lists them.",
+      "numberpool: unknown option `--organisation`; `numberpool key create --help` lists the options.",
       "numberpool: `key create` needs --organization NAME.",
       "numberpool: NUMBERPOOL_DATABASE: database must not be empty.",
       "",

@@ -73,7 +73,7 @@ describe("A CSV text", () => {
       ],
     ],
     [
-      "with empty lines, which are passed over",
+      "with empty lines, which are skipped",
       "\na\n\r\n\n1\n\n",
       [
         [2, "a"],
@@ -97,10 +97,14 @@ describe("A CSV text", () => {
   it.each([
     ["text after a closing quote", 'a\n"1"2\n3\n', "has text after a closing quote"],
     ["a space after a closing quote", 'a\n"1" \n3\n', "has text after a closing quote"],
-    ["a quote inside a field", 'a\n5" pipe\n3\n', "has a quote inside a field that does not begin with one"],
+    ["a quote inside a field", 'a\n5" pipe\n3\n', "has a quote inside an unquoted field"],
     ["a quote that is never closed", 'a\n"1\n3\n', "has a quote that is never closed"],
-    ["a lonely carriage return", "a\n1\r2\n3\n", "has a carriage return that ends no line"],
-    ["a lonely carriage return beside quotes", 'a\n1\r2,"x"\n3\n', "has a carriage return that ends no line"],
+    ["a lonely carriage return", "a\n1\r2\n3\n", "has a carriage return that is not followed by a line feed"],
+    [
+      "a lonely carriage return beside quotes",
+      'a\n1\r2,"x"\n3\n',
+      "has a carriage return that is not followed by a line feed",
+    ],
   ])("with %s has one bad record, and the next line is the next record", (_what, text, problem) => {
     expect(recordsOf(text)).toEqual([
       { line: 1, fields: ["a"] },
@@ -109,7 +113,7 @@ describe("A CSV text", () => {
     ]);
   });
 
-  it("gives back whatever was written, however it is quoted, with the lines where records begin", () => {
+  it("is read back as it was written, however it is quoted, with the lines where records begin", () => {
     const field = fc.string({ unit: fc.constantFrom("a", "é", "🥐", ",", '"', "\n", "\r\n", ";", " "), maxLength: 6 });
     const record = fc.array(fc.tuple(field, fc.boolean()), { minLength: 1, maxLength: 4 });
     fc.assert(
@@ -138,7 +142,7 @@ describe("A CSV text", () => {
     );
   });
 
-  it("of anything at all ends, and tells each line at most once", () => {
+  it("of arbitrary content is read to its end, each line at most once", () => {
     const text = fc.string({ unit: fc.constantFrom("a", ",", '"', "\n", "\r"), maxLength: 40 });
     fc.assert(
       fc.property(text, (any) => {

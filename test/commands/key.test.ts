@@ -24,7 +24,7 @@ function isWrittenNowhere(secret: string): boolean {
 }
 
 describe("`key create`", () => {
-  it("makes database, organization and key, and prints token and id, this once", async () => {
+  it("creates database, organization and key, and prints token and id once", async () => {
     const { code, stdout, stderr } = await numberpool(database, "key", "create", "--organization", "Bäckerei & Co");
     expect([code, stderr]).toEqual([0, ""]);
     const [token = "", id = "", ...rest] = stdout.split("\n");
@@ -38,7 +38,7 @@ describe("`key create`", () => {
     expect(isWrittenNowhere(token.slice(-50))).toBe(true);
   });
 
-  it("takes an organization that is there, a name and scopes", async () => {
+  it("takes an existing organization, a name and scopes", async () => {
     const first = await jsonOf(database, "key", "create", "--organization", "a");
     const more = ["--name", "Till 4", "--scopes", "read, send,read"];
     const second = await jsonOf(database, "key", "create", "--organization", "a", ...more);
@@ -54,15 +54,15 @@ describe("`key create`", () => {
     expect(second.token).not.toBe(first.token);
   });
 
-  it("refuses scopes and names that are none, and makes nothing", async () => {
+  it("refuses invalid scopes and names, and creates nothing", async () => {
     const refusals: [string[], string][] = [
       [
         ["--organization", "a", "--scopes", "send,write"],
-        '--scopes takes send, read, admin, separated by commas, and not "write".',
+        '--scopes takes send, read, admin, separated by commas, not "write".',
       ],
-      [["--organization", "a", "--scopes", ""], '--scopes takes send, read, admin, separated by commas, and not "".'],
+      [["--organization", "a", "--scopes", ""], '--scopes takes send, read, admin, separated by commas, not "".'],
       [["--organization", ""], "--organization must have 1 to 255 characters."],
-      [["--organization", "a", "--name", "\u001b[2J"], "--name must not hold control characters."],
+      [["--organization", "a", "--name", "\u001b[2J"], "--name must not contain control characters."],
       [["--organization", "a", "--name", "x".repeat(256)], "--name must have 0 to 255 characters."],
     ];
     const outcomes = refusals.map(async ([args, told]) => {
@@ -73,7 +73,7 @@ describe("`key create`", () => {
     expect(existsSync(database)).toBe(false);
   });
 
-  it("tells in one sentence that a database cannot be made, without the password of a URL", async () => {
+  it("reports in one sentence that a database cannot be created, without the password of a URL", async () => {
     const [nowhere, url] = await Promise.all([
       numberpool(join(folder.path, "missing", "x.db"), "key", "create", "--organization", "a"),
       numberpool("postgres://me:s3cr3t@127.0.0.1:1/db", "key", "create", "--organization", "a"),
@@ -88,7 +88,7 @@ describe("`key create`", () => {
 });
 
 describe("`key list`", () => {
-  it("shows every key and never a secret, for people and for machines", async () => {
+  it("shows every key without its secret, for people and for machines", async () => {
     const a = await jsonOf(database, "key", "create", "--organization", "a", "--name", "Till 4", "--scopes", "send");
     const b = await jsonOf(database, "key", "create", "--organization", "b b");
     await jsonOf(database, "key", "revoke", a.id);
@@ -141,7 +141,7 @@ describe("`key revoke`", () => {
     expect([second.code, second.stdout]).toEqual([0, `The key ${id} has been revoked since ${when}.\n`]);
   });
 
-  it("of an unknown key ends with 1 and does not repeat what may be a token", async () => {
+  it("of an unknown key ends with 1 and does not repeat an id that may be a token", async () => {
     const { token } = await jsonOf(database, "key", "create", "--organization", "a");
     const { code, stdout, stderr } = await numberpool(database, "key", "revoke", token);
     expect([code, stdout]).toEqual([1, ""]);
@@ -152,10 +152,10 @@ describe("`key revoke`", () => {
 });
 
 describe("Without a database", () => {
-  it.each([[["key", "list"]], [["key", "revoke", "x"]]])("%j makes none", async (args) => {
+  it.each([[["key", "list"]], [["key", "revoke", "x"]]])("%j creates none", async (args) => {
     const { code, stdout, stderr } = await numberpool(database, ...args);
     expect([code, stdout]).toEqual([1, ""]);
-    expect(stderr).toBe(`numberpool: There is no database ${database}; name another one with --database.\n`);
+    expect(stderr).toBe(`numberpool: Database ${database} does not exist; choose another with --database.\n`);
     expect(existsSync(database)).toBe(false);
   });
 });

@@ -23,7 +23,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** Sends a text and waits until it stands as wanted; gives its id. */
+/** Sends a text and waits until it has a status; gives its id. */
 async function send(to: string, status: string, text?: string): Promise<string> {
   const { id } = (await sendTo(server, profile, to, text)).body.data;
   await until(
@@ -34,7 +34,7 @@ async function send(to: string, status: string, text?: string): Promise<string> 
 }
 
 describe("`message`", () => {
-  it("tells a message's story as a table, beside a running server", async () => {
+  it("shows a message's history as a table, beside a running server", async () => {
     const id = await send("+13125550102", "delivery_failed", "x".repeat(161));
     const { code, stdout, stderr } = await numberpool(server.database, "message", id);
     expect([code, stderr]).toEqual([0, ""]);
@@ -69,18 +69,18 @@ describe("`message`", () => {
     expect(cells.map(([first]) => first)).toEqual(cells.map(([first]) => first).sort());
   });
 
-  it("tells the same as the JSON transport, as one line with --json", async () => {
+  it("gives the same as the JSON transport, as one line with --json", async () => {
     const id = await send("+13125550100", "delivered");
-    const told = await jsonOf(server.database, "message", id);
+    const printed = await jsonOf(server.database, "message", id);
     const [message, events] = await Promise.all([
       server.json("GET", `/v2/messages/${id}`),
       server.json("GET", `/v2/messages/${id}/events`),
     ]);
-    expect(told).toEqual({ message: message.body.data, events: events.body.data });
-    expect(told.events).toHaveLength(3);
+    expect(printed).toEqual({ message: message.body.data, events: events.body.data });
+    expect(printed.events).toHaveLength(3);
   });
 
-  it("tells of a message that has no sender yet", async () => {
+  it("shows a message that has no sender yet", async () => {
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     const body = { messaging_profile_id: profile, to: "+13125550100", text: "Later", send_at };
     const { id } = (await server.json("POST", "/v2/messages", body)).body.data;
@@ -92,9 +92,9 @@ describe("`message`", () => {
   });
 
   it.each([
-    ["an unknown message", () => [at("numberpool.db"), UNKNOWN_ID], `There is no message ${UNKNOWN_ID}.`],
-    ["an id that is none", () => [at("numberpool.db"), "nothing"], "There is no message nothing."],
-    ["a database that is not there", () => [at("none.db"), UNKNOWN_ID], "There is no database"],
+    ["an unknown message", () => [at("numberpool.db"), UNKNOWN_ID], `No message has the id "${UNKNOWN_ID}".`],
+    ["an invalid id", () => [at("numberpool.db"), "nothing"], 'No message has the id "nothing".'],
+    ["a database that does not exist", () => [at("none.db"), UNKNOWN_ID], "does not exist"],
   ])("of %s ends in one sentence", async (_what, make, sentence) => {
     const [database, id] = make() as [string, string];
     const outcomes = [[], ["--json"]].map((options) => numberpool(database, "message", id, ...options));

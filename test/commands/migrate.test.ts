@@ -12,16 +12,16 @@ const at = (name: string) => join(folder.path, name);
 afterAll(() => folder.remove());
 
 describe("`migrate`", () => {
-  it("makes a database, then finds it up to date, also beside the server that runs on it", async () => {
+  it("creates a database, then finds it up to date, also beside the server that runs on it", async () => {
     const database = at("new.db");
     const made = await numberpool(database, "migrate");
     const [row] = rowsOf<{ user_version: number }>(database, "PRAGMA user_version");
     const version = row?.user_version ?? 0;
     expect(version).toBeGreaterThan(0);
-    expect([made.code, made.stdout, made.stderr]).toEqual([0, `${database} is made with schema ${version}.\n`, ""]);
+    expect([made.code, made.stdout, made.stderr]).toEqual([0, `${database} was created with schema ${version}.\n`, ""]);
     const server = await startServer({ database });
     const again = await numberpool(database, "migrate");
-    expect([again.code, again.stdout]).toEqual([0, `${database} has schema ${version} already.\n`]);
+    expect([again.code, again.stdout]).toEqual([0, `${database} already has schema ${version}.\n`]);
     expect(await jsonOf(database, "migrate")).toEqual({ database, from: version, to: version });
     expect(await server.stop()).toBe(0);
   });
@@ -40,7 +40,7 @@ describe("`migrate`", () => {
     newer.close();
   });
 
-  it("of what is no database is refused in one sentence that names it", async () => {
+  it("of a file that is not a database is refused in one sentence that names it", async () => {
     writeFileSync(at("text.db"), "phone_number\n".repeat(1_000));
     const [text, nowhere] = await Promise.all([
       numberpool(at("text.db"), "migrate"),

@@ -13,7 +13,7 @@ let files = 0;
 
 afterAll(() => folder.remove());
 
-/** A database with the default organization, made anew. */
+/** A new database with the default organization. */
 async function emptyDatabase(): Promise<string> {
   databases += 1;
   const database = join(folder.path, `numbers-${databases}.db`);
@@ -112,7 +112,7 @@ describe("An import", () => {
     expect(mine?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/);
   });
 
-  it("tells every bad row with its line, and writes nothing", async () => {
+  it("reports every bad row with its line, and writes nothing", async () => {
     const stranger = await jsonOf(server.database, "key", "create", "--organization", "stranger");
     let theirs = "";
     await vi.waitFor(async () => {
@@ -130,8 +130,8 @@ describe("An import", () => {
       ["12125550100,,,,,,,", /^phone_number must be a possible number in E\.164 form/],
       ["+610412555010,,,,,,,", /^phone_number \+610412555010 has a national prefix after .* E\.164 .* \+61412555010 /],
       [",,sandbox,,,,,", /^phone_number is required\.$/],
-      ["+12125550100,,,,,,,", /^The phone number is registered already\.$/],
-      ["+12125550199,,,,,,,", /^The phone number is on line 2 already\.$/],
+      ["+12125550100,,,,,,,", /^The phone number is already registered\.$/],
+      ["+12125550199,,,,,,,", /^The phone number is already on line 2\.$/],
       ["+12125550191,nonsense,,,,,,", /^The organization has no messaging profile with this id\.$/],
       [`+12125550191,${theirs},,,,,,`, /^The organization has no messaging profile with this id\.$/],
       ["+12125550191,,other,,,,,", /^carrier must be one of the configured carriers: sandbox\.$/],
@@ -144,8 +144,8 @@ describe("An import", () => {
       [`+12125550191,,,,,,,${"x".repeat(101)}`, /^tags\[0\] must have 1 to 100 characters\.$/],
       ["+12125550191,,,,,,,a;;b", /^tags\[1\] must have 1 to 100 characters\.$/],
       [`+12125550191,,,,,,,${Array(21).fill("t").join(";")}`, /^tags must hold at most 20 labels\.$/],
-      ["+12125550191", /^The row has 1 fields, and the header 8\.$/],
-      ["+12125550191,,,,,,,,", /^The row has 9 fields, and the header 8\.$/],
+      ["+12125550191", /^The row has 1 fields, the header 8\.$/],
+      ["+12125550191,,,,,,,,", /^The row has 9 fields, the header 8\.$/],
       ['"+12125550191"x,,,,,,,', /^The row has text after a closing quote\.$/],
     ];
     const header =
@@ -161,13 +161,13 @@ describe("An import", () => {
       ),
     );
     expect(last).toBe(
-      `numberpool: ${file}: 20 of 22 rows cannot be imported, so none was; correct the file, or give --skip-bad.`,
+      `numberpool: ${file}: 20 of 22 rows are bad, so none was imported; correct the file, or skip them with --skip-bad.`,
     );
     expect(phoneNumbersIn(server.database)).toEqual(before);
     expect(server.stderr()).toBe("");
   });
 
-  it("belongs to the organization that is named, which must be there", async () => {
+  it("belongs to the named organization, which must exist", async () => {
     await jsonOf(server.database, "key", "create", "--organization", "x y");
     const file = fileOf("phone_number\n+12125550199\n");
     expect(await jsonOf(server.database, "number", "import", file, "--organization", "x y")).toEqual({
@@ -176,12 +176,12 @@ describe("An import", () => {
       rows: 1,
       imported: 1,
       bad: 0,
-      complaints: [],
+      errors: [],
     });
     const { code, stdout, stderr } = await importing(server.database, file, "--organization", "X Y");
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toMatch(ONE_SENTENCE);
-    expect(stderr).toContain('There is no organization "X Y"');
+    expect(stderr).toContain('No organization is named "X Y"');
   });
 });
 
@@ -193,19 +193,19 @@ describe("A file of numbers", () => {
   });
 
   it.each<[string, string | Uint8Array, string]>([
-    ["that is empty", "", " is empty; its first line must name the columns."],
-    ["of empty lines", "\n\r\n", " is empty; its first line must name the columns."],
+    ["that is empty", "", " is empty; the first line must name the columns."],
+    ["of empty lines", "\n\r\n", " is empty; the first line must name the columns."],
     [
       "with unknown columns",
       "phone_number,Carrier,colour\n",
-      ':1: no column is called "Carrier", "colour"; there are phone_number, messaging_profile_id, carrier, line_type, segments_per_second, daily_segment_limit, state, tags.',
+      ':1: unknown column "Carrier", "colour"; the columns are phone_number, messaging_profile_id, carrier, line_type, segments_per_second, daily_segment_limit, state, tags.',
     ],
     [
-      "with a name of before",
+      "with a former name",
       "phone_number,daily_limit\n",
       ":1: the column daily_limit is called daily_segment_limit now; use that name.",
     ],
-    ["without its header", "+12125550100\n", ':1: no column is called "+12125550100"; there are '],
+    ["without its header", "+12125550100\n", ':1: unknown column "+12125550100"; the columns are '],
     ["with a column twice", "\nphone_number,state,state\n", ":2: the header names state twice."],
     ["without numbers", "carrier\nsandbox\n", ":1: the column phone_number is missing."],
     ["with a broken header", 'phone_number,"tags\n', ":1: the header has a quote that is never closed."],
@@ -221,7 +221,7 @@ describe("A file of numbers", () => {
     const { code, stdout, stderr } = await importing(database, file, "--skip-bad");
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toMatch(ONE_SENTENCE);
-    expect(stderr).toContain(`numberpool: ${file}:1: no column is called "colour"; there are phone_number, `);
+    expect(stderr).toContain(`numberpool: ${file}:1: unknown column "colour"; the columns are phone_number, `);
     expect(phoneNumbersIn(database)).toEqual([]);
   });
 
@@ -240,7 +240,7 @@ describe("A file of numbers", () => {
 });
 
 describe("Bad rows", () => {
-  it("are told up to a hundred, then counted; with --skip-bad the others are imported, once", async () => {
+  it("are reported up to a hundred, then counted; with --skip-bad the others are imported once", async () => {
     const database = await emptyDatabase();
     const good = manyNumbers(1_500);
     const rows = good.flatMap((number, index) => (index % 10 === 0 ? [number, `bad ${index}`] : [number]));
@@ -252,8 +252,8 @@ describe("Bad rows", () => {
     expect(lines).toHaveLength(102);
     expect(lines[0]).toMatch(new RegExp(`^${file}:3: phone_number must be `));
     expect(lines[99]).toMatch(new RegExp(`^${file}:${99 * 11 + 3}: `));
-    expect(lines[100]).toBe(`${file}: and 50 rows more.`);
-    expect(lines[101]).toContain("150 of 1,650 rows cannot be imported");
+    expect(lines[100]).toBe(`${file}: 50 rows more.`);
+    expect(lines[101]).toContain("150 of 1,650 rows are bad");
     expect(phoneNumbersIn(database)).toEqual([]);
 
     const first = await importing(database, file, "--skip-bad");
@@ -266,15 +266,15 @@ describe("Bad rows", () => {
 
     const again = await numberpool(database, "number", "import", file, "--skip-bad", "--json");
     const outcome = JSON.parse(again.stdout);
-    expect({ ...outcome, complaints: outcome.complaints.length }).toEqual({
+    expect({ ...outcome, errors: outcome.errors.length }).toEqual({
       file,
       organization: "default",
       rows: 1_650,
       imported: 0,
       bad: 1_650,
-      complaints: 100,
+      errors: 100,
     });
-    expect(outcome.complaints[0]).toEqual({ line: 2, reason: "The phone number is registered already." });
+    expect(outcome.errors[0]).toEqual({ line: 2, reason: "The phone number is already registered." });
     const refused = await numberpool(database, "number", "import", file, "--json");
     expect([refused.code, JSON.parse(refused.stdout)]).toEqual([1, outcome]);
     expect(phoneNumbersIn(database)).toEqual(good);
@@ -282,7 +282,7 @@ describe("Bad rows", () => {
 });
 
 describe("A long import", () => {
-  it("beside a server under load holds up no send", async () => {
+  it("beside a server under load delays no send", async () => {
     const server = await startServer({ database: join(folder.path, "busy.db") });
     const profile = await makePool(server, [{ phone_number: "+12125550100", segments_per_second: 1_000 }]);
     await sendTo(server, profile, "+13125550100");
@@ -326,7 +326,7 @@ describe("A long import", () => {
     const { code, stderr } = await importing(database, file);
     expect(code).toBe(1);
     expect(stderr).toContain(
-      `${file}:3: Another organization registered the phone number; --allow-shared-numbers allows`,
+      `${file}:3: Another organization has registered the phone number; --allow-shared-numbers allows`,
     );
     expect(phoneNumbersIn(database)).toEqual([taken]);
     expect((await importing(database, file, "--allow-shared-numbers")).code).toBe(0);
@@ -348,7 +348,7 @@ describe("A long import", () => {
     expect([code, started.stdout()]).toEqual([1, ""]);
     expect(started.stderr()).toMatch(ONE_SENTENCE);
     expect(started.stderr()).toContain(
-      `numberpool: ${written.length} of ${numbers.length} rows were written before the import ended (interrupted); it is safe to run it again with --skip-bad`,
+      `numberpool: ${written.length} of ${numbers.length} rows were written before the import ended (interrupted); run it again with --skip-bad`,
     );
     expect(written.length).toBeLessThan(numbers.length);
     expect(written).toEqual(numbers.slice(0, written.length));
@@ -361,7 +361,7 @@ describe("A long import", () => {
   const hasScript = spawnSync("script", ["--version"]).status === 0;
 
   it.skipIf(!hasScript)(
-    `shows how far it is on a terminal${hasScript ? "" : " (skipped: script is not installed)"}, and there alone`,
+    `shows its progress on a terminal${hasScript ? "" : " (skipped: script is not installed)"}, and only there`,
     async () => {
       const database = await emptyDatabase();
       const file = fileOf(["phone_number", ...manyNumbers(2_000)].join("\n"));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createProgress } from "../../src/commands/progress.ts";
 
-/** A terminal that remembers, and a clock that is moved by hand. */
+/** A terminal that records what is written, and a clock that is set by hand. */
 function terminalOf(options: { readonly isTTY?: boolean; readonly columns?: number }) {
   const written: string[] = [];
   const time = { now: 0 };
@@ -10,7 +10,7 @@ function terminalOf(options: { readonly isTTY?: boolean; readonly columns?: numb
 }
 
 describe("A progress bar", () => {
-  it("is one line that is drawn over, ten times a second at most, and goes away", () => {
+  it("is one line, redrawn at most ten times a second, and cleared at the end", () => {
     const { written, time, progress } = terminalOf({ isTTY: true, columns: 80 });
     progress.show("checking", 0, 4);
     progress.show("checking", 1, 4);
@@ -27,7 +27,7 @@ describe("A progress bar", () => {
     ]);
   });
 
-  it("is whole on a terminal that does not know its width", () => {
+  it("is complete on a terminal of unknown width", () => {
     for (const columns of [undefined, 0]) {
       const { written, progress } = terminalOf({ isTTY: true, ...(columns !== undefined && { columns }) });
       progress.show("importing", 4, 4);
@@ -35,7 +35,7 @@ describe("A progress bar", () => {
     }
   });
 
-  it("comes back at once after something else was printed", () => {
+  it("is redrawn at once after other text was printed", () => {
     const { written, progress } = terminalOf({ isTTY: true });
     progress.show("importing", 1, 2);
     progress.clear();
@@ -44,7 +44,7 @@ describe("A progress bar", () => {
     expect(written[2]).toContain("100 %");
   });
 
-  it("never wraps, and is full when there is nothing to do or more than was said", () => {
+  it("never wraps, and is full when there is no work or more than announced", () => {
     for (const [done, total] of [
       [0, 0],
       [9, 4],
@@ -55,7 +55,7 @@ describe("A progress bar", () => {
     }
   });
 
-  it("is not drawn where nobody watches", () => {
+  it("is not drawn outside a terminal", () => {
     for (const options of [{}, { isTTY: false }]) {
       const { written, progress } = terminalOf(options);
       progress.show("importing", 1, 2);

@@ -12,7 +12,7 @@ afterAll(() => folder.remove());
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 const skipped = hasOpenssl ? "" : " (skipped: openssl is not installed)";
 
-/** A certificate of its own, made for a name that is not loopback's. */
+/** A self-signed certificate for a name other than loopback's. */
 function makeCertificate(name: string): void {
   const subject = ["-subj", "/CN=numberpool.example.com", "-addext", "subjectAltName=DNS:numberpool.example.com"];
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", at(`${name}.key`)];
@@ -21,7 +21,7 @@ function makeCertificate(name: string): void {
   });
 }
 
-describe.skipIf(!hasOpenssl)(`A command that asks a server with TLS${skipped}`, () => {
+describe.skipIf(!hasOpenssl)(`A command that calls a server with TLS${skipped}`, () => {
   let server: TestServer;
 
   beforeAll(async () => {
@@ -43,7 +43,7 @@ describe.skipIf(!hasOpenssl)(`A command that asks a server with TLS${skipped}`, 
     return { code, stdout: asked.stdout(), stderr: asked.stderr() };
   }
 
-  it("trusts the very certificate that the configuration names, whatever name it is made for", async () => {
+  it("trusts the configured certificate, whatever name it is issued for", async () => {
     expect(await resume("server", "--json")).toEqual({ code: 0, stdout: '{"state":"active"}\n', stderr: "" });
   });
 
@@ -55,7 +55,7 @@ describe.skipIf(!hasOpenssl)(`A command that asks a server with TLS${skipped}`, 
       /not trusted|SELF_SIGNED/,
     ],
     ["plaintext", () => resume(undefined), /No server answers at http:/],
-  ])("shows the key to nobody else: %s", async (_what, ask, why) => {
+  ])("sends the key to no other server: %s", async (_what, ask, why) => {
     const { code, stdout, stderr } = await ask();
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toMatch(ONE_SENTENCE);

@@ -4,11 +4,11 @@ import { createMaintenance, type Maintenance, type MaintenanceTask } from "../..
 
 const INTERVAL = 1_000;
 
-let complaints: string[];
+let failures: string[];
 let maintenance: Maintenance | undefined;
 
 beforeEach(() => {
-  complaints = [];
+  failures = [];
   vi.useFakeTimers();
 });
 
@@ -20,9 +20,9 @@ afterEach(async () => {
 });
 
 function keep(...tasks: Partial<MaintenanceTask>[]): Maintenance {
-  const log = pino({ level: "error" }, { write: (line: string) => complaints.push(JSON.parse(line).msg) });
+  const log = pino({ level: "error" }, { write: (line: string) => failures.push(JSON.parse(line).task) });
   const whole = tasks.map((task) => ({
-    complaint: "it stays",
+    name: "sweep",
     interval: INTERVAL,
     step: async () => false,
     ...task,
@@ -86,15 +86,15 @@ describe("Maintenance", () => {
     expect(most).toBe(1);
   });
 
-  it("complains of a task that fails, tries it again, and goes on with the others", async () => {
+  it("logs a task that fails, runs it again, and goes on with the others", async () => {
     const failing = vi.fn(async () => {
       throw new Error("the database is away");
     });
     const other = vi.fn(async () => false);
-    keep({ step: failing, complaint: "dust stays" }, { step: other }).start();
+    keep({ step: failing, name: "dust" }, { step: other }).start();
     await vi.advanceTimersByTimeAsync(3 * INTERVAL);
     expect([failing.mock.calls.length, other.mock.calls.length]).toEqual([3, 3]);
-    expect(complaints).toEqual(["dust stays", "dust stays", "dust stays"]);
+    expect(failures).toEqual(["dust", "dust", "dust"]);
   });
 
   it("is stopped when what was being done is done, and does nothing more", async () => {

@@ -102,10 +102,7 @@ describe("The image", () => {
 
   it("serves no plaintext to others unless it is told to", () => {
     expect(readConfig({}, imageEnvironment)).toMatchObject({
-      complaints: [
-        expect.stringMatching(/^http_address can be reached/),
-        expect.stringMatching(/^grpc_address can be/),
-      ],
+      errors: [expect.stringMatching(/^http_address can be reached/), expect.stringMatching(/^grpc_address can be/)],
     });
   });
 
@@ -166,7 +163,7 @@ describe("The compose file", () => {
     ]);
     const environment = { ...imageEnvironment, ...Object.fromEntries(filled) };
     const configured = readConfig({}, environment);
-    expect(configured).not.toHaveProperty("complaints");
+    expect(configured).not.toHaveProperty("errors");
     expect(configured).toMatchObject({ config: { sample: false, allowPlaintext: true } });
   });
 });

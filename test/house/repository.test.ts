@@ -33,7 +33,7 @@ describe("the repository", () => {
     expect(missing).toEqual([]);
   });
 
-  it("tells every setting in the README, with its default and meaning", () => {
+  it("lists every setting in the README, with its default and meaning", () => {
     const rows = read("README.md").split("\n");
     for (const { name, description, default: value } of SETTINGS) {
       const row = rows.find((line) => line.startsWith(`| \`${name}\` |`)) ?? "";

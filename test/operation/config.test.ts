@@ -21,13 +21,13 @@ function fileOf(yaml: string): string {
 
 function configOf(flags: Record<string, string | boolean>, environment: Record<string, string> = {}): Config {
   const read = readConfig(flags, environment);
-  if ("complaints" in read) throw new Error(read.complaints.join("\n"));
+  if ("errors" in read) throw new Error(read.errors.join("\n"));
   return read.config;
 }
 
-function complaintsOf(flags: Record<string, string | boolean>, environment: Record<string, string> = {}): string[] {
+function errorsOf(flags: Record<string, string | boolean>, environment: Record<string, string> = {}): string[] {
   const read = readConfig(flags, environment);
-  return "complaints" in read ? [...read.complaints] : [];
+  return "errors" in read ? [...read.errors] : [];
 }
 
 type Values = {
@@ -36,11 +36,11 @@ type Values = {
   readonly file: readonly [unknown, unknown];
   readonly env: readonly [unknown, unknown];
   readonly flag: readonly [unknown, unknown];
-  /** Settings that it cannot be without. */
+  /** Settings that it requires. */
   readonly beside?: Readonly<Record<string, string>>;
 };
 
-/** For each setting the field that it fills, its default, and three ways to write it with what they mean. */
+/** For each setting its field, its default, and a value from each source with its meaning. */
 const VALUES: Readonly<Record<string, Values>> = {
   http_address: {
     field: "httpAddress",
@@ -160,7 +160,7 @@ describe("A setting", () => {
     "%s is its flag, else its variable, else the file's, else its default",
     (name) => {
       const known = VALUES[name];
-      if (known === undefined) throw new Error(`the test knows no values of ${name}`);
+      if (known === undefined) throw new Error(`the test has no values of ${name}`);
       const [inFile, ofFile] = known.file;
       const [inEnvironment, ofEnvironment] = known.env;
       const [inFlag, ofFlag] = known.flag;
@@ -184,7 +184,7 @@ describe("A setting", () => {
     expect(configOf({ sample: true }, { NUMBERPOOL_SAMPLE: "false" }).sample).toBe(true);
   });
 
-  it("of the tests' own is ignored, and so is what belongs to others", () => {
+  it("of the tests is ignored, and so are other programs' variables", () => {
     expect(configOf({}, { NUMBERPOOL_TEST_ANYTHING: "x", PATH: "/bin", NUMBERPOOLING: "x" })).toEqual(configOf({}));
   });
 
@@ -275,57 +275,57 @@ carriers:
     ],
   ])("with %s are refused", (_what, carriers, path) => {
     const config = fileOf(`carriers:\n  ${carriers}\n`);
-    const complaints = complaintsOf({ config });
-    expect(complaints).toHaveLength(1);
-    expect(complaints[0]?.startsWith(`${config}: ${path} `)).toBe(true);
+    const errors = errorsOf({ config });
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.startsWith(`${config}: ${path} `)).toBe(true);
   });
 
   it("cannot come from the environment or the command line", () => {
-    expect(complaintsOf({ carriers: "x" }, { NUMBERPOOL_CARRIERS: "x" })).toEqual([
-      "NUMBERPOOL_CARRIERS is no setting.",
-      "--carriers is no option.",
+    expect(errorsOf({ carriers: "x" }, { NUMBERPOOL_CARRIERS: "x" })).toEqual([
+      "unknown setting `NUMBERPOOL_CARRIERS`.",
+      "unknown option `--carriers`.",
     ]);
   });
 });
 
-describe("Complaints", () => {
-  it("come all at once, each with the place to look", () => {
+describe("Errors", () => {
+  it("are reported all at once, each with its source", () => {
     const config = fileOf("sticky_lifetime_seconds: soon\nnonsense: 1\ncarriers: {a: {type: other}}\n");
     const environment = { NUMBERPOOL_HTTP_ADDRESS: "nowhere", NUMBERPOOL_COLOUR: "blue", NUMBERPOOL_API_KEY: "short" };
-    const complaints = complaintsOf({ config, "log-level": "loud", shape: "round" }, environment);
-    const places = complaints.map((complaint) => complaint.split(/:? /, 1)[0]).sort();
+    const errors = errorsOf({ config, "log-level": "loud", shape: "round" }, environment);
+    const places = errors.map((error) => (/^unknown \w+ `(.+)`/.exec(error) ?? /^(\S+):/.exec(error))?.[1]).sort();
     const expected = [config, config, config, "NUMBERPOOL_HTTP_ADDRESS", "NUMBERPOOL_COLOUR", "NUMBERPOOL_API_KEY"];
     expect(places).toEqual([...expected, "--log-level", "--shape"].sort());
-    for (const complaint of complaints) expect(complaint).toMatch(/^[^\n]+\.$/);
+    for (const error of errors) expect(error).toMatch(/^[^\n]+\.$/);
   });
 
   it.each([
-    ["flags", { "http-adress": "127.0.0.1:1" }, {}, "--http-adress is no option."],
-    ["environment", {}, { NUMBERPOOL_HTTP_ADRESS: "127.0.0.1:1" }, "NUMBERPOOL_HTTP_ADRESS is no setting."],
-    ["flags, where it belongs to an object", { constructor: "x" }, {}, "--constructor is no option."],
-  ] as const)("name what is unknown in the %s", (_where, flags, environment, complaint) => {
-    expect(complaintsOf({ ...flags }, { ...environment })).toEqual([complaint]);
+    ["flags", { "http-adress": "127.0.0.1:1" }, {}, "unknown option `--http-adress`."],
+    ["environment", {}, { NUMBERPOOL_HTTP_ADRESS: "127.0.0.1:1" }, "unknown setting `NUMBERPOOL_HTTP_ADRESS`."],
+    ["flags, where it belongs to an object", { constructor: "x" }, {}, "unknown option `--constructor`."],
+  ] as const)("name what is unknown in the %s", (_where, flags, environment, error) => {
+    expect(errorsOf({ ...flags }, { ...environment })).toEqual([error]);
   });
 
   it("name what is unknown in the file", () => {
     const config = fileOf("http_adress: 127.0.0.1:1\nconfig: other.yaml\n");
-    expect(complaintsOf({ config })).toEqual([
-      `${config}: http_adress is no setting.`,
-      `${config}: config is no setting.`,
+    expect(errorsOf({ config })).toEqual([
+      `${config}: unknown setting \`http_adress\`.`,
+      `${config}: unknown setting \`config\`.`,
     ]);
   });
 
-  it("never show a secret", () => {
+  it("never contain a secret", () => {
     const secret = "s3cr3t with a space, which no key has";
     const config = fileOf(`api_key: {${JSON.stringify(secret)}: 1}\n`);
-    const complaints = [
-      ...complaintsOf({}, { NUMBERPOOL_API_KEY: secret }),
-      ...complaintsOf({ "api-key": "s3cr3t" }),
-      ...complaintsOf({ config }),
-      ...complaintsOf({ config: fileOf(`api_key: "${secret}\n`) }),
+    const errors = [
+      ...errorsOf({}, { NUMBERPOOL_API_KEY: secret }),
+      ...errorsOf({ "api-key": "s3cr3t" }),
+      ...errorsOf({ config }),
+      ...errorsOf({ config: fileOf(`api_key: "${secret}\n`) }),
     ];
-    expect(complaints).toHaveLength(4);
-    expect(complaints.filter((complaint) => complaint.includes("s3cr3t"))).toEqual([]);
+    expect(errors).toHaveLength(4);
+    expect(errors.filter((error) => error.includes("s3cr3t"))).toEqual([]);
   });
 
   it.each([
@@ -349,48 +349,48 @@ describe("Complaints", () => {
     "localhost:8080\n",
   ])("refuse the address %j", (address) => {
     for (const name of ["http", "grpc", "metrics"]) {
-      const complaints = complaintsOf({ [`${name}-address`]: address });
-      expect(complaints).toHaveLength(1);
-      expect(complaints[0]).toMatch(new RegExp(`^--${name}-address: ${name}_address `));
+      const errors = errorsOf({ [`${name}-address`]: address });
+      expect(errors).toHaveLength(1);
+      expect(errors[0]).toMatch(new RegExp(`^--${name}-address: ${name}_address `));
     }
   });
 
   it.each(["", " ", "0", "-1", "1.5", "3601", "1e99", "Infinity", "NaN", "ten", "5s"])(
     "refuse the number of seconds %j",
     (seconds) => {
-      expect(complaintsOf({ "submit-timeout-seconds": seconds })).not.toEqual([]);
+      expect(errorsOf({ "submit-timeout-seconds": seconds })).not.toEqual([]);
     },
   );
 
   it.each(["true", "null", "[5]", "{}", '""', ".inf", ".nan", "2026-01-01"])(
     "refuse the number of seconds that the file writes as %s",
     (seconds) => {
-      expect(complaintsOf({ config: fileOf(`submit_timeout_seconds: ${seconds}\n`) })).not.toEqual([]);
+      expect(errorsOf({ config: fileOf(`submit_timeout_seconds: ${seconds}\n`) })).not.toEqual([]);
     },
   );
 
   it.each([
     ["no YAML", "a: [", "is not YAML."],
     ["a setting twice", "database: a\ndatabase: b\n", "is not YAML."],
-    ["a list", "- a\n", "must hold a mapping of settings."],
-    ["a word", "hello\n", "must hold a mapping of settings."],
-  ])("refuse a file with %s", (_what, yaml, complaint) => {
+    ["a list", "- a\n", "must contain a mapping of settings."],
+    ["a word", "hello\n", "must contain a mapping of settings."],
+  ])("refuse a file with %s", (_what, yaml, error) => {
     const config = fileOf(yaml);
-    expect(complaintsOf({ config })).toEqual([`${config}: ${complaint}`]);
+    expect(errorsOf({ config })).toEqual([`${config}: ${error}`]);
   });
 
   it("refuse a file that cannot be read, and none at all", () => {
     const missing = join(folder.path, "missing.yaml");
-    expect(complaintsOf({ config: missing })).toEqual([`${missing}: cannot be read (ENOENT).`]);
-    expect(complaintsOf({ config: folder.path })).toEqual([`${folder.path}: cannot be read (EISDIR).`]);
-    expect(complaintsOf({ config: "" })).toHaveLength(1);
-    expect(complaintsOf({}, { NUMBERPOOL_CONFIG: "" })).toHaveLength(1);
+    expect(errorsOf({ config: missing })).toEqual([`${missing}: cannot be read (ENOENT).`]);
+    expect(errorsOf({ config: folder.path })).toEqual([`${folder.path}: cannot be read (EISDIR).`]);
+    expect(errorsOf({ config: "" })).toHaveLength(1);
+    expect(errorsOf({}, { NUMBERPOOL_CONFIG: "" })).toHaveLength(1);
   });
 
   it("refuse a level, a switch and a database that are none", () => {
-    expect(complaintsOf({}, { NUMBERPOOL_LOG_LEVEL: "INFO" })).toHaveLength(1);
-    expect(complaintsOf({}, { NUMBERPOOL_SAMPLE: "no" })).toHaveLength(1);
-    expect(complaintsOf({}, { NUMBERPOOL_DATABASE: "" })).toHaveLength(1);
+    expect(errorsOf({}, { NUMBERPOOL_LOG_LEVEL: "INFO" })).toHaveLength(1);
+    expect(errorsOf({}, { NUMBERPOOL_SAMPLE: "no" })).toHaveLength(1);
+    expect(errorsOf({}, { NUMBERPOOL_DATABASE: "" })).toHaveLength(1);
   });
 });
 
@@ -407,7 +407,7 @@ describe("The program", () => {
     return { outcome, lines, stdout: started.stdout(), files: readdirSync(folder.path).sort() };
   }
 
-  it("ends with 1 and one line for each complaint, before it listens or makes a file", async () => {
+  it("ends with 1 and one line for each error, before it listens or creates a file", async () => {
     const config = fileOf("nonsense: 1\n");
     const { outcome, lines, stdout, files } = await serve(["--config", config, "--log-level", "loud"], {
       NUMBERPOOL_GRPC_ADDRESS: "nowhere",
@@ -420,7 +420,7 @@ describe("The program", () => {
     for (const line of lines) expect(line).toMatch(/^numberpool: .+\.$/);
   });
 
-  it("complains of its flags together with everything else", async () => {
+  it("reports the errors of its flags together with all others", async () => {
     const { outcome, lines } = await serve(["--shape", "round", "--size=big"], { NUMBERPOOL_COLOUR: "blue" });
     expect(outcome).toMatchObject({ code: 1 });
     expect(lines).toHaveLength(3);
@@ -458,10 +458,10 @@ describe("The program", () => {
     expect(existsSync(join(folder.path, "numberpool.db"))).toBe(false);
   });
 
-  it("refuses a command that there is none of, and names every option when asked", async () => {
+  it("refuses an unknown command, and names every option in its help", async () => {
     const unknown = run(["server"], {});
     expect(await unknown.exited).toMatchObject({ code: 1 });
-    expect(unknown.stderr()).toBe("numberpool: server is no command; `numberpool help` lists them.\n");
+    expect(unknown.stderr()).toBe("numberpool: unknown command `server`; `numberpool help` lists the commands.\n");
     const help = run(["serve", "--help"], {});
     expect(await help.exited).toMatchObject({ code: 0 });
     const options = SETTINGS.filter(({ isSecret }) => !isSecret).map(({ name }) => `--${name.replaceAll("_", "-")}`);

@@ -239,7 +239,7 @@ describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 },
     const exited = once(server.process, "exit");
     const ids = await sendWhileItLasts(server);
     expect(await exited).toEqual(exit);
-    if (exit[0] === 1) expect(server.stderr()).toContain("the disk failed");
+    if (exit[0] === 1) expect(server.stderr()).toContain("disk_failed");
 
     const again = await start();
     const found = await Promise.all(ids.map(async (id) => (await again.json("GET", `/v2/messages/${id}`)).status));
