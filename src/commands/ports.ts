@@ -64,19 +64,19 @@ export function createPorts({
   const invoke = createInvoke({ services, log, observe: metrics.observeCall });
   const { callsPerSecond } = config;
   // A monotonic clock: setting the system clock must not change durations.
-  const elapsed = () => performance.now();
-  const connections = createHttpConnections(elapsed);
+  const elapsedMs = () => performance.now();
+  const connections = createHttpConnections(elapsedMs);
   // A call is in flight until its answer is sent; while clients do not read their answers, no call
   // is admitted.
   const inFlight = () =>
-    connections.isFull() ? Number.POSITIVE_INFINITY : invoke.inFlight() + connections.unsentAnswers();
-  const admit = createAdmission({ authenticate, callsPerSecond, inFlight, elapsed });
+    connections.isFull() ? Number.POSITIVE_INFINITY : invoke.inFlight() + connections.unsentResponses();
+  const admit = createAdmission({ authenticate, callsPerSecond, inFlight, elapsedMs });
 
   let isDraining = false;
   let probed = { at: Number.NEGATIVE_INFINITY, outcome: Promise.resolve() };
   const checkReady = async () => {
     if (isDraining) throw new Error("draining");
-    if (elapsed() - probed.at > PROBE_INTERVAL_MS) probed = { at: elapsed(), outcome: probe() };
+    if (elapsedMs() - probed.at > PROBE_INTERVAL_MS) probed = { at: elapsedMs(), outcome: probe() };
     await probed.outcome;
     return heldSince() === undefined ? {} : { delivery: "held" };
   };
@@ -130,7 +130,7 @@ async function drainHttp(server: HttpServer, connections: HttpConnections): Prom
     for (const until = performance.now() + BUSY_GRACE_MS; performance.now() < until; await setTimeout(100)) {
       connections.destroyHandshakes();
       // A connection whose answer is still being sent counts as idle, and would be cut off.
-      if (connections.unsentAnswers() === 0) server.closeIdleConnections();
+      if (connections.unsentResponses() === 0) server.closeIdleConnections();
     }
     server.closeAllConnections();
   };

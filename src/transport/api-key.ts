@@ -6,8 +6,9 @@ const SHAPE = /^np_live_([0-9a-zA-Z]{12})_([0-9a-zA-Z]{43})_([0-9a-zA-Z]{6})$/;
 const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /**
- * A new API key: `np_live_`, 12 characters that name it, 43 characters (256 bits) of secret, and a checksum, so that scanners and
- * this server tell a fake without looking anything up. `random` gives so many bytes that nobody can foresee.
+ * A new API key: `np_live_`, an id of 12 characters, a secret of 43 characters (256 bits), and a
+ * checksum, by which scanners and this server detect a fake without a lookup. `random` gives
+ * cryptographically secure bytes.
  */
 export function createApiKey(random: (bytes: number) => Uint8Array): { readonly id: string; readonly token: string } {
   const id = base62(random, 12);
@@ -15,7 +16,7 @@ export function createApiKey(random: (bytes: number) => Uint8Array): { readonly 
   return { id, token: `${body}_${checksum(body)}` };
 }
 
-/** The id in a token of our shape; "" when its checksum is wrong; undefined when it is of another shape. */
+/** The id in a token; "" when its form or checksum is wrong; undefined without our prefix. */
 export function apiKeyId(token: string): string | undefined {
   if (!token.startsWith(PREFIX)) return undefined;
   const match = SHAPE.exec(token);
@@ -23,7 +24,7 @@ export function apiKeyId(token: string): string | undefined {
   return checksum(token.slice(0, token.lastIndexOf("_"))) === match[3] ? match[1] : "";
 }
 
-/** What is kept of a token. A fast hash is enough: tokens are random, not chosen by people. */
+/** The stored form of a token, SHA-256. A fast hash suffices: tokens are random. */
 export function hashOfToken(token: string): Buffer {
   return hash("sha256", token, "buffer");
 }
@@ -40,7 +41,7 @@ function checksum(text: string): string {
 
 function base62(random: (bytes: number) => Uint8Array, length: number): string {
   let out = "";
-  // Bytes that would favour some characters are drawn again.
+  // Bytes of 248 and above would bias the first characters, so they are drawn again.
   while (out.length < length) {
     for (const byte of random(length - out.length)) if (byte < 248) out += BASE62[byte % 62];
   }

@@ -8,37 +8,37 @@ import type { ApiKey } from "../store/organization-records.ts";
 import type { Store } from "../store/store.ts";
 import { apiKeyId, hashOfToken } from "./api-key.ts";
 
-/** Who calls, by the key that was shown. */
+/** The caller, identified by its API key. */
 export type Caller = {
   readonly organizationId: string;
   readonly apiKeyId: string;
   readonly scopes: ReadonlySet<Scope>;
 };
 
-/** Tells who calls from an `Authorization` header, or undefined. Every failure looks the same from outside. */
+/** The caller by an `Authorization` header; undefined for every failure alike. */
 export type Authenticate = (authorization: string | undefined) => Caller | undefined;
 
 /**
- * The `Authorization` header of a request over HTTP/1.1; undefined when there is none, or more than one: a proxy in front may have
- * judged another one than we would.
+ * The `Authorization` header of an HTTP/1.1 request; undefined when there is none or more than one,
+ * because a proxy in front may have checked another one than this server would.
  */
 export function authorizationOf(request: IncomingMessage): string | undefined {
   const values = request.headersDistinct.authorization;
   return values?.length === 1 ? values[0] : undefined;
 }
 
-/** What an unauthenticated call is answered, whatever is wrong with its key. */
+/** The refusal for an unauthenticated call, whatever is wrong with its key. */
 export const UNAUTHENTICATED: Refusal = {
   reason: ErrorReason.UNAUTHENTICATED,
-  detail: "No usable API key; send one header `Authorization: Bearer <key>` with a key that is not revoked.",
+  detail: "No valid API key; send one header `Authorization: Bearer <key>` with a key that is not revoked.",
 };
 
 const SCOPES = { send: Scopes.SEND, read: Scopes.READ, admin: Scopes.ADMIN } as const;
 
-/** RFC 9110 lets one or more spaces stand before the key, and takes the word in any case. */
+/** RFC 9110: the scheme in any case, then one or more spaces. */
 const BEARER = /^bearer +([^ ].*)$/i;
 
-/** Authentication against the store's keys, which are held in memory and read anew when they change. */
+/** Authentication against the store's keys, which are cached and reloaded when they change. */
 export async function openAuthentication(store: Store): Promise<{ authenticate: Authenticate; close: () => void }> {
   let byId = new Map<string, { readonly key: ApiKey; readonly caller: Caller }>();
   let byHash = new Map<string, Caller>();

@@ -1,17 +1,19 @@
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import { canonicalId } from "../domain/ids.ts";
 
-/** Brings the ids in a decoded request into their one spelling, so that UUIDs are read in any case. */
+/**
+ * Brings the ids in a decoded request into canonical form, so that UUIDs are accepted in any case.
+ */
 export type CanonicalizeIds = (request: Message) => void;
 
-/** The fields that hold ids of ours. Other fields whose names end in `_id` hold what carriers and callers choose. */
+/** The fields that hold UUIDs. Carriers and callers choose the values of other `_id` fields. */
 const ID_FIELDS = new Set(["id", "messaging_profile_id", "message_id"]);
 
-const KNOWN = new Map<string, CanonicalizeIds | undefined>();
+const CACHE = new Map<string, CanonicalizeIds | undefined>();
 
-/** How to do it for a request type; undefined when nothing in it is an id. */
+/** The canonicalization for a request type; undefined when the type has no id. */
 export function canonicalizeIdsOf(desc: DescMessage): CanonicalizeIds | undefined {
-  if (KNOWN.has(desc.typeName)) return KNOWN.get(desc.typeName);
+  if (CACHE.has(desc.typeName)) return CACHE.get(desc.typeName);
   const steps = desc.fields.flatMap((field) => {
     const step = stepOf(field);
     return step === undefined ? [] : [step];
@@ -22,7 +24,7 @@ export function canonicalizeIdsOf(desc: DescMessage): CanonicalizeIds | undefine
       : (message: Message) => {
           for (const step of steps) step(message as unknown as Record<string, unknown>);
         };
-  KNOWN.set(desc.typeName, canonicalize);
+  CACHE.set(desc.typeName, canonicalize);
   return canonicalize;
 }
 

@@ -1,19 +1,21 @@
 import { type DescEnum, getOption, hasOption } from "@bufbuild/protobuf";
 import { also_read_as, error, spelling } from "../../gen/numberpool/v1/enum_options_pb.ts";
 
-/** How an enum looks in JSON. */
+/** The values of an enum as JSON strings. */
 export type EnumSpellings = {
-  /** The spellings that are written, for people. */
+  /** The documented spellings, for error texts. */
   readonly names: readonly string[];
   /** Every value of the enum. */
   readonly numbers: ReadonlySet<number>;
   readonly written: ReadonlyMap<number, string>;
   readonly read: ReadonlyMap<string, number>;
-  /** Values by their names in the contract, which every transport reads too. */
+  /** Values by their names in the contract, which every transport accepts too. */
   readonly byName: ReadonlyMap<string, number>;
 };
 
-/** The spellings of an enum, from the contract: the documented ones, and for the error catalogue the reasons' own names. */
+/**
+ * The spellings of an enum, from the contract; in the error catalogue, the names of the reasons.
+ */
 export function enumSpellings(desc: DescEnum): EnumSpellings {
   const known = SPELLINGS.get(desc.typeName);
   if (known !== undefined) return known;

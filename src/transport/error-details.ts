@@ -7,7 +7,9 @@ import type { Refusal } from "../domain/failure.ts";
 /** One detail of a failed RPC. */
 export type ErrorDetail = { readonly desc: DescMessage; readonly value: Message };
 
-/** A refusal's details for RPC clients: the reason as ErrorInfo, the field as BadRequest, the waiting time as RetryInfo. */
+/**
+ * A refusal's details for RPC clients: reason as ErrorInfo, field as BadRequest, wait as RetryInfo.
+ */
 export function errorDetails({ reason, detail, pointer, retryAfterMs }: Refusal): ErrorDetail[] {
   const { code, title } = errorForm(reason);
   const metadata = { code, title, ...(pointer !== undefined && { pointer }) };

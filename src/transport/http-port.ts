@@ -8,36 +8,41 @@ import type { Admit } from "./admission.ts";
 import { isByGet } from "./connect/request.ts";
 import { isRpcPath, rpcRefusal } from "./connect/rpc-refusal.ts";
 import { mountConnect } from "./connect/transport.ts";
-import { Answer, type HttpConnections } from "./http-connections.ts";
+import { type HttpConnections, TrackedResponse } from "./http-connections.ts";
 import type { Invoke } from "./invoke.ts";
-import { errorAnswer } from "./json/errors.ts";
+import { errorResponse } from "./json/errors.ts";
 import { patternOf } from "./json/routes.ts";
 import { mountJson, refuse } from "./json/transport.ts";
 import type { Tls } from "./tls.ts";
 import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 
-/** What the HTTP port is made from. */
+/** The parts of the HTTP port. */
 export type HttpPortParts = {
   readonly invoke: Invoke;
   readonly admit: Admit;
   readonly connections: HttpConnections;
-  /** Rejects, with the reason, while the program cannot take traffic; resolves with what else the probe shall say. */
+  /**
+   * Rejects with the reason while the program cannot serve; resolves with further fields of
+   * `/readyz`.
+   */
   readonly checkReady: () => Promise<Readonly<Record<string, string>>>;
-  /** Certificate, key and the authority of clients' certificates, as PEM; undefined: plaintext. */
+  /** Undefined: plaintext. */
   readonly tls: Tls | undefined;
 };
 
-/** Slow clients lose their connection, and large headers are refused. */
+/** Bounds on slow clients and large headers. */
 const CONNECTION_LIMITS = {
   headersTimeout: LIMITS.headersTimeoutMs,
   requestTimeout: LIMITS.requestTimeoutMs,
   keepAliveTimeout: LIMITS.keepAliveMs,
   connectionsCheckingInterval: LIMITS.connectionsCheckMs,
   maxHeaderSize: LIMITS.headerBytes,
-  ServerResponse: Answer as typeof ServerResponse,
+  ServerResponse: TrackedResponse as typeof ServerResponse,
 } as const;
 
-/** The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`. */
+/**
+ * The HTTP port: the JSON routes of the contract, Connect and gRPC-Web, `/healthz` and `/readyz`.
+ */
 export function createHttpPort({ invoke, admit, connections, checkReady, tls }: HttpPortParts): FastifyInstance {
   const secured = tls && {
     cert: tls.certificate,
@@ -52,16 +57,16 @@ export function createHttpPort({ invoke, admit, connections, checkReady, tls }: 
     keepAliveTimeout: CONNECTION_LIMITS.keepAliveTimeout,
     maxRequestsPerSocket: LIMITS.requestsPerConnection,
     forceCloseConnections: "idle",
-    // Answering 503 while closing would break calls that come in on open connections; they are answered and then closed.
+    // A 503 while closing would fail calls on open connections: they are answered, then closed.
     return503OnClosing: false,
     exposeHeadRoutes: true,
-    // The router parses queries before a call is admitted; so it only hands the text on.
+    // The router parses queries before a call is admitted, so here it only passes the string on.
     routerOptions: { maxParamLength: 256, querystringParser: (text: string) => ({ text }) },
     clientErrorHandler: answerClientError,
     frameworkErrors: (_error, _request, reply) => {
       refuse(
         reply as FastifyReply,
-        failure(ErrorReason.NOT_FOUND, "The path cannot be read; escape it as a URL path.").refusal,
+        failure(ErrorReason.NOT_FOUND, "The path is malformed; percent-encode it as a URL path.").refusal,
       );
     },
   });
@@ -93,7 +98,7 @@ export function createHttpPort({ invoke, admit, connections, checkReady, tls }: 
     ...routes.map((route) => ({ verb: route.verb as string, pattern: patternOf(route.template) })),
     { verb: "GET", pattern: /^\/(healthz|readyz|openapi\.json)$/ },
   ];
-  // Before the body is read: nothing but JSON has a parser outside of the routes.
+  // Before the body is read: outside of the routes only JSON has a parser.
   app.addHook("onRequest", (request, reply, done) => {
     const path = request.url.split("?", 1)[0] as string;
     if (!request.is404 || !isRpcPath(path)) return done();
@@ -102,25 +107,22 @@ export function createHttpPort({ invoke, admit, connections, checkReady, tls }: 
     const refusal =
       method === undefined
         ? UNKNOWN_METHOD
-        : { reason: ErrorReason.METHOD_NOT_ALLOWED, detail: `This method is called by ${verbs}.` };
+        : { reason: ErrorReason.METHOD_NOT_ALLOWED, detail: `This method accepts ${verbs}.` };
     if (method !== undefined) reply.header("allow", verbs);
-    invoke.note("connect", undefined, refusal);
+    invoke.recordRefusal("connect", undefined, refusal);
     const { status, headers, body } = rpcRefusal(request.headers["content-type"] ?? "", refusal);
     reply.code(status).headers(headers).send(body);
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] as string;
-    const served = known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb);
-    const verbs = [...new Set(served.flatMap((verb) => (verb === "GET" ? ["GET", "HEAD"] : [verb])))];
+    const matching = known.filter(({ pattern }) => pattern.test(path)).map(({ verb }) => verb);
+    const verbs = [...new Set(matching.flatMap((verb) => (verb === "GET" ? ["GET", "HEAD"] : [verb])))];
     const refusal: Refusal =
       verbs.length === 0
-        ? { reason: ErrorReason.NOT_FOUND, detail: "There is nothing at this path; the README lists the paths." }
-        : {
-            reason: ErrorReason.METHOD_NOT_ALLOWED,
-            detail: `This path takes ${verbs.join(", ")}.`,
-          };
+        ? { reason: ErrorReason.NOT_FOUND, detail: "Unknown path; the README lists the paths." }
+        : { reason: ErrorReason.METHOD_NOT_ALLOWED, detail: `This path accepts ${verbs.join(", ")}.` };
     if (verbs.length > 0) reply.header("allow", verbs.join(", "));
-    invoke.note("json", undefined, refusal);
+    invoke.recordRefusal("json", undefined, refusal);
     refuse(reply, refusal);
   });
   return app;
@@ -129,21 +131,22 @@ export function createHttpPort({ invoke, admit, connections, checkReady, tls }: 
 type ClientError = Error & { readonly code?: string; readonly rawPacket?: unknown };
 
 /**
- * Bytes that are not HTTP, too large, or too slow are answered once and the connection is closed; destroyed, if the client does not
- * close its side. What is no error of HTTP cannot be answered: a TLS handshake that failed or stayed silent, a connection that broke.
+ * Answers bytes that are not HTTP, too large, or too slow once, then closes the connection, or
+ * destroys it if the client does not close its side. Other errors cannot be answered: a TLS
+ * handshake that failed or timed out, a broken connection.
  */
 function answerClientError(this: FastifyInstance, error: ClientError, socket: Duplex): void {
-  const isOfHttp = /^(HPE_|ERR_HTTP_)/.test(error.code ?? "");
-  if (!isOfHttp || socket.destroyed || !socket.writable) {
+  const isHttpError = /^(HPE_|ERR_HTTP_)/.test(error.code ?? "");
+  if (!isHttpError || socket.destroyed || !socket.writable) {
     socket.destroy();
     return;
   }
   const { status, refusal } = clientRefusal(error);
-  const { body } = errorAnswer(refusal, { hasBody: true, bodyField: undefined });
+  const { body } = errorResponse(refusal, { hasBody: true, bodyField: undefined });
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
-  // Destroyed at once, a client that still writes would be reset, and might lose the answer.
+  // Destroying at once would reset a client that still writes, which might lose the response.
   const lingering = setTimeout(() => socket.destroy(), LIMITS.lingerMs);
   lingering.unref();
   socket.once("close", () => clearTimeout(lingering));
@@ -156,16 +159,17 @@ function clientRefusal({ code, rawPacket }: ClientError): { readonly status: str
   }
   if (code === "HPE_HEADER_OVERFLOW") {
     const reason = ErrorReason.REQUEST_TOO_LARGE;
-    const most = `${LIMITS.headerBytes / 1024} KiB`;
-    // The bound is on the request line and the headers together: no line has ended when the path alone exceeds it.
+    const limit = `${LIMITS.headerBytes / 1024} KiB`;
+    // The limit covers the request line and the headers: no line has ended if the path alone
+    // exceeds it.
     const isPath = Buffer.isBuffer(rawPacket) && !rawPacket.subarray(0, LIMITS.headerBytes).includes("\n");
     return isPath
-      ? { status: "414 URI Too Long", refusal: { reason, detail: `The path and query are larger than ${most}.` } }
+      ? { status: "414 URI Too Long", refusal: { reason, detail: `The path and query exceed ${limit}.` } }
       : {
           status: "431 Request Header Fields Too Large",
-          refusal: { reason, detail: `The headers are larger than ${most} together.` },
+          refusal: { reason, detail: `The headers exceed ${limit} in total.` },
         };
   }
-  const refusal = { reason: ErrorReason.BAD_REQUEST, detail: "The bytes are no HTTP request." };
+  const refusal = { reason: ErrorReason.BAD_REQUEST, detail: "Not an HTTP request." };
   return { status: "400 Bad Request", refusal };
 }

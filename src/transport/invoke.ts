@@ -25,43 +25,43 @@ import { refusalOfItem } from "./refused-item.ts";
 import { requestCheckOf } from "./request-checks.ts";
 import { traced, traceIdOf } from "./tracing.ts";
 
-/** A unary method of the contract, as every transport sees it. */
+/** A method of the contract, as every transport sees it. */
 export type Method = {
   readonly desc: DescMethod;
   readonly service: DescService;
   /** "/numberpool.v1.PoolSendService/SendMessage". */
   readonly path: string;
-  /** The largest body it takes, bytes. */
-  readonly mostBytes: number;
+  /** The body limit, bytes. */
+  readonly maxBytes: number;
 };
 
-/** A call as a transport hands it over, after it was authenticated on its headers. */
+/** An authenticated call, as a transport passes it to `invoke`. */
 export type TransportCall = {
   readonly transport: "grpc" | "connect" | "json";
   readonly caller: Caller;
   readonly header: (name: string) => string | undefined;
-  /** Why the caller no longer waits: LEFT or LATE. Undefined while it waits. */
+  /** CANCELLED or DEADLINE_PASSED once the caller no longer waits; undefined while it waits. */
   readonly abandoned: () => Refusal | undefined;
-  /** Bytes of the body. */
+  /** Bytes in the body. */
   readonly bytes: number;
   /** Decodes the body; throws a Failure. */
   readonly decode: () => Message;
 };
 
-/** A streaming call as a transport hands it over. */
+/** An authenticated streaming call, as a transport passes it to `invoke`. */
 export type StreamCall = Omit<TransportCall, "bytes" | "decode"> & {
-  /** The requests as they come; throws a Failure for one that cannot be decoded. */
+  /** The requests as they arrive; throws a Failure for an undecodable one. */
   readonly requests: AsyncIterable<Message>;
-  /** Sends an answer, and resolves when there is room for another. */
-  readonly write: (answer: Message) => Promise<void>;
+  /** Sends a response; resolves when there is room for another. */
+  readonly write: (response: Message) => Promise<void>;
 };
 
-/** How a call ended: an answer with headers, or a refusal of the catalogue. Never an exception. */
+/** The outcome of a call: a response with headers, or a refusal of the catalogue. */
 export type CallOutcome =
-  | { readonly answer: Message; readonly headers: ReadonlyMap<string, string> | undefined }
+  | { readonly response: Message; readonly headers: ReadonlyMap<string, string> | undefined }
   | { readonly refusal: Refusal };
 
-/** Told of every call that ended; for metrics. */
+/** Receives every ended call, for metrics. */
 export type CallObserver = (call: {
   readonly method: string;
   readonly transport: string;
@@ -76,18 +76,18 @@ export type InvokeParts = {
   readonly observe: CallObserver;
 };
 
-/** The one way in: every transport hands its calls to `invoke`, and encodes what it gives. */
+/** The entrance that all transports share: each passes its calls here, and encodes the outcome. */
 export type Invoke = {
   readonly methods: readonly Method[];
   readonly invoke: (method: Method, call: TransportCall) => Promise<CallOutcome>;
-  /** Carries out a streaming call; gives why it was refused, or undefined when it came to its end. */
+  /** Runs a streaming call; gives its refusal, or undefined when it completed. */
   readonly stream: (method: Method, call: StreamCall) => Promise<Refusal | undefined>;
-  /** Logs a fault of ours, and gives what the caller is told of it. */
-  readonly fault: (method: Method, error: unknown) => Refusal;
-  /** Calls under way now. */
+  /** Logs an unexpected error, and gives the refusal for the caller. */
+  readonly unexpected: (method: Method, error: unknown) => Refusal;
+  /** Calls in flight now. */
   readonly inFlight: () => number;
-  /** Notes a call that a transport refused before it could be handed over: unauthenticated, too large, no such path. */
-  readonly note: (transport: TransportCall["transport"], method: Method | undefined, refusal: Refusal) => void;
+  /** Records a call that a transport refused itself: unauthenticated, too large, unknown method. */
+  readonly recordRefusal: (transport: TransportCall["transport"], method: Method | undefined, refusal: Refusal) => void;
 };
 
 type Handler = (request: Message, context: HandlerContext) => Promise<Message>;
@@ -100,10 +100,10 @@ type Entry = Method & {
   readonly handler: Handler | undefined;
 };
 
-/** Makes `invoke` over the services. Throws when a method of the contract has no scope. */
+/** Creates `invoke` over the services. Throws when a method of the contract has no scope. */
 export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
   const entries = new Map<string, Entry>();
-  let underWay = 0;
+  let inFlight = 0;
   for (const { service, methods } of services) {
     for (const desc of service.methods) {
       const entry = entryOf(service, desc, (methods as Record<string, Handler | undefined>)[desc.localName]);
@@ -111,11 +111,11 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     }
   }
 
-  const carryOut = async (entry: Entry, call: TransportCall): Promise<CallOutcome> => {
+  const run = async (entry: Entry, call: TransportCall): Promise<CallOutcome> => {
     try {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
       if (entry.handler === undefined) throw notImplemented(entry);
-      if (call.bytes > entry.mostBytes) throw tooLarge(entry.mostBytes);
+      if (call.bytes > entry.maxBytes) throw tooLarge(entry.maxBytes);
       const request = call.decode();
       entry.canonicalizeIds?.(request);
       const found = entry.check(request, "");
@@ -123,54 +123,58 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
       const abandoned = call.abandoned();
       if (abandoned !== undefined) return { refusal: abandoned };
       const context = contextOf(entry, call);
-      const answer = await entry.handler(request, context.handler);
-      return { answer: whole(entry.desc.output, answer), headers: context.headers() };
+      const response = await entry.handler(request, context.handler);
+      return { response: complete(entry.desc.output, response), headers: context.headers() };
     } catch (error) {
       return { refusal: refusalOf(error, entry) };
     }
   };
 
-  const carryOutStream = async (entry: Entry, call: StreamCall): Promise<Refusal | undefined> => {
+  const runStream = async (entry: Entry, call: StreamCall): Promise<Refusal | undefined> => {
     try {
       if (!call.caller.scopes.has(entry.scope)) throw lacksScope(entry.scope);
       if (entry.handler === undefined) throw notImplemented(entry);
       const { handler } = contextOf(entry, call);
-      const answers = (entry.handler as unknown as StreamHandler)(withCanonicalIds(entry, call.requests), handler);
-      for await (const answer of answers) await call.write(whole(entry.desc.output, answer));
+      const responses = (entry.handler as unknown as StreamHandler)(withCanonicalIds(entry, call.requests), handler);
+      for await (const response of responses) await call.write(complete(entry.desc.output, response));
       return undefined;
     } catch (error) {
       return refusalOf(error, entry);
     }
   };
 
-  /** What a caller is told of an error: a failure's own words, or of anything else that it is our fault, and no more. */
+  /** The refusal for an error: a failure's own, or INTERNAL without details for a bug. */
   const refusalOf = (error: unknown, entry: Method): Refusal => {
     if (!(error instanceof Failure)) {
-      log.error({ err: error, method: entry.path }, "a call failed unexpectedly");
+      log.error({ event: "call_failed", rpc_method: entry.path, err: error }, "call failed unexpectedly");
       return INTERNAL;
     }
-    if (error.cause !== undefined) log.error({ err: error.cause, method: entry.path }, "a call failed");
+    if (error.cause !== undefined) {
+      log.error({ event: "call_failed", rpc_method: entry.path, err: error.cause }, "call failed");
+    }
     return error.refusal;
   };
 
-  const note = (
+  const record = (
     transport: string,
     method: Method | undefined,
     refusal: Refusal | undefined,
-    ms: number,
+    durationMs: number,
     call?: Pick<TransportCall, "caller" | "header">,
   ) => {
     const code = codeOf(refusal);
-    observe({ method: method?.path ?? "", transport, code, seconds: ms / 1000 });
-    log.info({
+    observe({ method: method?.path ?? "", transport, code, seconds: durationMs / 1000 });
+    const fields = {
+      event: "call_ended",
       transport,
-      method: method?.desc.name,
+      rpc_method: method?.path,
       code,
-      ms: Math.round(ms * 1000) / 1000,
+      duration_ms: Math.round(durationMs * 1000) / 1000,
       organization_id: call?.caller.organizationId,
       api_key_id: call?.caller.apiKeyId,
       trace_id: call && traceIdOf(call.header),
-    });
+    };
+    log.info(fields, "call ended");
   };
 
   return {
@@ -178,31 +182,31 @@ export function createInvoke({ services, log, observe }: InvokeParts): Invoke {
     invoke: async (method, call) => {
       const start = performance.now();
       const entry = entries.get(method.path) as Entry;
-      underWay += 1;
+      inFlight += 1;
       const outcome = await traced(
         method.path,
         call.header,
-        () => carryOut(entry, call),
-        (ended) => codeOf(refused(ended)),
+        () => run(entry, call),
+        (ended) => codeOf(refusalIn(ended)),
       );
-      underWay -= 1;
-      note(call.transport, method, refused(outcome), performance.now() - start, call);
+      inFlight -= 1;
+      record(call.transport, method, refusalIn(outcome), performance.now() - start, call);
       return outcome;
     },
     stream: async (method, call) => {
       const start = performance.now();
       const entry = entries.get(method.path) as Entry;
-      const refusal = await traced(method.path, call.header, () => carryOutStream(entry, call), codeOf);
-      note(call.transport, method, refusal, performance.now() - start, call);
+      const refusal = await traced(method.path, call.header, () => runStream(entry, call), codeOf);
+      record(call.transport, method, refusal, performance.now() - start, call);
       return refusal;
     },
-    fault: (method, error) => refusalOf(error, method),
-    inFlight: () => underWay,
-    note: (transport, method, refusal) => note(transport, method, refusal, 0),
+    unexpected: (method, error) => refusalOf(error, method),
+    inFlight: () => inFlight,
+    recordRefusal: (transport, method, refusal) => record(transport, method, refusal, 0),
   };
 }
 
-function refused(outcome: CallOutcome): Refusal | undefined {
+function refusalIn(outcome: CallOutcome): Refusal | undefined {
   return "refusal" in outcome ? outcome.refusal : undefined;
 }
 
@@ -210,28 +214,28 @@ function codeOf(refusal: Refusal | undefined): string {
   return refusal === undefined ? "OK" : reasonName(refusal.reason);
 }
 
-/** Methods may give the fields of an answer alone, as Connect's types allow. */
-function whole(desc: DescMessage, answer: Message): Message {
-  return "$typeName" in answer ? answer : create(desc, answer);
+/** A method may return the fields of its response alone. */
+function complete(desc: DescMessage, response: Message): Message {
+  return "$typeName" in response ? response : create(desc, response);
 }
 
-/** The outcome of a call whose caller left: closed its connection, or cancelled. */
-export const LEFT: Refusal = {
+/** The refusal of a call whose caller cancelled it or closed its connection. */
+export const CANCELLED: Refusal = {
   reason: ErrorReason.CANCELLED,
-  detail: "The caller left before the call was carried out.",
+  detail: "The caller cancelled the call before it ran; nothing was accepted.",
 };
 
-/** The outcome of a call whose deadline passed before it was carried out. */
-export const LATE: Refusal = {
+/** The refusal of a call whose deadline passed before it ran. */
+export const DEADLINE_PASSED: Refusal = {
   reason: ErrorReason.TIMEOUT,
-  detail: "The deadline passed before the call was carried out; nothing was accepted. Set a longer one.",
+  detail: "The deadline passed before the call ran; nothing was accepted. Set a longer deadline.",
 };
 
-/** What a caller is told of a fault of ours. */
+/** The refusal for an unexpected error. */
 const INTERNAL: Refusal = {
   reason: ErrorReason.INTERNAL,
   detail:
-    "Something went wrong here. Nothing was accepted; try again with an idempotency key, and tell the operator if it stays.",
+    "Internal error; nothing was accepted. Try again with an idempotency key, and report the error if it persists.",
 };
 
 function entryOf(service: DescService, desc: DescMethod, handler: Handler | undefined): Entry {
@@ -243,7 +247,7 @@ function entryOf(service: DescService, desc: DescMethod, handler: Handler | unde
     service,
     path: `/${service.typeName}/${desc.name}`,
     scope: getOption(desc, scopeOption),
-    mostBytes: acceptsMessages && !isBatch ? LIMITS.sendBytes : LIMITS.requestBytes,
+    maxBytes: acceptsMessages && !isBatch ? LIMITS.sendBytes : LIMITS.requestBytes,
     acceptsMessages,
     check: requestCheckOf(desc.input),
     canonicalizeIds: canonicalizeIdsOf(desc.input),
@@ -264,14 +268,14 @@ function lacksScope(scope: Scope): Failure {
 }
 
 function notImplemented(entry: Entry): Failure {
-  return failure(ErrorReason.NOT_IMPLEMENTED, `${entry.desc.name} is not served by this release; do without it.`);
+  return failure(ErrorReason.NOT_IMPLEMENTED, `${entry.desc.name} is not implemented in this release.`);
 }
 
-function tooLarge(most: number): Failure {
-  return failure(ErrorReason.REQUEST_TOO_LARGE, `The request is larger than ${most / 1024} KiB; make it smaller.`);
+function tooLarge(maxBytes: number): Failure {
+  return failure(ErrorReason.REQUEST_TOO_LARGE, `The request is larger than ${maxBytes / 1024} KiB; make it smaller.`);
 }
 
-/** What a service method sees of its call. Headers are made only for the few methods that look at them. */
+/** The context of a call for its service method. */
 function contextOf(entry: Entry, call: Pick<TransportCall, "caller" | "transport" | "header" | "abandoned">) {
   let responseHeader: Headers | undefined;
   const known: Call = {

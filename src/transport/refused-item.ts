@@ -3,14 +3,17 @@ import type { Refusal } from "../domain/failure.ts";
 
 const REFUSED = new WeakMap<Message, Refusal>();
 
-/** Stands in a list or stream for an item that cannot be decoded, so that its own result tells why and the others go on. */
+/**
+ * A placeholder for an item that cannot be decoded: its own result has the refusal, the others
+ * continue.
+ */
 export function refusedItem(desc: DescMessage, refusal: Refusal): Message {
   const item = create(desc);
   REFUSED.set(item, refusal);
   return item;
 }
 
-/** Why an item could not be decoded; undefined when it could. */
+/** The refusal of an item that cannot be decoded; undefined for a decoded item. */
 export function refusalOfItem(item: Message): Refusal | undefined {
   return REFUSED.get(item);
 }

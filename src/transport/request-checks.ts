@@ -5,14 +5,15 @@ import { type Failure, failure } from "../domain/failure.ts";
 import { quoted } from "../domain/text.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 
-/** Looks for what is wrong with a decoded request by the contract alone, whatever transport it came through. */
+/** Checks a decoded request of any transport against the contract; gives the first error. */
 export type RequestCheck = (message: Message, pointer: string) => Failure | undefined;
 
 type FieldCheck = (value: unknown, pointer: string) => Failure | undefined;
 
 /**
- * The checks that a request type earns by its descriptor: fields that this release does not support hold their zero value, enum
- * values are known, texts can be kept exactly, and a field mask names fields of the message beside it.
+ * The check of a request type, made from its descriptor: unsupported fields hold their zero value,
+ * enum values are known, strings can be stored exactly, and a field mask names fields of the message
+ * beside it.
  */
 export function requestCheckOf(message: DescMessage): RequestCheck {
   const known = CHECKS.get(message.typeName);
@@ -43,11 +44,11 @@ function isEmpty(desc: DescMessage, message: Message): boolean {
   return !desc.fields.some((field) => isFieldSet(message, field));
 }
 
-/** A message of which nothing is known would pass for an empty one, which may say much: it turns a pool off. */
+/** A message of unknown fields alone must not pass for an empty one, which may turn a pool off. */
 function holdsOnlyUnknown(unknown: readonly { readonly no: number }[], pointer: string): Failure {
   const numbers = [...new Set(unknown.map(({ no }) => no))].slice(0, 5).join(", ");
   const name = pointer.slice(pointer.lastIndexOf("/") + 1);
-  const detail = `${name} holds only fields that this release does not know (${numbers}); send one that it knows.`;
+  const detail = `${name} has only fields that are unknown to this release (${numbers}); send a known one.`;
   return failure(ErrorReason.BAD_REQUEST, detail, pointer);
 }
 
@@ -100,14 +101,14 @@ function elementCheckOf(field: DescField & { fieldKind: "list" }): FieldCheck | 
   return field.listKind === "scalar" && field.scalar === STRING ? checkText : undefined;
 }
 
-/** A text that a store or a carrier would not give back as it came: half a surrogate pair, or a NUL. */
+/** Refuses a string that a store or a carrier would alter: half a surrogate pair, or a NUL. */
 function checkText(value: unknown, pointer: string): Failure | undefined {
   const text = value as string;
   if (text.isWellFormed() && !text.includes("\0")) return undefined;
   const name = pointer.slice(pointer.lastIndexOf("/") + 1);
   return failure(
     ErrorReason.BAD_REQUEST,
-    `${name} holds a NUL or half of a surrogate pair; send whole characters.`,
+    `${name} contains a NUL or half of a surrogate pair; send whole characters.`,
     pointer,
   );
 }
@@ -124,8 +125,8 @@ function maskCheckOf(parent: DescMessage): FieldCheck {
     if (unknown === undefined) return undefined;
     const detail =
       unknown === "*"
-        ? 'update_mask names "*", which stands for every field, beside other paths; use it alone.'
-        : `update_mask names ${quoted(unknown)}, which is not a field that can be set; see the contract for those that are.`;
+        ? 'update_mask has "*", which stands for every field, beside other paths; use it alone.'
+        : `update_mask has ${quoted(unknown)}, which is not a field that can be set; see the contract for those that can.`;
     return failure(ErrorReason.BAD_REQUEST, detail, pointer);
   };
 }

@@ -1,13 +1,17 @@
 import { readFileSync } from "node:fs";
 
-/** What a port speaks TLS with, as PEM. With a client authority only clients that show a certificate of it may connect. */
+/**
+ * The TLS material of a port, as PEM. A client authority requires clients to have its certificate.
+ */
 export type Tls = {
   readonly certificate: Buffer;
   readonly key: Buffer;
   readonly clientAuthority: Buffer | undefined;
 };
 
-/** Reads the files of a configuration; undefined when it names none. Throws one sentence when a file cannot be read. */
+/**
+ * Reads the configured files; undefined without them. Throws one sentence for an unreadable file.
+ */
 export function readTls(files: {
   readonly certificate: string | undefined;
   readonly key: string | undefined;

@@ -11,8 +11,8 @@ const GETTER: TextMapGetter<HeaderOf> = {
 };
 
 /**
- * Carries out a call inside a span that continues the caller's trace (W3C traceparent), so that whatever it calls is part of it. Spans
- * go wherever the OpenTelemetry SDK that the operator loads sends them; without one this costs next to nothing.
+ * Runs a call inside a span that continues the caller's trace (W3C traceparent). The OpenTelemetry
+ * SDK that the operator loads exports the spans; without one this costs next to nothing.
  */
 export function traced<Result>(
   method: string,
@@ -20,7 +20,7 @@ export function traced<Result>(
   carryOut: () => Promise<Result>,
   codeOf: (result: Result) => string,
 ): Promise<Result> {
-  // Without a loaded SDK there is no propagator, and nothing that a span could reach.
+  // Without a loaded SDK there is no propagator, and no exporter for a span.
   if (propagation.fields().length === 0) return carryOut();
   const parent = propagation.extract(context.active(), header, GETTER);
   const span = TRACER.startSpan(
@@ -41,7 +41,7 @@ export function traced<Result>(
   });
 }
 
-/** The trace that a caller says it is in, for the log; undefined when it says none. */
+/** The caller's trace id (W3C traceparent), for the log; undefined without one. */
 export function traceIdOf(header: HeaderOf): string | undefined {
   const traceparent = header("traceparent");
   return traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1];

@@ -52,7 +52,7 @@ describe("the contract is complete", () => {
   });
 
   it("gives every unary method a JSON route, and none to streams", () => {
-    const parts = methods.map(({ service, desc }) => ({ desc, service, path: "", mostBytes: 0 }));
+    const parts = methods.map(({ service, desc }) => ({ desc, service, path: "", maxBytes: 0 }));
     const routes = routesOf(parts);
     expect([...new Set(routes.map(({ method }) => method.desc.name))].sort()).toEqual(
       methods

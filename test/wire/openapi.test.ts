@@ -177,7 +177,7 @@ describe("the OpenAPI document", () => {
 
   it("tells the routes that the transport serves, and no others", () => {
     const methods = createServices({} as ServiceParts).flatMap(({ service }) =>
-      service.methods.map((desc) => ({ desc, service, path: "", mostBytes: 0 })),
+      service.methods.map((desc) => ({ desc, service, path: "", maxBytes: 0 })),
     );
     const served = routesOf(methods).map(({ verb, template, method }) => `${verb} ${template} ${method.desc.name}`);
     // A further route of a method has the method's name with its own behind it.

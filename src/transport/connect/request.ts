@@ -7,7 +7,7 @@ import { LIMITS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/text.ts";
 import { grpcTimeoutMs } from "../grpc-timeout.ts";
 
-/** A call as the library's handlers take it, a POST whatever it came by, and why it must be refused before it is decoded. */
+/** A call as Connect's handlers take it, always a POST, or its refusal before decoding. */
 export type RpcRequest = {
   readonly type: string;
   readonly header: Headers;
@@ -20,33 +20,35 @@ export function isByGet(desc: DescMethod): boolean {
   return desc.methodKind === "unary" && desc.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
 }
 
-/** Reads what a call says about itself. What the library would refuse with its own words alone is taken from its headers. */
-export function readRequest(request: FastifyRequest, sent: Buffer): RpcRequest {
+/**
+ * Reads a call's headers, and removes those that Connect would refuse without our error details.
+ */
+export function readRequest(request: FastifyRequest, received: Buffer): RpcRequest {
   const header = new Headers();
   for (const [name, value] of Object.entries(request.headers)) if (typeof value === "string") header.set(name, value);
-  // The body is handed on whole, or replaced: its announced length would be held against it.
+  // The body is passed on whole or replaced, so its announced length no longer applies.
   header.delete("content-length");
-  const { type, body, refusal } = request.method === "POST" ? posted(request, sent) : inQuery(request, header);
+  const { type, body, refusal } = request.method === "POST" ? fromBody(request, received) : fromQuery(request, header);
   const encoding = encodingHeader(type);
   const compression = header.get(encoding) ?? "identity";
   header.delete(encoding);
-  const late = capTimeout(header);
+  const badTimeout = capTimeout(header);
   return {
     type,
     header,
     body,
-    refusal: refusal ?? (compression === "identity" ? late : compressionNotTaken(encoding, compression)),
+    refusal: refusal ?? (compression === "identity" ? badTimeout : unsupportedCompression(encoding, compression)),
   };
 }
 
 type Content = Pick<RpcRequest, "type" | "body" | "refusal">;
 
-function posted(request: FastifyRequest, body: Buffer): Content {
+function fromBody(request: FastifyRequest, body: Buffer): Content {
   return { type: request.headers["content-type"] ?? "", body, refusal: undefined };
 }
 
-/** A message in the query of a GET. */
-function inQuery(request: FastifyRequest, header: Headers): Content {
+/** The message in the query of a GET. */
+function fromQuery(request: FastifyRequest, header: Headers): Content {
   const query = new URLSearchParams(/\?(.*)$/s.exec(request.raw.url ?? "")?.[1]);
   const encoding = query.get("encoding") ?? "";
   const type = encoding === "json" || encoding === "proto" ? `application/${encoding}` : "";
@@ -63,41 +65,41 @@ function inQuery(request: FastifyRequest, header: Headers): Content {
 const BASE64 = /^[\w+/-]*={0,2}$/;
 const NOT_BASE64: Refusal = {
   reason: ErrorReason.MALFORMED_MESSAGE,
-  detail: "The parameter `message` is not base64, as `base64=1` says; encode it, or leave `base64` out.",
+  detail: "The parameter `message` is not base64 although `base64=1` is set; encode it, or leave `base64` out.",
 };
 
-/** Where a protocol names the compression of its messages. */
+/** The header in which a protocol names the compression of its messages. */
 function encodingHeader(type: string): string {
   if (type.startsWith("application/grpc")) return "grpc-encoding";
   return type.startsWith("application/connect") ? "connect-content-encoding" : "content-encoding";
 }
 
-function compressionNotTaken(header: string, compression: string): Refusal {
+function unsupportedCompression(header: string, compression: string): Refusal {
   return {
     reason: ErrorReason.NOT_IMPLEMENTED,
     detail: `The compression ${quoted(compression)} in \`${header}\` is not supported; send the message without compression.`,
   };
 }
 
-/** Caps the deadline in a call's headers; gives the refusal of what is none. */
+/** Caps the deadline in a call's headers; gives the refusal of a malformed one. */
 function capTimeout(header: Headers): Refusal | undefined {
   const connect = header.get("connect-timeout-ms");
   const grpc = header.get("grpc-timeout");
   if (connect !== null) {
     header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, LIMITS.deadlineMs)));
     if (!/^\d{1,10}$/.test(connect))
-      return timeoutIsNone("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
+      return malformedTimeout("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
   }
   if (grpc !== null) {
     const timeoutMs = grpcTimeoutMs(grpc);
     if ((timeoutMs ?? Number.POSITIVE_INFINITY) > LIMITS.deadlineMs)
       header.set("grpc-timeout", `${LIMITS.deadlineMs}m`);
     if (timeoutMs === undefined)
-      return timeoutIsNone("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
+      return malformedTimeout("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
   }
   return undefined;
 }
 
-function timeoutIsNone(detail: string): Refusal {
+function malformedTimeout(detail: string): Refusal {
   return { reason: ErrorReason.BAD_REQUEST, detail };
 }

@@ -5,21 +5,23 @@ import type { Refusal } from "../../domain/failure.ts";
 import { errorDetails } from "../error-details.ts";
 import { statusBytes } from "../grpc/status.ts";
 
-/** An answer to a call that none of the library's handlers can answer with details. */
-export type RpcAnswer = {
+/** A response to a call that none of Connect's handlers can answer with details. */
+export type RpcResponse = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 };
 
-/** A refusal as an error of Connect's library. */
+/** A refusal as a ConnectError. */
 export function connectError(refusal: Refusal): ConnectError {
   const { rpcCode } = errorForm(refusal.reason);
   return new ConnectError(refusal.detail, rpcCode as number, undefined, errorDetails(refusal) as never);
 }
 
-/** A refusal by the protocol that a content type speaks: gRPC's status in headers alone, or else a Connect error. */
-export function rpcRefusal(type: string, refusal: Refusal, status?: number): RpcAnswer {
+/**
+ * A refusal in the protocol of a content type: a gRPC status in headers alone, or a Connect error.
+ */
+export function rpcRefusal(type: string, refusal: Refusal, status?: number): RpcResponse {
   const { httpStatus, rpcCode } = errorForm(refusal.reason);
   if (!/^application\/grpc/.test(type)) {
     const body = errorToJsonBytes(connectError(refusal), undefined);
@@ -36,7 +38,7 @@ export function rpcRefusal(type: string, refusal: Refusal, status?: number): Rpc
   return { status: status ?? 200, headers, body: new Uint8Array() };
 }
 
-/** True for a path that only an RPC can have, "/numberpool.v1.PoolSendService/SendMessage". */
+/** True for a path in the form of an RPC, "/numberpool.v1.PoolSendService/SendMessage". */
 export function isRpcPath(path: string): boolean {
   return /^\/(\w+\.)+\w+\/\w+$/.test(path);
 }

@@ -14,7 +14,7 @@ import { LIMITS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/text.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
-import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
+import { CANCELLED, DEADLINE_PASSED, type Invoke, type Method } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
 import { decodeInto } from "../json/decode.ts";
 import { transportRefusal } from "../transport-refusal.ts";
@@ -22,9 +22,9 @@ import { isByGet, readRequest } from "./request.ts";
 import { connectError, rpcRefusal } from "./rpc-refusal.ts";
 
 /**
- * Mounts Connect, gRPC-Web and gRPC over HTTP/1.1 on the HTTP port. Bodies are read by the port itself, with its limits and after
- * authentication, and handed to connect-es's handlers as they are: its own server adapter reads bodies before it can tell who
- * calls, reserves what a length field announces, and ends the process on an authority that is no host.
+ * Mounts Connect, gRPC-Web and gRPC over HTTP/1.1 on the HTTP port. The port reads bodies, within
+ * its limits and after authentication, because connect-es's server adapter reads bodies before
+ * authentication, reserves the announced length, and ends the process on an invalid authority.
  */
 export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): void {
   const { invoke, admit } = parts;
@@ -40,23 +40,24 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
       scope.route({
         method: isByGet(method.desc) ? ["POST", "GET"] : "POST",
         url: handler.requestPath,
-        bodyLimit: method.mostBytes + ENVELOPE,
+        bodyLimit: method.maxBytes + ENVELOPE,
         onRequest: (request, reply, done) => {
           const admitted = admit(authorizationOf(request.raw));
           if ("caller" in admitted) {
             (request as unknown as { caller: Caller }).caller = admitted.caller;
             return done();
           }
-          invoke.note("connect", method, admitted.refusal);
-          // Answered by the protocol that was spoken, on an empty body: the one that was sent stays unread.
+          invoke.recordRefusal("connect", method, admitted.refusal);
+          // Answered in the call's protocol on an empty body: the real one stays unread.
           answer(request, reply, handler, method, admitted, Buffer.alloc(0), invoke).catch(() => reply.raw.destroy());
         },
         errorHandler: async (error, request, reply) => {
           const type = request.headers["content-type"] ?? "";
-          const found = transportRefusal(error, method.mostBytes);
-          const refusal = found.reason === ErrorReason.UNSUPPORTED_MEDIA_TYPE ? typeNotTaken(type) : found;
-          invoke.note("connect", method, refusal);
-          // The connection stays: closed now, it would be reset under a client that still writes, and the answer lost.
+          const found = transportRefusal(error, method.maxBytes);
+          const refusal = found.reason === ErrorReason.UNSUPPORTED_MEDIA_TYPE ? unsupportedType(type) : found;
+          invoke.recordRefusal("connect", method, refusal);
+          // The connection stays open: closing it would reset a client that still writes, and lose
+          // the response.
           await answer(request, reply, handler, method, { refusal }, Buffer.alloc(0), invoke);
         },
         handler: async (request, reply) => {
@@ -80,7 +81,7 @@ export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admi
 const ENVELOPE = 5;
 const CONTENT_TYPES = /^application\/(json|proto|connect\+(json|proto)|grpc(-web)?(\+(json|proto))?)(;|$)/;
 
-/** What the port knows of a call, for its handler. */
+/** A call as the port passes it to its handler. */
 type Arrival = {
   readonly admitted: ReturnType<Admit>;
   readonly bytes: number;
@@ -95,12 +96,12 @@ const arrivalKey = createContextKey<Arrival>({
 });
 
 function neverDecoded(): never {
-  throw new Error("A call that was not admitted has no message.");
+  throw new Error("A call that is not admitted has no message.");
 }
 
 function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
   const { desc } = method;
-  const carryOut = async (_request: Message, context: HandlerContext): Promise<Message> => {
+  const handleUnary = async (_request: Message, context: HandlerContext): Promise<Message> => {
     const { admitted, bytes, decode } = context.values.get(arrivalKey);
     if ("refusal" in admitted) throw connectError(admitted.refusal);
     const outcome = await invoke(method, {
@@ -109,22 +110,22 @@ function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): v
       header: (name) => context.requestHeader.get(name) ?? undefined,
       abandoned: () => {
         const left = context.timeoutMs();
-        if (left !== undefined && left <= 0) return LATE;
-        return context.signal.aborted ? LEFT : undefined;
+        if (left !== undefined && left <= 0) return DEADLINE_PASSED;
+        return context.signal.aborted ? CANCELLED : undefined;
       },
       bytes,
       decode,
     });
     if ("refusal" in outcome) throw connectError(outcome.refusal);
     for (const [name, value] of outcome.headers ?? []) context.responseHeader.set(name, value);
-    return outcome.answer;
+    return outcome.response;
   };
-  // biome-ignore lint/correctness/useYield: what it would stream is refused.
+  // biome-ignore lint/correctness/useYield: it refuses the stream.
   const refuseStream = async function* (_requests: unknown, context: HandlerContext): AsyncGenerator<Message> {
     const { admitted } = context.values.get(arrivalKey);
     throw connectError("refusal" in admitted ? admitted.refusal : notOnThisPort(method));
   };
-  const implementation = desc.methodKind === "unary" ? carryOut : refuseStream;
+  const implementation = desc.methodKind === "unary" ? handleUnary : refuseStream;
   router.rpc(desc, implementation as never);
 }
 
@@ -141,22 +142,22 @@ async function answer(
   handler: UniversalHandler,
   method: Method,
   admission: ReturnType<Admit>,
-  sent: Buffer,
+  received: Buffer,
   invoke: Invoke,
 ): Promise<void> {
-  const { type, header, body, refusal } = readRequest(request, sent);
-  if (refusal !== undefined && "caller" in admission) invoke.note("connect", method, refusal);
+  const { type, header, body, refusal } = readRequest(request, received);
+  if (refusal !== undefined && "caller" in admission) invoke.recordRefusal("connect", method, refusal);
   const admitted = refusal === undefined || "refusal" in admission ? admission : { refusal };
   const decode = decoderOf(method, type, body);
   const aborted = new AbortController();
   reply.raw.once("close", () => aborted.abort());
   const response = await handler({
     httpVersion: request.raw.httpVersion,
-    // Only the path matters; the authority that was sent is never made into a URL.
+    // Only the path matters; the client's authority never becomes a URL.
     url: `http://localhost${handler.requestPath}`,
     method: "POST",
     header,
-    // connect-es would answer a malformed message with INTERNAL, as if it were our fault, and drop enum values it does not know.
+    // connect-es answers a malformed message with INTERNAL, and drops unknown enum values.
     body: once(emptyBody(type)),
     signal: aborted.signal,
     contextValues: createContextValues().set(arrivalKey, { admitted, bytes: body.length, decode }),
@@ -164,16 +165,16 @@ async function answer(
   reply.hijack();
   const { status } = response;
   if (response.body === undefined && status >= 400) {
-    // The library refuses these with a status alone.
-    const why = status === 505 ? needsHttp2(method) : typeNotTaken(type);
-    const { headers, body: told } = rpcRefusal(type, "refusal" in admitted ? admitted.refusal : why, status);
-    reply.raw.writeHead(status, { ...Object.fromEntries(response.header ?? []), ...headers }).end(told);
+    // Connect refuses these with a status alone.
+    const why = status === 505 ? needsHttp2(method) : unsupportedType(type);
+    const { headers, body: details } = rpcRefusal(type, "refusal" in admitted ? admitted.refusal : why, status);
+    reply.raw.writeHead(status, { ...Object.fromEntries(response.header ?? []), ...headers }).end(details);
     return;
   }
   await write(reply, response);
 }
 
-/** How to decode the message of a body; throws a Failure. */
+/** The decoder of a body's message; it throws a Failure. */
 function decoderOf({ desc }: Method, type: string, body: Buffer): () => Message {
   const isEnveloped = !/^application\/(json|proto)\b/.test(type);
   return () => {
@@ -185,7 +186,7 @@ function decoderOf({ desc }: Method, type: string, body: Buffer): () => Message 
   };
 }
 
-const FLAGGED = "The message is flagged as compressed, but no compression is named; send it without compression.";
+const FLAGGED = "The message is flagged as compressed, but no header names a compression; send it uncompressed.";
 
 function needsHttp2({ desc }: Method): Refusal {
   return {
@@ -194,11 +195,11 @@ function needsHttp2({ desc }: Method): Refusal {
   };
 }
 
-function typeNotTaken(type: string): Refusal {
+function unsupportedType(type: string): Refusal {
   const detail =
     type === ""
-      ? "The type of the message is missing; name it as application/json or application/proto, by GET as encoding=json or proto."
-      : `The content type ${quoted(type)} is not taken by this method; use application/json or application/proto.`;
+      ? "The content type is missing; use application/json or application/proto, in a GET encoding=json or encoding=proto."
+      : `The content type ${quoted(type)} is not supported; use application/json or application/proto.`;
   return { reason: ErrorReason.UNSUPPORTED_MEDIA_TYPE, detail };
 }
 
@@ -210,7 +211,7 @@ function decodeBinary(desc: DescMethod, message: Buffer): Message {
   }
 }
 
-/** No bytes are the empty message, as in protobuf's binary form. */
+/** An empty body is the empty message, as in protobuf's binary form. */
 function decodeJson(desc: DescMessage, bytes: Buffer): Message {
   const message = create(desc);
   if (bytes.length > 0) decodeInto(desc, message, parseBody(bytes), "rpc");
@@ -218,7 +219,7 @@ function decodeJson(desc: DescMessage, bytes: Buffer): Message {
 }
 
 function malformed({ input }: DescMethod): Failure {
-  return failure(ErrorReason.MALFORMED_MESSAGE, `The bytes are not a ${input.typeName}.`);
+  return failure(ErrorReason.MALFORMED_MESSAGE, `The body is not a valid ${input.typeName}.`);
 }
 
 /** An empty message in the framing of a content type. */

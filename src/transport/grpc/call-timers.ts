@@ -8,21 +8,22 @@ import { statusOf } from "./status.ts";
 const TOO_SLOW: Refusal = { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." };
 const TOO_LONG: Refusal = {
   reason: ErrorReason.UNAVAILABLE,
-  detail: "The stream was open for as long as one without a key may be; open another.",
+  detail: "The stream reached the longest duration of a stream without a key; open another.",
 };
 
-/** What happens to a call, for its timers. */
+/** The events of a call that start and stop its timers. */
 export type CallTimers = {
   readonly onMessage: () => void;
   /** The client has sent its whole request. */
   readonly onHalfClose: () => void;
-  /** The call was answered, or its client left. */
+  /** The call has its response, or its client cancelled it. */
   readonly onEnd: () => void;
 };
 
 /**
- * The timers of a call, begun by its headers: one for the body of a unary request, one for a stream without a request, one for the
- * life of a stream that needs no key, and one for the rest of a request that was answered, whose stream is then reset.
+ * The timers of a call, started by its headers: for the body of a unary request, for an idle stream,
+ * for the duration of a stream without a key, and for the rest of a request after its response,
+ * when the stream is reset.
  */
 export function createCallTimers(
   call: ServerInterceptingCallInterface,
@@ -32,8 +33,8 @@ export function createCallTimers(
   let hasWholeRequest = false;
   const after = (timeoutMs: number, refusal: Refusal) =>
     setTimeout(() => call.sendStatus(statusOf(refusal)), timeoutMs).unref();
-  const idleTime = !requestStream ? LIMITS.bodyTimeoutMs : isPublic ? LIMITS.publicStreamIdleMs : LIMITS.streamIdleMs;
-  const idle = after(idleTime, TOO_SLOW);
+  const idleMs = !requestStream ? LIMITS.bodyTimeoutMs : isPublic ? LIMITS.publicStreamIdleMs : LIMITS.streamIdleMs;
+  const idle = after(idleMs, TOO_SLOW);
   const life = isPublic && responseStream ? after(LIMITS.publicStreamMs, TOO_LONG) : undefined;
   return {
     onMessage: () => {
@@ -51,12 +52,15 @@ export function createCallTimers(
   };
 }
 
-/** Resets the stream of a call that was answered before its request had ended, unless the client ends it soon. */
+/**
+ * Resets the stream of a call answered before the end of its request, unless the client ends it
+ * soon.
+ */
 function resetLater(call: ServerInterceptingCallInterface): void {
-  // The library keeps it to itself, and would read the rest of the request for as long as it comes.
+  // grpc-js does not expose the stream, and would read the rest of the request without end.
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
   if (stream.destroyed || stream.closed) return;
-  const late = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LIMITS.answeredBodyTimeoutMs);
-  late.unref();
-  stream.once("close", () => clearTimeout(late));
+  const reset = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LIMITS.answeredBodyTimeoutMs);
+  reset.unref();
+  stream.once("close", () => clearTimeout(reset));
 }

@@ -9,14 +9,17 @@ import { statusOf } from "./status.ts";
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface["sendStatus"]>[0];
 
-/** What the library ends calls with by itself: gRPC's code, its words, and what the caller is told instead. */
-const STATUSES: readonly (readonly [code: number, words: RegExp, refusal: Refusal])[] = [
+/**
+ * The statuses that grpc-js sends itself, by code and text, with the refusals that replace them.
+ */
+const STATUSES: readonly (readonly [code: number, text: RegExp, refusal: Refusal])[] = [
   [
     4,
     /./,
     {
       reason: ErrorReason.TIMEOUT,
-      detail: "The deadline passed before the call ended; repeat it with the same idempotency key and a longer one.",
+      detail:
+        "The deadline passed before the call ended; repeat it with the same idempotency key and a longer deadline.",
     },
   ],
   [
@@ -38,14 +41,14 @@ const STATUSES: readonly (readonly [code: number, words: RegExp, refusal: Refusa
   [
     12,
     /request message/,
-    { reason: ErrorReason.MALFORMED_MESSAGE, detail: "The call takes one request; send exactly one." },
+    { reason: ErrorReason.MALFORMED_MESSAGE, detail: "The method accepts exactly one request; send one." },
   ],
   [
     13,
     /^Failed to decompress/,
     {
       reason: ErrorReason.MALFORMED_MESSAGE,
-      detail: "The message is not compressed as `grpc-encoding` says; rebuild the client from our protos.",
+      detail: "The message does not decompress with its `grpc-encoding`; send it without compression.",
     },
   ],
   [
@@ -56,12 +59,12 @@ const STATUSES: readonly (readonly [code: number, words: RegExp, refusal: Refusa
       detail: "`grpc-timeout` must be at most 8 digits and one of the units H, M, S, m, u, n, such as 20S.",
     },
   ],
-  [13, /./, { reason: ErrorReason.INTERNAL, detail: "Something went wrong here; try again with an idempotency key." }],
+  [13, /./, { reason: ErrorReason.INTERNAL, detail: "Internal error; try again with an idempotency key." }],
 ];
 
 /**
- * Lets the library's own statuses of a call carry our details: its base call sends them past all interceptors, by its own method, which
- * is replaced.
+ * Adds our details to the statuses that grpc-js sends itself. Its base call bypasses all
+ * interceptors, so its method is replaced.
  */
 export function addDetails(call: ServerInterceptingCallInterface): void {
   const send = call.sendStatus.bind(call);
@@ -71,11 +74,11 @@ export function addDetails(call: ServerInterceptingCallInterface): void {
 function withDetails(status: PartialStatusObject): PartialStatusObject {
   const { code, details, metadata } = status;
   if (metadata && metadata.get("grpc-status-details-bin").length > 0) return status;
-  const found = STATUSES.find(([known, words]) => known === code && words.test(details ?? ""));
+  const found = STATUSES.find(([known, text]) => known === code && text.test(details ?? ""));
   return found === undefined ? status : statusOf(found[2]);
 }
 
-/** What of the library's server is replaced, none of which it offers. */
+/** The methods of grpc-js's server that are replaced; none of them is public. */
 type Internals = {
   _respondWithError: (error: PartialStatusObject, stream: ServerHttp2Stream, session?: unknown) => void;
   _channelzHandler: StreamHandler;
@@ -89,7 +92,7 @@ type StreamHandler = (
   rawHeaders?: readonly string[],
 ) => void;
 
-/** Lets calls of unknown methods be refused with our details. `onRefused` is told of each. */
+/** Refuses calls of unknown methods with our details; calls `onRefused` for each. */
 export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusal) => void): void {
   const internals = server as unknown as Internals;
   const respond = internals._respondWithError.bind(server);
@@ -99,12 +102,12 @@ export function refuseUnknownMethods(server: Server, onRefused: (refusal: Refusa
   };
 }
 
-/** The longest deadline of a stream, milliseconds: Node's timers hold little more. */
-const MAX_STREAM_DEADLINE = 24 * 24 * 3_600_000;
+/** The longest deadline of a stream: close to the maximum of Node's timers. */
+const MAX_STREAM_DEADLINE_MS = 24 * 24 * 3_600_000;
 
 /**
- * Looks at the headers of calls before the library does: caps deadlines, which it would let overflow into the past, and makes more than
- * one Authorization header unusable, of which Node shows only the first.
+ * Checks the headers of calls before grpc-js does: caps deadlines, which would overflow into the
+ * past, and invalidates repeated Authorization headers, of which Node shows only the first.
  */
 export function checkHeaders(server: Server, unaryPaths: ReadonlySet<string>): void {
   const internals = server as unknown as Internals;
@@ -115,17 +118,20 @@ export function checkHeaders(server: Server, unaryPaths: ReadonlySet<string>): v
       if (keys.length > 1) headers.authorization = "";
       const timeout = headers["grpc-timeout"];
       if (timeout !== undefined) {
-        const cap = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadlineMs : MAX_STREAM_DEADLINE;
-        headers["grpc-timeout"] = capped(String(timeout), cap);
+        const maxMs = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadlineMs : MAX_STREAM_DEADLINE_MS;
+        headers["grpc-timeout"] = capped(String(timeout), maxMs);
       }
       handle(interceptors, stream, headers);
     };
   }
 }
 
-/** What is no timeout becomes one that the library refuses; it would take the last digits of too many. */
-function capped(timeout: string, cap: number): string {
+/**
+ * A capped timeout. A malformed one becomes one that grpc-js refuses: it would read the end of too
+ * many digits.
+ */
+function capped(timeout: string, maxMs: number): string {
   const timeoutMs = grpcTimeoutMs(timeout);
   if (timeoutMs === undefined) return "none";
-  return timeoutMs > cap ? `${cap / 1000}S` : timeout;
+  return timeoutMs > maxMs ? `${maxMs / 1000}S` : timeout;
 }

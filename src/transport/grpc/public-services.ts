@@ -6,10 +6,13 @@ import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../../../gen/google/rpc/error_details_pb.ts";
 import { file_google_rpc_status } from "../../../gen/google/rpc/status_pb.ts";
 
-/** Paths of the services that need no key: health and reflection. */
+/** The paths of the services without a key: health and reflection. */
 export const PUBLIC_PATHS = /^\/grpc\.(health|reflection)\./;
 
-/** Health of the whole program and of each service, on the gRPC port. Gives how to say that it ends. */
+/**
+ * Adds the health of the program and of each service to the gRPC port; `stopServing` announces the
+ * drain.
+ */
 export function addHealth(server: Server, services: readonly DescService[]): { readonly stopServing: () => void } {
   const names = ["", ...services.map((service) => service.typeName)];
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "SERVING" as const])));
@@ -21,7 +24,7 @@ export function addHealth(server: Server, services: readonly DescService[]): { r
   };
 }
 
-/** Reflection of the contract, v1 and v1alpha, on the gRPC port. */
+/** Adds reflection of the contract, v1 and v1alpha, to the gRPC port. */
 export function addReflection(server: Server, services: readonly DescService[]): void {
   const files = new Map<string, Buffer>();
   const collect = (file: DescFile) => {
@@ -30,10 +33,11 @@ export function addReflection(server: Server, services: readonly DescService[]):
     file.dependencies.forEach(collect);
   };
   for (const service of services) collect(service.file);
-  // No file of the contract imports what the details of a refusal are made of, and clients decode them by reflection.
+  // Clients decode a refusal's details by reflection, and no file of the contract imports their
+  // types.
   collect(file_google_rpc_status);
   collect(file_google_rpc_error_details);
-  // Of a loaded package the library looks only at the descriptors of its files.
+  // Of a loaded package the library reads only the file descriptors.
   const contract = { format: "Protocol Buffer 3 DescriptorProto", type: {}, fileDescriptorProtos: [...files.values()] };
   new ReflectionService({ contract } as never, { services: services.map(({ typeName }) => typeName) }).addToServer(
     server,

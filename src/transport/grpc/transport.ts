@@ -18,22 +18,22 @@ import { Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
-import { type Invoke, LATE, LEFT, type Method } from "../invoke.ts";
+import { CANCELLED, DEADLINE_PASSED, type Invoke, type Method } from "../invoke.ts";
 import { createCallTimers } from "./call-timers.ts";
 import { addDetails, checkHeaders, refuseUnknownMethods } from "./library-statuses.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
 import { statusOf } from "./status.ts";
 
-/** What is known of a call by its headers. */
+/** A call, known by its headers. */
 type Arrival = {
   readonly caller: Caller;
-  /** The deadline by the monotonic clock, milliseconds; Infinity: none. */
-  readonly until: number;
+  /** The deadline by the monotonic clock; Infinity: none. */
+  readonly deadlineMs: number;
 };
 
 type Arrivals = WeakMap<Metadata, Arrival>;
 
-/** What the gRPC port is made from. */
+/** The parts of the gRPC port. */
 export type GrpcTransportParts = {
   readonly invoke: Invoke;
   readonly admit: Admit;
@@ -41,12 +41,12 @@ export type GrpcTransportParts = {
   readonly clock: () => number;
 };
 
-/** The gRPC port: every method of the contract. Not yet bound to an address. */
+/** The gRPC port, not yet bound to an address: every method of the contract. */
 export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts): Server {
   const arrivals: Arrivals = new WeakMap();
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
 
-  /** Tells who calls as soon as the headers are there; the body of others is not read. */
+  /** Authenticates a call by its headers; the body of an unauthenticated one stays unread. */
   const admitCall: ServerInterceptor = (definition, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
@@ -60,7 +60,7 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
         });
         listener.withOnReceiveHalfClose((pass) => {
           timers.onHalfClose();
-          // The end of a stream that its client has reset looks like the end of its requests; a read finds out.
+          // A reset by the client looks like the end of the requests; a read detects it.
           if (definition.requestStream) call.startRead();
           pass();
         });
@@ -69,11 +69,11 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
           if (isPublic) return pass(metadata);
           const admitted = admit(onlyOne(metadata.get("authorization")));
           if ("caller" in admitted) {
-            arrivals.set(metadata, { caller: admitted.caller, until: monotonic(call.getDeadline(), clock()) });
+            arrivals.set(metadata, { caller: admitted.caller, deadlineMs: monotonic(call.getDeadline(), clock()) });
             pass(metadata);
             return;
           }
-          invoke.note("grpc", methods.get(definition.path), admitted.refusal);
+          invoke.recordRefusal("grpc", methods.get(definition.path), admitted.refusal);
           call.sendStatus(statusOf(admitted.refusal));
         });
         next(listener.build());
@@ -85,14 +85,14 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
     "grpc.max_receive_message_length": LIMITS.requestBytes,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": LIMITS.streams,
-    // A peer that is gone, or in the middle of a header block, cannot answer a ping.
+    // A dead peer, or one in the middle of a header block, cannot answer a ping.
     "grpc.keepalive_time_ms": LIMITS.pingIntervalMs,
     "grpc.keepalive_timeout_ms": LIMITS.pingTimeoutMs,
     "grpc.max_connection_idle_ms": LIMITS.connectionIdleMs,
     "grpc.max_connection_age_ms": LIMITS.connectionAgeMs,
     "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGraceMs,
   });
-  refuseUnknownMethods(server, (refusal) => invoke.note("grpc", undefined, refusal));
+  refuseUnknownMethods(server, (refusal) => invoke.recordRefusal("grpc", undefined, refusal));
   const unary = invoke.methods.filter(({ desc }) => desc.methodKind === "unary");
   checkHeaders(server, new Set(unary.map(({ path }) => path)));
   for (const service of new Set(invoke.methods.map((method) => method.service))) {
@@ -103,7 +103,7 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
         path: method.path,
         requestStream: method.desc.methodKind === "client_streaming" || method.desc.methodKind === "bidi_streaming",
         responseStream: method.desc.methodKind === "server_streaming" || method.desc.methodKind === "bidi_streaming",
-        // Bytes pass through, and `invoke` decodes them: a deserializer that throws is INTERNAL before our code runs.
+        // `invoke` decodes the bytes: grpc-js answers INTERNAL when a deserializer throws.
         requestDeserialize: (bytes: Buffer) => bytes,
         requestSerialize: (bytes: Buffer) => bytes,
         responseDeserialize: (bytes: Buffer) => bytes,
@@ -119,14 +119,18 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
   return server;
 }
 
-function unaryHandler(method: Method, { invoke, fault }: Invoke, arrivals: Arrivals): handleUnaryCall<Buffer, Buffer> {
+function unaryHandler(
+  method: Method,
+  { invoke, unexpected }: Invoke,
+  arrivals: Arrivals,
+): handleUnaryCall<Buffer, Buffer> {
   const { output } = method.desc;
   const handle: handleUnaryCall<Buffer, Buffer> = async (call, callback) => {
-    const { caller, until } = arrivals.get(call.metadata) as Arrival;
+    const { caller, deadlineMs } = arrivals.get(call.metadata) as Arrival;
     const outcome = await invoke(method, {
       transport: "grpc",
       caller,
-      abandoned: () => abandoned(call, until),
+      abandoned: () => abandoned(call, deadlineMs),
       header: (name) => call.metadata.get(name)[0]?.toString(),
       bytes: call.request.length,
       decode: () => decode(method, call.request),
@@ -135,20 +139,20 @@ function unaryHandler(method: Method, { invoke, fault }: Invoke, arrivals: Arriv
       callback(statusOf(outcome.refusal));
       return;
     }
-    const answer = encode(output, outcome.answer);
+    const response = encode(output, outcome.response);
     if (outcome.headers !== undefined)
       call.sendMetadata(Metadata.fromHttp2Headers(Object.fromEntries(outcome.headers)));
-    callback(null, answer);
+    callback(null, response);
   };
-  return guarded(handle, (error, _call, callback) => callback(statusOf(fault(method, error))));
+  return guarded(handle, (error, _call, callback) => callback(statusOf(unexpected(method, error))));
 }
 
-/** The one value of a header; undefined when there is none, or more than one. */
+/** The value of a header; undefined when there is none or more than one. */
 function onlyOne(values: readonly MetadataValue[]): string | undefined {
   return values.length === 1 ? values[0]?.toString() : undefined;
 }
 
-/** A fault in a handler must end its call, not the process. */
+/** The handler with a bug in it ending its call, not the process. */
 function guarded<Args extends readonly unknown[]>(
   handle: (...args: Args) => unknown,
   onFault: (error: unknown, ...args: Args) => void,
@@ -158,32 +162,34 @@ function guarded<Args extends readonly unknown[]>(
   };
 }
 
-/** A stream, in whichever direction: requests are read as fast as answers are taken. */
-function streamHandler(method: Method, { stream, fault }: Invoke, arrivals: Arrivals): UntypedHandleCall {
+/** A streaming handler: it reads requests only as fast as the client reads responses. */
+function streamHandler(method: Method, { stream, unexpected }: Invoke, arrivals: Arrivals): UntypedHandleCall {
   const { output } = method.desc;
   const handle = async (call: ServerDuplexStream<Buffer, Buffer>) => {
-    const { caller, until } = arrivals.get(call.metadata) as Arrival;
+    const { caller, deadlineMs } = arrivals.get(call.metadata) as Arrival;
     const isOneRequest = method.desc.methodKind === "server_streaming";
     const received = isOneRequest
       ? [(call as unknown as { request: Buffer }).request]
-      : // A request that cannot be decoded ends the reading; the call must live on to be told so.
+      : // An undecodable request ends the reading, but the call must stay open for the refusal.
         call.iterator({ destroyOnReturn: false });
     const refusal = await stream(method, {
       transport: "grpc",
       caller,
-      abandoned: () => abandoned(call, until),
+      abandoned: () => abandoned(call, deadlineMs),
       header: (name) => call.metadata.get(name)[0]?.toString(),
-      requests: decodeAll(method, received, () => abandoned(call, until)),
-      write: async (answer) => {
-        if (call.destroyed) throw new Failure(abandoned(call, until) ?? LEFT);
-        if (!call.write(encode(output, answer))) await drained(call, () => abandoned(call, until) ?? LEFT);
+      requests: decodeAll(method, received, () => abandoned(call, deadlineMs)),
+      write: async (response) => {
+        if (call.destroyed) throw new Failure(abandoned(call, deadlineMs) ?? CANCELLED);
+        if (!call.write(encode(output, response))) {
+          await drained(call, () => abandoned(call, deadlineMs) ?? CANCELLED);
+        }
       },
     });
     if (refusal === undefined) call.end();
     else call.emit("error", statusOf(refusal));
   };
   const onFault = (error: unknown, call: ServerDuplexStream<Buffer, Buffer>) =>
-    call.emit("error", statusOf(fault(method, error)));
+    call.emit("error", statusOf(unexpected(method, error)));
   return guarded(handle, onFault) as unknown as UntypedHandleCall;
 }
 
@@ -194,18 +200,18 @@ async function* decodeAll(
 ): AsyncIterable<Message> {
   try {
     for await (const bytes of received) yield decode(method, bytes);
-    // That the client left is known after the end of its requests.
+    // grpc-js reports a cancellation after the end of the requests.
     await setImmediate();
     const refusal = abandoned();
     if (refusal !== undefined) throw new Failure(refusal);
   } catch (error) {
-    // A stream of the library that is destroyed because its client left fails as if that were a fault.
+    // grpc-js destroys a cancelled stream with an error that looks like a bug.
     const refusal = error instanceof Failure ? undefined : abandoned();
     throw refusal === undefined ? error : new Failure(refusal);
   }
 }
 
-/** Resolves when a call takes answers again; rejects with the refusal when it ends before. */
+/** Resolves when a call accepts responses again; rejects with the refusal when it ends before. */
 function drained(call: ServerDuplexStream<Buffer, Buffer>, refusal: () => Refusal): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = () => {
@@ -219,20 +225,23 @@ function drained(call: ServerDuplexStream<Buffer, Buffer>, refusal: () => Refusa
   });
 }
 
-/** Why the client of a call no longer waits. The library's timer may fire late, so the deadline itself is asked. */
-function abandoned(call: { readonly cancelled: boolean }, until: number): Refusal | undefined {
-  if (performance.now() >= until) return LATE;
-  return call.cancelled ? LEFT : undefined;
+/**
+ * Why the client of a call no longer waits. A timer of grpc-js may fire late, so this checks the
+ * deadline.
+ */
+function abandoned(call: { readonly cancelled: boolean }, deadlineMs: number): Refusal | undefined {
+  if (performance.now() >= deadlineMs) return DEADLINE_PASSED;
+  return call.cancelled ? CANCELLED : undefined;
 }
 
-/** A deadline in time since 1970 as one of the monotonic clock, milliseconds. */
+/** A deadline in milliseconds since 1970 as monotonic milliseconds. */
 function monotonic(deadline: Deadline, now: number): number {
   return performance.now() + (Number(deadline) - now);
 }
 
-/** grpc-js copies what it sends with a method that only buffers have. */
-function encode(desc: DescMessage, answer: Message): Buffer {
-  const bytes = toBinary(desc, answer);
+/** A Buffer, because grpc-js copies it by a method that a Uint8Array lacks. */
+function encode(desc: DescMessage, response: Message): Buffer {
+  const bytes = toBinary(desc, response);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -241,8 +250,8 @@ function decode(method: Method, bytes: Buffer): Message {
   try {
     return fromBinary(input, bytes);
   } catch {
-    // The library's own words quote the caller's bytes.
-    const detail = `The bytes are not a ${input.typeName}; rebuild the client from our protos.`;
+    // The parser's error text quotes the caller's bytes, which must not reach a log.
+    const detail = `The message is not a valid ${input.typeName}; regenerate the client from this server's protos.`;
     throw failure(ErrorReason.MALFORMED_MESSAGE, detail);
   }
 }

@@ -9,13 +9,13 @@ import { refusedItem } from "../refused-item.ts";
 import { decodeEnum, decodeScalar, type JsonSource, wrongType } from "./scalar.ts";
 import { timestampOf } from "./time.ts";
 
-/** A JSON object, or what a path or query was gathered into. */
+/** A JSON object, or the parameters of a path or query in that form. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 /**
- * Puts the fields of a JSON object into a message. Unknown keys are passed over, null is absent, and a known key with a wrong value
- * is a failure that names it. Text becomes what the descriptor says; a plain text for a message inside another goes to its first
- * field, so that `filter[name]=x` is `filter[name][eq]=x`.
+ * Puts the fields of a JSON object into a message. Unknown keys are ignored, null is absent, and a
+ * wrong value of a known key is a failure that names it. A string for a message inside another goes
+ * to its first field, so that `filter[name]=x` is `filter[name][eq]=x`.
  */
 export function decodeInto(
   desc: DescMessage,
@@ -30,11 +30,11 @@ export function decodeInto(
   for (const key of Object.keys(json)) {
     const field = fields.get(key);
     const value = json[key];
-    // A misspelled filter would give everything, and look like an answer.
+    // An ignored misspelled filter would list everything.
     if (field === undefined && source === "text" && pointer !== "") {
       throw failure(
         ErrorReason.INVALID_FILTER,
-        `${[...fields.keys()].join(", ")} are known here.`,
+        `${quoted(key)} is unknown; use ${[...fields.keys()].join(", ")}.`,
         `${pointer}/${key}`,
       );
     }
@@ -45,13 +45,13 @@ export function decodeInto(
 }
 
 /**
- * Refuses the name that a field had before, in either spelling, so that it is not passed over like an unknown key. Also called for
- * what is no JSON but has a message's fields by name, such as the columns of a file.
+ * Refuses a field's former name, in either spelling, so that it is not ignored like an unknown key.
+ * Also for other sources of a message's fields, such as the columns of a file.
  */
 export function refuseFormerNames(desc: DescMessage, json: JsonObject, pointer = ""): void {
-  for (const [name, today] of formerNamesOf(desc)) {
+  for (const [name, current] of formerNamesOf(desc)) {
     if (!(name in json)) continue;
-    throw failure(ErrorReason.NOT_SUPPORTED, `${name} is called ${today} now; use that name.`, `${pointer}/${name}`);
+    throw failure(ErrorReason.NOT_SUPPORTED, `${name} is now ${current}; use that name.`, `${pointer}/${name}`);
   }
 }
 
@@ -75,28 +75,28 @@ function formerNamesOf(desc: DescMessage): ReadonlyMap<string, string> {
   return names;
 }
 
-/** An object of which nothing is known would pass for an empty one, which may say much: it turns a pool off. */
+/** An object of unknown keys alone must not pass for an empty one, which may turn a pool off. */
 function refuseUnknown(fields: ReadonlyMap<string, DescField>, json: JsonObject, pointer: string): void {
   const keys = Object.keys(json);
   if (keys.length === 0 || keys.some((key) => fields.has(key))) return;
   const known = [...new Set([...fields.values()].map(({ name }) => name))].join(", ");
   const unknown = keys
-    .slice(0, MAX_NAMED)
+    .slice(0, MAX_LISTED_KEYS)
     .map((key) => JSON.stringify(key))
     .join(", ");
   throw failure(
     ErrorReason.BAD_REQUEST,
-    `${pointer.slice(pointer.lastIndexOf("/") + 1)} holds only unknown keys: ${unknown}. Its keys are ${known}.`,
+    `${pointer.slice(pointer.lastIndexOf("/") + 1)} has only unknown keys: ${unknown}. Its keys are ${known}.`,
     pointer,
   );
 }
 
-/** Unknown keys that a refusal names. */
-const MAX_NAMED = 5;
+/** Unknown keys that a refusal lists. */
+const MAX_LISTED_KEYS = 5;
 
 /**
- * The mask of an update: the keys of its body that the contract knows, down to the leaves. null and {} are leaves, so they clear,
- * while objects with content are merged.
+ * The mask of an update: the known keys of its body, down to the leaves. null and {} are leaves, so
+ * they clear, while objects with keys are merged.
  */
 export function maskOf(desc: DescMessage, json: JsonObject, prefix = ""): string[] {
   const fields = fieldsOf(desc, "body");
@@ -104,30 +104,30 @@ export function maskOf(desc: DescMessage, json: JsonObject, prefix = ""): string
     const field = fields.get(key);
     if (field === undefined) return [];
     const value = json[key];
-    const goesOn = field.fieldKind === "message" && isObject(value) && Object.keys(value).length > 0;
-    if (!goesOn) return [prefix + key];
+    const hasKeys = field.fieldKind === "message" && isObject(value) && Object.keys(value).length > 0;
+    if (!hasKeys) return [prefix + key];
     const inner = maskOf(field.message, value, `${prefix}${key}.`);
     return inner.length > 0 ? inner : [prefix + key];
   });
 }
 
-/** Refuses a query with a key that a list does not know. */
+/** Refuses a list's query with an unknown key. */
 export function refuseUnknownQuery(desc: DescMessage, query: JsonObject): void {
   const fields = fieldsOf(desc, "text");
   const unknown = Object.keys(query).find((key) => !fields.has(key));
   if (unknown === undefined) return;
   const known = [...fields.keys()].join(", ");
-  throw failure(ErrorReason.INVALID_FILTER, `${quoted(unknown)} is not known here; use ${known}.`, `/${unknown}`);
+  throw failure(ErrorReason.INVALID_FILTER, `${quoted(unknown)} is unknown; use ${known}.`, `/${unknown}`);
 }
 
-/** Refuses null for a field of an update that cannot be null: it must not be taken for the field's default. */
+/** Refuses null for a field that is not nullable: it must not pass for the field's default. */
 export function refuseNulls(desc: DescMessage, json: JsonObject, pointer = ""): void {
   for (const [key, field] of fieldsOf(desc, "body")) {
     const value = json[key];
     if (value === null && !getOption(field, nullable) && !getOption(field, not_supported)) {
       throw failure(
         ErrorReason.INVALID_TYPE,
-        `${key} cannot be null; give a value, or leave it out to keep it.`,
+        `${key} cannot be null; set a value, or leave it out to keep the current one.`,
         `${pointer}/${key}`,
       );
     }
@@ -135,7 +135,7 @@ export function refuseNulls(desc: DescMessage, json: JsonObject, pointer = ""): 
   }
 }
 
-/** True for what JSON calls an object. */
+/** True for a JSON object. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -143,8 +143,8 @@ export function isObject(value: unknown): value is JsonObject {
 const FIELDS = new Map<string, ReadonlyMap<string, DescField>>();
 
 /**
- * Fields by their proto name, for RPCs by their JSON name too. The mask of an update is a field of RPCs only: the documented JSON
- * has its own way to say it.
+ * Fields by their proto name, for RPCs by their JSON name too. Only RPCs have the mask of an update
+ * as a field: documented JSON derives it from the body's keys.
  */
 function fieldsOf(desc: DescMessage, source: JsonSource): ReadonlyMap<string, DescField> {
   const isRpc = source === "rpc";
@@ -174,7 +174,7 @@ function decodeField(field: DescField, value: unknown, source: JsonSource, point
       return values.map((each, index) => decodeElement(field, each, source, `${pointer}/${index}`));
     }
     default:
-      throw new Error(`${field} is a map, which no documented request has.`);
+      throw new Error(`${field} is a map, which is not implemented for requests.`);
   }
 }
 
@@ -189,7 +189,7 @@ function decodeElement(
   return decodeScalar(field, field.scalar, value, source, pointer);
 }
 
-/** An item that is decoded by itself: what is wrong with it is told by its own result. */
+/** An item that is decoded by itself: its own result has its refusal. */
 function decodeItem(field: DescField & { fieldKind: "list" }, value: unknown, source: JsonSource): unknown {
   const desc = field.message as DescMessage;
   try {
@@ -222,10 +222,12 @@ function decodeMessage(
   return message;
 }
 
-/** A plain text, alone or under the empty key beside named ones, goes to the first field of a message. */
+/**
+ * A string, alone or under the empty key beside named ones, goes to the first field of a message.
+ */
 function withFirstField(desc: DescMessage, value: unknown): unknown {
   const field = desc.fields[0];
-  // What a span of time would begin with must not be guessed from a time alone.
+  // A time alone must not become the start of a time range.
   if (field === undefined || field.fieldKind === "message") return value;
   const first = field.name;
   if (!isObject(value)) return { [first]: value };
@@ -234,7 +236,7 @@ function withFirstField(desc: DescMessage, value: unknown): unknown {
   return { [first]: plain, ...named };
 }
 
-/** The paths of a mask, separated by commas, in the spelling of the fields' names or of their JSON names. */
+/** The paths of a mask, separated by commas, as field names or as JSON names. */
 function decodeMask(field: DescField, value: unknown, pointer: string): unknown {
   if (typeof value !== "string") throw wrongType(field, "paths separated by commas", pointer);
   const paths = value === "" ? [] : value.split(",");

@@ -1,12 +1,15 @@
 import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
 import { enumSpellings } from "../enum-spelling.ts";
 
-/** Writes a message as documented JSON: proto names, documented enum spellings, every field, absent ones as null. */
+/**
+ * Writes a message as documented JSON: proto names, documented enum spellings, absent fields as
+ * null.
+ */
 export type JsonEncoder = (message: Message) => string;
 
 type ValueReader = (message: Readonly<Record<string, unknown>>) => unknown;
 
-/** Reads a field; of a oneof, undefined where another field of it is set. */
+/** Reads a field; undefined if another field of its oneof is set. */
 function readerOf({ localName, oneof }: DescField): ValueReader {
   if (oneof === undefined) return (message) => message[localName];
   return (message) => {
@@ -17,12 +20,12 @@ function readerOf({ localName, oneof }: DescField): ValueReader {
 
 type ValueEncoder = (value: unknown) => string;
 
-/** The encoder of a message type, made from its descriptor once. Times are RFC 3339 in UTC with milliseconds. */
+/** The cached encoder of a message type. Times are RFC 3339 in UTC with milliseconds. */
 export function jsonEncoderOf(desc: DescMessage): JsonEncoder {
   const known = ENCODERS.get(desc.typeName);
   if (known !== undefined) return known;
   const parts: { readonly valueOf: ValueReader; readonly text: string; readonly encode: ValueEncoder }[] = [];
-  // Known before its fields are: a type may contain itself.
+  // Cached before its fields are built: a type may contain itself.
   const encoder: JsonEncoder = (message) => {
     let out = "";
     for (const part of parts) {
@@ -56,12 +59,13 @@ function fieldEncoderOf(field: DescField): ValueEncoder {
     case "message":
       return messageEncoderOf(field.message);
     case "list": {
-      if (field.listKind === "enum") throw new Error(`${field} is a list of enums, which no documented answer has.`);
+      if (field.listKind === "enum")
+        throw new Error(`${field} is a list of enums, which is not implemented for responses.`);
       const encode = field.listKind === "message" ? messageEncoderOf(field.message) : scalarEncoderOf(field.scalar);
       return (value) => `[${(value as unknown[]).map(encode).join(",")}]`;
     }
     default:
-      throw new Error(`${field} is a map, which no documented answer has.`);
+      throw new Error(`${field} is a map, which is not implemented for responses.`);
   }
 }
 
@@ -83,7 +87,7 @@ function scalarEncoderOf(type: ScalarType): ValueEncoder {
     case ScalarType.UINT32:
       return String;
     default:
-      // 64 bits do not fit a JSON number everywhere.
+      // Many JSON parsers round numbers of 64 bits.
       return (value) => JSON.stringify(String(value));
   }
 }

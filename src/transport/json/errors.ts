@@ -3,18 +3,22 @@ import { MAX_CLIENT_SLEEP_MS } from "../../domain/client-attempt.ts";
 import { errorForm, reasonName } from "../../domain/error-form.ts";
 import type { Refusal } from "../../domain/failure.ts";
 
-/** A refusal as the JSON transport answers it. */
-export type ErrorAnswer = {
+/** A refusal as a response of the JSON transport. */
+export type ErrorResponse = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 };
 
 /**
- * A refusal in the documented form. A field of the body is told as a JSON pointer, one of the path or query as a parameter
- * (`page[size]`); `bodyField` is the field of the request that the body stands for.
+ * A refusal in the documented form. The source is a JSON pointer for a field of the body, and a
+ * parameter (`page[size]`) for one of the path or query. `bodyField` is the request's field that
+ * the body fills.
  */
-export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField: string | undefined }): ErrorAnswer {
+export function errorResponse(
+  refusal: Refusal,
+  at: { hasBody: boolean; bodyField: string | undefined },
+): ErrorResponse {
   const { reason, detail, pointer, retryAfterMs } = refusal;
   const { httpStatus, code, title } = errorForm(reason);
   const headers: Record<string, string> = {};
@@ -24,9 +28,10 @@ export function errorAnswer(refusal: Refusal, at: { hasBody: boolean; bodyField:
     headers["x-ratelimit-remaining"] = String(refusal.rateLimit.remaining);
     headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
   }
-  // The official client repeats every 409 and 5xx, and sleeps however long it is told; none of these is worth it.
-  const isHopeless = httpStatus === 409 || httpStatus === 501 || (retryAfterMs ?? 0) > MAX_CLIENT_SLEEP_MS;
-  if (isHopeless) headers["x-should-retry"] = "false";
+  // The official client retries every 409 and 5xx after `retry-after`, however long; these retries
+  // are futile.
+  const isFutile = httpStatus === 409 || httpStatus === 501 || (retryAfterMs ?? 0) > MAX_CLIENT_SLEEP_MS;
+  if (isFutile) headers["x-should-retry"] = "false";
   if (reason === ErrorReason.UNAUTHENTICATED) headers["www-authenticate"] = "Bearer";
   const error = {
     code,

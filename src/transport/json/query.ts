@@ -4,8 +4,8 @@ import { LIMITS } from "../../domain/limits.ts";
 import { isObject, type JsonObject } from "./decode.ts";
 
 /**
- * `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. Takes time in proportion to the query's length.
- * Throws a Failure when there are more parameters than `LIMITS.queryParameters`.
+ * `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. Runs in time
+ * linear in the query's length. Throws a Failure above `LIMITS.queryParameters` parameters.
  */
 export function parseQuery(query: string): JsonObject {
   const root: Record<string, unknown> = Object.create(null);
@@ -15,7 +15,8 @@ export function parseQuery(query: string): JsonObject {
     if (path.length > MAX_DEPTH) continue;
     let at = root;
     for (const part of path.slice(0, -1)) {
-      // `filter[name]=x` may stand beside `filter[name][contains]=y`; the plain one is kept under an empty key.
+      // `filter[name]=x` may stand beside `filter[name][contains]=y`; the plain one goes under an
+      // empty key.
       if (at[part] !== undefined && !isObject(at[part]))
         at[part] = Object.assign(Object.create(null), { "": at[part] });
       at[part] ??= Object.create(null);
@@ -30,7 +31,7 @@ export function parseQuery(query: string): JsonObject {
   return root;
 }
 
-/** Keys in one another, `a[b][c][d]`; deeper ones are passed over. */
+/** Levels of a nested key, `a[b][c][d]`; deeper keys are ignored. */
 const MAX_DEPTH = 4;
 
 function tooMany() {

@@ -12,25 +12,28 @@ export type Route = {
   readonly verb: Verb;
   /** "/v2/messages/{id}". */
   readonly template: string;
-  /** Fields that the path fills, in order. */
+  /** The fields that the path fills, in order. */
   readonly variables: readonly string[];
-  /** "*": the body is the request; a field's name: the body is that field; undefined: there is no body. */
+  /**
+   * "*": the body is the request; a field's name: the body is that field; undefined: there is no
+   * body.
+   */
   readonly body: string | undefined;
-  /** Whether the body has fields, so that no bytes are no body. */
+  /** Whether the body has fields, so that an empty body is refused. */
   readonly needsBody: boolean;
-  /** The field of the response that is the answer; undefined: all of it. */
+  /** The response's field that is the body; undefined: the whole response. */
   readonly responseBody: string | undefined;
-  /** Whether the answer is a list, of which a misspelled filter would give everything. */
+  /** Whether the response is a list: a misspelled filter must not list everything. */
   readonly isList: boolean;
-  /** A field that is required on this path. */
+  /** The field that only this path requires. */
   readonly required: DescField | undefined;
-  /** The update mask's local name, where the keys of the body fill it. */
+  /** The local name of the update mask, which the keys of the body fill. */
   readonly mask: string | undefined;
 };
 
 /**
- * The JSON routes that the methods are annotated with (google.api.http). Templates are literals and `{field}`, one segment each.
- * Throws at start when a rule cannot be served, names a field that does not exist, or says the same as another.
+ * The JSON routes of the methods' google.api.http annotations. Template segments are literals or
+ * `{field}`. Throws for an unsupported rule, an unknown field, and a duplicate route.
  */
 export function routesOf(methods: readonly Method[]): Route[] {
   const routes = methods.flatMap((method) => {
@@ -41,13 +44,13 @@ export function routesOf(methods: readonly Method[]): Route[] {
   const seen = new Set<string>();
   for (const { verb, template, method } of routes) {
     const shape = `${verb} ${template.replaceAll(/\{[^}]*\}/g, "{}")}`;
-    if (seen.has(shape)) throw new Error(`${method.path}: another method has ${shape} already.`);
+    if (seen.has(shape)) throw new Error(`${method.path}: another method already has ${shape}.`);
     seen.add(shape);
   }
   return routes;
 }
 
-/** Documented paths that are not served yet, by verb and template. */
+/** Documented paths that this release does not implement, by verb and template. */
 export function pathsNotImplemented(methods: readonly Method[]): { readonly verb: Verb; readonly template: string }[] {
   const services = new Set(methods.map(({ service }) => service));
   return [...services].flatMap((service) =>
@@ -67,9 +70,9 @@ export function patternOf(template: string): RegExp {
 function routeOf(method: Method, rule: HttpRule): Route {
   const { input, output } = method.desc;
   const { case: kind, value: template } = rule.pattern;
-  if (kind === undefined || kind === "custom") throw new Error(`${method.path}: the HTTP rule names no known verb.`);
+  if (kind === undefined || kind === "custom") throw new Error(`${method.path}: the HTTP rule has an unknown verb.`);
   if (!/^(\/([\w.-]+|\{\w+\}))+$/.test(template))
-    throw new Error(`${method.path}: ${template} is not a template we serve.`);
+    throw new Error(`${method.path}: the template ${template} is not supported.`);
   const variables = [...template.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string);
   for (const variable of variables) fieldOf(method, input, variable);
   if (rule.body !== "" && rule.body !== "*") fieldOf(method, input, rule.body);
@@ -93,5 +96,5 @@ function routeOf(method: Method, rule: HttpRule): Route {
 function fieldOf(method: Method, message: DescMessage, name: string): DescField {
   const field = message.fields.find((each) => each.name === name);
   if (field !== undefined) return field;
-  throw new Error(`${method.path}: the HTTP rule names ${name}, which ${message.typeName} does not have.`);
+  throw new Error(`${method.path}: the HTTP rule has ${name}, but ${message.typeName} does not.`);
 }

@@ -5,12 +5,12 @@ import { type Failure, failure } from "../../domain/failure.ts";
 import { enumSpellings } from "../enum-spelling.ts";
 
 /**
- * Where a value comes from. The body of a documented path says its types, a path or query has nothing but text, and the body of an
- * RPC may also spell names, numbers and enum values as protobuf's own JSON does.
+ * The source of a value. The body of a documented path has JSON's types, a path or query has only
+ * strings, and the body of an RPC also accepts names, numbers and enum values in ProtoJSON.
  */
 export type JsonSource = "body" | "text" | "rpc";
 
-/** A JSON value as the scalar that a field wants; a value of another type is a failure that names the field. */
+/** A JSON value as a field's scalar; a value of another type is a failure that names the field. */
 export function decodeScalar(
   field: DescField,
   type: ScalarType,
@@ -21,7 +21,7 @@ export function decodeScalar(
   switch (type) {
     case ScalarType.STRING:
       if (typeof value === "string") return value;
-      throw wrongType(field, "a text", pointer);
+      throw wrongType(field, "a string", pointer);
     case ScalarType.BOOL:
       if (typeof value === "boolean") return value;
       if (source === "text" && (value === "true" || value === "false")) return value === "true";
@@ -34,19 +34,22 @@ export function decodeScalar(
     case ScalarType.INT32: {
       const number = numberFrom(value, source);
       if (Number.isInteger(number) && Math.abs(number) <= 0x7fffffff) return number;
-      throw wrongType(field, "a whole number", pointer);
+      throw wrongType(field, "an integer", pointer);
     }
     case ScalarType.UINT64: {
       const text = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
       if (typeof text === "string" && /^\d{1,19}$/.test(text)) return BigInt(text);
-      throw wrongType(field, "a whole number", pointer);
+      throw wrongType(field, "an integer", pointer);
     }
     default:
-      throw new Error(`${field} has a type that no documented request has.`);
+      throw new Error(`${field} has a type that is not implemented for requests.`);
   }
 }
 
-/** An enum value by its documented spelling or its name in the contract, in an RPC by its number too. */
+/**
+ * An enum value by its documented spelling or its name in the contract; in an RPC also by its
+ * number.
+ */
 export function decodeEnum(
   field: DescField,
   desc: DescEnum,
@@ -61,15 +64,15 @@ export function decodeEnum(
   throw failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
 }
 
-/** The refusal of a value whose type is not the field's. */
+/** The refusal of a value of the wrong type. */
 export function wrongType(field: DescField, wanted: string, pointer: string): Failure {
   const reason = hasOption(field, wrong_type) ? getOption(field, wrong_type) : ErrorReason.INVALID_TYPE;
   return failure(reason, `${field.name} must be ${wanted}.`, pointer);
 }
 
-/** How a path or query writes a number. */
+/** A number in a path or query. */
 const DECIMAL = /^-?\d+(\.\d+)?$/;
-/** How a string in an RPC's JSON may write one. */
+/** A number as a string in an RPC's JSON. */
 const JSON_NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/;
 
 function numberFrom(value: unknown, source: JsonSource): number {

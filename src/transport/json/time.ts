@@ -3,7 +3,9 @@ import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 
 const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 
-/** The moment that an RFC 3339 text names, to the nanosecond; undefined when there is no such date, time or offset. */
+/**
+ * An RFC 3339 time, to the nanosecond; undefined for a date, time or offset that does not exist.
+ */
 export function timestampOf(text: string): Timestamp | undefined {
   const found = RFC_3339.exec(text);
   if (found === null) return undefined;

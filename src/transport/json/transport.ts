@@ -5,16 +5,19 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller } from "../authentication.ts";
-import { type Invoke, LEFT } from "../invoke.ts";
-import { encodingNotTaken, transportRefusal } from "../transport-refusal.ts";
+import { CANCELLED, type Invoke } from "../invoke.ts";
+import { transportRefusal, unsupportedEncoding } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
-import { errorAnswer } from "./errors.ts";
+import { errorResponse } from "./errors.ts";
 import { parseQuery } from "./query.ts";
 import { pathsNotImplemented, type Route, routesOf, type Verb } from "./routes.ts";
 
-/** Mounts the JSON routes of the contract on the HTTP port, with the document that tells them, and gives them. */
+/**
+ * Mounts the JSON routes of the contract and their OpenAPI document on the HTTP port; gives the
+ * routes.
+ */
 export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): readonly Route[] {
   const { invoke, admit } = parts;
   const routes = routesOf(invoke.methods);
@@ -26,31 +29,31 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
     app.route({
       method: route.verb,
       url: route.template.replaceAll(/\{(\w+)\}/g, ":$1"),
-      bodyLimit: route.method.mostBytes,
+      bodyLimit: route.method.maxBytes,
       onRequest: (request, reply, done) => {
         const admitted = admit(authorizationOf(request.raw));
         if ("caller" in admitted) {
           (request as unknown as Authenticated).caller = admitted.caller;
           const encoding = request.headers["content-encoding"];
           if (!hasBody(request)) {
-            // The type of nothing is not asked for.
+            // Fastify checks the content type even of an empty body.
             delete request.headers["content-type"];
           } else if (encoding !== undefined && encoding !== "identity") {
-            const refusal = encodingNotTaken("Content-Encoding", encoding);
-            invoke.note("json", route.method, refusal);
+            const refusal = unsupportedEncoding("Content-Encoding", encoding);
+            invoke.recordRefusal("json", route.method, refusal);
             refuse(reply.header("accept-encoding", "identity"), refusal, route);
             return;
           }
           done();
           return;
         }
-        invoke.note("json", route.method, admitted.refusal);
+        invoke.recordRefusal("json", route.method, admitted.refusal);
         refuse(reply, admitted.refusal);
       },
       handler: handlerOf(route, invoke),
       errorHandler: (error, _request, reply) => {
-        const refusal = transportRefusal(error, route.method.mostBytes);
-        invoke.note("json", route.method, refusal);
+        const refusal = transportRefusal(error, route.method.maxBytes);
+        invoke.recordRefusal("json", route.method, refusal);
         refuse(reply, refusal, route);
       },
     });
@@ -63,7 +66,7 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
       onRequest: (request, reply) => {
         const admitted = admit(authorizationOf(request.raw));
         const refusal = "caller" in admitted ? notImplemented(verb, template) : admitted.refusal;
-        invoke.note("json", undefined, refusal);
+        invoke.recordRefusal("json", undefined, refusal);
         refuse(reply, refusal);
       },
       handler: () => {},
@@ -77,7 +80,7 @@ export function mountJson(app: FastifyInstance, parts: { invoke: Invoke; admit: 
 function notImplemented(verb: Verb, template: string): Refusal {
   return {
     reason: ErrorReason.NOT_IMPLEMENTED,
-    detail: `${verb} ${template} is not served by this release; do without it.`,
+    detail: `${verb} ${template} is not implemented in this release.`,
   };
 }
 
@@ -92,10 +95,11 @@ function handlerOf(route: Route, { invoke }: Invoke) {
   const encode = jsonEncoderOf(route.method.desc.output);
   const inner = route.method.desc.output.fields.find((field) => field.name === route.responseBody);
   const encodeInner = inner?.message === undefined ? undefined : jsonEncoderOf(inner.message);
-  const encodeAnswer =
+  const encodeResponse =
     inner === undefined || encodeInner === undefined
       ? encode
-      : (answer: Message) => encodeInner((answer as unknown as Record<string, Message>)[inner.localName] as Message);
+      : (response: Message) =>
+          encodeInner((response as unknown as Record<string, Message>)[inner.localName] as Message);
 
   return async (request: FastifyRequest, reply: FastifyReply) => {
     const body = request.body as Buffer | undefined;
@@ -106,18 +110,20 @@ function handlerOf(route: Route, { invoke }: Invoke) {
         const value = request.headers[name];
         return Array.isArray(value) ? value.join(", ") : value;
       },
-      abandoned: () => (request.raw.socket.destroyed ? LEFT : undefined),
+      abandoned: () => (request.raw.socket.destroyed ? CANCELLED : undefined),
       bytes: body?.length ?? 0,
-      decode: () => gather(route, request, body),
+      decode: () => decodeRequest(route, request, body),
     });
-    if ("refusal" in outcome) return outcome.refusal === LEFT ? reply.hijack() : refuse(reply, outcome.refusal, route);
+    if ("refusal" in outcome) {
+      return outcome.refusal === CANCELLED ? reply.hijack() : refuse(reply, outcome.refusal, route);
+    }
     for (const [name, value] of outcome.headers ?? []) reply.header(name, value);
-    return reply.type("application/json").send(encodeAnswer(outcome.answer));
+    return reply.type("application/json").send(encodeResponse(outcome.response));
   };
 }
 
-/** Body, query and path as the method's request; the path has the last word. */
-function gather(route: Route, request: FastifyRequest, body: Buffer | undefined): Message {
+/** The method's request from body, query and path; the path overrides the others. */
+function decodeRequest(route: Route, request: FastifyRequest, body: Buffer | undefined): Message {
   const { input } = route.method.desc;
   const message = create(input) as Message & Record<string, unknown>;
   if (route.body !== undefined) {
@@ -146,9 +152,9 @@ function gather(route: Route, request: FastifyRequest, body: Buffer | undefined)
 
 const MASK = "google.protobuf.FieldMask";
 
-/** Answers a refusal in the documented form; without a route, of the port itself. */
+/** Answers with a refusal in the documented form; without a route, one of the port itself. */
 export function refuse(reply: FastifyReply, refusal: Refusal, route?: Route): FastifyReply {
   const hasBody = route === undefined || route.body !== undefined;
-  const { status, headers, body } = errorAnswer(refusal, { hasBody, bodyField: route?.body });
+  const { status, headers, body } = errorResponse(refusal, { hasBody, bodyField: route?.body });
   return reply.code(status).headers(headers).type("application/json").send(body);
 }
