@@ -138,7 +138,7 @@ describe("An import", () => {
       ["+12125550191,,,landline,,,,", /^line_type must be one of long_code, toll_free\.$/],
       ["+12125550191,,,,fast,,,", /^segments_per_second must be a number\.$/],
       ["+12125550191,,,,0,,,", /^segments_per_second must be a number from 0\.001 to 10000\.$/],
-      ["+12125550191,,,,,1.5,,", /^daily_segment_limit must be a whole number\.$/],
+      ["+12125550191,,,,,1.5,,", /^daily_segment_limit must be an integer\.$/],
       ["+12125550191,,,,,-1,,", /^daily_segment_limit must be an integer from 0 to 100000000/],
       ["+12125550191,,,,,,asleep,", /^state must be one of active, draining, paused\.$/],
       [`+12125550191,,,,,,,${"x".repeat(101)}`, /^tags\[0\] must have 1 to 100 characters\.$/],

@@ -656,14 +656,15 @@ describe("the log", () => {
         (count) => count >= calls.length + 2,
       );
       const logged = lines().map((line) => JSON.parse(line));
-      expect(logged.map(({ method, code }) => [method ?? "", code])).toEqual([
+      expect(logged.map(({ rpc_method, code }) => [rpc_method?.split("/").at(-1) ?? "", code])).toEqual([
         ["CreateProfile", "OK"],
         ["RegisterNumber", "OK"],
         ...calls.map(([method, code]) => [method, code]),
       ]);
       expect(logged.map(({ transport }) => transport).slice(-3)).toEqual(["json", "grpc", "grpc"]);
-      for (const { ms, level, time } of logged) {
-        expect(ms).toBeGreaterThanOrEqual(0);
+      for (const { event, duration_ms, level, time } of logged) {
+        expect(event).toBe("call_ended");
+        expect(duration_ms).toBeGreaterThanOrEqual(0);
         expect(level).toBe(30);
         expect(Math.abs(time - Date.now())).toBeLessThan(60_000);
       }

@@ -223,7 +223,7 @@ describe("a compressed body", () => {
     );
     expect(answer.status).toBe(415);
     expect(JSON.parse(answer.text).errors[0]).toMatchObject({
-      detail: `Content-Encoding "${encoding}" is not taken; send the body without compression.`,
+      detail: `Content-Encoding "${encoding}" is not supported; send the body without compression.`,
       meta: { reason: "UNSUPPORTED_MEDIA_TYPE" },
     });
   });

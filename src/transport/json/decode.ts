@@ -51,7 +51,7 @@ export function decodeInto(
 export function refuseFormerNames(desc: DescMessage, json: JsonObject, pointer = ""): void {
   for (const [name, current] of formerNamesOf(desc)) {
     if (!(name in json)) continue;
-    throw failure(ErrorReason.NOT_SUPPORTED, `${name} is now ${current}; use that name.`, `${pointer}/${name}`);
+    throw failure(ErrorReason.NOT_SUPPORTED, `${name} is called ${current} now; use that name.`, `${pointer}/${name}`);
   }
 }
 
