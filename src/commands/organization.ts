@@ -20,7 +20,7 @@ export function unknownOrganization(name: string): Error {
 }
 
 /** Every scope that a key can have. */
-export const SCOPES = ["send", "read", "admin"] as const;
+export const SCOPES = ["send", "read", "report", "admin"] as const;
 
 /** Finds an organization by name, or creates it. */
 export async function ensureOrganization(store: Store, name: string, at: number, ids: Ids): Promise<Organization> {

@@ -128,7 +128,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     if (now < lastTurn - STEP_BACK) startAnew();
     lastTurn = now;
     if (requeueAt !== undefined && requeueAt <= elapsed()) {
-      const { phoneNumberIds, isSettled } = await store.requeue(parts.owner, [...underWay.keys()]);
+      const { phoneNumberIds, isSettled } = await store.requeue(parts.owner, [...underWay.keys()], now);
       for (const id of phoneNumberIds) due.put(id, now);
       requeueAt = isSettled ? undefined : elapsed() + REQUEUE_AGAIN;
     }

@@ -6,7 +6,7 @@ import {
   MessageEventType,
 } from "../../gen/numberpool/v1/message_event_pb.ts";
 import type { DecisionRecord, Message } from "../domain/message.ts";
-import type { MessageEvent } from "../store/store.ts";
+import { ACCEPTANCE, documentedType, eventId, type MessageEvent } from "../domain/message-event.ts";
 import { toProtoStatus } from "./message-form.ts";
 
 /** An event in the contract's words. */
@@ -14,7 +14,7 @@ export function toProtoEvent(event: MessageEvent, message: Message): MessageEven
   const { carrierMessageId, carrierCode, error } = event;
   const out = create(MessageEventSchema, {
     recordType: "message_event",
-    sequence: BigInt(event.sequence),
+    id: eventId(event),
     messageId: event.messageId,
     type: TYPES[event.kind],
     status: toProtoStatus(event.status),
@@ -24,6 +24,8 @@ export function toProtoEvent(event: MessageEvent, message: Message): MessageEven
   if (carrierMessageId !== undefined) out.carrierMessageId = carrierMessageId;
   if (carrierCode !== undefined && carrierCode !== "") out.carrierCode = carrierCode;
   if (error !== undefined) out.reason = error.reason;
+  const eventType = documentedType(event);
+  if (eventType !== undefined) out.eventType = eventType;
   return out;
 }
 
@@ -32,7 +34,7 @@ export function toProtoAcceptance(message: Message): MessageEventMessage {
   const isScheduled = message.sendAt !== undefined;
   return create(MessageEventSchema, {
     recordType: "message_event",
-    sequence: 0n,
+    id: eventId({ messageId: message.id, sequence: ACCEPTANCE, at: message.receivedAt }),
     messageId: message.id,
     type: MessageEventType.ACCEPTED,
     status: toProtoStatus(isScheduled ? "scheduled" : "queued"),
@@ -50,6 +52,8 @@ const TYPES: Readonly<Record<MessageEvent["kind"], MessageEventType>> = {
   buffered: MessageEventType.RECEIPT,
   delivered: MessageEventType.RECEIPT,
   failed: MessageEventType.RECEIPT,
+  sending: MessageEventType.SENDING,
+  requeued: MessageEventType.REQUEUED,
   decided: MessageEventType.DECIDED,
   expired: MessageEventType.EXPIRED,
   cancelled: MessageEventType.CANCELLED,
@@ -65,6 +69,8 @@ const DETAILS: Readonly<Record<MessageEvent["kind"], string>> = {
   buffered: "The carrier reported that the message is on its way.",
   delivered: "The carrier reported that the message was delivered.",
   failed: "The carrier reported that the message was not delivered.",
+  sending: "A process hands the message to the carrier.",
+  requeued: "The process that claimed the message did not learn of it; the message waits in its queue again.",
   decided: "",
   expired: "The message waited for too long.",
   cancelled: "Cancelled before it left.",

@@ -22,7 +22,6 @@ import { type SendError, SendErrorSchema, type SendResult } from "../../gen/numb
 import { errorForm } from "../domain/error-form.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, Message, MessageSender, MessageStatus } from "../domain/message.ts";
-import { toProtoLineType } from "./number-form.ts";
 
 /** A message in the contract's words. */
 export function toProtoMessage(message: Message): MessageMessage {
@@ -72,7 +71,7 @@ export function toProtoSender(
   const out = create(SenderSchema);
   out.phoneNumber = phoneNumber;
   out.carrier = carrier;
-  out.lineType = toProtoLineType(lineType);
+  out.lineType = lineType;
   return out;
 }
 

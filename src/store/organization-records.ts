@@ -6,7 +6,7 @@ export type ApiKey = {
   readonly organizationId: string;
   readonly name: string;
   readonly secretHash: Uint8Array;
-  readonly scopes: readonly ("send" | "read" | "admin")[];
+  readonly scopes: readonly ("send" | "read" | "report" | "admin")[];
   readonly createdAt: number;
   readonly revokedAt: number | undefined;
 };

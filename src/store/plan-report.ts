@@ -2,8 +2,8 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthChange } from "../domain/health.ts";
 import { apply, type Effect, isSubmitUnconfirmed, type Progress, type Report } from "../domain/lifecycle.ts";
 import type { Message, MessageError } from "../domain/message.ts";
+import { type NewMessageEvent, ownEvent } from "../domain/message-event.ts";
 import type { AppliedReport } from "./delivery-records.ts";
-import type { MessageEvent } from "./store.ts";
 
 /** What must be known of a message to plan what a report does to it. */
 export type ReportedMessage = Progress &
@@ -23,7 +23,7 @@ export type ReportPlan = {
   readonly nextSubmitAt: number | undefined;
   /** The carrier's id of the message; undefined: unchanged. */
   readonly carrierMessageId: string | undefined;
-  readonly event: Omit<MessageEvent, "sequence">;
+  readonly event: NewMessageEvent;
   /** What the sender's health learns, at `event.at`. */
   readonly health: HealthChange | undefined;
   /** When the message was submitted, as far as is known: a reset of the sender's health decides by it. */
@@ -73,6 +73,7 @@ export function planReport(
       messageId: message.id,
       kind: report.kind,
       status,
+      changesStatus: status !== message.status,
       at,
       carrierMessageId: report.kind === "accepted" ? report.carrierMessageId : carrierMessageId,
       carrierCode: "carrierCode" in report ? report.carrierCode : undefined,
@@ -107,15 +108,7 @@ export function planEnd(
 ): Pick<ReportPlan, "event" | "applied"> & { readonly progress: Progress } {
   return {
     progress: { status: kind, sentAt: undefined, completedAt: at, error },
-    event: {
-      messageId: message.id,
-      kind,
-      status: kind,
-      at,
-      carrierMessageId: undefined,
-      carrierCode: undefined,
-      error,
-    },
+    event: ownEvent(message, kind, at, error),
     applied: appliedTo(message, kind, message.status === "queued" ? 1 : 0),
   };
 }

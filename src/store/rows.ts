@@ -2,6 +2,7 @@ import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import type { DecisionRecord, Message, MessageError, MessageStatus, QueuedMessage } from "../domain/message.ts";
+import type { MessageEvent, NewMessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
@@ -9,7 +10,7 @@ import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { ReportedMessage } from "./plan-report.ts";
 import type { AssignedHealth } from "./pool-records.ts";
 import type { ScheduledRead, WaitingLane } from "./schedule-records.ts";
-import type { Continued, MessageEvent } from "./store.ts";
+import type { Continued } from "./store.ts";
 
 /** A row as a driver gives it: what the stores have in common, flags being 0 and 1 or false and true. */
 export type Row = Record<string, unknown>;
@@ -312,6 +313,7 @@ export const EVENT_COLUMNS = [
   "message_id",
   "kind",
   "status",
+  "changes_status",
   "occurred_at",
   "carrier_message_id",
   "carrier_code",
@@ -319,9 +321,11 @@ export const EVENT_COLUMNS = [
   "detail",
 ] as const;
 
-export function eventValues(organizationId: string, event: Omit<MessageEvent, "sequence">): unknown[] {
+export function eventValues(organizationId: string, event: NewMessageEvent): unknown[] {
   const { messageId, kind, status, at, carrierMessageId, carrierCode, error } = event;
-  return [organizationId, messageId, kind, status, at, carrierMessageId, carrierCode, error?.reason, error?.detail];
+  const changesStatus = event.changesStatus ? 1 : 0;
+  const about = [organizationId, messageId, kind, status, changesStatus, at];
+  return [...about, carrierMessageId, carrierCode, error?.reason, error?.detail];
 }
 
 export function eventFrom(row: Row): MessageEvent {
@@ -330,6 +334,7 @@ export function eventFrom(row: Row): MessageEvent {
     messageId: row.message_id as string,
     kind: row.kind as MessageEvent["kind"],
     status: row.status as MessageStatus,
+    changesStatus: Boolean(row.changes_status),
     at: row.occurred_at as number,
     carrierMessageId: optional(row.carrier_message_id),
     carrierCode: optional(row.carrier_code),

@@ -1,6 +1,6 @@
 import type { HealthCounts } from "../domain/health.ts";
-import type { Report } from "../domain/lifecycle.ts";
-import type { Message, MessageError, MessageStatus } from "../domain/message.ts";
+import type { Message, MessageStatus } from "../domain/message.ts";
+import type { MessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type {
@@ -159,7 +159,7 @@ export type Store = {
    * Puts messages back into their queues that `owner` claimed and knows nothing of, because the claim's answer was lost: those that are
    * being sent and not among `underWay`, by id. To be called while nothing is being claimed, and again until it is settled.
    */
-  readonly requeue: (owner: string, underWay: readonly string[]) => Promise<Requeued>;
+  readonly requeue: (owner: string, underWay: readonly string[], now: number) => Promise<Requeued>;
   /** Since when delivery is held, because the database is a restored backup; undefined: it is not. */
   readonly readDeliveryHold: () => Promise<number | undefined>;
   /** Ends the hold of delivery for good. */
@@ -244,20 +244,6 @@ export type Continued<Row> = { readonly rows: Row[]; readonly next: string | und
 
 /** How many rows a filtered list looks at in one call, so that a rare match does not hold up the sends: a few milliseconds. */
 export const LIST_SCAN = 2_000;
-
-/** What happened to a message: an answer or report of a carrier by its kind, or what happened here. Times as in messages. */
-export type MessageEvent = {
-  /** Grows with every event of the store. */
-  readonly sequence: number;
-  readonly messageId: string;
-  readonly kind: Report["kind"] | "decided" | "expired" | "cancelled" | "sending_failed";
-  /** The message's status after it. */
-  readonly status: MessageStatus;
-  readonly at: number;
-  readonly carrierMessageId: string | undefined;
-  readonly carrierCode: string | undefined;
-  readonly error: MessageError | undefined;
-};
 
 /** What became of a message that was to be cancelled; `applied` for the pools. */
 export type Cancelled =

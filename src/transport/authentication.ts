@@ -33,7 +33,7 @@ export const UNAUTHENTICATED: Refusal = {
   detail: "No valid API key; send one header `Authorization: Bearer <key>` with a key that is not revoked.",
 };
 
-const SCOPES = { send: Scopes.SEND, read: Scopes.READ, admin: Scopes.ADMIN } as const;
+const SCOPES = { send: Scopes.SEND, read: Scopes.READ, report: Scopes.REPORT, admin: Scopes.ADMIN } as const;
 
 /** RFC 9110: the scheme in any case, then one or more spaces. */
 const BEARER = /^bearer +([^ ].*)$/i;

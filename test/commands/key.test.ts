@@ -33,7 +33,13 @@ describe("`key create`", () => {
     expect(id).toBe(`id: ${apiKeyId(token)}`);
     expect(rowsOf(database, "SELECT name FROM organizations")).toEqual([{ name: "Bäckerei & Co" }]);
     expect(rowsOf(database, "SELECT id, name, secret_hash, scopes, revoked_at FROM api_keys")).toEqual([
-      { id: apiKeyId(token), name: "", secret_hash: hashOfToken(token), scopes: "send read admin", revoked_at: null },
+      {
+        id: apiKeyId(token),
+        name: "",
+        secret_hash: hashOfToken(token),
+        scopes: "send read report admin",
+        revoked_at: null,
+      },
     ]);
     expect(isWrittenNowhere(token.slice(-50))).toBe(true);
   });
@@ -50,7 +56,7 @@ describe("`key create`", () => {
       name: "Till 4",
       scopes: ["send", "read"],
     });
-    expect(first.scopes).toEqual(["send", "read", "admin"]);
+    expect(first.scopes).toEqual(["send", "read", "report", "admin"]);
     expect(second.token).not.toBe(first.token);
   });
 
@@ -58,9 +64,12 @@ describe("`key create`", () => {
     const refusals: [string[], string][] = [
       [
         ["--organization", "a", "--scopes", "send,write"],
-        '--scopes takes send, read, admin, separated by commas, not "write".',
+        '--scopes takes send, read, report, admin, separated by commas, not "write".',
       ],
-      [["--organization", "a", "--scopes", ""], '--scopes takes send, read, admin, separated by commas, not "".'],
+      [
+        ["--organization", "a", "--scopes", ""],
+        '--scopes takes send, read, report, admin, separated by commas, not "".',
+      ],
       [["--organization", ""], "--organization must have 1 to 255 characters."],
       [["--organization", "a", "--name", "\u001b[2J"], "--name must not contain control characters."],
       [["--organization", "a", "--name", "x".repeat(256)], "--name must have 0 to 255 characters."],
@@ -108,7 +117,7 @@ describe("`key list`", () => {
       organization_id: b.organization_id,
       organization: "b b",
       name: "",
-      scopes: ["send", "read", "admin"],
+      scopes: ["send", "read", "report", "admin"],
       revoked_at: null,
     };
     const [all, ofB, people, none] = await Promise.all([
@@ -123,7 +132,7 @@ describe("`key list`", () => {
     expect(head).toMatch(/^ID +ORGANIZATION +NAME +SCOPES +CREATED +REVOKED$/);
     expect(lines).toHaveLength(2);
     expect(lines[0]).toMatch(new RegExp(`^${a.id} +a +Till 4 +send +\\S+Z +\\S+Z$`));
-    expect(lines[1]).toMatch(new RegExp(`^${b.id} +b b +- +send,read,admin +\\S+Z +-$`));
+    expect(lines[1]).toMatch(new RegExp(`^${b.id} +b b +- +send,read,report,admin +\\S+Z +-$`));
     expect(JSON.stringify(all) + people.stdout).not.toMatch(/np_live|hash/);
     expect([none.code, none.stdout]).toEqual([1, ""]);
     expect(none.stderr).toMatch(ONE_SENTENCE);

@@ -55,6 +55,7 @@ describe("`message`", () => {
     const carrierId = expect.stringMatching(new RegExp(`^${id}-\\d+$`));
     expect(cells).toEqual([
       [time, "accepted", "queued", "-", "-", "-", expect.stringContaining(`${NUMBER} was picked`)],
+      [time, "sending", "sending", "-", "-", "-", "A process hands the message to the carrier."],
       [time, "submitted", "sent", carrierId, "-", "-", "The carrier took the message."],
       [
         time,
@@ -77,7 +78,7 @@ describe("`message`", () => {
       server.json("GET", `/v2/messages/${id}/events`),
     ]);
     expect(printed).toEqual({ message: message.body.data, events: events.body.data });
-    expect(printed.events).toHaveLength(3);
+    expect(printed.events).toHaveLength(4);
   });
 
   it("shows a message that has no sender yet", async () => {

@@ -423,7 +423,7 @@ describe.concurrent("The dispatcher", () => {
       expect(await store.applyReports([{ target, report: receipt }])).toMatchObject([{ messageId: undefined }]);
       answer(undefined);
       await eventually(isNow("delivery_failed"), 3 * SECOND);
-      const [unconfirmed, accepted, failed] = await eventsOf(store, message as Message);
+      const [, unconfirmed, accepted, failed] = await eventsOf(store, message as Message);
       expect(unconfirmed).toMatchObject({ kind: "submit_unconfirmed", status: "delivery_unconfirmed" });
       expect(accepted).toMatchObject({ kind: "accepted", status: "delivery_unconfirmed", carrierMessageId: "late-1" });
       expect(failed).toMatchObject({ kind: "failed", status: "delivery_failed", carrierMessageId: "late-1" });

@@ -272,6 +272,7 @@ describe.concurrent("in the long run", () => {
     const story = async () => (await done(server.json("GET", `/v2/messages/${id}/events`))).data;
     expect((await story()).map(({ type }: { type: string }) => type)).toEqual([
       "accepted",
+      "sending",
       "submitted",
       "receipt_timeout",
     ]);

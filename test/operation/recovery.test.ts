@@ -93,6 +93,7 @@ describe("Messages that were being sent", () => {
     for (const id of ids) {
       expect(submitsOf(id)).toEqual([{ submits: 1 }]);
       expect(eventsOf(id).map(({ kind, status }) => ({ kind, status }))).toEqual([
+        { kind: "sending", status: "sending" },
         { kind: "submit_unconfirmed", status: "delivery_unconfirmed" },
       ]);
     }
@@ -106,7 +107,7 @@ describe("Messages that were being sent", () => {
     const since = Date.now();
     expect(await first.stop()).toBe(0);
     expect(Date.now() - since).toBeGreaterThan(1_500);
-    expect(eventsOf(unanswered).map(({ kind }) => kind)).toEqual(["submit_unconfirmed"]);
+    expect(eventsOf(unanswered).map(({ kind }) => kind)).toEqual(["sending", "submit_unconfirmed"]);
     expect(rowsOf(database, "SELECT id FROM messages WHERE status = 'sending'")).toEqual([]);
   });
 

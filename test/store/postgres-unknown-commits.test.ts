@@ -75,12 +75,12 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     await stallCommits();
     await expect(claimOne(store, number, NOON)).rejects.toMatchObject(UNAVAILABLE);
     expect(await stalled()).toBe(1);
-    expect(await store.requeue("process-1", [])).toEqual({ phoneNumberIds: [], isSettled: false });
+    expect(await store.requeue("process-1", [], NOON)).toEqual({ phoneNumberIds: [], isSettled: false });
     await letCommitsGoOn();
     const taken: string[] = [];
     await expect
       .poll(async () => {
-        const { phoneNumberIds, isSettled } = await store.requeue("process-1", []);
+        const { phoneNumberIds, isSettled } = await store.requeue("process-1", [], NOON);
         taken.push(...phoneNumberIds);
         return isSettled;
       })

@@ -83,7 +83,7 @@ const ROWS: Readonly<Record<string, readonly Case[]>> = {
     ({ message }) => ({ id: message }),
     ({ message, eventCursor }) => ({ id: message, page: { after: eventCursor } }),
   ],
-  WatchMessages: [({ profile }) => ({ messaging_profile_id: profile, after_sequence: "0" })],
+  WatchMessages: [({ profile }) => ({ messaging_profile_id: profile, cursor: "0" })],
   RegisterNumber: [({ profile }) => ({ number: { phone_number: "+12125559999", messaging_profile_id: profile } })],
   GetNumber: [({ number }) => ({ id: number }), ({ phoneNumber }) => ({ id: phoneNumber })],
   ListNumbers: [
@@ -456,7 +456,7 @@ describe("another organization's things", () => {
 });
 
 describe("a key of one scope", () => {
-  const NAMES = { send: Scope.SEND, read: Scope.READ, admin: Scope.ADMIN } as const;
+  const NAMES = { send: Scope.SEND, read: Scope.READ, report: Scope.REPORT, admin: Scope.ADMIN } as const;
   const keys = new Map<string, MadeKey>();
 
   beforeAll(async () => {

@@ -572,9 +572,9 @@ describe("the document is true", () => {
     const { id } = await send(profile, { to: "+13125550103" });
     const events = await until(
       () => done("GET", `/v2/messages/${id}/events`),
-      ({ length }) => length === 2,
+      ({ length }) => length === 3,
     );
-    const { carrier_message_id } = events[1];
+    const { carrier_message_id } = events[2];
     for (const [status, carrier_code] of [
       ["buffered", "enroute"],
       ["failed", "EX-7"],
@@ -584,7 +584,7 @@ describe("the document is true", () => {
       const reported = { carrier_message_id, status, carrier_code };
       expect(await done("POST", "/v2/carriers/sandbox/receipts", reported)).toEqual({ message_id: id });
     }
-    expect(await done("GET", `/v2/messages/${id}/events`)).toHaveLength(6);
+    expect(await done("GET", `/v2/messages/${id}/events`)).toHaveLength(7);
     await done("GET", `/v2/messages/${id}/events?page[size]=1&page[after]=${Buffer.from("0").toString("base64url")}`);
     await refused(404, "GET", `/v2/messages/${UNKNOWN_ID}/events`);
     await refused(400, "GET", `/v2/messages/${id}/events?page[after]=nothing`);

@@ -179,9 +179,9 @@ describe("a receipt that is reported", () => {
     for (const id of ids.slice(0, 709)) {
       const events = await until(
         () => historyOf(id),
-        (each) => each.length > 1,
+        (each) => each.length > 2,
       );
-      await report({ carrier_message_id: events[1].carrier_message_id, status: "failed", carrier_code: "40003" });
+      await report({ carrier_message_id: events[2].carrier_message_id, status: "failed", carrier_code: "40003" });
     }
     const health = { message_count: 709, spam_ratio: 1, healthy: false, unhealthy_reason: "spam" };
     expect(await healthOf(number)).toMatchObject(health);
@@ -333,7 +333,7 @@ describe("a receipt that fits no message", () => {
     );
     expect(settled).toMatchObject({ to: [{ status: "delivery_failed" }], errors: [{ code: "40002" }] });
     const story = await historyOf(waiting.id);
-    expect(story.map(({ type }: { type: string }) => type)).toEqual(["accepted", "submitted", "receipt"]);
+    expect(story.map(({ type }: { type: string }) => type)).toEqual(["accepted", "sending", "submitted", "receipt"]);
     expect(await healthOf(number)).toMatchObject({ message_count: 1, spam_ratio: 1 });
   });
 
@@ -408,9 +408,11 @@ describe("another organization's receipt", () => {
     expect([await read(id), await historyOf(id), await healthOf(number)]).toEqual(before);
     expect(await report({ carrier_message_id: carrierMessageId, status: "delivered" })).toEqual({ message_id: id });
     expect((await read(id)).to[0].status).toBe("delivered");
-    expect((await historyOf(id)).length).toBe(3);
+    expect((await historyOf(id)).length).toBe(4);
   });
 });
+
+const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 describe("a message's story", () => {
   it("is told in order from the decision on, page by page", async () => {
@@ -422,7 +424,7 @@ describe("a message's story", () => {
     expect(story).toEqual([
       {
         record_type: "message_event",
-        sequence: expect.anything(),
+        id: expect.stringMatching(UUID_V7),
         message_id: id,
         type: "accepted",
         status: "queued",
@@ -431,15 +433,26 @@ describe("a message's story", () => {
         carrier_code: null,
         reason: null,
         detail: expect.stringMatching(/^\+\d+ was picked .*1 of 1 numbers being eligible\.$/),
+        event_type: null,
       },
-      expect.objectContaining({ type: "submitted", status: "sent", carrier_message_id: carrierMessageId }),
-      expect.objectContaining({ type: "receipt", status: "sent", carrier_message_id: carrierMessageId }),
-      expect.objectContaining({ type: "receipt", status: "delivered", occurred_at: message.completed_at }),
+      expect.objectContaining({ type: "sending", status: "sending", event_type: null }),
+      expect.objectContaining({ type: "submitted", status: "sent", event_type: "message.sent" }),
+      expect.objectContaining({
+        type: "receipt",
+        status: "sent",
+        carrier_message_id: carrierMessageId,
+        event_type: null,
+      }),
+      expect.objectContaining({ type: "receipt", status: "delivered", event_type: "message.finalized" }),
     ]);
     expect(story[0].detail).toContain(number);
-    const sequences: number[] = story.map(({ sequence }: { sequence: string }) => Number(sequence));
-    expect(sequences[0]).toBe(0);
-    expect(sequences).toEqual([...new Set(sequences)].sort((one, two) => one - two));
+    const ids: string[] = story.map((event: { id: string }) => event.id);
+    expect(new Set([...ids, id]).size).toBe(story.length + 1);
+    for (const [index, each] of ids.entries()) {
+      expect(each).toMatch(UUID_V7);
+      expect(Number.parseInt(each.replaceAll("-", "").slice(0, 12), 16)).toBe(Date.parse(story[index].occurred_at));
+    }
+    expect((await historyOf(id)).map((event: { id: string }) => event.id)).toEqual(ids);
 
     for (const size of [1, 2, 3]) {
       const pages: unknown[][] = [];
@@ -451,7 +464,7 @@ describe("a message's story", () => {
         after = body.meta.next === null ? "" : `&page[after]=${body.meta.next}`;
       } while (after !== "" && pages.length < 10);
       expect(pages.flat()).toEqual(story);
-      expect(pages.map(({ length }) => length)).toEqual({ 1: [1, 1, 1, 1], 2: [2, 2], 3: [3, 1] }[size]);
+      expect(pages.map(({ length }) => length)).toEqual({ 1: [1, 1, 1, 1, 1], 2: [2, 2, 1], 3: [3, 2] }[size]);
     }
   });
 

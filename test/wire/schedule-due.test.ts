@@ -89,6 +89,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     expect(story.map(({ type, status }: Record<string, string>) => `${type} ${status}`)).toEqual([
       "accepted scheduled",
       "decided queued",
+      "sending sending",
       "submitted sent",
       "receipt delivered",
     ]);

@@ -57,6 +57,7 @@ const STATUSES: Readonly<Record<number, string>> = {
 };
 const EVENTS: Readonly<Record<number, string>> = {
   [MessageEventType.ACCEPTED]: "accepted",
+  [MessageEventType.SENDING]: "sending",
   [MessageEventType.SUBMITTED]: "submitted",
   [MessageEventType.RECEIPT]: "receipt",
   [MessageEventType.CANCELLED]: "cancelled",
@@ -65,10 +66,6 @@ const RULES: Readonly<Record<number, string>> = {
   [DecisionRule.FROM]: "from",
   [DecisionRule.LEAST_LOADED]: "least_loaded",
   [DecisionRule.WEIGHTS]: "weights",
-};
-const LINE_TYPES: Readonly<Record<number, string>> = {
-  [LineType.LONG_CODE]: "long_code",
-  [LineType.TOLL_FREE]: "toll_free",
 };
 
 const reasonName = (reason: ErrorReason) => Object.entries(ErrorReason).find(([, value]) => value === reason)?.[0];
@@ -89,7 +86,7 @@ function documented(message: Message) {
     from:
       from === undefined
         ? null
-        : { phone_number: from.phoneNumber, carrier: from.carrier, line_type: LINE_TYPES[from.lineType] },
+        : { phone_number: from.phoneNumber, carrier: from.carrier, line_type: from.lineType, status: null },
     to: message.to.map((to) => ({
       phone_number: to.phoneNumber,
       status: STATUSES[to.status],
@@ -124,6 +121,7 @@ function documented(message: Message) {
       title,
       detail,
     })),
+    autoresponse_type: null,
     decision:
       decision === undefined
         ? null
@@ -151,7 +149,7 @@ function documented(message: Message) {
 function documentedEvent(event: MessageEvent) {
   return {
     record_type: event.recordType,
-    sequence: String(event.sequence),
+    id: event.id,
     message_id: event.messageId,
     type: EVENTS[event.type],
     status: STATUSES[event.status],
@@ -160,6 +158,7 @@ function documentedEvent(event: MessageEvent) {
     carrier_code: event.carrierCode ?? null,
     reason: event.reason === ErrorReason.UNSPECIFIED ? null : reasonName(event.reason),
     detail: event.detail ?? null,
+    event_type: event.eventType ?? null,
   };
 }
 
@@ -885,8 +884,8 @@ describe("what becomes of a message", () => {
     const send = { messaging_profile_id: profileId, to: SILENT, text: "Silence" };
     const { id } = (await server.json("POST", POOL, send)).body.data;
     const events = () => server.json("GET", `/v2/messages/${id}/events`);
-    const { body } = await until(events, (answer) => answer.body.data.length === 2);
-    const carrierMessageId: string = body.data[1].carrier_message_id;
+    const { body } = await until(events, (answer) => answer.body.data.length === 3);
+    const carrierMessageId: string = body.data[2].carrier_message_id;
     const receipt = { carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40002" };
     const overJson = await server.json("POST", RECEIPTS, receipt);
     const request = { carrier: "sandbox", carrierMessageId, status: ReceiptStatus.FAILED, carrierCode: "40002" };
@@ -898,6 +897,7 @@ describe("what becomes of a message", () => {
     expect(told.data).toEqual(message.data.map(documentedEvent));
     expect(told.data.map(({ type }: { type: string }) => type)).toEqual([
       "accepted",
+      "sending",
       "submitted",
       "receipt",
       "receipt",

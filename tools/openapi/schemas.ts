@@ -85,7 +85,7 @@ export function createSchemas(contract: Contract): Schemas {
       case "enum":
         return enumeration(field.enum, way);
       case "message":
-        return isTime(field.message) ? TIME : message(field.message, way);
+        return WELL_KNOWN[field.message.typeName] ?? message(field.message, way);
       case "list":
         return { type: "array", items: element(field, way) };
       default:
@@ -96,7 +96,7 @@ export function createSchemas(contract: Contract): Schemas {
   const element = (field: DescField & { fieldKind: "list" }, way: Way): JsonObject => {
     if (field.listKind === "enum") return enumeration(field.enum, way);
     if (field.listKind === "scalar") return scalar(field, way);
-    return isTime(field.message) ? TIME : message(field.message, way);
+    return WELL_KNOWN[field.message.typeName] ?? message(field.message, way);
   };
 
   return {
@@ -111,7 +111,12 @@ export function createSchemas(contract: Contract): Schemas {
   };
 }
 
-const TIME: JsonObject = { type: "string", format: "date-time" };
+/** Types of protobuf with a JSON form of their own. */
+const WELL_KNOWN: Readonly<Record<string, JsonObject>> = {
+  "google.protobuf.Timestamp": { type: "string", format: "date-time" },
+  "google.protobuf.Struct": { type: "object", additionalProperties: true },
+  "google.protobuf.ListValue": { type: "array", items: {} },
+};
 
 /** Whether a field is the mask of an update, which JSON says by the keys of its body. */
 export function isMask(field: DescField): boolean {
@@ -127,7 +132,7 @@ export function isTime(desc: DescMessage): boolean {
 function answeredTypes({ services, routes }: Contract): ReadonlySet<string> {
   const found = new Set<string>();
   const visit = (desc: DescMessage) => {
-    if (found.has(desc.typeName)) return;
+    if (found.has(desc.typeName) || desc.typeName in WELL_KNOWN) return;
     found.add(desc.typeName);
     for (const { message, enum: enumeration } of desc.fields) {
       if (message !== undefined) visit(message);
@@ -149,6 +154,7 @@ function isAbsentAtTimes(field: DescField, contract: Contract): boolean {
     case "scalar":
       return field.presence !== FeatureSet_FieldPresence.IMPLICIT;
     case "enum": {
+      if (field.presence === FeatureSet_FieldPresence.EXPLICIT) return true;
       const zero = field.enum.values.find(({ number }) => number === 0);
       const isSpelled = contract.spellings(field.enum).some(({ value }) => value === zero);
       return !isSpelled && zero !== undefined && !commentOf(zero).startsWith("Never written");

@@ -17,10 +17,11 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/message_event.proto.
  */
 export const file_numberpool_v1_message_event: GenFile = /*@__PURE__*/
-  fileDesc("CiFudW1iZXJwb29sL3YxL21lc3NhZ2VfZXZlbnQucHJvdG8SDW51bWJlcnBvb2wudjEihwMKDE1lc3NhZ2VFdmVudBITCgtyZWNvcmRfdHlwZRgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBISCgptZXNzYWdlX2lkGAMgASgJEi0KBHR5cGUYBCABKA4yHy5udW1iZXJwb29sLnYxLk1lc3NhZ2VFdmVudFR5cGUSLAoGc3RhdHVzGAUgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzEi8KC29jY3VycmVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfChJjYXJyaWVyX21lc3NhZ2VfaWQYByABKAlIAIgBARIZCgxjYXJyaWVyX2NvZGUYCCABKAlIAYgBARIqCgZyZWFzb24YCSABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEhMKBmRldGFpbBgKIAEoCUgCiAEBQhUKE19jYXJyaWVyX21lc3NhZ2VfaWRCDwoNX2NhcnJpZXJfY29kZUIJCgdfZGV0YWlsKsoEChBNZXNzYWdlRXZlbnRUeXBlEiIKHk1FU1NBR0VfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEi8KG01FU1NBR0VfRVZFTlRfVFlQRV9BQ0NFUFRFRBABGg76jcqMCwhhY2NlcHRlZBIxChxNRVNTQUdFX0VWRU5UX1RZUEVfU1VCTUlUVEVEEAIaD/qNyowLCXN1Ym1pdHRlZBJDCiVNRVNTQUdFX0VWRU5UX1RZUEVfU1VCTUlUX1VOQ09ORklSTUVEEAMaGPqNyowLEnN1Ym1pdF91bmNvbmZpcm1lZBItChpNRVNTQUdFX0VWRU5UX1RZUEVfUkVDRUlQVBAEGg36jcqMCwdyZWNlaXB0Ei0KGk1FU1NBR0VfRVZFTlRfVFlQRV9FWFBJUkVEEAUaDfqNyowLB2V4cGlyZWQSMQocTUVTU0FHRV9FVkVOVF9UWVBFX0NBTkNFTExFRBAGGg/6jcqMCwljYW5jZWxsZWQSLQoaTUVTU0FHRV9FVkVOVF9UWVBFX1dFQkhPT0sQBxoN+o3KjAsHd2ViaG9vaxI7CiFNRVNTQUdFX0VWRU5UX1RZUEVfU0VORElOR19GQUlMRUQQCBoU+o3KjAsOc2VuZGluZ19mYWlsZWQSLQoaTUVTU0FHRV9FVkVOVF9UWVBFX0RFQ0lERUQQCRoN+o3KjAsHZGVjaWRlZBI9CiJNRVNTQUdFX0VWRU5UX1RZUEVfUkVDRUlQVF9USU1FT1VUEAoaFfqNyowLD3JlY2VpcHRfdGltZW91dGIGcHJvdG8z", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason, file_numberpool_v1_message]);
+  fileDesc("CiFudW1iZXJwb29sL3YxL21lc3NhZ2VfZXZlbnQucHJvdG8SDW51bWJlcnBvb2wudjEiqQMKDE1lc3NhZ2VFdmVudBITCgtyZWNvcmRfdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRISCgptZXNzYWdlX2lkGAMgASgJEi0KBHR5cGUYBCABKA4yHy5udW1iZXJwb29sLnYxLk1lc3NhZ2VFdmVudFR5cGUSLAoGc3RhdHVzGAUgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzEi8KC29jY3VycmVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIfChJjYXJyaWVyX21lc3NhZ2VfaWQYByABKAlIAIgBARIZCgxjYXJyaWVyX2NvZGUYCCABKAlIAYgBARIqCgZyZWFzb24YCSABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEhMKBmRldGFpbBgKIAEoCUgCiAEBEhcKCmV2ZW50X3R5cGUYCyABKAlIA4gBAUIVChNfY2Fycmllcl9tZXNzYWdlX2lkQg8KDV9jYXJyaWVyX2NvZGVCCQoHX2RldGFpbEINCgtfZXZlbnRfdHlwZSrbBQoQTWVzc2FnZUV2ZW50VHlwZRIiCh5NRVNTQUdFX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIvChtNRVNTQUdFX0VWRU5UX1RZUEVfQUNDRVBURUQQARoO+o3KjAsIYWNjZXB0ZWQSMQocTUVTU0FHRV9FVkVOVF9UWVBFX1NVQk1JVFRFRBACGg/6jcqMCwlzdWJtaXR0ZWQSQwolTUVTU0FHRV9FVkVOVF9UWVBFX1NVQk1JVF9VTkNPTkZJUk1FRBADGhj6jcqMCxJzdWJtaXRfdW5jb25maXJtZWQSLQoaTUVTU0FHRV9FVkVOVF9UWVBFX1JFQ0VJUFQQBBoN+o3KjAsHcmVjZWlwdBItChpNRVNTQUdFX0VWRU5UX1RZUEVfRVhQSVJFRBAFGg36jcqMCwdleHBpcmVkEjEKHE1FU1NBR0VfRVZFTlRfVFlQRV9DQU5DRUxMRUQQBhoP+o3KjAsJY2FuY2VsbGVkEi0KGk1FU1NBR0VfRVZFTlRfVFlQRV9XRUJIT09LEAcaDfqNyowLB3dlYmhvb2sSOwohTUVTU0FHRV9FVkVOVF9UWVBFX1NFTkRJTkdfRkFJTEVEEAgaFPqNyowLDnNlbmRpbmdfZmFpbGVkEi0KGk1FU1NBR0VfRVZFTlRfVFlQRV9ERUNJREVEEAkaDfqNyowLB2RlY2lkZWQSPQoiTUVTU0FHRV9FVkVOVF9UWVBFX1JFQ0VJUFRfVElNRU9VVBAKGhX6jcqMCw9yZWNlaXB0X3RpbWVvdXQSLQoaTUVTU0FHRV9FVkVOVF9UWVBFX1NFTkRJTkcQCxoN+o3KjAsHc2VuZGluZxIvChtNRVNTQUdFX0VWRU5UX1RZUEVfUkVRVUVVRUQQDBoO+o3KjAsIcmVxdWV1ZWQSLwobTUVTU0FHRV9FVkVOVF9UWVBFX1JFQ0VJVkVEEA0aDvqNyowLCHJlY2VpdmVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason, file_numberpool_v1_message]);
 
 /**
- * MessageEvent is one row of a message's story. Events of an organization are ordered by their sequence.
+ * MessageEvent is one entry of a message's history: a change of its status, or a report about it. Every change of a message's status
+ * is an event.
  *
  * @generated from message numberpool.v1.MessageEvent
  */
@@ -33,11 +34,11 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   recordType: string;
 
   /**
-   * Grows with every event; has gaps. 0: the acceptance, which the message itself tells.
+   * UUID, version 7, with the time of the event; the same in lists, webhooks and WatchMessages, however often it is sent.
    *
-   * @generated from field: uint64 sequence = 2;
+   * @generated from field: string id = 2;
    */
-  sequence: bigint;
+  id: string;
 
   /**
    * The message it is about.
@@ -94,6 +95,14 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
    * @generated from field: optional string detail = 10;
    */
   detail?: string | undefined;
+
+  /**
+   * The documented type of the webhook that reports the event: "message.sent" for the change to `sent`, "message.finalized" for a
+   * change to a final status (again for each correction), "message.received" for an inbound message. Absent: no webhook reports it.
+   *
+   * @generated from field: optional string event_type = 11;
+   */
+  eventType?: string | undefined;
 };
 
 /**
@@ -185,6 +194,27 @@ export const MessageEventType = {
    * @generated from enum value: MESSAGE_EVENT_TYPE_RECEIPT_TIMEOUT = 10;
    */
   RECEIPT_TIMEOUT: 10,
+
+  /**
+   * A process claimed it and hands it to the carrier.
+   *
+   * @generated from enum value: MESSAGE_EVENT_TYPE_SENDING = 11;
+   */
+  SENDING: 11,
+
+  /**
+   * The answer of the database to a claim was lost, and nothing was handed over: it waits in its queue again.
+   *
+   * @generated from enum value: MESSAGE_EVENT_TYPE_REQUEUED = 12;
+   */
+  REQUEUED: 12,
+
+  /**
+   * Inbound: a carrier brought it. Not written by this release.
+   *
+   * @generated from enum value: MESSAGE_EVENT_TYPE_RECEIVED = 13;
+   */
+  RECEIVED: 13,
 } as const;
 
 /**

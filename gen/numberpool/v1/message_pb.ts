@@ -11,15 +11,13 @@ import { file_numberpool_v1_decision } from "./decision_pb.ts";
 import { file_numberpool_v1_enum_options } from "./enum_options_pb.ts";
 import type { ErrorReason } from "./error_reason_pb.ts";
 import { file_numberpool_v1_error_reason } from "./error_reason_pb.ts";
-import type { LineType } from "./phone_number_pb.ts";
-import { file_numberpool_v1_phone_number } from "./phone_number_pb.ts";
 import type { Message as Message$1, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file numberpool/v1/message.proto.
  */
 export const file_numberpool_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("ChtudW1iZXJwb29sL3YxL21lc3NhZ2UucHJvdG8SDW51bWJlcnBvb2wudjEipAkKB01lc3NhZ2USEwoLcmVjb3JkX3R5cGUYASABKAkSCgoCaWQYAiABKAkSKwoJZGlyZWN0aW9uGAMgASgOMhgubnVtYmVycG9vbC52MS5EaXJlY3Rpb24SKAoEdHlwZRgEIAEoDjIaLm51bWJlcnBvb2wudjEuTWVzc2FnZVR5cGUSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAkSFwoPb3JnYW5pemF0aW9uX2lkGAYgASgJEiMKBGZyb20YByABKAsyFS5udW1iZXJwb29sLnYxLlNlbmRlchIkCgJ0bxgIIAMoCzIYLm51bWJlcnBvb2wudjEuUmVjaXBpZW50EiQKAmNjGAkgAygLMhgubnVtYmVycG9vbC52MS5SZWNpcGllbnQSDAoEdGV4dBgKIAEoCRIUCgdzdWJqZWN0GAsgASgJSACIAQESIwoFbWVkaWEYDCADKAsyFC5udW1iZXJwb29sLnYxLk1lZGlhEhAKCGVuY29kaW5nGA0gASgJEg0KBXBhcnRzGA4gASgFEhEKCW51bV9jaGFycxgPIAEoBRIeChZzbWFydF9lbmNvZGluZ19hcHBsaWVkGBAgASgIEgwKBHRhZ3MYESADKAkSIQoEY29zdBgSIAEoCzITLm51bWJlcnBvb2wudjEuQ29zdBI0Cg5jb3N0X2JyZWFrZG93bhgTIAEoCzIcLm51bWJlcnBvb2wudjEuQ29zdEJyZWFrZG93bhIcCg90Y3JfY2FtcGFpZ25faWQYFCABKAlIAYgBARIdChV0Y3JfY2FtcGFpZ25fYmlsbGFibGUYFSABKAgSJAoXdGNyX2NhbXBhaWduX3JlZ2lzdGVyZWQYFiABKAlIAogBARIYCgt3ZWJob29rX3VybBgXIAEoCUgDiAEBEiEKFHdlYmhvb2tfZmFpbG92ZXJfdXJsGBggASgJSASIAQESLwoLcmVjZWl2ZWRfYXQYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbmRfYXQYGiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbnRfYXQYGyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGNvbXBsZXRlZF9hdBgcIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdmFsaWRfdW50aWwYHSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDHdhaXRfc2Vjb25kcxgeIAEoAUgFiAEBEisKBmVycm9ycxgfIAMoCzIbLm51bWJlcnBvb2wudjEuTWVzc2FnZUVycm9yEikKCGRlY2lzaW9uGCAgASgLMhcubnVtYmVycG9vbC52MS5EZWNpc2lvbkIKCghfc3ViamVjdEISChBfdGNyX2NhbXBhaWduX2lkQhoKGF90Y3JfY2FtcGFpZ25fcmVnaXN0ZXJlZEIOCgxfd2ViaG9va191cmxCFwoVX3dlYmhvb2tfZmFpbG92ZXJfdXJsQg8KDV93YWl0X3NlY29uZHMiWwoGU2VuZGVyEhQKDHBob25lX251bWJlchgBIAEoCRIPCgdjYXJyaWVyGAIgASgJEioKCWxpbmVfdHlwZRgDIAEoDjIXLm51bWJlcnBvb2wudjEuTGluZVR5cGUicwoJUmVjaXBpZW50EhQKDHBob25lX251bWJlchgBIAEoCRIsCgZzdGF0dXMYAiABKA4yHC5udW1iZXJwb29sLnYxLk1lc3NhZ2VTdGF0dXMSDwoHY2FycmllchgDIAEoCRIRCglsaW5lX3R5cGUYBCABKAkifAoFTWVkaWESCwoDdXJsGAEgASgJEhkKDGNvbnRlbnRfdHlwZRgCIAEoCUgAiAEBEhMKBnNoYTI1NhgDIAEoCUgBiAEBEhEKBHNpemUYBCABKAVIAogBAUIPCg1fY29udGVudF90eXBlQgkKB19zaGEyNTZCBwoFX3NpemUiKAoEQ29zdBIOCgZhbW91bnQYASABKAkSEAoIY3VycmVuY3kYAiABKAkiXAoNQ29zdEJyZWFrZG93bhIoCgtjYXJyaWVyX2ZlZRgBIAEoCzITLm51bWJlcnBvb2wudjEuQ29zdBIhCgRyYXRlGAIgASgLMhMubnVtYmVycG9vbC52MS5Db3N0ImcKDE1lc3NhZ2VFcnJvchIqCgZyZWFzb24YASABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEgwKBGNvZGUYAiABKAkSDQoFdGl0bGUYAyABKAkSDgoGZGV0YWlsGAQgASgJKnQKCURpcmVjdGlvbhIZChVESVJFQ1RJT05fVU5TUEVDSUZJRUQQABImChJESVJFQ1RJT05fT1VUQk9VTkQQARoO+o3KjAsIb3V0Ym91bmQSJAoRRElSRUNUSU9OX0lOQk9VTkQQAhoN+o3KjAsHaW5ib3VuZCptCgtNZXNzYWdlVHlwZRIcChhNRVNTQUdFX1RZUEVfVU5TUEVDSUZJRUQQABIfChBNRVNTQUdFX1RZUEVfU01TEAEaCfqNyowLA1NNUxIfChBNRVNTQUdFX1RZUEVfTU1TEAIaCfqNyowLA01NUyqBAQoIRW5jb2RpbmcSGAoURU5DT0RJTkdfVU5TUEVDSUZJRUQQABIdCg1FTkNPRElOR19BVVRPEAEaCvqNyowLBGF1dG8SHQoNRU5DT0RJTkdfR1NNNxACGgr6jcqMCwRnc203Eh0KDUVOQ09ESU5HX1VDUzIQAxoK+o3KjAsEdWNzMirGBAoNTWVzc2FnZVN0YXR1cxIeChpNRVNTQUdFX1NUQVRVU19VTlNQRUNJRklFRBAAEi0KGE1FU1NBR0VfU1RBVFVTX1NDSEVEVUxFRBABGg/6jcqMCwlzY2hlZHVsZWQSJwoVTUVTU0FHRV9TVEFUVVNfUVVFVUVEEAIaDPqNyowLBnF1ZXVlZBIpChZNRVNTQUdFX1NUQVRVU19TRU5ESU5HEAMaDfqNyowLB3NlbmRpbmcSIwoTTUVTU0FHRV9TVEFUVVNfU0VOVBAEGgr6jcqMCwRzZW50Ei0KGE1FU1NBR0VfU1RBVFVTX0RFTElWRVJFRBAFGg/6jcqMCwlkZWxpdmVyZWQSOQoeTUVTU0FHRV9TVEFUVVNfREVMSVZFUllfRkFJTEVEEAYaFfqNyowLD2RlbGl2ZXJ5X2ZhaWxlZBJDCiNNRVNTQUdFX1NUQVRVU19ERUxJVkVSWV9VTkNPTkZJUk1FRBAHGhr6jcqMCxRkZWxpdmVyeV91bmNvbmZpcm1lZBI3Ch1NRVNTQUdFX1NUQVRVU19TRU5ESU5HX0ZBSUxFRBAIGhT6jcqMCw5zZW5kaW5nX2ZhaWxlZBIpChZNRVNTQUdFX1NUQVRVU19FWFBJUkVEEAkaDfqNyowLB2V4cGlyZWQSLQoYTUVTU0FHRV9TVEFUVVNfQ0FOQ0VMTEVEEAoaD/qNyowLCWNhbmNlbGxlZBIrChdNRVNTQUdFX1NUQVRVU19SRUNFSVZFRBALGg76jcqMCwhyZWNlaXZlZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_numberpool_v1_decision, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason, file_numberpool_v1_phone_number]);
+  fileDesc("ChtudW1iZXJwb29sL3YxL21lc3NhZ2UucHJvdG8SDW51bWJlcnBvb2wudjEi2gkKB01lc3NhZ2USEwoLcmVjb3JkX3R5cGUYASABKAkSCgoCaWQYAiABKAkSKwoJZGlyZWN0aW9uGAMgASgOMhgubnVtYmVycG9vbC52MS5EaXJlY3Rpb24SKAoEdHlwZRgEIAEoDjIaLm51bWJlcnBvb2wudjEuTWVzc2FnZVR5cGUSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAkSFwoPb3JnYW5pemF0aW9uX2lkGAYgASgJEiMKBGZyb20YByABKAsyFS5udW1iZXJwb29sLnYxLlNlbmRlchIkCgJ0bxgIIAMoCzIYLm51bWJlcnBvb2wudjEuUmVjaXBpZW50EiQKAmNjGAkgAygLMhgubnVtYmVycG9vbC52MS5SZWNpcGllbnQSDAoEdGV4dBgKIAEoCRIUCgdzdWJqZWN0GAsgASgJSACIAQESIwoFbWVkaWEYDCADKAsyFC5udW1iZXJwb29sLnYxLk1lZGlhEhAKCGVuY29kaW5nGA0gASgJEg0KBXBhcnRzGA4gASgFEhEKCW51bV9jaGFycxgPIAEoBRIeChZzbWFydF9lbmNvZGluZ19hcHBsaWVkGBAgASgIEgwKBHRhZ3MYESADKAkSIQoEY29zdBgSIAEoCzITLm51bWJlcnBvb2wudjEuQ29zdBI0Cg5jb3N0X2JyZWFrZG93bhgTIAEoCzIcLm51bWJlcnBvb2wudjEuQ29zdEJyZWFrZG93bhIcCg90Y3JfY2FtcGFpZ25faWQYFCABKAlIAYgBARIdChV0Y3JfY2FtcGFpZ25fYmlsbGFibGUYFSABKAgSJAoXdGNyX2NhbXBhaWduX3JlZ2lzdGVyZWQYFiABKAlIAogBARIYCgt3ZWJob29rX3VybBgXIAEoCUgDiAEBEiEKFHdlYmhvb2tfZmFpbG92ZXJfdXJsGBggASgJSASIAQESLwoLcmVjZWl2ZWRfYXQYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbmRfYXQYGiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbnRfYXQYGyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGNvbXBsZXRlZF9hdBgcIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdmFsaWRfdW50aWwYHSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDHdhaXRfc2Vjb25kcxgeIAEoAUgFiAEBEisKBmVycm9ycxgfIAMoCzIbLm51bWJlcnBvb2wudjEuTWVzc2FnZUVycm9yEikKCGRlY2lzaW9uGCAgASgLMhcubnVtYmVycG9vbC52MS5EZWNpc2lvbhIeChFhdXRvcmVzcG9uc2VfdHlwZRghIAEoCUgGiAEBQgoKCF9zdWJqZWN0QhIKEF90Y3JfY2FtcGFpZ25faWRCGgoYX3Rjcl9jYW1wYWlnbl9yZWdpc3RlcmVkQg4KDF93ZWJob29rX3VybEIXChVfd2ViaG9va19mYWlsb3Zlcl91cmxCDwoNX3dhaXRfc2Vjb25kc0IUChJfYXV0b3Jlc3BvbnNlX3R5cGUigAEKBlNlbmRlchIUCgxwaG9uZV9udW1iZXIYASABKAkSDwoHY2FycmllchgCIAEoCRIRCglsaW5lX3R5cGUYAyABKAkSMQoGc3RhdHVzGAQgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzSACIAQFCCQoHX3N0YXR1cyJzCglSZWNpcGllbnQSFAoMcGhvbmVfbnVtYmVyGAEgASgJEiwKBnN0YXR1cxgCIAEoDjIcLm51bWJlcnBvb2wudjEuTWVzc2FnZVN0YXR1cxIPCgdjYXJyaWVyGAMgASgJEhEKCWxpbmVfdHlwZRgEIAEoCSJ8CgVNZWRpYRILCgN1cmwYASABKAkSGQoMY29udGVudF90eXBlGAIgASgJSACIAQESEwoGc2hhMjU2GAMgASgJSAGIAQESEQoEc2l6ZRgEIAEoBUgCiAEBQg8KDV9jb250ZW50X3R5cGVCCQoHX3NoYTI1NkIHCgVfc2l6ZSIoCgRDb3N0Eg4KBmFtb3VudBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCSJcCg1Db3N0QnJlYWtkb3duEigKC2NhcnJpZXJfZmVlGAEgASgLMhMubnVtYmVycG9vbC52MS5Db3N0EiEKBHJhdGUYAiABKAsyEy5udW1iZXJwb29sLnYxLkNvc3QiZwoMTWVzc2FnZUVycm9yEioKBnJlYXNvbhgBIAEoDjIaLm51bWJlcnBvb2wudjEuRXJyb3JSZWFzb24SDAoEY29kZRgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZkZXRhaWwYBCABKAkqdAoJRGlyZWN0aW9uEhkKFURJUkVDVElPTl9VTlNQRUNJRklFRBAAEiYKEkRJUkVDVElPTl9PVVRCT1VORBABGg76jcqMCwhvdXRib3VuZBIkChFESVJFQ1RJT05fSU5CT1VORBACGg36jcqMCwdpbmJvdW5kKm0KC01lc3NhZ2VUeXBlEhwKGE1FU1NBR0VfVFlQRV9VTlNQRUNJRklFRBAAEh8KEE1FU1NBR0VfVFlQRV9TTVMQARoJ+o3KjAsDU01TEh8KEE1FU1NBR0VfVFlQRV9NTVMQAhoJ+o3KjAsDTU1TKoEBCghFbmNvZGluZxIYChRFTkNPRElOR19VTlNQRUNJRklFRBAAEh0KDUVOQ09ESU5HX0FVVE8QARoK+o3KjAsEYXV0bxIdCg1FTkNPRElOR19HU003EAIaCvqNyowLBGdzbTcSHQoNRU5DT0RJTkdfVUNTMhADGgr6jcqMCwR1Y3MyKsYECg1NZXNzYWdlU3RhdHVzEh4KGk1FU1NBR0VfU1RBVFVTX1VOU1BFQ0lGSUVEEAASLQoYTUVTU0FHRV9TVEFUVVNfU0NIRURVTEVEEAEaD/qNyowLCXNjaGVkdWxlZBInChVNRVNTQUdFX1NUQVRVU19RVUVVRUQQAhoM+o3KjAsGcXVldWVkEikKFk1FU1NBR0VfU1RBVFVTX1NFTkRJTkcQAxoN+o3KjAsHc2VuZGluZxIjChNNRVNTQUdFX1NUQVRVU19TRU5UEAQaCvqNyowLBHNlbnQSLQoYTUVTU0FHRV9TVEFUVVNfREVMSVZFUkVEEAUaD/qNyowLCWRlbGl2ZXJlZBI5Ch5NRVNTQUdFX1NUQVRVU19ERUxJVkVSWV9GQUlMRUQQBhoV+o3KjAsPZGVsaXZlcnlfZmFpbGVkEkMKI01FU1NBR0VfU1RBVFVTX0RFTElWRVJZX1VOQ09ORklSTUVEEAcaGvqNyowLFGRlbGl2ZXJ5X3VuY29uZmlybWVkEjcKHU1FU1NBR0VfU1RBVFVTX1NFTkRJTkdfRkFJTEVEEAgaFPqNyowLDnNlbmRpbmdfZmFpbGVkEikKFk1FU1NBR0VfU1RBVFVTX0VYUElSRUQQCRoN+o3KjAsHZXhwaXJlZBItChhNRVNTQUdFX1NUQVRVU19DQU5DRUxMRUQQChoP+o3KjAsJY2FuY2VsbGVkEisKF01FU1NBR0VfU1RBVFVTX1JFQ0VJVkVEEAsaDvqNyowLCHJlY2VpdmVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_decision, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason]);
 
 /**
  * Message is what a send leaves behind. It is stored before the send is answered.
@@ -70,14 +68,15 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   organizationId: string;
 
   /**
-   * The sender. For a send through the pool this is the number that was picked; absent on a scheduled message until it is due.
+   * The sender. Outbound: our number; for a send through the pool the one that was picked; absent on a scheduled message until it is
+   * due. Inbound: whoever wrote.
    *
    * @generated from field: numberpool.v1.Sender from = 7;
    */
   from?: Sender | undefined;
 
   /**
-   * The recipient, always one.
+   * The recipient, always one. Inbound: our number.
    *
    * @generated from field: repeated numberpool.v1.Recipient to = 8;
    */
@@ -196,7 +195,7 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   webhookFailoverUrl?: string | undefined;
 
   /**
-   * When it was accepted, by the server's clock.
+   * When it was accepted, or came in, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp received_at = 25;
    */
@@ -250,6 +249,13 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
    * @generated from field: numberpool.v1.Decision decision = 32;
    */
   decision?: Decision | undefined;
+
+  /**
+   * Inbound: what the text was understood as and answered to, "STOP", "START" or "HELP"; absent: none of them. Outbound: absent.
+   *
+   * @generated from field: optional string autoresponse_type = 33;
+   */
+  autoresponseType?: string | undefined;
 };
 
 /**
@@ -260,7 +266,7 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 0);
 
 /**
- * Sender is the number that a message leaves from.
+ * Sender is the number that a message comes from: one of ours when it is outbound, somebody's phone when it is inbound.
  *
  * @generated from message numberpool.v1.Sender
  */
@@ -273,18 +279,25 @@ export type Sender = Message$1<"numberpool.v1.Sender"> & {
   phoneNumber: string;
 
   /**
-   * The name of the carrier it is reached through.
+   * Outbound: the name of the carrier it is reached through. Inbound: not known here; "".
    *
    * @generated from field: string carrier = 2;
    */
   carrier: string;
 
   /**
-   * Long code or toll-free.
+   * Outbound: "long_code" or "toll_free", as LineType is spelled. Inbound: not known here; "".
    *
-   * @generated from field: numberpool.v1.LineType line_type = 3;
+   * @generated from field: string line_type = 3;
    */
-  lineType: LineType;
+  lineType: string;
+
+  /**
+   * Inbound: `received`. Outbound: absent; the recipient has the status.
+   *
+   * @generated from field: optional numberpool.v1.MessageStatus status = 4;
+   */
+  status?: MessageStatus | undefined;
 };
 
 /**
@@ -295,7 +308,7 @@ export const SenderSchema: GenMessage<Sender> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 1);
 
 /**
- * Recipient is the number that a message goes to, and how far it got.
+ * Recipient is the number that a message goes to, and how far it got. Inbound: one of our numbers.
  *
  * @generated from message numberpool.v1.Recipient
  */
@@ -308,21 +321,21 @@ export type Recipient = Message$1<"numberpool.v1.Recipient"> & {
   phoneNumber: string;
 
   /**
-   * Where the message stands.
+   * Where the message stands. Inbound: `delivered`.
    *
    * @generated from field: numberpool.v1.MessageStatus status = 2;
    */
   status: MessageStatus;
 
   /**
-   * Not known here; always "".
+   * Outbound: not known here; "". Inbound: the name of the carrier that brought it.
    *
    * @generated from field: string carrier = 3;
    */
   carrier: string;
 
   /**
-   * Not known here; always "".
+   * Outbound: not known here; "". Inbound: "long_code" or "toll_free".
    *
    * @generated from field: string line_type = 4;
    */

@@ -11,7 +11,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/scope.proto.
  */
 export const file_numberpool_v1_scope: GenFile = /*@__PURE__*/
-  fileDesc("ChludW1iZXJwb29sL3YxL3Njb3BlLnByb3RvEg1udW1iZXJwb29sLnYxKnQKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASGgoKU0NPUEVfU0VORBABGgr6jcqMCwRzZW5kEhoKClNDT1BFX1JFQUQQAhoK+o3KjAsEcmVhZBIcCgtTQ09QRV9BRE1JThADGgv6jcqMCwVhZG1pbmIGcHJvdG8z", [file_numberpool_v1_enum_options]);
+  fileDesc("ChludW1iZXJwb29sL3YxL3Njb3BlLnByb3RvEg1udW1iZXJwb29sLnYxKpQBCgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEhoKClNDT1BFX1NFTkQQARoK+o3KjAsEc2VuZBIaCgpTQ09QRV9SRUFEEAIaCvqNyowLBHJlYWQSHAoLU0NPUEVfQURNSU4QAxoL+o3KjAsFYWRtaW4SHgoMU0NPUEVfUkVQT1JUEAQaDPqNyowLBnJlcG9ydGIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
  * Scope is a permission that an API key carries. A call is allowed when the key has the scope of its method.
@@ -41,11 +41,18 @@ export const Scope = {
   READ: 2,
 
   /**
-   * Changing profiles, numbers, mappings, opt-outs and deliveries, and reporting for carriers.
+   * Changing profiles, numbers, mappings, opt-outs and deliveries.
    *
    * @generated from enum value: SCOPE_ADMIN = 3;
    */
   ADMIN: 3,
+
+  /**
+   * Reporting receipts and inbound messages for a carrier: all that a carrier's callback needs.
+   *
+   * @generated from enum value: SCOPE_REPORT = 4;
+   */
+  REPORT: 4,
 } as const;
 
 /**

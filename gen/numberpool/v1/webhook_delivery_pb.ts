@@ -4,78 +4,78 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ListValue, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_numberpool_v1_enum_options } from "./enum_options_pb.ts";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file numberpool/v1/webhook_delivery.proto.
  */
 export const file_numberpool_v1_webhook_delivery: GenFile = /*@__PURE__*/
-  fileDesc("CiRudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnkucHJvdG8SDW51bWJlcnBvb2wudjEihAIKD1dlYmhvb2tEZWxpdmVyeRITCgtyZWNvcmRfdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRI0CgZzdGF0dXMYAyABKA4yJC5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeVN0YXR1cxIQCghldmVudF9pZBgEIAEoCRISCgpldmVudF90eXBlGAUgASgJEhIKCm1lc3NhZ2VfaWQYBiABKAkSLwoIYXR0ZW1wdHMYByADKAsyHS5udW1iZXJwb29sLnYxLldlYmhvb2tBdHRlbXB0Ei8KC29jY3VycmVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKVAQoOV2ViaG9va0F0dGVtcHQSCwoDdXJsGAEgASgJEi4KCnN0YXJ0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKC2h0dHBfc3RhdHVzGAMgASgFSACIAQESEgoFZXJyb3IYBCABKAlIAYgBAUIOCgxfaHR0cF9zdGF0dXNCCAoGX2Vycm9yKt4BChVXZWJob29rRGVsaXZlcnlTdGF0dXMSJwojV0VCSE9PS19ERUxJVkVSWV9TVEFUVVNfVU5TUEVDSUZJRUQQABIyCh9XRUJIT09LX0RFTElWRVJZX1NUQVRVU19QRU5ESU5HEAEaDfqNyowLB3BlbmRpbmcSNgohV0VCSE9PS19ERUxJVkVSWV9TVEFUVVNfREVMSVZFUkVEEAIaD/qNyowLCWRlbGl2ZXJlZBIwCh5XRUJIT09LX0RFTElWRVJZX1NUQVRVU19GQUlMRUQQAxoM+o3KjAsGZmFpbGVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options]);
+  fileDesc("CiRudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnkucHJvdG8SDW51bWJlcnBvb2wudjEivQIKD1dlYmhvb2tEZWxpdmVyeRIKCgJpZBgBIAEoCRITCgtyZWNvcmRfdHlwZRgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEjQKBnN0YXR1cxgEIAEoDjIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5U3RhdHVzEjAKB3dlYmhvb2sYBSABKAsyHy5udW1iZXJwb29sLnYxLkRlbGl2ZXJlZFdlYmhvb2sSLwoIYXR0ZW1wdHMYBiADKAsyHS5udW1iZXJwb29sLnYxLldlYmhvb2tBdHRlbXB0Ei4KCnN0YXJ0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKiAQoQRGVsaXZlcmVkV2ViaG9vaxIKCgJpZBgBIAEoCRITCgtyZWNvcmRfdHlwZRgCIAEoCRISCgpldmVudF90eXBlGAMgASgJEi8KC29jY3VycmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgdwYXlsb2FkGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLlAQoOV2ViaG9va0F0dGVtcHQSNAoGc3RhdHVzGAEgASgOMiQubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnlTdGF0dXMSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBGh0dHAYBCABKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tFeGNoYW5nZRIOCgZlcnJvcnMYBSADKAUicQoPV2ViaG9va0V4Y2hhbmdlEi4KB3JlcXVlc3QYASABKAsyHS5udW1iZXJwb29sLnYxLldlYmhvb2tSZXF1ZXN0Ei4KCHJlc3BvbnNlGAIgASgLMhwubnVtYmVycG9vbC52MS5XZWJob29rQW5zd2VyIkoKDldlYmhvb2tSZXF1ZXN0EgsKA3VybBgBIAEoCRIrCgdoZWFkZXJzGAIgAygLMhouZ29vZ2xlLnByb3RvYnVmLkxpc3RWYWx1ZSJaCg1XZWJob29rQW5zd2VyEg4KBnN0YXR1cxgBIAEoBRIrCgdoZWFkZXJzGAIgAygLMhouZ29vZ2xlLnByb3RvYnVmLkxpc3RWYWx1ZRIMCgRib2R5GAMgASgJKt4BChVXZWJob29rRGVsaXZlcnlTdGF0dXMSJwojV0VCSE9PS19ERUxJVkVSWV9TVEFUVVNfVU5TUEVDSUZJRUQQABIyCh9XRUJIT09LX0RFTElWRVJZX1NUQVRVU19QRU5ESU5HEAEaDfqNyowLB3BlbmRpbmcSNgohV0VCSE9PS19ERUxJVkVSWV9TVEFUVVNfREVMSVZFUkVEEAIaD/qNyowLCWRlbGl2ZXJlZBIwCh5XRUJIT09LX0RFTElWRVJZX1NUQVRVU19GQUlMRUQQAxoM+o3KjAsGZmFpbGVkYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_numberpool_v1_enum_options]);
 
 /**
- * WebhookDelivery is the delivery of one event to a profile's or message's URLs.
+ * WebhookDelivery is the delivery of one event to a profile's or message's URLs, in the documented shape.
  *
  * @generated from message numberpool.v1.WebhookDelivery
  */
 export type WebhookDelivery = Message<"numberpool.v1.WebhookDelivery"> & {
   /**
-   * Always "webhook_delivery".
-   *
-   * @generated from field: string record_type = 1;
-   */
-  recordType: string;
-
-  /**
    * UUID, version 7.
    *
-   * @generated from field: string id = 2;
+   * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * Always "webhook_delivery".
+   *
+   * @generated from field: string record_type = 2;
+   */
+  recordType: string;
+
+  /**
+   * The organization that owns it. The documentation calls it the user.
+   *
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+
+  /**
    * How far it got.
    *
-   * @generated from field: numberpool.v1.WebhookDeliveryStatus status = 3;
+   * @generated from field: numberpool.v1.WebhookDeliveryStatus status = 4;
    */
   status: WebhookDeliveryStatus;
 
   /**
-   * The event's id, the same on every attempt.
+   * What was delivered.
    *
-   * @generated from field: string event_id = 4;
+   * @generated from field: numberpool.v1.DeliveredWebhook webhook = 5;
    */
-  eventId: string;
+  webhook?: DeliveredWebhook | undefined;
 
   /**
-   * The event's type: "message.sent", "message.finalized", "message.received".
+   * Every attempt so far, the latest first; at most 6, and 6 more for each redelivery.
    *
-   * @generated from field: string event_type = 5;
-   */
-  eventType: string;
-
-  /**
-   * The message that the event is about.
-   *
-   * @generated from field: string message_id = 6;
-   */
-  messageId: string;
-
-  /**
-   * Every attempt so far, in order; at most 6 and those of redeliveries.
-   *
-   * @generated from field: repeated numberpool.v1.WebhookAttempt attempts = 7;
+   * @generated from field: repeated numberpool.v1.WebhookAttempt attempts = 6;
    */
   attempts: WebhookAttempt[];
 
   /**
-   * When the event happened.
+   * When the first attempt started; absent: none has.
    *
-   * @generated from field: google.protobuf.Timestamp occurred_at = 8;
+   * @generated from field: google.protobuf.Timestamp started_at = 7;
    */
-  occurredAt?: Timestamp | undefined;
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * When the last answer came, or was given up; absent: none has.
+   *
+   * @generated from field: google.protobuf.Timestamp finished_at = 8;
+   */
+  finishedAt?: Timestamp | undefined;
 };
 
 /**
@@ -86,17 +86,66 @@ export const WebhookDeliverySchema: GenMessage<WebhookDelivery> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 0);
 
 /**
+ * DeliveredWebhook is the body that was sent.
+ *
+ * @generated from message numberpool.v1.DeliveredWebhook
+ */
+export type DeliveredWebhook = Message<"numberpool.v1.DeliveredWebhook"> & {
+  /**
+   * The event's id, the same on every attempt: MessageEvent.id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Always "event".
+   *
+   * @generated from field: string record_type = 2;
+   */
+  recordType: string;
+
+  /**
+   * "message.sent", "message.finalized" or "message.received".
+   *
+   * @generated from field: string event_type = 3;
+   */
+  eventType: string;
+
+  /**
+   * When the event happened.
+   *
+   * @generated from field: google.protobuf.Timestamp occurred_at = 4;
+   */
+  occurredAt?: Timestamp | undefined;
+
+  /**
+   * The message as it was after the event, in the JSON of GetMessage.
+   *
+   * @generated from field: google.protobuf.Struct payload = 5;
+   */
+  payload?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message numberpool.v1.DeliveredWebhook.
+ * Use `create(DeliveredWebhookSchema)` to create a new message.
+ */
+export const DeliveredWebhookSchema: GenMessage<DeliveredWebhook> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery, 1);
+
+/**
  * WebhookAttempt is one try to deliver.
  *
  * @generated from message numberpool.v1.WebhookAttempt
  */
 export type WebhookAttempt = Message<"numberpool.v1.WebhookAttempt"> & {
   /**
-   * The URL that was tried.
+   * Whether a 2xx came within 5 seconds.
    *
-   * @generated from field: string url = 1;
+   * @generated from field: numberpool.v1.WebhookDeliveryStatus status = 1;
    */
-  url: string;
+  status: WebhookDeliveryStatus;
 
   /**
    * When it started.
@@ -106,18 +155,25 @@ export type WebhookAttempt = Message<"numberpool.v1.WebhookAttempt"> & {
   startedAt?: Timestamp | undefined;
 
   /**
-   * The answer's HTTP status; absent: no answer.
+   * When its answer came, or was given up.
    *
-   * @generated from field: optional int32 http_status = 3;
+   * @generated from field: google.protobuf.Timestamp finished_at = 3;
    */
-  httpStatus?: number | undefined;
+  finishedAt?: Timestamp | undefined;
 
   /**
-   * What went wrong, for a person; absent: nothing.
+   * What was sent and what was answered.
    *
-   * @generated from field: optional string error = 4;
+   * @generated from field: numberpool.v1.WebhookExchange http = 4;
    */
-  error?: string | undefined;
+  http?: WebhookExchange | undefined;
+
+  /**
+   * Documented codes of what went wrong. Not known here; always empty: `http.response` is absent where no answer came.
+   *
+   * @generated from field: repeated int32 errors = 5;
+   */
+  errors: number[];
 };
 
 /**
@@ -125,7 +181,98 @@ export type WebhookAttempt = Message<"numberpool.v1.WebhookAttempt"> & {
  * Use `create(WebhookAttemptSchema)` to create a new message.
  */
 export const WebhookAttemptSchema: GenMessage<WebhookAttempt> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery, 1);
+  messageDesc(file_numberpool_v1_webhook_delivery, 2);
+
+/**
+ * WebhookExchange is the HTTP request of an attempt, and its answer.
+ *
+ * @generated from message numberpool.v1.WebhookExchange
+ */
+export type WebhookExchange = Message<"numberpool.v1.WebhookExchange"> & {
+  /**
+   * What was sent.
+   *
+   * @generated from field: numberpool.v1.WebhookRequest request = 1;
+   */
+  request?: WebhookRequest | undefined;
+
+  /**
+   * What was answered; absent: nothing.
+   *
+   * @generated from field: numberpool.v1.WebhookAnswer response = 2;
+   */
+  response?: WebhookAnswer | undefined;
+};
+
+/**
+ * Describes the message numberpool.v1.WebhookExchange.
+ * Use `create(WebhookExchangeSchema)` to create a new message.
+ */
+export const WebhookExchangeSchema: GenMessage<WebhookExchange> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery, 3);
+
+/**
+ * WebhookRequest is what an attempt sent, without its body.
+ *
+ * @generated from message numberpool.v1.WebhookRequest
+ */
+export type WebhookRequest = Message<"numberpool.v1.WebhookRequest"> & {
+  /**
+   * Where it went.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Its headers, each a list of name and value; at most 10 kB. A signature is never among them.
+   *
+   * @generated from field: repeated google.protobuf.ListValue headers = 2;
+   */
+  headers: ListValue[];
+};
+
+/**
+ * Describes the message numberpool.v1.WebhookRequest.
+ * Use `create(WebhookRequestSchema)` to create a new message.
+ */
+export const WebhookRequestSchema: GenMessage<WebhookRequest> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery, 4);
+
+/**
+ * WebhookAnswer is what an attempt was answered.
+ *
+ * @generated from message numberpool.v1.WebhookAnswer
+ */
+export type WebhookAnswer = Message<"numberpool.v1.WebhookAnswer"> & {
+  /**
+   * The HTTP status.
+   *
+   * @generated from field: int32 status = 1;
+   */
+  status: number;
+
+  /**
+   * Its headers, each a list of name and value; at most 10 kB.
+   *
+   * @generated from field: repeated google.protobuf.ListValue headers = 2;
+   */
+  headers: ListValue[];
+
+  /**
+   * The body, at most 10 kB; what is no UTF-8 is replaced.
+   *
+   * @generated from field: string body = 3;
+   */
+  body: string;
+};
+
+/**
+ * Describes the message numberpool.v1.WebhookAnswer.
+ * Use `create(WebhookAnswerSchema)` to create a new message.
+ */
+export const WebhookAnswerSchema: GenMessage<WebhookAnswer> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery, 5);
 
 /**
  * WebhookDeliveryStatus is how far the delivery of an event got.
@@ -141,7 +288,7 @@ export const WebhookDeliveryStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * Still being tried.
+   * Still being tried. Ours: the documentation has no word for it.
    *
    * @generated from enum value: WEBHOOK_DELIVERY_STATUS_PENDING = 1;
    */

@@ -6,8 +6,10 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
 import { file_numberpool_v1_call_options } from "./call_options_pb.ts";
-import type { Cursor, CursorMeta } from "./page_pb.ts";
+import type { Page, PageMeta } from "./page_pb.ts";
 import { file_numberpool_v1_page } from "./page_pb.ts";
+import type { TimeRange } from "./time_range_pb.ts";
+import { file_numberpool_v1_time_range } from "./time_range_pb.ts";
 import type { WebhookDelivery, WebhookDeliveryStatus } from "./webhook_delivery_pb.ts";
 import { file_numberpool_v1_webhook_delivery } from "./webhook_delivery_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file numberpool/v1/webhook_delivery_service.proto.
  */
 export const file_numberpool_v1_webhook_delivery_service: GenFile = /*@__PURE__*/
-  fileDesc("CixudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnlfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJ5ChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5RmlsdGVyEiMKBHBhZ2UYAiABKAsyFS5udW1iZXJwb29sLnYxLkN1cnNvciJ1ChVXZWJob29rRGVsaXZlcnlGaWx0ZXISNAoGc3RhdHVzGAEgASgOMiQubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnlTdGF0dXMSFwoKbWVzc2FnZV9pZBgCIAEoCUgAiAEBQg0KC19tZXNzYWdlX2lkInYKHUxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlEiwKBGRhdGEYASADKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeRInCgRtZXRhGAIgASgLMhkubnVtYmVycG9vbC52MS5DdXJzb3JNZXRhIicKGUdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QSCgoCaWQYASABKAkiSgoaR2V0V2ViaG9va0RlbGl2ZXJ5UmVzcG9uc2USLAoEZGF0YRgBIAEoCzIeLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5IiUKF1JlZGVsaXZlcldlYmhvb2tSZXF1ZXN0EgoKAmlkGAEgASgJIkgKGFJlZGVsaXZlcldlYmhvb2tSZXNwb25zZRIsCgRkYXRhGAEgASgLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnky8wMKFldlYmhvb2tEZWxpdmVyeVNlcnZpY2USmwEKFUxpc3RXZWJob29rRGVsaXZlcmllcxIrLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBosLm51bWJlcnBvb2wudjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2UiJ5ACAYLT5JMCGBIWL3YyL3dlYmhvb2tfZGVsaXZlcmllc9j53poNAhKXAQoSR2V0V2ViaG9va0RlbGl2ZXJ5EigubnVtYmVycG9vbC52MS5HZXRXZWJob29rRGVsaXZlcnlSZXF1ZXN0GikubnVtYmVycG9vbC52MS5HZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZSIskAIBgtPkkwIdEhsvdjIvd2ViaG9va19kZWxpdmVyaWVzL3tpZH3Y+d6aDQISoAEKEFJlZGVsaXZlcldlYmhvb2sSJi5udW1iZXJwb29sLnYxLlJlZGVsaXZlcldlYmhvb2tSZXF1ZXN0GicubnVtYmVycG9vbC52MS5SZWRlbGl2ZXJXZWJob29rUmVzcG9uc2UiO4LT5JMCLyItL3YyL3dlYmhvb2tfZGVsaXZlcmllcy97aWR9L2FjdGlvbnMvcmVkZWxpdmVy2Pnemg0DYgZwcm90bzM", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_webhook_delivery]);
+  fileDesc("CixudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnlfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJ3ChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5RmlsdGVyEiEKBHBhZ2UYAiABKAsyEy5udW1iZXJwb29sLnYxLlBhZ2Ui5wIKFVdlYmhvb2tEZWxpdmVyeUZpbHRlchI6CgZzdGF0dXMYASABKAsyKi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeVN0YXR1c0ZpbHRlchIXCgpldmVudF90eXBlGAIgASgJSACIAQESMQoHd2ViaG9vaxgDIAEoCzIgLm51bWJlcnBvb2wudjEuV2ViaG9va1RleHRGaWx0ZXISMgoIYXR0ZW1wdHMYBCABKAsyIC5udW1iZXJwb29sLnYxLldlYmhvb2tUZXh0RmlsdGVyEiwKCnN0YXJ0ZWRfYXQYBSABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRItCgtmaW5pc2hlZF9hdBgGIAEoCzIYLm51bWJlcnBvb2wudjEuVGltZVJhbmdlEhcKCm1lc3NhZ2VfaWQYByABKAlIAYgBAUINCgtfZXZlbnRfdHlwZUINCgtfbWVzc2FnZV9pZCJPChtXZWJob29rRGVsaXZlcnlTdGF0dXNGaWx0ZXISMAoCZXEYASABKA4yJC5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeVN0YXR1cyI3ChFXZWJob29rVGV4dEZpbHRlchIVCghjb250YWlucxgBIAEoCUgAiAEBQgsKCV9jb250YWlucyJ0Ch1MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRIsCgRkYXRhGAEgAygLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnkSJQoEbWV0YRgCIAEoCzIXLm51bWJlcnBvb2wudjEuUGFnZU1ldGEiJwoZR2V0V2ViaG9va0RlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJKChpHZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZRIsCgRkYXRhGAEgASgLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnkiJQoXUmVkZWxpdmVyV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiSAoYUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlEiwKBGRhdGEYASABKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeTLzAwoWV2ViaG9va0RlbGl2ZXJ5U2VydmljZRKbAQoVTGlzdFdlYmhvb2tEZWxpdmVyaWVzEisubnVtYmVycG9vbC52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0GiwubnVtYmVycG9vbC52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSInkAIBgtPkkwIYEhYvdjIvd2ViaG9va19kZWxpdmVyaWVz2Pnemg0CEpcBChJHZXRXZWJob29rRGVsaXZlcnkSKC5udW1iZXJwb29sLnYxLkdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QaKS5udW1iZXJwb29sLnYxLkdldFdlYmhvb2tEZWxpdmVyeVJlc3BvbnNlIiyQAgGC0+STAh0SGy92Mi93ZWJob29rX2RlbGl2ZXJpZXMve2lkfdj53poNAhKgAQoQUmVkZWxpdmVyV2ViaG9vaxImLm51bWJlcnBvb2wudjEuUmVkZWxpdmVyV2ViaG9va1JlcXVlc3QaJy5udW1iZXJwb29sLnYxLlJlZGVsaXZlcldlYmhvb2tSZXNwb25zZSI7gtPkkwIvIi0vdjIvd2ViaG9va19kZWxpdmVyaWVzL3tpZH0vYWN0aW9ucy9yZWRlbGl2ZXLY+d6aDQNiBnByb3RvMw", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_time_range, file_numberpool_v1_webhook_delivery]);
 
 /**
  * ListWebhookDeliveriesRequest says which deliveries, and which page of them.
@@ -34,9 +36,9 @@ export type ListWebhookDeliveriesRequest = Message<"numberpool.v1.ListWebhookDel
   /**
    * Absent: the first 20.
    *
-   * @generated from field: numberpool.v1.Cursor page = 2;
+   * @generated from field: numberpool.v1.Page page = 2;
    */
-  page?: Cursor | undefined;
+  page?: Page | undefined;
 };
 
 /**
@@ -47,22 +49,57 @@ export const ListWebhookDeliveriesRequestSchema: GenMessage<ListWebhookDeliverie
   messageDesc(file_numberpool_v1_webhook_delivery_service, 0);
 
 /**
- * WebhookDeliveryFilter narrows a list of deliveries.
+ * WebhookDeliveryFilter narrows a list of deliveries. All that are given must hold.
  *
  * @generated from message numberpool.v1.WebhookDeliveryFilter
  */
 export type WebhookDeliveryFilter = Message<"numberpool.v1.WebhookDeliveryFilter"> & {
   /**
-   * In this status.
+   * `filter[status][eq]`.
    *
-   * @generated from field: numberpool.v1.WebhookDeliveryStatus status = 1;
+   * @generated from field: numberpool.v1.WebhookDeliveryStatusFilter status = 1;
    */
-  status: WebhookDeliveryStatus;
+  status?: WebhookDeliveryStatusFilter | undefined;
 
   /**
-   * Of this message.
+   * One of these types, separated by commas: "message.sent,message.finalized".
    *
-   * @generated from field: optional string message_id = 2;
+   * @generated from field: optional string event_type = 2;
+   */
+  eventType?: string | undefined;
+
+  /**
+   * `filter[webhook][contains]`: what was delivered has this text in it.
+   *
+   * @generated from field: numberpool.v1.WebhookTextFilter webhook = 3;
+   */
+  webhook?: WebhookTextFilter | undefined;
+
+  /**
+   * `filter[attempts][contains]`: the attempts have this text in them.
+   *
+   * @generated from field: numberpool.v1.WebhookTextFilter attempts = 4;
+   */
+  attempts?: WebhookTextFilter | undefined;
+
+  /**
+   * The first attempt started in this span.
+   *
+   * @generated from field: numberpool.v1.TimeRange started_at = 5;
+   */
+  startedAt?: TimeRange | undefined;
+
+  /**
+   * The last attempt finished in this span.
+   *
+   * @generated from field: numberpool.v1.TimeRange finished_at = 6;
+   */
+  finishedAt?: TimeRange | undefined;
+
+  /**
+   * Of this message. Ours.
+   *
+   * @generated from field: optional string message_id = 7;
    */
   messageId?: string | undefined;
 };
@@ -73,6 +110,48 @@ export type WebhookDeliveryFilter = Message<"numberpool.v1.WebhookDeliveryFilter
  */
 export const WebhookDeliveryFilterSchema: GenMessage<WebhookDeliveryFilter> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery_service, 1);
+
+/**
+ * WebhookDeliveryStatusFilter compares a status.
+ *
+ * @generated from message numberpool.v1.WebhookDeliveryStatusFilter
+ */
+export type WebhookDeliveryStatusFilter = Message<"numberpool.v1.WebhookDeliveryStatusFilter"> & {
+  /**
+   * In this status.
+   *
+   * @generated from field: numberpool.v1.WebhookDeliveryStatus eq = 1;
+   */
+  eq: WebhookDeliveryStatus;
+};
+
+/**
+ * Describes the message numberpool.v1.WebhookDeliveryStatusFilter.
+ * Use `create(WebhookDeliveryStatusFilterSchema)` to create a new message.
+ */
+export const WebhookDeliveryStatusFilterSchema: GenMessage<WebhookDeliveryStatusFilter> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 2);
+
+/**
+ * WebhookTextFilter looks for a text.
+ *
+ * @generated from message numberpool.v1.WebhookTextFilter
+ */
+export type WebhookTextFilter = Message<"numberpool.v1.WebhookTextFilter"> & {
+  /**
+   * Has this text in it, case and all.
+   *
+   * @generated from field: optional string contains = 1;
+   */
+  contains?: string | undefined;
+};
+
+/**
+ * Describes the message numberpool.v1.WebhookTextFilter.
+ * Use `create(WebhookTextFilterSchema)` to create a new message.
+ */
+export const WebhookTextFilterSchema: GenMessage<WebhookTextFilter> = /*@__PURE__*/
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 3);
 
 /**
  * ListWebhookDeliveriesResponse holds one page of deliveries.
@@ -88,11 +167,11 @@ export type ListWebhookDeliveriesResponse = Message<"numberpool.v1.ListWebhookDe
   data: WebhookDelivery[];
 
   /**
-   * How to go on.
+   * Where the page stands.
    *
-   * @generated from field: numberpool.v1.CursorMeta meta = 2;
+   * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
-  meta?: CursorMeta | undefined;
+  meta?: PageMeta | undefined;
 };
 
 /**
@@ -100,7 +179,7 @@ export type ListWebhookDeliveriesResponse = Message<"numberpool.v1.ListWebhookDe
  * Use `create(ListWebhookDeliveriesResponseSchema)` to create a new message.
  */
 export const ListWebhookDeliveriesResponseSchema: GenMessage<ListWebhookDeliveriesResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 2);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 4);
 
 /**
  * GetWebhookDeliveryRequest names a delivery.
@@ -121,7 +200,7 @@ export type GetWebhookDeliveryRequest = Message<"numberpool.v1.GetWebhookDeliver
  * Use `create(GetWebhookDeliveryRequestSchema)` to create a new message.
  */
 export const GetWebhookDeliveryRequestSchema: GenMessage<GetWebhookDeliveryRequest> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 3);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 5);
 
 /**
  * GetWebhookDeliveryResponse holds one delivery.
@@ -142,7 +221,7 @@ export type GetWebhookDeliveryResponse = Message<"numberpool.v1.GetWebhookDelive
  * Use `create(GetWebhookDeliveryResponseSchema)` to create a new message.
  */
 export const GetWebhookDeliveryResponseSchema: GenMessage<GetWebhookDeliveryResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 4);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 6);
 
 /**
  * RedeliverWebhookRequest names a delivery.
@@ -163,7 +242,7 @@ export type RedeliverWebhookRequest = Message<"numberpool.v1.RedeliverWebhookReq
  * Use `create(RedeliverWebhookRequestSchema)` to create a new message.
  */
 export const RedeliverWebhookRequestSchema: GenMessage<RedeliverWebhookRequest> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 5);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 7);
 
 /**
  * RedeliverWebhookResponse holds the delivery as it is now.
@@ -184,17 +263,18 @@ export type RedeliverWebhookResponse = Message<"numberpool.v1.RedeliverWebhookRe
  * Use `create(RedeliverWebhookResponseSchema)` to create a new message.
  */
 export const RedeliverWebhookResponseSchema: GenMessage<RedeliverWebhookResponse> = /*@__PURE__*/
-  messageDesc(file_numberpool_v1_webhook_delivery_service, 6);
+  messageDesc(file_numberpool_v1_webhook_delivery_service, 8);
 
 /**
  * WebhookDeliveryService shows how events were reported, and reports them again. An event counts as delivered by any 2xx within
- * 5 seconds; 3 attempts per URL with exponential backoff and jitter, then the failover URL.
+ * 5 seconds; 3 attempts per URL with exponential backoff and jitter, then the failover URL. Nothing of it is served by this release
+ * (NOT_IMPLEMENTED).
  *
  * @generated from service numberpool.v1.WebhookDeliveryService
  */
 export const WebhookDeliveryService: GenService<{
   /**
-   * Lists deliveries, newest first.
+   * Lists deliveries, newest first, by the documented filters. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.WebhookDeliveryService.ListWebhookDeliveries
    */
@@ -204,7 +284,7 @@ export const WebhookDeliveryService: GenService<{
     output: typeof ListWebhookDeliveriesResponseSchema;
   },
   /**
-   * Gives one delivery, or NOT_FOUND. Not served by this release.
+   * Gives one delivery, or NOT_FOUND. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.WebhookDeliveryService.GetWebhookDelivery
    */
@@ -214,7 +294,7 @@ export const WebhookDeliveryService: GenService<{
     output: typeof GetWebhookDeliveryResponseSchema;
   },
   /**
-   * Starts a delivery over, with the same event id.
+   * Starts a delivery over, with the same event id. Ours. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.WebhookDeliveryService.RedeliverWebhook
    */

@@ -14,7 +14,7 @@ import {
 import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
 import { MESSAGE_COLUMNS, messageFrom, optional, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
-import { type NewEvent, noteEvents } from "./events.ts";
+import { type NewEvent, noteAll, noteEvents } from "./events.ts";
 import { setProgress } from "./messages.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
@@ -61,13 +61,20 @@ const lockExpired = statement<Row>(
 );
 // Only cancelling or expiry can come between the look at the queue and this: what was cancelled stays so.
 const markSending = statement<Row>(
-  `UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1, submitted_at = $5
-   FROM ${givenRows("given", SENDING_TYPES)}
-   WHERE m.organization_id = given.organization_id AND m.id = given.id AND m.status = 'queued' RETURNING m.id`,
+  `WITH marked AS (
+     UPDATE messages m SET status = 'sending', owner = $4, carrier = given.carrier, submits = m.submits + 1, submitted_at = $5
+     FROM ${givenRows("given", SENDING_TYPES)}
+     WHERE m.organization_id = given.organization_id AND m.id = given.id AND m.status = 'queued'
+     RETURNING m.organization_id, m.id
+   ), noted AS (${noteAll("marked", "sending", "$5")})
+   SELECT id FROM marked`,
 );
 const putBack = statement<Row>(
-  `UPDATE messages SET status = 'queued', submits = submits - 1
-   WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) RETURNING phone_number_id`,
+  `WITH back AS (
+     UPDATE messages SET status = 'queued', submits = submits - 1
+     WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) RETURNING organization_id, id, phone_number_id
+   ), noted AS (${noteAll("back", "requeued", "$3")})
+   SELECT phone_number_id FROM back`,
 );
 const setDue = statement(
   `UPDATE phone_numbers n SET due_at = given.due_at, used_day = given.day,
@@ -201,8 +208,13 @@ export async function expireMessages(session: Session, now: number, most: number
 }
 
 /** Puts back what a claim took whose answer was lost; gives the numbers in whose queues it is again. */
-export async function requeue(session: Session, owner: string, underWay: readonly string[]): Promise<string[]> {
-  const rows = await session.all(putBack, owner, underWay);
+export async function requeue(
+  session: Session,
+  owner: string,
+  underWay: readonly string[],
+  now: number,
+): Promise<string[]> {
+  const rows = await session.all(putBack, owner, underWay, now);
   return rows.map((row) => row.phone_number_id as string);
 }
 

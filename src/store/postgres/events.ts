@@ -1,18 +1,20 @@
+import { type MessageEvent, type NewMessageEvent, ownEvent } from "../../domain/message-event.ts";
 import type { EventQuery } from "../queries.ts";
 import { EVENT_COLUMNS, eventFrom, eventValues, type Row } from "../rows.ts";
-import type { Continued, MessageEvent } from "../store.ts";
+import type { Continued } from "../store.ts";
 import { givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 /** What happened to a message, and whose it is. */
-export type NewEvent = { readonly organizationId: string; readonly event: Omit<MessageEvent, "sequence"> };
+export type NewEvent = { readonly organizationId: string; readonly event: NewMessageEvent };
 
 const TYPES: Readonly<Record<(typeof EVENT_COLUMNS)[number], string>> = {
   organization_id: "text",
   message_id: "text",
   kind: "text",
   status: "text",
+  changes_status: "boolean",
   occurred_at: "bigint",
   carrier_message_id: "text",
   carrier_code: "text",
@@ -43,6 +45,13 @@ export function noteEvents(session: Session, events: readonly NewEvent[], mayBeT
   if (events.length === 0) return;
   const rows = events.map(({ organizationId, event }) => eventValues(organizationId, event));
   void session.run(mayBeThere ? insertNew : insert, ...listsOf(TYPES, rows));
+}
+
+/** The statement that notes one kind of event, which changed their status, of all messages in a query's rows, by `id`. */
+export function noteAll(rows: string, kind: "sending" | "requeued", at: string): string {
+  const { status } = ownEvent({ id: "" }, kind, 0);
+  return `INSERT INTO message_events (organization_id, message_id, kind, status, changes_status, occurred_at)
+     SELECT organization_id, id, '${kind}', '${status}', true, ${at}::bigint FROM ${rows}`;
 }
 
 /** A page of a message's story. */

@@ -133,10 +133,10 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
     expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),
-    requeue: async (owner, underWay) => {
+    requeue: async (owner, underWay, now) => {
       // Asked first: what is committed after this look was not settled at it.
       const isSettled = await database.isSettled();
-      const phoneNumberIds = await transact((session) => requeue(session, owner, underWay));
+      const phoneNumberIds = await transact((session) => requeue(session, owner, underWay, now));
       return { phoneNumberIds, isSettled };
     },
     applyReports: async (reports) => {

@@ -1,3 +1,4 @@
+import { ownEvent } from "../../domain/message-event.ts";
 import { laneFrom, MESSAGE_COLUMNS, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
 import {
   type DueMessages,
@@ -112,10 +113,10 @@ export async function releaseScheduled(
   );
   noteEvents(
     session,
-    decided.map(({ message: { organizationId, id, status, error }, at }): NewEvent => {
+    decided.map(({ message, at }): NewEvent => {
+      const { organizationId, status, error } = message;
       const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
-      const none = { carrierMessageId: undefined, carrierCode: undefined };
-      return { organizationId, event: { messageId: id, kind, status, at, error, ...none } };
+      return { organizationId, event: ownEvent(message, kind, at, error) };
     }),
   );
   putMappings(session, mappings);

@@ -1,5 +1,6 @@
 import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Message } from "../../domain/message.ts";
+import { ownEvent } from "../../domain/message-event.ts";
 import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { dayOfClaim, isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
 import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
@@ -59,12 +60,11 @@ export function prepareDispatch(
      WHERE id = @phoneNumberId`,
   );
 
-  const requeue = db
-    .prepare(
-      `UPDATE messages SET status = 'queued', submits = submits - 1
-       WHERE status = 'sending' AND owner = ? AND id NOT IN (SELECT value FROM json_each(?)) RETURNING phone_number_id`,
-    )
-    .pluck();
+  const requeue = db.prepare(
+    `UPDATE messages SET status = 'queued', submits = submits - 1
+     WHERE status = 'sending' AND owner = ? AND id NOT IN (SELECT value FROM json_each(?))
+     RETURNING organization_id, id, phone_number_id`,
+  );
 
   const claimOne = (
     phoneNumberId: string,
@@ -91,7 +91,10 @@ export function prepareDispatch(
       ...plan.expire.map((message) => end(message, "expired", now, EXPIRED_IN_QUEUE)),
       ...plan.optedOut.map((message) => end(message, "sending_failed", now, OPTED_OUT_MEANWHILE)),
     ];
-    for (const message of plan.send) markSending.run(owner, pace.carrier, now, message.organizationId, message.id);
+    for (const message of plan.send) {
+      markSending.run(owner, pace.carrier, now, message.organizationId, message.id);
+      messages.noteEvent(message.organizationId, ownEvent(message, "sending", now));
+    }
     if (plan.setDueAt !== undefined) {
       const segments = plan.send.reduce((sum, { parts }) => sum + parts, 0);
       const day = dayOfClaim(pace, now);
@@ -146,8 +149,11 @@ export function prepareDispatch(
         const message = messageFrom(row);
         return end(message, "expired", now, expiredWhile(message));
       }),
-    requeue: (owner: string, underWay: readonly string[]): string[] =>
-      requeue.all(owner, JSON.stringify(underWay)) as string[],
+    requeue: (owner: string, underWay: readonly string[], now: number): string[] =>
+      (requeue.all(owner, JSON.stringify(underWay)) as Row[]).map((row) => {
+        messages.noteEvent(row.organization_id as string, ownEvent({ id: row.id as string }, "requeued", now));
+        return row.phone_number_id as string;
+      }),
     claim: (request: ClaimRequest): Claim[] => {
       const left = new Map(request.budgets);
       const rows = request.phoneNumberIds.map((id) => [id, selectPace.get(id) as Row | undefined] as const);

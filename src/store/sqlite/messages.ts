@@ -1,6 +1,7 @@
 import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
+import type { MessageEvent, NewMessageEvent } from "../../domain/message-event.ts";
 import { planEnd } from "../plan-report.ts";
 import type { EventQuery } from "../queries.ts";
 import {
@@ -12,7 +13,7 @@ import {
   messageValues,
   type Row,
 } from "../rows.ts";
-import { type Cancelled, type Continued, LIST_SCAN, type MessageEvent, type MessageQuery, scanOf } from "../store.ts";
+import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { conditions } from "./lists.ts";
 import type { Connection } from "./open.ts";
 
@@ -57,7 +58,7 @@ export function prepareMessages(db: Connection) {
   ) => {
     updateProgress.run(status, sentAt, completedAt, error?.reason, error?.detail, organizationId, id);
   };
-  const noteEvent = (organizationId: string, event: Omit<MessageEvent, "sequence">) => {
+  const noteEvent = (organizationId: string, event: NewMessageEvent) => {
     insertEvent.run(eventValues(organizationId, event));
   };
 

@@ -1,3 +1,4 @@
+import { ownEvent } from "../../domain/message-event.ts";
 import {
   laneFrom,
   MESSAGE_COLUMNS,
@@ -86,8 +87,7 @@ export function prepareSchedule(
         }
         update.run(...messageValues(message), organizationId, id);
         const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
-        const none = { carrierMessageId: undefined, carrierCode: undefined };
-        messages.noteEvent(organizationId, { messageId: id, kind, status, at, error, ...none });
+        messages.noteEvent(organizationId, ownEvent(message, kind, at, error));
       }
       acceptance.write({ messages: [], mappings, keys: [], recentSends: [] });
     },

@@ -218,8 +218,8 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
       transact(() => {
         deleteHolds.run();
       }),
-    requeue: (owner, underWay) =>
-      transact(() => ({ phoneNumberIds: dispatch.requeue(owner, underWay), isSettled: true })),
+    requeue: (owner, underWay, now) =>
+      transact(() => ({ phoneNumberIds: dispatch.requeue(owner, underWay, now), isSettled: true })),
     applyReports: (given) => transact(() => reports.applyReports(given)),
     matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
     settleReceiptTimeouts: ({ sentBefore, at, after, most }) =>

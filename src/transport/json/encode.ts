@@ -1,4 +1,5 @@
-import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, type Message, ScalarType, toJsonString } from "@bufbuild/protobuf";
+import { type ListValue, ListValueSchema, StructSchema } from "@bufbuild/protobuf/wkt";
 import { enumSpellings } from "../enum-spelling.ts";
 
 /**
@@ -71,6 +72,9 @@ function fieldEncoderOf(field: DescField): ValueEncoder {
 
 function messageEncoderOf(desc: DescMessage): ValueEncoder {
   if (desc.typeName === "google.protobuf.Timestamp") return encodeTimestamp;
+  // A field of this type holds plain JSON.
+  if (desc.typeName === StructSchema.typeName) return JSON.stringify;
+  if (desc.typeName === ListValueSchema.typeName) return (value) => toJsonString(ListValueSchema, value as ListValue);
   return jsonEncoderOf(desc) as unknown as ValueEncoder;
 }
 

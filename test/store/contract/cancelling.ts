@@ -98,7 +98,7 @@ export function cancelling(subject: Subject): void {
     expect(cancelled).toMatchObject({ kind: "cancelled", applied: { reported: 1, queuedSegments: -2 } });
     expect((await stored(message))?.submits).toBe(1);
     expect(await claimOne(store, number, NOON + HOUR)).toMatchObject({ messages: [], expired: [], dueAt: undefined });
-    expect((await eventsOf(store, message)).map(({ kind }) => kind)).toEqual(["deferred", "cancelled"]);
+    expect((await eventsOf(store, message)).map(({ kind }) => kind)).toEqual(["sending", "deferred", "cancelled"]);
   });
 
   it.each(TOO_LATE)("it is too late for one that is %s, and nothing happens to it", async (status) => {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Message } from "../../../src/domain/message.ts";
-import type { MessageEvent } from "../../../src/store/store.ts";
+import type { MessageEvent } from "../../../src/domain/message-event.ts";
 import type { Subject } from "../contract.ts";
 import {
   claimOne,
@@ -29,7 +29,7 @@ export function events(subject: Subject): void {
     return pages;
   };
 
-  /** Two messages with stories of five events that took turns. */
+  /** Two messages with stories of six events that took turns. */
   const twoStories = async (): Promise<[Message, Message]> => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
@@ -47,16 +47,23 @@ export function events(subject: Subject): void {
     for (const message of await twoStories()) {
       const whole = await eventsOf(store, message);
       expect(whole.map(({ at, messageId }) => [at, messageId])).toEqual(
-        [0, 1, 2, 3, 4].map((told) => [NOON + told * SECOND, message.id]),
+        [0, 0, 1, 2, 3, 4].map((told) => [NOON + told * SECOND, message.id]),
       );
-      expect(new Set(whole.map(({ sequence }) => sequence)).size).toBe(5);
+      const { id } = message;
+      expect(whole.map(({ kind, status, changesStatus }) => [kind, status, changesStatus])).toEqual([
+        ["sending", "sending", true],
+        ["buffered", "sent", true],
+        ...Array(4).fill(["buffered", "sent", false]),
+      ]);
+      expect(whole.every(({ messageId }) => messageId === id)).toBe(true);
+      expect(new Set(whole.map(({ sequence }) => sequence)).size).toBe(6);
       expect(whole.map(({ sequence }) => sequence)).toEqual(
         whole.map(({ sequence }) => sequence).toSorted((a, b) => a - b),
       );
-      for (const limit of [1, 2, 3, 5, 6]) {
+      for (const limit of [1, 2, 3, 5, 6, 7]) {
         const pages = await pagesOf(message, limit);
         expect(pages.flat()).toEqual(whole);
-        expect(pages).toHaveLength(Math.ceil(5 / limit));
+        expect(pages).toHaveLength(Math.ceil(6 / limit));
       }
     }
   });
@@ -77,7 +84,7 @@ export function events(subject: Subject): void {
     const { store } = subject();
     const [message] = await twoStories();
     const { organizationId, id } = message;
-    const { next } = await store.listMessageEvents(organizationId, id, { after: undefined, limit: 4 });
+    const { next } = await store.listMessageEvents(organizationId, id, { after: undefined, limit: 5 });
     await report(store, message, { kind: "delivered", at: NOON + HOUR });
     const { rows } = await store.listMessageEvents(organizationId, id, { after: next, limit: 10 });
     expect(rows.map(({ kind }) => kind)).toEqual(["buffered", "delivered"]);

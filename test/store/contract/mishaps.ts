@@ -55,7 +55,7 @@ export function mishaps(subject: Subject): void {
     const theirs = await storeMessage(store, foreign);
     await claimOne(store, foreign, NOON, "process-2");
     const underWay = own.messages.map(({ id }) => id).filter((id) => id !== lost?.id);
-    expect(await store.requeue("process-1", underWay)).toEqual({ phoneNumberIds: [number.id], isSettled: true });
+    expect(await store.requeue("process-1", underWay, NOON)).toEqual({ phoneNumberIds: [number.id], isSettled: true });
     const statusOf = async (message = known) =>
       (await store.getMessage(message?.organizationId ?? "", message?.id ?? ""))?.status;
     expect([await statusOf(known), await statusOf(lost), await statusOf(theirs)]).toEqual([
@@ -63,9 +63,15 @@ export function mishaps(subject: Subject): void {
       "queued",
       "sending",
     ]);
+    expect((await eventsOf(store, lost as Message)).at(-1)).toMatchObject({
+      kind: "requeued",
+      status: "queued",
+      changesStatus: true,
+      at: NOON,
+    });
     const again = await claimOne(store, number, NOON + SECOND, "process-1");
     expect(again.messages.map(({ id, submits }) => [id, submits])).toEqual([[lost?.id, 1]]);
-    expect((await store.requeue("process-1", idsOf([...own.messages]))).phoneNumberIds).toEqual([]);
+    expect((await store.requeue("process-1", idsOf([...own.messages]), NOON)).phoneNumberIds).toEqual([]);
   });
 
   it("a recipient who opts out while a message waits is not texted", async () => {

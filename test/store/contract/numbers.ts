@@ -442,7 +442,7 @@ export function numbers(subject: Subject): void {
     }
     expect((await store.getMessage(organizationId, putOff.id))?.status).toBe("sending_failed");
     expect((await store.getMessage(organizationId, sending?.id ?? ""))?.status).toBe("sending");
-    expect(await eventsOf(store, sending as Message)).toEqual([]);
+    expect((await eventsOf(store, sending as Message)).map(({ kind }) => kind)).toEqual(["sending"]);
     expect(await store.getMessage(organizationId, delivered.id)).toEqual(delivered);
     expect(await store.getMessage(organizationId, other.id)).toEqual(other);
     expect((await store.measureQueue()).messages).toBe(2);

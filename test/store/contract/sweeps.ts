@@ -156,6 +156,7 @@ export function sweeps(subject: Subject): void {
     }
     if (lost === undefined) throw new Error("nothing was stored");
     expect(await eventsOf(store, lost)).toMatchObject([
+      { kind: "sending", status: "sending" },
       {
         kind: "submit_unconfirmed",
         status: "delivery_unconfirmed",

@@ -153,6 +153,7 @@ CREATE TABLE message_events (
   message_id text COLLATE "C" NOT NULL,
   kind text NOT NULL,
   status text NOT NULL, -- of the message after it
+  changes_status boolean NOT NULL, -- whether it was another one before
   occurred_at bigint NOT NULL,
   carrier_message_id text,
   carrier_code text,

@@ -147,6 +147,7 @@ CREATE TABLE message_events (
   message_id TEXT NOT NULL,
   kind TEXT NOT NULL,
   status TEXT NOT NULL, -- of the message after it
+  changes_status INTEGER NOT NULL, -- whether it was another one before
   occurred_at INTEGER NOT NULL,
   carrier_message_id TEXT,
   carrier_code TEXT,
