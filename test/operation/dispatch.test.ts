@@ -12,8 +12,8 @@ import {
 } from "./sandbox-ledger.ts";
 
 const WAITING = { timeout: 30_000, interval: 50 };
-/** Timing on a busy machine may be spoiled once; what is wrong stays wrong. */
-const TIMED = { timeout: 90_000, retry: 2 };
+/** These tests measure time on a machine that does other things too. */
+const TIMED = { timeout: 90_000 };
 
 const opened: LedgerServer[] = [];
 
@@ -276,7 +276,7 @@ describe.concurrent("in the long run", () => {
       "submitted",
       "receipt_timeout",
     ]);
-    const { carrier_message_id } = (await story())[1];
+    const { carrier_message_id } = (await story())[2];
     await done(server.json("POST", "/v2/carriers/sandbox/receipts", { carrier_message_id, status: "delivered" }));
     const settled = await done(server.json("GET", `/v2/messages/${id}`));
     expect(settled.data).toMatchObject({ to: [{ status: "delivered" }], errors: [] });

@@ -63,7 +63,7 @@ export function mishaps(subject: Subject): void {
       "queued",
       "sending",
     ]);
-    expect((await eventsOf(store, lost as Message)).at(-1)).toMatchObject({
+    expect((await eventsOf(store, lost as NonNullable<typeof lost>)).at(-1)).toMatchObject({
       kind: "requeued",
       status: "queued",
       changesStatus: true,
