@@ -1,6 +1,6 @@
 /**
- * Writes the OpenAPI document of the JSON transport, `gen/openapi.json`, from the protos with their comments. buf runs it as
- * a plugin: `npm run generate`.
+ * Writes the OpenAPI document of the JSON transport, `gen/openapi.json`, from the protos and their
+ * comments. buf runs it as a plugin: `npm run generate`.
  */
 import { readFileSync } from "node:fs";
 import { createEcmaScriptPlugin, runNodeJs, type Schema } from "@bufbuild/protoplugin";
@@ -13,7 +13,7 @@ const { version, description, license } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 ) as { version: string; description: string; license: string };
 
-/** What holds for every operation, told once. */
+/** What applies to every operation. */
 const CONVENTIONS = `${description}
 
 An answer holds every field; what is absent is null. In a request a key that holds null is as good as left out, but in

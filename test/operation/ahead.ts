@@ -1,4 +1,7 @@
-/** By how many messages a number was ahead of its rate at most, over any span of time; `times` in milliseconds, in order. */
+/**
+ * The most messages by which a number was ahead of its rate in any span; `times` in milliseconds,
+ * ascending.
+ */
 export function mostAheadOf(times: readonly number[], rate: number): number {
   let most = 0;
   let backlog = 0;

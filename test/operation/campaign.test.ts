@@ -6,16 +6,22 @@ import { makeMixedPool } from "./mixed-pool.ts";
 import { rowsOf } from "./program.ts";
 import { readLedger } from "./sandbox-ledger.ts";
 
-/** A campaign through the sandbox: a share of all messages fails, and all that one number sends are blocked as spam. */
+/**
+ * A campaign through the sandbox: a share of all messages fails, and every message of one number is
+ * blocked as spam.
+ */
 const MESSAGES = 20_000;
 const BATCH = 500;
 const LONG_CODES = 80;
 const TOLL_FREE = 20;
-/** Segments a second: the long codes together take four times what they are given, so that nobody waits for long. */
+/**
+ * Segments a second: the long codes together send four times the offered load, so that no message
+ * waits long.
+ */
 const RATE = 50;
 const FAILING = 0.05;
 const BLOCKED = "+12125550000";
-/** Between two batches, milliseconds: receipts come 220 after a hand-over. */
+/** Time between two batches, milliseconds: receipts arrive 220 ms after a submit. */
 const PAUSE = 250;
 
 const folder = temporaryFolder();
@@ -57,7 +63,7 @@ afterAll(async () => {
 });
 
 describe("A campaign of 20,000 messages through 100 numbers, one of them blocked", () => {
-  it("ends with every message final, the bad number left out, shares as weighted and every rate kept", {
+  it("ends with every message final, the bad number excluded, shares by weight and every rate held", {
     timeout: 120_000,
   }, async () => {
     const messaging_profile_id = await makeMixedPool(server, {
@@ -81,11 +87,12 @@ describe("A campaign of 20,000 messages through 100 numbers, one of them blocked
     const rows = rowsOf<Row>(database, "SELECT * FROM messages");
     expect(rows).toHaveLength(MESSAGES);
     const [good, bad] = [rows.filter(({ from }) => from !== BLOCKED), rows.filter(({ from }) => from === BLOCKED)];
-    // The share of failures is chance: five standard deviations of it.
+    // The share of failures is random: five standard deviations.
     const failed = good.filter(({ status }) => status === "delivery_failed").length / good.length;
     expect(Math.abs(failed - FAILING)).toBeLessThan(5 * Math.sqrt((FAILING * (1 - FAILING)) / good.length));
 
-    // Twelve failures judge it; a few more were on their way until then. Its share would have been 200.
+    // Twelve failures make it unhealthy, and a few more messages were in flight. Its share would
+    // have been 200.
     expect(bad.every(({ status }) => status === "delivery_failed")).toBe(true);
     expect(bad.length).toBeGreaterThanOrEqual(12);
     expect(bad.length).toBeLessThan(100);
@@ -100,16 +107,16 @@ describe("A campaign of 20,000 messages through 100 numbers, one of them blocked
     expect(counts.size).toBe(LONG_CODES + TOLL_FREE - 1);
     for (const prefix of ["+1212", "+1800"]) {
       const each = [...counts].filter(([from]) => from.startsWith(prefix)).map(([, count]) => count);
-      // Equal but for numbers that fell behind where the machine was busy with something else.
+      // Equal except for numbers that fell behind while the machine was busy.
       expect(Math.max(...each) - Math.min(...each)).toBeLessThanOrEqual(0.15 * Math.max(...each));
     }
 
-    const given = readLedger(ledger);
-    expect(new Set(given.map(({ message_id }) => message_id)).size).toBe(MESSAGES);
-    expect(given).toHaveLength(MESSAGES);
+    const submits = readLedger(ledger);
+    expect(new Set(submits.map(({ message_id }) => message_id)).size).toBe(MESSAGES);
+    expect(submits).toHaveLength(MESSAGES);
     const senderOf = new Map(rows.map(({ id, from }) => [id, from]));
     const times = new Map<string, number[]>();
-    for (const { at, message_id } of given) {
+    for (const { at, message_id } of submits) {
       const from = senderOf.get(message_id) as string;
       times.set(from, [...(times.get(from) ?? []), at]);
     }

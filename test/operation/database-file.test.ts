@@ -45,7 +45,7 @@ afterEach(async () => {
 
 const logSize = () => statSync(`${database}-wal`).size;
 
-/** Sends so many messages; gives their ids. */
+/** Sends `count` messages and returns their ids. */
 async function sendSome(server: TestServer, count: number): Promise<string[]> {
   const profile = await makePool(server, numbersAt(100, 1));
   const ids: string[] = [];
@@ -57,7 +57,7 @@ async function sendSome(server: TestServer, count: number): Promise<string[]> {
 
 const storedIn = (file: string) => new Set(rowsOf<{ id: string }>(file, "SELECT id FROM messages").map(({ id }) => id));
 
-/** The lines of a server's log with an event. */
+/** The log lines of a server with an event. */
 const logged = (server: TestServer, event: string) =>
   server
     .stderr()
@@ -65,8 +65,8 @@ const logged = (server: TestServer, event: string) =>
     .filter((line) => line.includes(`"${event}"`))
     .map((line) => JSON.parse(line));
 
-describe("The log of the database", () => {
-  it("is empty when the server was idle for a moment: all stands in the file itself", async () => {
+describe("The write-ahead log", () => {
+  it("is empty after a moment of idleness: the file holds everything", async () => {
     const server = await start();
     const ids = await sendSome(server, 20);
     await vi.waitFor(() => expect(logSize()).toBe(0), { timeout: 5_000 });
@@ -75,7 +75,7 @@ describe("The log of the database", () => {
     expect(ids.filter((id) => !storedIn(`${database}.alone`).has(id))).toEqual([]);
   });
 
-  it("is emptied every ten seconds where something is always written", async () => {
+  it("is emptied every ten seconds under constant writes", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     try {
       const store = openSqliteStore(database, { onLost: () => {}, onMoved: () => {} });
@@ -92,7 +92,7 @@ describe("The log of the database", () => {
     }
   });
 
-  it("is left alone, and nobody waits, while another reads", async () => {
+  it("is left as it is, without delay, while another process reads", async () => {
     const store = openSqliteStore(database, { onLost: () => {}, onMoved: () => {} });
     const reader = new Database(database);
     reader.exec("BEGIN; SELECT count(*) FROM messages");
@@ -106,7 +106,7 @@ describe("The log of the database", () => {
     reader.close();
   });
 
-  it("is told at the start after a crash: what recovery brought back", async () => {
+  it("is reported at the start after a crash with what recovery restored", async () => {
     const first = await start();
     const ids = await sendSome(first, 20);
     await first.kill();
@@ -124,8 +124,8 @@ describe("The log of the database", () => {
     await vi.waitFor(() => expect(logged(third, "log_recovered")).toMatchObject([{ log_commits: 0, log_pages: 0 }]));
   });
 
-  it("that is damaged is told at the start with how much is lost, and kept", async () => {
-    // Written by commits of one row each, with nothing copied into the file.
+  it("that is damaged is reported at the start with the extent of the loss, and saved", async () => {
+    // Commits of one row each, none of them checkpointed into the file.
     const db = openConnection(database);
     db.exec("INSERT INTO organizations VALUES ('first', 'first', 0)");
     db.pragma("wal_checkpoint(TRUNCATE)");
@@ -143,7 +143,7 @@ describe("The log of the database", () => {
     const server = await start();
     await vi.waitFor(() => expect(logged(server, "log_damaged")).toHaveLength(1));
     const [{ log_commits, lost_commits, kept_as }] = logged(server, "log_damaged");
-    // The one that is damaged cannot be counted.
+    // The damaged one cannot be counted.
     expect(log_commits + lost_commits).toBe(99);
     expect(log_commits).toBeGreaterThan(20);
     expect(lost_commits).toBeGreaterThan(20);
@@ -178,7 +178,7 @@ describe("A database file under a running server", () => {
         return () => renameSync(`${database}.away`, `${database}-wal`);
       },
     ],
-  ])("that %s makes it not ready and take nothing, and is told; back in place it goes on", async (_what, takeAway) => {
+  ])("that %s makes the server unready, refuse sends and log it, until the file is back", async (_what, takeAway) => {
     const server = await start();
     const profile = await makePool(server, numbersAt(10, 1));
     const send = () => sendTo(server, profile, "+13125562000");
@@ -205,7 +205,7 @@ describe("A database file under a running server", () => {
     expect(rowsOf(database, "PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }]);
   });
 
-  it("still lets the server end in time when it is gone for good", async () => {
+  it("does not delay the server's end when it is gone", async () => {
     const server = await start();
     rmSync(database);
     await vi.waitFor(() => expect(logged(server, "database_file_moved")).toHaveLength(1), { timeout: 3_000 });
@@ -234,31 +234,31 @@ describe("A server is refused before the ready line", () => {
     expect(await first.stop()).toBe(0);
     chmodSync(database, 0o444);
     const isRoot = process.getuid?.() === 0;
-    const nobody = isRoot ? { uid: 65_534, gid: 65_534 } : {};
+    const unprivileged = isRoot ? { uid: 65_534, gid: 65_534 } : {};
     if (isRoot) {
-      // Root may write everything.
+      // Root can write any file.
       for (const file of [folder.path, database, `${database}.lock`]) chownSync(file, 65_534, 65_534);
     }
     const child = spawn(process.execPath, [PROGRAM, "serve", "--no-sample"], {
-      ...nobody,
+      ...unprivileged,
       env: { PATH: process.env.PATH, ...FREE_PORTS, NUMBERPOOL_DATABASE: database, NUMBERPOOL_API_KEY: API_KEY },
     });
     let printed = "";
     child.stdout.on("data", (chunk) => {
       printed += chunk;
     });
-    let complained = "";
+    let stderr = "";
     child.stderr.on("data", (chunk) => {
-      complained += chunk;
+      stderr += chunk;
     });
     expect(await once(child, "close")).toEqual([1, null]);
     expect(printed).toBe("");
-    expect(complained).toContain(`numberpool: ${database} cannot be written: it is read-only.\n`);
+    expect(stderr).toContain(`numberpool: ${database} cannot be written: it is read-only.\n`);
   });
 });
 
-describe("What a server makes", () => {
-  it("can be read by its owner alone", async () => {
+describe("A file that a server makes", () => {
+  it("is readable only by its owner", async () => {
     const server = await start();
     await sendSome(server, 1);
     const modes = ["", "-wal", "-shm", ".lock"].map((ending) => statSync(`${database}${ending}`).mode & 0o777);
@@ -266,8 +266,8 @@ describe("What a server makes", () => {
   });
 });
 
-describe("Standard error that nobody reads", () => {
-  it("holds up neither calls nor the end, and says how many lines it lost once it is read", async () => {
+describe("An unread standard error", () => {
+  it("delays neither calls nor the end, and reports the number of lost lines once it is read", async () => {
     const isRead = [false, true];
     for (const is of isRead) {
       const child = spawn(process.execPath, [PROGRAM, "serve", "--no-sample"], {
@@ -278,7 +278,7 @@ describe("Standard error that nobody reads", () => {
         const [line] = await once(createInterface(child.stdout), "line");
         const url = `http://${JSON.parse(line).http}/v2/phone_numbers`;
         const headers = { authorization: `Bearer ${API_KEY}` };
-        // Each leaves a line in the log; a pipe holds some hundreds of them.
+        // Each adds a line to the log; a pipe holds some hundreds.
         const call = async () => {
           const answer = await fetch(url, { headers, signal: AbortSignal.timeout(10_000) });
           expect(answer.status).toBe(200);
@@ -302,9 +302,9 @@ describe("Standard error that nobody reads", () => {
         child.kill("SIGTERM");
         expect(await exited).toEqual([0, null]);
         if (!is) continue;
-        const told = text.split("\n").filter((each) => each.includes("log_lines_dropped"));
-        expect(told.map((each) => JSON.parse(each).lines)).toEqual([expect.any(Number)]);
-        expect(JSON.parse(told[0] as string).lines).toBeGreaterThan(0);
+        const dropped = text.split("\n").filter((each) => each.includes("log_lines_dropped"));
+        expect(dropped.map((each) => JSON.parse(each).lines)).toEqual([expect.any(Number)]);
+        expect(JSON.parse(dropped[0] as string).lines).toBeGreaterThan(0);
       } finally {
         child.kill("SIGKILL");
       }

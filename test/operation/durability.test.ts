@@ -12,7 +12,7 @@ let database: string;
 let trace: string;
 let running: TestServer | undefined;
 
-/** Starts a server that is gone after the test, however the test ends. */
+/** Starts a server that ends with the test. */
 async function start(options: Omit<Parameters<typeof startServer>[0], "database"> = {}): Promise<TestServer> {
   running = await startServer({ database, ...options });
   return running;
@@ -32,8 +32,8 @@ afterEach(async () => {
 
 const recipient = (index: number) => `+1312556${String(index).padStart(4, "0")}`;
 
-describe.skipIf(!hasStrace)(`An answer and the disk${ifStrace}`, () => {
-  it("answers no send before its row is synced", { timeout: 60_000 }, async () => {
+describe.skipIf(!hasStrace)(`A response and the disk${ifStrace}`, () => {
+  it("responds to no send before its row is synced", { timeout: 60_000 }, async () => {
     const server = await start({ under: tracing(trace) });
     const profile = await makePool(server, numbersAt(1, 6));
     const ids: string[] = [];
@@ -55,7 +55,7 @@ describe.skipIf(!hasStrace)(`An answer and the disk${ifStrace}`, () => {
   it.each([
     { synchronous: "FULL", early: 0 },
     { synchronous: "NORMAL", early: 20 },
-  ])("is judged rightly for a script that syncs $synchronous", async ({ synchronous, early }) => {
+  ])("is judged correctly for a script that syncs $synchronous", async ({ synchronous, early }) => {
     const [command, ...args] = tracing(trace) as [string, ...string[]];
     const script = spawn(command, [...args, process.execPath, "--input-type=module", "-e", SCRIPT], {
       cwd: ROOT,
@@ -72,7 +72,7 @@ describe.skipIf(!hasStrace)(`An answer and the disk${ifStrace}`, () => {
   });
 });
 
-/** Stores an id for each request and answers with it. */
+/** Stores an id for each request and responds with it. */
 const SCRIPT = `
   import { randomUUID } from "node:crypto";
   import { createServer } from "node:http";
@@ -90,7 +90,10 @@ const SCRIPT = `
   server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 `;
 
-/** A request of the kill test, with what came back. Its texts name it, so that its messages are found on disk. */
+/**
+ * A request of the kill test with its response. Its texts are unique, so that its messages are
+ * found on disk.
+ */
 type Request = {
   readonly key: string | undefined;
   readonly texts: readonly string[];
@@ -100,7 +103,7 @@ type Request = {
 const KILLS = 20;
 
 describe("kill -9 under load", () => {
-  it(`loses nothing that was acknowledged and doubles nothing, ${KILLS} times`, { timeout: 300_000 }, async () => {
+  it(`loses no acknowledged message and doubles none, ${KILLS} times`, { timeout: 300_000 }, async () => {
     const ledger: Request[] = [];
     let profile = "";
 
@@ -120,7 +123,7 @@ describe("kill -9 under load", () => {
       return { path: `/v2/messages/number_pool${path}`, body, headers, server };
     };
 
-    // A repeat must say the same, so what was sent is kept with the request.
+    // A repeat must be identical, so the request keeps its body.
     const sent = new Map<Request, Awaited<ReturnType<typeof carryOut>>>();
     const send = async (server: TestServer, request: Request): Promise<{ replayed: boolean; ids: string[] }> => {
       const call = sent.get(request) ?? (await carryOut(server, request));
@@ -188,7 +191,7 @@ describe("kill -9 under load", () => {
     expect(stored.filter(({ submits }) => submits > 1)).toEqual([]);
     expect(rowsOf(database, SUBMITTED_TWICE)).toEqual([]);
 
-    // Without these the test would have shown nothing.
+    // Without these the test would prove nothing.
     const keyless = ledger.filter(({ key }) => key === undefined);
     expect(ledger.filter(({ ids }) => ids !== undefined).length).toBeGreaterThan(100);
     expect(keyless.filter(({ ids }) => ids === undefined).length).toBeGreaterThan(0);
@@ -198,7 +201,7 @@ describe("kill -9 under load", () => {
 
 const WAITING = "SELECT id FROM messages WHERE status IN ('queued', 'sending')";
 
-/** Messages that a carrier took twice, or that were handed over after their outcome was given up. */
+/** Messages that were submitted twice, or after their outcome was final. */
 const SUBMITTED_TWICE = `
   SELECT message_id FROM message_events WHERE kind IN ('accepted', 'refused', 'submit_unconfirmed')
   GROUP BY message_id HAVING count(*) > 1`;
@@ -212,7 +215,7 @@ describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 },
     expect(await server.stop()).toBe(0);
   });
 
-  /** Sends until the server is gone; gives the ids that it acknowledged. */
+  /** Sends until the server is gone, and returns the acknowledged ids. */
   async function sendWhileItLasts(server: TestServer): Promise<string[]> {
     const ids: string[] = [];
     const worker = async (first: number) => {
@@ -234,7 +237,7 @@ describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 },
     { what: "a write fails", fault: "pwrite64:error=EIO:when=200", exit: [1, null] },
     { what: "it is killed in the middle of a sync", fault: `${syncs}:signal=KILL:when=23`, exit: [null, "SIGKILL"] },
     { what: "it is killed in the middle of a commit", fault: "pwrite64:signal=KILL:when=333", exit: [null, "SIGKILL"] },
-  ])("ends the program and takes back nothing that was acknowledged when $what", async ({ fault, exit }) => {
+  ])("ends the program and loses no acknowledged message when $what", async ({ fault, exit }) => {
     const server = await start({ under: injecting(trace, `${database}-wal`, fault) });
     const exited = once(server.process, "exit");
     const ids = await sendWhileItLasts(server);
@@ -270,7 +273,7 @@ describe.skipIf(!hasStrace)(`A disk that fails${ifStrace}`, { timeout: 60_000 },
 
   it("is not ready while the disk is full, and ready again afterwards", async () => {
     const server = await start({ under: injecting(trace, `${database}-wal`, FULL) });
-    // A probe's outcome may be told for a second.
+    // A probe's outcome may be reported for a second.
     const becomes = (status: number) =>
       vi.waitFor(async () => expect((await server.json("GET", "/readyz")).status).toBe(status), { timeout: 3_000 });
     await becomes(200);

@@ -1,7 +1,10 @@
 import { expect } from "vitest";
 import type { TestServer } from "../server.ts";
 
-/** A profile with weights 5 and 1 that skips unhealthy numbers, and so many numbers of each type at a rate; gives its id. */
+/**
+ * Makes a profile with weights 5 and 1 that skips unhealthy numbers, and numbers of each type at a
+ * rate; returns its id.
+ */
 export async function makeMixedPool(
   server: TestServer,
   { longCodes, tollFree, rate }: { readonly longCodes: number; readonly tollFree: number; readonly rate: number },

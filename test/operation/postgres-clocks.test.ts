@@ -6,7 +6,7 @@ import { freshNumber, makeProfile, register } from "../wire/pools.ts";
 import { mostAheadOf } from "./ahead.ts";
 import { readLedger } from "./sandbox-ledger.ts";
 
-/** Segments a second of the number, and messages that both processes together accept for it. */
+/** The number's segments a second, and the messages that both processes together accept for it. */
 const RATE = 10;
 const MESSAGES = 60;
 
@@ -21,7 +21,7 @@ afterEach(async () => {
 
 afterAll(() => folder.remove());
 
-/** Starts a program whose time of day is off by so many milliseconds. */
+/** Starts a program whose clock is off by some milliseconds. */
 async function startOff(database: string, milliseconds: number): Promise<TestServer> {
   const shift = `const now = Date.now; Date.now = () => now() + ${milliseconds};`;
   const server = await startServer({
@@ -35,8 +35,8 @@ async function startOff(database: string, milliseconds: number): Promise<TestSer
   return server;
 }
 
-describe("Processes whose clocks are apart", () => {
-  it("keep a number's rate together, and say whose clock is wrong", { timeout: 60_000 }, async () => {
+describe("Processes whose clocks differ", () => {
+  it("together hold a number's rate, and log whose clock is wrong", { timeout: 60_000 }, async () => {
     writeFileSync(configuration, JSON.stringify({ carriers: { sandbox: { type: "sandbox", ledger } } }));
     const database = await freshDatabase();
     const [right, behind, ahead] = [
@@ -65,7 +65,7 @@ describe("Processes whose clocks are apart", () => {
       .map(({ at }) => at)
       .sort((one, other) => one - other);
     expect(mostAheadOf(times, RATE)).toBeLessThanOrEqual(2 + RATE * 0.05);
-    // It is not starved either.
+    // The number is not starved either.
     expect(Math.max(...times) - Math.min(...times)).toBeLessThan((MESSAGES / RATE) * 1_000 + 5_000);
     for (const [server, difference] of [
       [behind, -5_000],

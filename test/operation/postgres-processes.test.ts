@@ -7,18 +7,21 @@ import { makeMixedPool } from "./mixed-pool.ts";
 import { rowsOfPostgres } from "./postgres-rows.ts";
 import { readLedger, timesEach } from "./sandbox-ledger.ts";
 
-/** A campaign through two processes on one PostgreSQL database; one of them is killed in the middle, and started again. */
+/**
+ * A campaign through two processes on one PostgreSQL database; one of them is killed halfway and
+ * restarted.
+ */
 const MESSAGES = Number(process.env.NUMBERPOOL_TEST_POSTGRES_MESSAGES ?? 6_000);
 const BATCH = 50;
 const LONG_CODES = 50;
 const TOLL_FREE = 10;
-/** Segments a second of a number: together they take more than both processes accept. */
+/** Segments a second of a number: together they send more than both processes accept. */
 const RATE = 100;
-/** Batches that each process is sent at a time. */
+/** Concurrent batches to each process. */
 const AT_A_TIME = 4;
-/** Receipts that the sandbox of a killed process still owed never come: they are waited for no longer than this. */
+/** The longest wait for receipts: those of a killed process's sandbox never arrive. */
 const RECEIPT_WINDOW_MS = { NUMBERPOOL_RECEIPT_WINDOW_SECONDS: "15" };
-/** A process that is gone is noticed after half a minute, and then its last messages are settled. */
+/** The end of a process is noticed after half a minute, and then its last messages are settled. */
 const SETTLED = 90_000;
 
 type Row = { id: string; from: string; line_type: string; status: string };
@@ -53,7 +56,7 @@ async function start(): Promise<TestServer> {
 const POOL = { longCodes: LONG_CODES, tollFree: TOLL_FREE, rate: RATE };
 
 describe("Two processes on one PostgreSQL database", () => {
-  it("lose and double nothing when one is killed, share as weighted, and keep every number's rate together", {
+  it("lose and double nothing when one is killed, share by weight, and together hold every number's rate", {
     timeout: 120_000 + MESSAGES * 20,
   }, async () => {
     const servers = [await start(), await start()];
@@ -62,7 +65,7 @@ describe("Two processes on one PostgreSQL database", () => {
     let next = 0;
     let isKilled = false;
 
-    /** Sends batches, each until somebody answers it: the key makes the second try the first. */
+    /** Sends batches, each until a process responds: the key makes repeats safe. */
     const caller = async (own: number) => {
       while (next < MESSAGES) {
         const first = next;
@@ -113,20 +116,20 @@ describe("Two processes on one PostgreSQL database", () => {
     const unconfirmed = rows.filter(({ status }) => status === "delivery_unconfirmed");
     expect(rows.filter(({ status }) => status === "delivered")).toHaveLength(MESSAGES - unconfirmed.length);
     for (const { id, status } of rows) if (status === "delivered") expect(times.get(id)).toBe(1);
-    // What was in the killed one's hands, no more.
+    // No more than the killed process had in flight.
     expect(unconfirmed.length).toBeLessThan(1_000);
 
     const longCodes = rows.filter(({ line_type }) => line_type === "long_code").length;
     expect(Math.abs(longCodes / MESSAGES - 5 / 6)).toBeLessThan(0.01 * (5 / 6));
 
     const senderOf = new Map(rows.map(({ id, from }) => [id, from]));
-    const given = new Map<string, number[]>();
+    const timesByNumber = new Map<string, number[]>();
     for (const { at, message_id } of lines) {
       const from = senderOf.get(message_id) as string;
-      given.set(from, [...(given.get(from) ?? []), at]);
+      timesByNumber.set(from, [...(timesByNumber.get(from) ?? []), at]);
     }
-    for (const each of given.values()) {
-      // Lines of two processes are a moment out of order.
+    for (const each of timesByNumber.values()) {
+      // Lines of two processes may be slightly out of order.
       expect(
         mostAheadOf(
           each.sort((one, other) => one - other),
@@ -137,7 +140,7 @@ describe("Two processes on one PostgreSQL database", () => {
     for (const server of servers) expect(await server.stop()).toBe(0);
   });
 
-  it("make a change of configuration effective everywhere within two seconds", async () => {
+  it("apply a change of configuration everywhere within two seconds", async () => {
     const [one, other] = [await start(), await start()];
     const messaging_profile_id = await makeMixedPool(one, POOL);
     const send = () =>

@@ -6,9 +6,9 @@ import { rowsOfPostgres } from "./postgres-rows.ts";
 import { makePool, numbersAt, pause } from "./program.ts";
 import { readLedger, timesEach } from "./sandbox-ledger.ts";
 
-/** Three processes go on while their PostgreSQL server does not. */
+/** Three processes go on through an outage of their PostgreSQL server. */
 const PROCESSES = 3;
-/** How long messages are sent before and after what happens, milliseconds. */
+/** How long messages are sent before and after the outage, milliseconds. */
 const AROUND = 1_500;
 
 describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Three processes under load", () => {
@@ -72,7 +72,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Three processes under loa
       isOver = true;
       await Promise.all(callers);
 
-      // A key that was answered with UNAVAILABLE was tried until it was accepted, by the first try or a later one.
+      // A key with the response UNAVAILABLE was retried until a try was accepted.
       const rows = await rowsOfPostgres<{ id: string }>(database, "SELECT id FROM messages");
       expect(rows.map(({ id }) => id).sort()).toEqual([...accepted].sort());
       const open = "SELECT id FROM messages WHERE status NOT IN ('delivered', 'delivery_unconfirmed') LIMIT 1";
@@ -87,7 +87,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Three processes under loa
     120_000,
   );
 
-  /** As if the network had gone for a moment. */
+  /** Like a short network failure. */
   async function cutConnections(): Promise<void> {
     const others = "pid <> pg_backend_pid() AND application_name = 'numberpool'";
     await rowsOfPostgres(database, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${others}`);

@@ -6,7 +6,7 @@ import type { JsonAnswer, TestServer } from "../server.ts";
 export const ROOT = join(import.meta.dirname, "../..");
 export const PROGRAM = join(ROOT, "bin/numberpool.js");
 
-/** What the program says when it is ready. */
+/** The ready line. */
 export type ReadyLine = {
   readonly ready: true;
   readonly http: string;
@@ -17,24 +17,27 @@ export type ReadyLine = {
 
 export type Exit = { readonly code: number | null; readonly signal: string | null; readonly milliseconds: number };
 
-/** A run of the program, with everything that it printed. */
+/** A run of the program with its output. */
 export type Run = {
   readonly process: ChildProcess;
   readonly stdout: () => string;
   readonly stderr: () => string;
   readonly exited: Promise<Exit>;
-  /** Rejects with what it printed when it ends before it is ready. */
+  /** Rejects with its output when it ends before it is ready. */
   readonly ready: Promise<ReadyLine>;
 };
 
-/** Addresses of loopback that nobody else has. */
+/** Free loopback addresses. */
 export const FREE_PORTS = {
   NUMBERPOOL_HTTP_ADDRESS: "127.0.0.1:0",
   NUMBERPOOL_GRPC_ADDRESS: "127.0.0.1:0",
   NUMBERPOOL_METRICS_ADDRESS: "127.0.0.1:0",
 };
 
-/** Runs the program with exactly these arguments and settings; `node` and `file` take another runtime or another executable. */
+/**
+ * Runs the program with exactly these arguments and settings; `node` and `file` replace the runtime
+ * and the executable.
+ */
 export function run(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
@@ -65,7 +68,7 @@ export function run(
   return { process: child, stdout: () => stdout, stderr: () => stderr, exited, ready };
 }
 
-/** A profile with its pool on, and numbers assigned to it; gives the profile's id. */
+/** Makes a profile with its pool on and numbers assigned; returns the profile's id. */
 export async function makePool(
   server: TestServer,
   numbers: readonly { readonly phone_number: string; readonly segments_per_second?: number }[],
@@ -83,7 +86,7 @@ export async function makePool(
   return id;
 }
 
-/** So many numbers of one area code at a rate. */
+/** `count` numbers of one area code at a rate. */
 export function numbersAt(segmentsPerSecond: number, count: number) {
   return Array.from({ length: count }, (_, index) => ({
     phone_number: `+1212555${String(5000 + index)}`,
@@ -107,7 +110,7 @@ export async function statusOf(server: TestServer, id: string): Promise<string> 
   return body.data.to[0].status;
 }
 
-/** All rows of a query over a database file, read without changing it. */
+/** All rows of a query on a database file, opened read-only. */
 export function rowsOf<Row>(database: string, sql: string, ...values: readonly unknown[]): Row[] {
   const db = new Database(database, { readonly: true, fileMustExist: true });
   try {

@@ -9,7 +9,7 @@ const database = join(folder.path, "pool.db");
 let server: TestServer;
 let profile: string;
 
-/** Stored messages: the oldest failed, all others were delivered. */
+/** Stored messages: the oldest failed, all others are delivered. */
 const ALL = 38_000;
 const FAILED = 30;
 
@@ -49,7 +49,7 @@ type Sent = { readonly id: string; readonly text: string };
 
 describe("A list of messages", () => {
   it.each([250, 20])(
-    "finds rare entries behind many others, %i on a page, which is short only after two seconds",
+    "finds rare entries behind many others, %i on a page, and ends a page early only after two seconds",
     async (size) => {
       const found: string[] = [];
       let after: string | null = "";

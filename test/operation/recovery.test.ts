@@ -37,7 +37,7 @@ const submitsOf = (id: string) =>
   rowsOf<{ submits: number }>(database, "SELECT submits FROM messages WHERE id = ?", id);
 
 describe("Queued messages", () => {
-  it.each(ENDS)("are delivered after a restart by %s, each once and at their number's pace", async (end) => {
+  it.each(ENDS)("are delivered after a restart by %s, each once and at the number's pace", async (end) => {
     const first = await start();
     const profile = await makePool(first, numbersAt(2, 1));
     const ids: string[] = [];
@@ -61,14 +61,14 @@ describe("Queued messages", () => {
     for (const { id } of waiting) expect(accepted[ids.indexOf(id)]).toHaveLength(1);
     expect(accepted.every((events) => events.length <= 1)).toBe(true);
     const times = accepted.flatMap((events) => events.map(({ occurred_at }) => occurred_at));
-    // Answers are seen some timer ticks after the hand-over that is paced.
+    // Answers arrive some timer ticks after the paced submit.
     const span = Math.max(...times) - Math.min(...times);
     expect(span).toBeGreaterThan(500 * (times.length - 1) - 400);
   });
 });
 
 describe("Messages that were being sent", () => {
-  it("end as delivery_unconfirmed after kill -9, and are never handed over again", async () => {
+  it("end as delivery_unconfirmed after kill -9, and are never submitted again", async () => {
     const first = await start();
     const profile = await makePool(first, numbersAt(100, 3));
     const ids = await Promise.all(
@@ -80,10 +80,10 @@ describe("Messages that were being sent", () => {
     await first.kill();
 
     const second = await start();
-    // The log is written a few times a second.
+    // The log is flushed a few times a second.
     await vi.waitFor(() => expect(second.stderr()).toContain('"messages":6'));
     for (const id of ids) expect(await statusOf(second, id)).toBe("delivery_unconfirmed");
-    // The queues are looked through every five seconds.
+    // The queue scan runs every five seconds.
     await pause(6_000);
     await second.kill();
     const third = await start();
@@ -99,7 +99,7 @@ describe("Messages that were being sent", () => {
     }
   });
 
-  it("are waited for by a stop as long as a submit may take", async () => {
+  it("delay a stop for as long as a submit may take", async () => {
     const first = await start(["--submit-timeout-seconds", "3"]);
     const profile = await makePool(first, numbersAt(100, 1));
     const unanswered: string = (await sendTo(first, profile, "+13125550106")).body.data.id;
@@ -111,7 +111,7 @@ describe("Messages that were being sent", () => {
     expect(rowsOf(database, "SELECT id FROM messages WHERE status = 'sending'")).toEqual([]);
   });
 
-  it("are on disk as sent when their answer came while the program was stopping", async () => {
+  it("are on disk as sent when their answer arrived during the stop", async () => {
     const first = await start();
     const profile = await makePool(first, numbersAt(1_000, 1));
     const ids: string[] = [];
@@ -128,7 +128,7 @@ describe("Messages that were being sent", () => {
 });
 
 describe("The backlog of a slow number", () => {
-  /** When the number would send a message that came now, in seconds since 1970. */
+  /** When the number would send a new message, in seconds since 1970. */
   async function freeAt(server: TestServer, profile: string): Promise<number> {
     const { body } = await sendTo(server, profile, "+13125562200");
     return Date.parse(body.data.received_at) / 1000 + body.data.wait_seconds;
@@ -140,7 +140,7 @@ describe("The backlog of a slow number", () => {
     ["kill -9", "short", "Hello"],
     ["SIGTERM", "short", "Hello"],
     ["kill -9", "long", "x".repeat(1_000)],
-  ] as const)("goes on where it was after %s, when a %s message has just left", async (end, _length, text) => {
+  ] as const)("continues after %s, when a %s message has just left", async (end, _length, text) => {
     const first = await start();
     const profile = await makePool(first, numbersAt(1 / SECONDS, 1));
     const { body } = await sendTo(first, profile, "+13125562200", text);
@@ -150,7 +150,7 @@ describe("The backlog of a slow number", () => {
     await END[end](first);
     const second = await start();
     const after = await freeAt(second, profile);
-    // The send that told `before` took one place itself.
+    // The send that measured `before` is in the queue itself.
     expect(Math.abs(after - (before + SECONDS))).toBeLessThanOrEqual(SECONDS);
   });
 });

@@ -21,7 +21,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** Runs the command, which needs no database of its own. */
+/** Runs the command, which needs no database. */
 async function reset(number: string, url: string, key: string | undefined, ...args: readonly string[]) {
   const command = run(["number", "reset-health", number, "--url", url, ...args], {
     NUMBERPOOL_DATABASE: `${folder.path}/none.db`,
@@ -32,11 +32,11 @@ async function reset(number: string, url: string, key: string | undefined, ...ar
 }
 
 describe("numberpool number reset-health", () => {
-  it("asks one process, and the number is picked again by all processes of the database", async () => {
+  it("calls one process, and all processes of the database pick the number again", async () => {
     const [one, two] = servers as [TestServer, TestServer];
     const { profileId, numbers } = await makePool(one, { profile: { number_pool_settings: SKIPPING } });
     const [number] = numbers as [string];
-    /** The code of a refusal by what the process has in memory, "" for none. */
+    /** The code of a refusal from the process's memory, "" for none. */
     const refusalBy = async (server: TestServer) => {
       const preview = { messaging_profile_id: profileId, to: "+13125550100" };
       const { body } = await server.json("POST", "/v2/messages/number_pool/preview", preview);
@@ -73,7 +73,7 @@ describe("numberpool number reset-health", () => {
     );
   });
 
-  it("ends with one sentence when there is no such number, no key, no right, or no server", async () => {
+  it("ends with one sentence when there is no such number, key, scope or server", async () => {
     const [one] = servers as [TestServer];
     const { numbers } = await makePool(one);
     const { token } = await jsonOf(database, "key", "create", "--organization", "default", "--scopes", "send,read");

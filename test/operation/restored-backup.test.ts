@@ -23,14 +23,14 @@ async function start(database: string): Promise<TestServer> {
   return server;
 }
 
-/** Ids of the messages that the sandbox was given, in order. */
+/** The ids of messages submitted to the sandbox, in order. */
 const submitted = () =>
   readFileSync(LEDGER, "utf8")
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line).message_id as string);
 
-/** Runs a command that asks the running server. */
+/** Runs a command that calls the running server. */
 async function ask(url: string, key: string | undefined, ...args: readonly string[]) {
   const command = run(["delivery", "resume", "--url", url, ...args], {
     NUMBERPOOL_DATABASE: at("copy.db"),
@@ -49,7 +49,7 @@ describe("A server on a backup", () => {
     writeFileSync(CONFIG, `carriers: {sandbox: {type: sandbox, ledger: ${JSON.stringify(LEDGER)}}}`);
     const first = await start(at("first.db"));
     profile = await makePool(first, numbersAt(0.001, 1));
-    // One leaves at once and never gets a receipt; the others wait for 1,000 s each.
+    // One leaves at once and never gets a receipt; each other one waits for 1,000 s.
     ids.sent = (await sendTo(first, profile, "+13125550103", "sent")).body.data.id;
     await vi.waitFor(async () => expect(await statusOf(first, ids.sent as string)).toBe("sent"));
     for (const text of ["queued", "expiring"])
@@ -62,7 +62,6 @@ describe("A server on a backup", () => {
     expect(await (await fetch(`${first.url}/readyz`)).json()).toEqual({ status: "ready" });
     expect(await first.stop()).toBe(0);
 
-    // Time passes.
     const copy = new Database(at("copy.db"));
     copy.prepare("UPDATE phone_numbers SET due_at = 0, segments_per_second = 100").run();
     copy.prepare("UPDATE messages SET valid_until = ? WHERE id = ?").run(Date.now() + 500, ids.expiring);
@@ -71,7 +70,7 @@ describe("A server on a backup", () => {
     server = await start(at("copy.db"));
   });
 
-  it("is ready, and says that delivery is held", async () => {
+  it("is ready, and logs that delivery is held", async () => {
     const ready = await fetch(`${server.url}/readyz`);
     expect([ready.status, await ready.json()]).toEqual([200, { status: "ready", delivery: "held" }]);
     const { data } = (await server.json("GET", "/v2/delivery")).body;
@@ -80,7 +79,7 @@ describe("A server on a backup", () => {
     await vi.waitFor(() => expect(server.stderr()).toContain("numberpool delivery resume"));
   });
 
-  it("accepts sends, releases what is scheduled into queues, lets expire what expires, takes receipts and sends nothing", async () => {
+  it("accepts sends and receipts, queues scheduled messages and expires late ones, but sends nothing", async () => {
     const { status, body } = await sendTo(server, profile, "+13125562003", "accepted");
     expect(status).toBe(200);
     ids.accepted = body.data.id;
@@ -94,14 +93,14 @@ describe("A server on a backup", () => {
     const receipt = { carrier_message_id: row?.id, status: "delivered" };
     expect((await server.json("POST", "/v2/carriers/sandbox/receipts", receipt)).status).toBe(200);
     expect(await statusOf(server, ids.sent as string)).toBe("delivered");
-    // The queues were looked at: a message expired in one. Nothing was taken from them.
+    // The queues were scanned: a message expired in one. None was submitted.
     for (const name of ["queued", "scheduled", "accepted"])
       expect(await statusOf(server, ids[name] as string)).toBe("queued");
     expect(rowsOf(at("copy.db"), "SELECT id FROM messages WHERE submits > 0 AND id <> ?", ids.sent)).toEqual([]);
     expect(submitted()).toEqual([ids.sent]);
   });
 
-  it("holds delivery after a restart, too", async () => {
+  it("holds delivery after a restart too", async () => {
     expect(await server.stop()).toBe(0);
     server = await start(at("copy.db"));
     expect(await (await fetch(`${server.url}/readyz`)).json()).toEqual({ status: "ready", delivery: "held" });
@@ -109,10 +108,10 @@ describe("A server on a backup", () => {
 
   it.each([
     ["without a key", (url: string) => ask(url, undefined), /NUMBERPOOL_API_KEY/],
-    ["with a key that is not known", (url: string) => ask(url, "unknown-key-of-24-characters"), /refused with 401/],
-    ["where no server is", () => ask("http://127.0.0.1:1", API_KEY), /No server answers at http:\/\/127\.0\.0\.1:1/],
-    ["at what is no URL", () => ask("here", API_KEY), /--url must be .*"here"/],
-  ])("goes on holding when it is asked to resume %s", async (_how, resume, why) => {
+    ["with an unknown key", (url: string) => ask(url, "unknown-key-of-24-characters"), /refused with 401/],
+    ["when no server runs", () => ask("http://127.0.0.1:1", API_KEY), /No server answers at http:\/\/127\.0\.0\.1:1/],
+    ["with an invalid URL", () => ask("here", API_KEY), /--url must be .*"here"/],
+  ])("keeps holding when asked to resume %s", async (_how, resume, why) => {
     const { code, stdout, stderr } = await resume(server.url);
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toMatch(ONE_SENTENCE);
@@ -120,7 +119,7 @@ describe("A server on a backup", () => {
     expect((await server.json("GET", "/v2/delivery")).body.data.state).toBe("held");
   });
 
-  it("sends what waits, each message once, when delivery is resumed, and holds no more", async () => {
+  it("sends each waiting message once when delivery is resumed, and holds no more", async () => {
     expect(await ask(server.url, API_KEY, "--json")).toEqual({ code: 0, stdout: '{"state":"active"}\n', stderr: "" });
     for (const name of ["queued", "scheduled", "accepted"]) {
       await vi.waitFor(async () => expect(await statusOf(server, ids[name] as string)).toBe("delivered"), 5_000);

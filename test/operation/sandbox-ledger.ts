@@ -1,19 +1,21 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 
-/** A submit that the sandbox took. */
+/** A submit that the sandbox accepted. */
 export type LedgerLine = { readonly at: number; readonly message_id: string; readonly carrier_message_id: string };
 
-/** A server whose sandbox writes down what it was given; it can be started anew on the same files. */
+/**
+ * A server whose sandbox records its submits in a ledger; it can be restarted on the same files.
+ */
 export type LedgerServer = {
   readonly start: () => Promise<TestServer>;
   readonly ledger: () => LedgerLine[];
   readonly database: string;
-  /** Ends what still runs, and removes the files. */
+  /** Ends running processes, and removes the files. */
   readonly remove: () => Promise<void>;
 };
 
-/** `sandbox` is set in the file of the configuration, and `args` on the command line. */
+/** `sandbox` goes to the configuration file, `args` to the command line. */
 export function ledgerServer(
   sandbox: Readonly<Record<string, number>> = {},
   args: readonly string[] = [],
@@ -40,7 +42,7 @@ export function ledgerServer(
   };
 }
 
-/** The whole lines of a ledger, in order; the last one may be half written. */
+/** The complete lines of a ledger, in order; the last one may be incomplete. */
 export function readLedger(file: string): LedgerLine[] {
   const text = existsSync(file) ? readFileSync(file, "utf8") : "";
   return text
@@ -50,14 +52,14 @@ export function readLedger(file: string): LedgerLine[] {
     .map((line) => JSON.parse(line));
 }
 
-/** How often each message is in a ledger. */
+/** The number of submits of each message in a ledger. */
 export function timesEach(lines: readonly LedgerLine[]): ReadonlyMap<string, number> {
   const times = new Map<string, number>();
   for (const { message_id } of lines) times.set(message_id, (times.get(message_id) ?? 0) + 1);
   return times;
 }
 
-/** What tests read of a message. */
+/** The fields of a message that tests read. */
 export type Accepted = {
   readonly id: string;
   readonly parts: number;
@@ -66,7 +68,7 @@ export type Accepted = {
   readonly from: { readonly phone_number: string };
 };
 
-/** Sends texts through a pool in one batch, all of which must be accepted. */
+/** Sends texts through a pool in one batch; throws unless all are accepted. */
 export async function sendBatch(
   server: TestServer,
   messaging_profile_id: string,
@@ -82,10 +84,10 @@ export async function sendBatch(
   });
 }
 
-/** A text of so many parts. */
+/** A text of `parts` parts. */
 export const textOf = (parts: number) => "x".repeat(parts === 1 ? 20 : 153 * (parts - 1) + 20);
 
-/** The body of a call that must be answered. */
+/** The body of a response; throws unless the status is 200. */
 export async function done(calling: Promise<JsonAnswer>): Promise<JsonAnswer["body"]> {
   const { status, body } = await calling;
   if (status !== 200) throw new Error(`${status} ${JSON.stringify(body)}`);

@@ -5,9 +5,9 @@ import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { freshDatabase } from "../store/postgres-database.ts";
 import { makePool } from "../wire/pools.ts";
 
-/** Scheduled messages that become due at once, through one number of one segment a second. */
+/** Scheduled messages that become due at once, for one number of one segment a second. */
 const MESSAGES = Number(process.env.NUMBERPOOL_TEST_SCHEDULED ?? 20_000);
-/** How long the program is looked at while it releases them, milliseconds. */
+/** How long the test observes the program while it releases them, milliseconds. */
 const WATCHED = 4_000;
 
 const folder = temporaryFolder();
@@ -24,7 +24,7 @@ async function scheduleOne(server: TestServer): Promise<void> {
 
 const DUE = "send_at = $due, next_submit_at = $due, valid_until = $until";
 
-/** Makes many messages of the one, all of them due, and says how many wait. */
+/** Copies the one message many times, all due, and returns how many wait. */
 function multiplyInSqlite(database: string): void {
   const db = new Database(database);
   const moments = { due: Date.now() - 1_000, until: Date.now() + 14_400_000 };
@@ -58,7 +58,7 @@ async function multiplyInPostgres(url: string): Promise<void> {
   await db.end();
 }
 
-/** The longest that `/healthz` took to answer, milliseconds. */
+/** The longest response time of `/healthz`, milliseconds. */
 async function longestAnswer(server: TestServer): Promise<number> {
   let longest = 0;
   for (const until = performance.now() + WATCHED; performance.now() < until; ) {
@@ -75,7 +75,7 @@ describe("many scheduled messages that are due at once", () => {
     ["SQLite", async () => `${folder.path}/numberpool.db`, multiplyInSqlite],
     ["PostgreSQL", freshDatabase, multiplyInPostgres],
   ] as const)(
-    "leave the program on %s its answers and its end",
+    "do not delay responses or the stop of the program on %s",
     { timeout: 120_000 },
     async (name, place, multiply) => {
       const database = await place();
@@ -87,7 +87,7 @@ describe("many scheduled messages that are due at once", () => {
       expect(await server.stop()).toBe(0);
       const stopped = performance.now() - start;
       if (process.env.NUMBERPOOL_TEST_SCHEDULED !== undefined) console.log(name, { MESSAGES, longest, stopped });
-      // Half a second, because other programs run beside this one; a pass takes milliseconds.
+      // Half a second, because other programs run too; a pass takes milliseconds.
       expect(longest).toBeLessThan(500);
       expect(stopped).toBeLessThan(15_000);
     },

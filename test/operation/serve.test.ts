@@ -16,7 +16,7 @@ let folder: ReturnType<typeof temporaryFolder>;
 let database: string;
 let runs: { readonly process: Run["process"] }[] = [];
 
-/** Runs `serve` on free ports; it is gone after the test, however the test ends. */
+/** Runs `serve` on free ports; it ends with the test. */
 function serve(args: readonly string[] = [], env: Record<string, string> = {}, other?: Parameters<typeof run>[2]): Run {
   const started = run(
     ["serve", ...args],
@@ -57,7 +57,7 @@ async function refused(started: Run): Promise<Exit & { readonly lines: string[] 
 }
 
 describe("The ready line", () => {
-  it("is one line of JSON with the real addresses, and all there ever is on standard output", async () => {
+  it("is one line of JSON with the real addresses, and the only line on standard output", async () => {
     const started = serve([], { NUMBERPOOL_LOG_LEVEL: "trace" });
     const ready = await started.ready;
     expect(Object.keys(ready)).toEqual(["ready", "http", "grpc", "metrics", "database"]);
@@ -77,7 +77,7 @@ describe("The ready line", () => {
     expect(started.stdout()).toBe(`${JSON.stringify(ready)}\n`);
   });
 
-  it("is never printed when a port is taken; one sentence on standard error names it", async () => {
+  it("is not printed when a port is in use; one sentence on standard error names the port", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");
     const { port } = taken.address() as { port: number };
@@ -97,7 +97,10 @@ describe("The ready line", () => {
 
 const hasCurl = spawnSync("curl", ["--version"]).status === 0;
 
-/** The commands of the printed sample: each begins with `curl` and goes on while a line ends with a backslash. */
+/**
+ * The commands of the printed sample: each starts with `curl` and continues while a line ends with
+ * a backslash.
+ */
 function commandsOf(text: string): string[] {
   return [...text.matchAll(/^ *curl (?:.*\\\n)*.*$/gm)].map((match) => match[0]);
 }
@@ -146,7 +149,7 @@ describe("The sample", () => {
     },
   );
 
-  it("is left out with --no-sample", async () => {
+  it("is omitted with --no-sample", async () => {
     const started = serve(["--no-sample"]);
     await started.ready;
     started.process.kill("SIGTERM");
@@ -156,7 +159,7 @@ describe("The sample", () => {
     expect(rowsOf(database, "SELECT id FROM api_keys")).toEqual([]);
   });
 
-  it("is still shown by the first start that succeeds, when one before it found its port taken", async () => {
+  it("is printed by the first successful start, when an earlier one found its port in use", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");
     const { port } = taken.address() as { port: number };
@@ -191,7 +194,7 @@ describe("An installed key", () => {
 });
 
 describe("A second serve on one file", () => {
-  it("is refused in one sentence within six seconds, and works once the first was killed", async () => {
+  it("is refused in one sentence within six seconds, and works once the first is killed", async () => {
     const since = Date.now();
     const first = await start();
     const startTakes = Date.now() - since;
@@ -210,7 +213,7 @@ describe("A second serve on one file", () => {
     expect((await third.ready).database).toBe(database);
   });
 
-  it("is refused through a symbolic link to the file, too", async () => {
+  it("is refused through a symbolic link to the file too", async () => {
     await start();
     const elsewhere = join(folder.path, "link.db");
     symlinkSync(database, elsewhere);
@@ -219,7 +222,7 @@ describe("A second serve on one file", () => {
     expect(outcome).toBe(1);
   });
 
-  it("waits for a first one that is just about to end", async () => {
+  it("waits for a first one that is about to end", async () => {
     const first = await start();
     const second = serve(["--no-sample"]);
     await pause(2_000);
@@ -228,10 +231,10 @@ describe("A second serve on one file", () => {
   });
 });
 
-/** What became of a request over HTTP: its status, or the error's code. */
+/** The outcome of a request over HTTP: its status, or the error's code. */
 type Outcome = { readonly text: string; readonly since: number; readonly outcome: number | string };
 
-/** Sends over kept connections until sends are refused; gives what became of every one. */
+/** Sends over persistent connections until sends are refused, and returns every outcome. */
 async function sendOverHttp(
   server: TestServer,
   profile: string,
@@ -270,7 +273,7 @@ async function sendOverHttp(
   return outcomes;
 }
 
-/** The same over gRPC; an answer counts as 200. */
+/** The same over gRPC; a response counts as 200. */
 async function sendOverGrpc(
   server: TestServer,
   profile: string,
@@ -309,7 +312,7 @@ async function sendOverGrpc(
   return outcomes;
 }
 
-/** How a server ended, or that it did not within so many milliseconds. */
+/** How a server ended, or that it did not within the timeout. */
 function exitOf(server: TestServer, within: number): Promise<unknown> {
   return Promise.race([once(server.process, "exit"), pause(within).then(() => "still running")]);
 }
@@ -320,7 +323,7 @@ describe("A stop", () => {
     { signal: "SIGINT", transport: "HTTP", sendOver: sendOverHttp },
     { signal: "SIGTERM", transport: "gRPC", sendOver: sendOverGrpc },
   ] as const)(
-    "by $signal under load over $transport gives every accepted request its answer and ends with 0",
+    "by $signal under load over $transport responds to every accepted request and ends with 0",
     { timeout: 60_000 },
     async ({ signal, sendOver }) => {
       const before = await start();
@@ -357,7 +360,7 @@ describe("A stop", () => {
     },
   );
 
-  /** A send whose last byte is withheld: it is in flight until `finish`. */
+  /** A send without its last byte, in flight until `finish`. */
   async function halfSend(server: TestServer, profile: string) {
     const body = JSON.stringify({ messaging_profile_id: profile, to: "+13125562002", text: "late" });
     const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
@@ -385,7 +388,7 @@ describe("A stop", () => {
     };
   }
 
-  it("waits for a request that is half there, and ignores the same keypress once more", async () => {
+  it("waits for an incomplete request, and ignores a repeat of the same keypress", async () => {
     const server = await start();
     const profile = await makePool(server, numbersAt(10, 1));
     const late = await halfSend(server, profile);
@@ -402,7 +405,7 @@ describe("A stop", () => {
     expect(rowsOf(database, "SELECT text FROM messages")).toEqual([{ text: "late" }]);
   });
 
-  it("happens at once by a second signal later than two seconds after the first", async () => {
+  it("is immediate at a second signal more than two seconds after the first", async () => {
     const server = await start();
     const profile = await makePool(server, numbersAt(10, 1));
     await halfSend(server, profile);
@@ -416,7 +419,7 @@ describe("A stop", () => {
     expect((await again.json("GET", "/readyz")).status).toBe(200);
   });
 
-  it("is orderly as soon as the ready line is out", async () => {
+  it("is orderly from the ready line on", async () => {
     for (let turn = 0; turn < 4; turn += 1) {
       const started = serve(["--no-sample"]);
       started.process.stdout?.once("data", () => started.process.kill("SIGTERM"));
@@ -424,7 +427,7 @@ describe("A stop", () => {
     }
   });
 
-  it("is not held up by a client that connected and says nothing", { timeout: 45_000 }, async () => {
+  it("is not delayed by a silent client", { timeout: 45_000 }, async () => {
     const server = await start();
     const silent = connect(Number(new URL(server.url).port), "127.0.0.1").on("error", () => {});
     await once(silent, "connect");
@@ -433,7 +436,7 @@ describe("A stop", () => {
   });
 });
 
-/** A Node on this machine that is too old to run the program itself. */
+/** A Node of this machine that is too old for the program. */
 function findOldNode(): string | undefined {
   const folders = ["/usr/local/bin", "/usr/bin", ...(process.env.PATH ?? "").split(delimiter)];
   return folders
@@ -453,7 +456,7 @@ describe.skipIf(oldNode === undefined)(
   () => {
     const node = oldNode as string;
 
-    it.each(["SIGTERM", "SIGINT"] as const)("it continues on the packaged one, which %s reaches", async (signal) => {
+    it.each(["SIGTERM", "SIGINT"] as const)("it continues on the packaged one, which gets %s", async (signal) => {
       const started = serve(["--no-sample"], { NUMBERPOOL_API_KEY: API_KEY }, { node });
       const ready = await started.ready;
       const answer = await fetch(`http://${ready.http}/v2/messaging_profiles`, {

@@ -2,38 +2,41 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { vi } from "vitest";
 
-/** Whether strace is here and may look at processes. */
+/** Whether strace is installed and may trace processes. */
 export const hasStrace = spawnSync("strace", ["-f", "-o", "/dev/null", "true"]).status === 0;
 
-/** Ends the title of what is skipped without strace. */
+/** The suffix of titles of tests that need strace. */
 export const ifStrace = hasStrace ? "" : " (skipped: strace is not installed, or may not trace)";
 
-/** Runs a program under strace. The program stays the child that we started, so that signals reach it and not strace. */
+/** Runs a program under strace. The program stays the child, so signals reach it and not strace. */
 const STRACE = ["strace", "-D", "-f", "-y", "-s", "5000"];
 
-/** Writes down what a program writes and syncs, with enough of the bytes to see whole rows and answers. */
+/** Traces writes and syncs, with enough bytes to show whole rows and responses. */
 export function tracing(output: string): string[] {
   return [...STRACE, "-o", output, "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64"];
 }
 
-/** Makes system calls on one file fail, or kill the program: "fsync:error=EIO:when=5". Syncs are fsync or fdatasync as SQLite was built. */
+/**
+ * Makes system calls on one file fail or kill the program: "fsync:error=EIO:when=5". SQLite syncs
+ * by fsync or fdatasync, depending on its build.
+ */
 export function injecting(output: string, file: string, fault: string): string[] {
   return [...STRACE, "-o", output, "-P", file, "-e", "trace=fsync,fdatasync,pwrite64", "-e", `inject=${fault}`];
 }
 
-/** A system call of a trace; `start` and `end` are lines, so they tell the order. */
+/** A system call of a trace; `start` and `end` are line numbers, which give the order. */
 export type SystemCall = {
   readonly name: string;
-  /** What its first file descriptor is: a path, or "socket:[…]". */
+  /** The target of its first file descriptor: a path, or "socket:[…]". */
   readonly file: string;
-  /** Everything that was printed of it. */
+  /** Its whole text. */
   readonly text: string;
   readonly start: number;
   readonly end: number;
   readonly succeeded: boolean;
 };
 
-/** The calls of a trace, once the traced program is gone and strace has written everything. */
+/** The calls of a trace, once the program is gone and strace has written everything. */
 export async function readTrace(output: string): Promise<SystemCall[]> {
   await vi.waitFor(
     () => {
@@ -71,8 +74,9 @@ function hasSucceeded(text: string): boolean {
 }
 
 /**
- * The ids whose answer left before their row was safe: between the write of the row into the WAL and the write of the answer that
- * carries the id, no sync of the WAL began and ended. Throws when an answer is not in the trace.
+ * The ids whose response left before their row was safe: between the write of the row into the WAL
+ * and the write of the response, no sync of the WAL started and ended. Throws when a response is
+ * not in the trace.
  */
 export function earlyAnswers(calls: readonly SystemCall[], ids: readonly string[]): string[] {
   const wal = calls.filter(({ file }) => file.endsWith("-wal"));
@@ -81,7 +85,7 @@ export function earlyAnswers(calls: readonly SystemCall[], ids: readonly string[
   const answers = calls.filter(({ file, text }) => file.startsWith("socket:") && text.includes("HTTP/1.1 200"));
   return ids.filter((id) => {
     const answer = answers.find(({ text }) => text.includes(id));
-    if (answer === undefined) throw new Error(`the trace has no answer with ${id}`);
+    if (answer === undefined) throw new Error(`the trace has no response with ${id}`);
     const row = writes.find(({ text }) => text.includes(id));
     return !syncs.some(({ start, end }) => row !== undefined && start > row.end && end < answer.start);
   });

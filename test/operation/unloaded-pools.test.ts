@@ -3,22 +3,22 @@ import { afterAll, expect, it } from "vitest";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { makePool, ON } from "../wire/pools.ts";
 
-/** Pools that were not loaded since the start, and the numbers of each, of which the first is unhealthy. */
+/** Pools not loaded since the start, and the numbers of each, of which the first is unhealthy. */
 const POOLS = 500;
 const NUMBERS = 200;
 
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
 
-/** Makes many pools of the one that is there, and for each of them messages like the one that is there, if any, all of them due. */
+/** Copies the one pool many times, with its messages, if any, all due. */
 function multiply(database: string, isUnhealthy: boolean): void {
   const db = new Database(database);
   const insert = (table: string, changed: Record<string, string>, from: string) => {
     const columns = (db.pragma(`table_info(${table})`) as { name: string }[]).map(({ name }) => name);
-    const kept = columns.filter((name) => name !== "sequence");
-    const values = kept.map((name) => changed[name] ?? `t."${name}"`);
+    const copied = columns.filter((name) => name !== "sequence");
+    const values = copied.map((name) => changed[name] ?? `t."${name}"`);
     db.exec(
-      `INSERT INTO ${table} (${kept.map((name) => `"${name}"`).join(", ")})
+      `INSERT INTO ${table} (${copied.map((name) => `"${name}"`).join(", ")})
        WITH RECURSIVE p (pool) AS (SELECT 1 UNION ALL SELECT pool + 1 FROM p LIMIT ${POOLS}),
          n (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM n LIMIT ${NUMBERS})
        SELECT ${values.join(", ")} FROM ${from}, (SELECT * FROM ${table} LIMIT 1) t`,
@@ -48,7 +48,10 @@ async function unhealthyCounted(server: TestServer): Promise<number> {
   return Number(/^numberpool_unhealthy_numbers (\d+)$/m.exec(page)?.[1]);
 }
 
-/** The longest that `/healthz` took to answer until something is over, milliseconds, and the last count of it. */
+/**
+ * The longest response time of `/healthz` until a task is over, milliseconds, and the last count of
+ * the task.
+ */
 async function watch(server: TestServer, look: () => Promise<{ isOver: boolean; count: number }>) {
   let longest = 0;
   let counted = 0;
@@ -73,7 +76,7 @@ it("loads the pools of unhealthy numbers without delaying other calls", { timeou
 
   const server = await startServer({ database });
   const { longest, counted } = await watch(server, async () => {
-    // Some of the pools are enough: that all of them are loaded in one go is what must not be.
+    // Some of the pools are enough: loading all of them in one go is the fault.
     const count = await unhealthyCounted(server);
     return { isOver: count >= 20, count };
   });
@@ -81,7 +84,7 @@ it("loads the pools of unhealthy numbers without delaying other calls", { timeou
   expect(await server.stop()).toBe(0);
   expect(performance.now() - stopping).toBeLessThan(15_000);
   expect(counted).toBeGreaterThanOrEqual(20);
-  // A pool of this size loads in about ten milliseconds; other programs run beside this one.
+  // A pool of this size loads in about ten milliseconds; other programs run too.
   expect(longest).toBeLessThan(500);
 });
 

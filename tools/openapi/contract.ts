@@ -14,10 +14,10 @@ import { getComments } from "@bufbuild/protoplugin";
 import type { HttpRule } from "../../gen/google/api/http_pb.ts";
 import type { ErrorForm } from "../../gen/numberpool/v1/enum_options_pb.ts";
 
-/** A part of the contract that a comment can stand above. */
+/** A part of the contract that can have a comment. */
 export type Commented = Parameters<typeof getComments>[0];
 
-/** How an enum looks in JSON: the spelling of each value that has one, and what else is read as it. */
+/** An enum in JSON: the spelling of each value, and its accepted aliases. */
 export type Spelling = { readonly value: DescEnumValue; readonly text: string; readonly alsoReadAs: readonly string[] };
 
 /** An entry of the error catalogue. */
@@ -27,20 +27,20 @@ export type Reason = { readonly name: string; readonly form: ErrorForm; readonly
 export type Contract = {
   /** By the names of their files. */
   readonly services: readonly DescService[];
-  /** The JSON routes of a method, none for a stream. */
+  /** The JSON routes of a method; empty for a stream. */
   readonly routes: (method: DescMethod) => readonly HttpRule[];
-  /** The scope that a key needs, in its documented spelling. */
+  /** The required scope of a key, in its documented spelling. */
   readonly scope: (method: DescMethod) => string;
   readonly acceptsMessages: (method: DescMethod) => boolean;
   readonly spellings: (desc: DescEnum) => readonly Spelling[];
   readonly catalogue: DescEnum;
-  /** What JSON can be refused with, in the order of the catalogue. */
+  /** The refusals of the JSON transport, in the order of the catalogue. */
   readonly reasons: readonly Reason[];
 };
 
 /**
- * Reads what a document needs from the descriptors. The annotations are looked up among the descriptors too, never
- * imported from `gen`, which does not exist while it is being written anew.
+ * Reads the contract from the descriptors. The annotations come from the descriptors too, because
+ * `gen` does not exist while it is being rewritten.
  */
 export function readContract(files: readonly DescFile[], allFiles: readonly DescFile[]): Contract {
   const registry = createRegistry(...allFiles);
@@ -93,7 +93,9 @@ export function readContract(files: readonly DescFile[], allFiles: readonly Desc
   };
 }
 
-/** The comment above a part of the contract, its lines joined to paragraphs; throws where there is none. */
+/**
+ * The comment of a part of the contract, its lines joined to paragraphs; throws when there is none.
+ */
 export function commentOf(desc: Commented): string {
   const paragraphs = (getComments(desc).leading ?? "")
     .split(/\n\s*\n/)
@@ -109,8 +111,8 @@ export function firstSentence(comment: string): string {
 }
 
 /**
- * Whether a request must hold a field: its comment begins with "Required." or "Required,", or with "Required to create"
- * where the name of the method begins with that verb.
+ * Whether a request must have a field: its comment begins with "Required." or "Required,", or with
+ * "Required to create" when the method's name begins with that verb.
  */
 export function isRequired(field: DescField, method?: DescMethod): boolean {
   const [, always, verb] = /^Required(?:([.,])| to (\w+))/.exec(commentOf(field)) ?? [];

@@ -1,16 +1,16 @@
 import type { Contract, Reason } from "./contract.ts";
 import type { JsonObject, Schemas } from "./schemas.ts";
 
-/** The refusals of a document, as components that operations refer to. */
+/** The error responses of a document, as components for its operations. */
 export type Errors = {
   /** Every status of the catalogue, ascending. */
   readonly statuses: readonly number[];
-  /** The name of the answer with a status; undefined: any other. */
+  /** The name of the response with a status; undefined: any other status. */
   readonly nameOf: (status: number | undefined) => string;
   readonly responses: JsonObject;
 };
 
-/** The error answers: one for each status of the catalogue, with the reasons that have it, and one for all. */
+/** The error responses: one for each status of the catalogue with its reasons, and one for all. */
 export function errorsOf({ reasons, catalogue }: Contract, schemas: Schemas): Errors {
   const error = schemas.add("Error", errorSchema(schemas.enumeration(catalogue, "answer")));
   const answer = schemas.add("ErrorAnswer", answerSchema(error));
@@ -24,7 +24,7 @@ export function errorsOf({ reasons, catalogue }: Contract, schemas: Schemas): Er
   return { statuses, nameOf, responses: Object.fromEntries([...responses, [nameOf(undefined), other]]) };
 }
 
-/** The content of an answer or body with a schema. */
+/** The content of a response or a body with a schema. */
 export function contentOf(schema: JsonObject): JsonObject {
   return { "application/json": { schema } };
 }
@@ -34,7 +34,7 @@ const RETRY_AFTER: JsonObject = {
   schema: { type: "integer", minimum: 1 },
 };
 
-/** What the JSON transport says in headers beside some statuses. */
+/** The response headers of some statuses. */
 const HEADERS: Readonly<Record<number, JsonObject>> = {
   401: { "www-authenticate": { description: "Always `Bearer`.", schema: { type: "string", const: "Bearer" } } },
   409: {

@@ -12,7 +12,7 @@ export function pathsOf(contract: Contract, schemas: Schemas, errors: Errors): J
       for (const [index, rule] of contract.routes(method).entries()) {
         const { case: verb, value: template } = rule.pattern;
         if (verb === undefined || verb === "custom") throw new Error(`${method} has a route without a known verb.`);
-        // A further route of a method needs a name of its own.
+        // Each further route of a method needs its own name.
         const operationId = index === 0 ? method.name : `${method.name}At${pascalCase(template)}`;
         paths[template] ??= {};
         paths[template][verb] = { operationId, ...operationOf({ contract, schemas, errors }, service, method, rule) };
@@ -28,13 +28,13 @@ function pascalCase(template: string): string {
   return last.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The header that makes a send repeatable. */
+/** The header that makes a send idempotent. */
 export const IDEMPOTENCY_KEY: JsonObject = {
   name: "Idempotency-Key",
   in: "header",
   description:
-    "The same request with the same key again is given the first answer, for 72 hours. The body can hold it as " +
-    "`request_id` instead; where both are given, they must be equal.",
+    "A repeat of the same request with the same key gets the first response, for 72 hours. The body can hold it as " +
+    "`request_id` instead; if both are set, they must be equal.",
   schema: { type: "string", pattern: "^[!-~]{1,255}$" },
 };
 
@@ -71,11 +71,11 @@ function pathParameter(method: DescMethod, name: string): JsonObject {
 }
 
 /**
- * Fields as query parameters, those of nested messages as `page[number]`. A message within a filter can also be given
- * as plain text, which means its first field: `filter[name]` is `filter[name][eq]`.
+ * Fields as query parameters, those of nested messages as `page[number]`. A plain string for a
+ * message within a filter means its first field: `filter[name]` is `filter[name][eq]`.
  */
-function queryParameters(desc: DescMessage, told: readonly string[], schemas: Schemas): JsonObject[] {
-  const fields = desc.fields.filter((field) => !told.includes(field.name) && !isMask(field));
+function queryParameters(desc: DescMessage, pathFields: readonly string[], schemas: Schemas): JsonObject[] {
+  const fields = desc.fields.filter((field) => !pathFields.includes(field.name) && !isMask(field));
   return fields.flatMap((field) => parametersOf(field, field.name, schemas));
 }
 
@@ -127,13 +127,15 @@ function responsesOf({ contract, schemas, errors }: Parts, method: DescMethod, r
   };
 }
 
-/** What tells the answer to a repeat from the first. */
+/** The header that marks the response to a repeat. */
 export const IDEMPOTENT_REPLAYED: JsonObject = {
-  description: "`true` when this is the answer to an earlier request, given again.",
+  description: "`true` when this is the response to an earlier request.",
   schema: { type: "string", const: "true" },
 };
 
-/** Whether an operation can meet a status: some belong to what is made from a body, to bodies as such, or to sends. */
+/**
+ * Whether an operation can have a status: some need a created resource, some a body, some a send.
+ */
 function occurs(status: number, rule: HttpRule, isSend: boolean): boolean {
   switch (status) {
     case 405:
@@ -142,7 +144,7 @@ function occurs(status: number, rule: HttpRule, isSend: boolean): boolean {
       return rule.body !== "";
     case 413:
     case 415:
-      // A body is read, and refused, even where none is wanted, but for GET.
+      // Except for GET, a body is read and can be refused even if the operation has none.
       return rule.pattern.case !== "get";
     case 422:
       return isSend;
@@ -158,6 +160,6 @@ function fieldOf(desc: DescMessage, name: string): DescField {
 }
 
 function messageOf(field: DescField): DescMessage {
-  if (field.fieldKind !== "message") throw new Error(`${field} is no message, so it cannot be a whole body.`);
+  if (field.fieldKind !== "message") throw new Error(`${field} is not a message, so it cannot be a whole body.`);
   return field.message;
 }

@@ -2,23 +2,26 @@ import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bu
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { type Contract, commentOf, isRequired } from "./contract.ts";
 
-/** A value of JSON; a key that holds undefined is left out. */
+/** A JSON object; keys with the value undefined are omitted. */
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
 export type JsonObject = { readonly [key: string]: Json | undefined };
 
-/** Which way a message goes: the same type looks different in a request and in an answer. */
+/** The direction of a message: a type differs between a request and a response. */
 export type Way = "request" | "answer";
 
-/** The schemas of a document: asking for one makes its component, and those it refers to. */
+/** The schemas of a document: a reference makes the component and those it refers to. */
 export type Schemas = {
-  /** A reference to the schema of a message. Request fields in `omitted` are told elsewhere, as in the path. */
+  /**
+   * A reference to the schema of a message, without the request fields in `omitted`, which are
+   * elsewhere, as in the path.
+   */
   readonly message: (desc: DescMessage, way: Way, omitted?: readonly string[]) => JsonObject;
-  /** The schema of a value in a path or query, where everything is text and nothing is null. */
+  /** The schema of a value in a path or query, where every value is a string and none is null. */
   readonly text: (field: DescField) => JsonObject;
   readonly enumeration: (desc: DescEnum, way: Way) => JsonObject;
-  /** A reference to a schema that is no message of the contract. */
+  /** A reference to a schema that is not a message of the contract. */
   readonly add: (name: string, schema: JsonObject) => JsonObject;
-  /** Every component that was asked for, by name. */
+  /** Every referenced component, by name. */
   readonly components: () => JsonObject;
 };
 
@@ -27,7 +30,10 @@ export function createSchemas(contract: Contract): Schemas {
   const answered = answeredTypes(contract);
   const components = new Map<string, { readonly of: string; schema: JsonObject }>();
 
-  /** A component, made when it is first asked for; known before its fields are, since a type may contain itself. */
+  /**
+   * A component, made at its first reference; registered before its fields, because a type may
+   * contain itself.
+   */
   const component = (name: string, of: string, make: () => JsonObject): JsonObject => {
     const known = components.get(name);
     if (known === undefined) {
@@ -89,7 +95,7 @@ export function createSchemas(contract: Contract): Schemas {
       case "list":
         return { type: "array", items: element(field, way) };
       default:
-        throw new Error(`${field} is a map, which the JSON transport does not know.`);
+        throw new Error(`${field} is a map, which the JSON transport does not support.`);
     }
   };
 
@@ -118,17 +124,17 @@ const WELL_KNOWN: Readonly<Record<string, JsonObject>> = {
   "google.protobuf.ListValue": { type: "array", items: {} },
 };
 
-/** Whether a field is the mask of an update, which JSON says by the keys of its body. */
+/** Whether a field is the mask of an update, which JSON expresses by the keys of its body. */
 export function isMask(field: DescField): boolean {
   return field.message?.typeName === "google.protobuf.FieldMask";
 }
 
-/** Whether a message is a point in time, which JSON writes as text. */
+/** Whether a message is a timestamp, which JSON writes as a string. */
 export function isTime(desc: DescMessage): boolean {
   return desc.typeName === "google.protobuf.Timestamp";
 }
 
-/** The messages and enums that some answer holds. */
+/** The messages and enums that responses contain. */
 function answeredTypes({ services, routes }: Contract): ReadonlySet<string> {
   const found = new Set<string>();
   const visit = (desc: DescMessage) => {
@@ -146,8 +152,8 @@ function answeredTypes({ services, routes }: Contract): ReadonlySet<string> {
 }
 
 /**
- * Whether an answer may hold null in a field. What an answer is about is always there; an enum is null by its zero
- * value, unless that is never written.
+ * Whether a field of a response may be null. The subject of a response is never null; an enum is
+ * null at its zero value, unless that is never written.
  */
 function isAbsentAtTimes(field: DescField, contract: Contract): boolean {
   switch (field.fieldKind) {
@@ -181,16 +187,16 @@ function scalar(field: DescField & { scalar: ScalarType }, way: Way): JsonObject
     case ScalarType.INT32:
       return { type: "integer", format: "int32" };
     case ScalarType.UINT64:
-      // Written as text, since 64 bits do not fit a JSON number everywhere; read as either.
+      // Written as a string, because some JSON parsers lack 64-bit numbers; both forms are read.
       return way === "answer" ? UINT64 : { ...UINT64, type: ["string", "integer"], minimum: 0 };
     default:
-      throw new Error(`${field} has a type that the JSON transport does not know.`);
+      throw new Error(`${field} has a type that the JSON transport does not support.`);
   }
 }
 
 const UINT64: JsonObject = { type: "string", pattern: "^\\d{1,20}$" };
 
-/** The text that a field holds in every answer, by its comment. */
+/** The constant value of a field in every response, by its comment. */
 function alwaysOf(field: DescField): string | undefined {
   return /^Always "([^"]+)"\.$/.exec(commentOf(field))?.[1];
 }
