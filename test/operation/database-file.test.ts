@@ -19,7 +19,7 @@ import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openConnection } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
-import { ONE_SENTENCE } from "../commands/numberpool.ts";
+import { ONE_SENTENCE } from "../cli/numberpool.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { FREE_PORTS, makePool, numbersAt, PROGRAM, rowsOf, run, sendTo } from "./program.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { jsonOf, ONE_SENTENCE } from "../commands/numberpool.ts";
+import { jsonOf, ONE_SENTENCE } from "../cli/numberpool.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { freshDatabase } from "../store/postgres-database.ts";
 import { makePool, until } from "../wire/pools.ts";

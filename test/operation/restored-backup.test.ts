@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { jsonOf, ONE_SENTENCE } from "../commands/numberpool.ts";
+import { jsonOf, ONE_SENTENCE } from "../cli/numberpool.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { makePool, numbersAt, rowsOf, run, sendTo, statusOf } from "./program.ts";
 

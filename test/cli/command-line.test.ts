@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type CommandLine, readCommandLine } from "../../src/commands/command-line.ts";
-import { COMMANDS } from "../../src/main.ts";
+import { type CommandLine, readCommandLine } from "../../src/cli/command-line.ts";
+import { COMMANDS } from "../../src/cli/command-list.ts";
 import { ROOT } from "../operation/program.ts";
 import { numberpool } from "./numberpool.ts";
 

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { createIds } from "../domain/ids.ts";
-import { LIMITS } from "../domain/limits.ts";
-import type { ApiKey } from "../store/organization-records.ts";
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { createKey, ensureOrganization, SCOPES } from "./organization.ts";
-import { withStore } from "./with-store.ts";
+import { createIds } from "../../domain/ids.ts";
+import { LIMITS } from "../../domain/limits.ts";
+import { createKey, ensureOrganization, SCOPES } from "../../server/organization.ts";
+import type { ApiKey } from "../../store/organization-records.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { withStore } from "../with-store.ts";
 
 /**
  * `numberpool key create`: creates an API key; its organization and the database are created if

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createProgress } from "../../src/commands/progress.ts";
+import { createProgress } from "../../src/cli/progress.ts";
 
 /** A terminal that records what is written, and a clock that is set by hand. */
 function terminalOf(options: { readonly isTTY?: boolean; readonly columns?: number }) {

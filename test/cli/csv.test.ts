@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readCsv } from "../../src/commands/csv.ts";
+import { readCsv } from "../../src/cli/csv.ts";
 
 const recordsOf = (text: string) => [...readCsv(text)];
 

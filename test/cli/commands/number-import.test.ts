@@ -2,10 +2,10 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { readNumberFile } from "../../src/commands/number-file.ts";
-import { makePool, PROGRAM, ROOT, rowsOf, run, sendTo } from "../operation/program.ts";
-import { startServer, type TestServer, temporaryFolder } from "../server.ts";
-import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
+import { readNumberFile } from "../../../src/cli/number-file.ts";
+import { makePool, PROGRAM, ROOT, rowsOf, run, sendTo } from "../../operation/program.ts";
+import { startServer, type TestServer, temporaryFolder } from "../../server.ts";
+import { jsonOf, numberpool, ONE_SENTENCE } from "../numberpool.ts";
 
 const folder = temporaryFolder();
 let databases = 0;

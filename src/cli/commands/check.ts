@@ -1,5 +1,5 @@
-import type { SettingInEffect } from "../config.ts";
-import { answer, type Command, JSON_OPTION } from "./command.ts";
+import type { SettingInEffect } from "../../config.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
 
 /**
  * `numberpool check`: shows each setting in effect and its source. Errors of the configuration are

@@ -1,5 +1,5 @@
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { callServer, SERVER_OPTIONS } from "./server-client.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { callServer, SERVER_OPTIONS } from "../server-client.ts";
 
 /** `numberpool delivery resume`: ends the hold of delivery on a restored backup. */
 export const deliveryResume: Command = {

@@ -1,5 +1,5 @@
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { callServer, SERVER_OPTIONS } from "./server-client.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { callServer, SERVER_OPTIONS } from "../server-client.ts";
 
 /** `numberpool number reset-health`: resets the health of a number. */
 export const numberResetHealth: Command = {

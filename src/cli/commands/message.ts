@@ -1,16 +1,16 @@
-import { MessageEventSchema } from "../../gen/numberpool/v1/message_event_pb.ts";
-import { MessageSchema } from "../../gen/numberpool/v1/message_pb.ts";
-import { reasonName } from "../domain/error-form.ts";
-import { canonicalId } from "../domain/ids.ts";
-import type { Message } from "../domain/message.ts";
-import type { MessageEvent } from "../domain/message-event.ts";
-import { toProtoAcceptance, toProtoEvent } from "../service/message-event-form.ts";
-import { toProtoMessage } from "../service/message-form.ts";
-import type { Store } from "../store/store.ts";
-import { jsonEncoderOf } from "../transport/json/encode.ts";
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { table } from "./table.ts";
-import { withExistingStore } from "./with-store.ts";
+import { MessageEventSchema } from "../../../gen/numberpool/v1/message_event_pb.ts";
+import { MessageSchema } from "../../../gen/numberpool/v1/message_pb.ts";
+import { reasonName } from "../../domain/error-form.ts";
+import { canonicalId } from "../../domain/ids.ts";
+import type { Message } from "../../domain/message.ts";
+import type { MessageEvent } from "../../domain/message-event.ts";
+import { toProtoAcceptance, toProtoEvent } from "../../service/message-event-form.ts";
+import { toProtoMessage } from "../../service/message-form.ts";
+import type { Store } from "../../store/store.ts";
+import { jsonEncoderOf } from "../../transport/json/encode.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { table } from "../table.ts";
+import { withExistingStore } from "../with-store.ts";
 
 /** `numberpool message ID`: shows one message's history, whatever its organization. */
 export const message: Command = {

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import type { Config } from "../config.ts";
+import { isPostgres, openStore } from "../server/open-store.ts";
 import { codeOf } from "../store/sqlite/open.ts";
 import type { Store } from "../store/store.ts";
-import { isPostgres, openStore } from "./open-store.ts";
 
 /**
  * Opens the configured database for `work`, and closes it in any case. Takes no lock: servers may

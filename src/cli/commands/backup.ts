@@ -1,9 +1,9 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { startCopy } from "../store/sqlite/start-copy.ts";
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { createProgress } from "./progress.ts";
-import { existingSqliteFile } from "./with-store.ts";
+import { startCopy } from "../../store/sqlite/start-copy.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { createProgress } from "../progress.ts";
+import { existingSqliteFile } from "../with-store.ts";
 
 /**
  * `numberpool backup`: makes a verified copy of the database as of one moment, while other

@@ -2,9 +2,9 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, describe, expect, it } from "vitest";
-import { rowsOf } from "../operation/program.ts";
-import { startServer, temporaryFolder } from "../server.ts";
-import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
+import { rowsOf } from "../../operation/program.ts";
+import { startServer, temporaryFolder } from "../../server.ts";
+import { jsonOf, numberpool, ONE_SENTENCE } from "../numberpool.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder.path, name);

@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { createIds } from "../domain/ids.ts";
-import type { Store } from "../store/store.ts";
-import { answer, type Command, type CommandCall, JSON_OPTION } from "./command.ts";
-import { COLUMNS, type NumberFile, readNumberFile } from "./number-file.ts";
-import { type CheckedRow, checkRows } from "./number-rows.ts";
-import { type GoodRow, writeRows } from "./number-writes.ts";
-import { DEFAULT_ORGANIZATION, findOrganization, unknownOrganization } from "./organization.ts";
-import { createProgress, type Progress } from "./progress.ts";
-import { withExistingStore } from "./with-store.ts";
+import { createIds } from "../../domain/ids.ts";
+import { DEFAULT_ORGANIZATION, findOrganization, unknownOrganization } from "../../server/organization.ts";
+import type { Store } from "../../store/store.ts";
+import { answer, type Command, type CommandCall, JSON_OPTION } from "../command.ts";
+import { COLUMNS, type NumberFile, readNumberFile } from "../number-file.ts";
+import { type CheckedRow, checkRows } from "../number-rows.ts";
+import { type GoodRow, writeRows } from "../number-writes.ts";
+import { createProgress, type Progress } from "../progress.ts";
+import { withExistingStore } from "../with-store.ts";
 
 /**
  * `numberpool number import`: registers the numbers of a CSV file; every row is checked before the

@@ -1,7 +1,7 @@
-import type { Config } from "../config.ts";
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { isPostgres } from "./open-store.ts";
-import { withFileName } from "./with-store.ts";
+import type { Config } from "../../config.ts";
+import { isPostgres } from "../../server/open-store.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { withFileName } from "../with-store.ts";
 
 /** `numberpool migrate`: migrates the database, as `serve` does at its start. */
 export const migrate: Command = {
@@ -26,11 +26,11 @@ export const migrate: Command = {
  */
 async function migrateDatabase(config: Config) {
   if (isPostgres(config)) {
-    const { migrate } = await import("../store/postgres/migrate.ts");
-    const { describeDatabase } = await import("../store/postgres/describe-database.ts");
+    const { migrate } = await import("../../store/postgres/migrate.ts");
+    const { describeDatabase } = await import("../../store/postgres/describe-database.ts");
     return { database: describeDatabase(config.database), ...(await migrate(config.database)) };
   }
   const { database } = config;
-  const { bringUpToDate } = await import("../store/sqlite/open.ts");
+  const { bringUpToDate } = await import("../../store/sqlite/open.ts");
   return { database, ...(await withFileName(database, async () => bringUpToDate(database))) };
 }

@@ -1,7 +1,7 @@
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { unknownOrganization } from "./organization.ts";
-import { table } from "./table.ts";
-import { withExistingStore } from "./with-store.ts";
+import { unknownOrganization } from "../../server/organization.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { table } from "../table.ts";
+import { withExistingStore } from "../with-store.ts";
 
 /**
  * `numberpool key list`: lists every API key, revoked ones included, oldest first, without secrets.

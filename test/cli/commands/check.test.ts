@@ -2,9 +2,9 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { readConfig, SETTINGS } from "../../src/config.ts";
-import { run } from "../operation/program.ts";
-import { temporaryFolder } from "../server.ts";
+import { readConfig, SETTINGS } from "../../../src/config.ts";
+import { run } from "../../operation/program.ts";
+import { temporaryFolder } from "../../server.ts";
 
 const folder = temporaryFolder();
 const config = join(folder.path, "config.yaml");

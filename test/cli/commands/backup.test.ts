@@ -2,12 +2,12 @@ import { chmodSync, closeSync, openSync, readdirSync, statSync, writeFileSync, w
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { copyVerified } from "../../src/store/sqlite/copy.ts";
-import { openConnection } from "../../src/store/sqlite/open.ts";
-import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
-import { makePool, numbersAt, rowsOf, run, sendTo } from "../operation/program.ts";
-import { startServer, type TestServer, temporaryFolder } from "../server.ts";
-import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
+import { copyVerified } from "../../../src/store/sqlite/copy.ts";
+import { openConnection } from "../../../src/store/sqlite/open.ts";
+import { openSqliteStore } from "../../../src/store/sqlite/sqlite-store.ts";
+import { makePool, numbersAt, rowsOf, run, sendTo } from "../../operation/program.ts";
+import { startServer, type TestServer, temporaryFolder } from "../../server.ts";
+import { jsonOf, numberpool, ONE_SENTENCE } from "../numberpool.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder.path, name);

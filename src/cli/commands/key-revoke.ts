@@ -1,5 +1,5 @@
-import { answer, type Command, JSON_OPTION } from "./command.ts";
-import { withExistingStore } from "./with-store.ts";
+import { answer, type Command, JSON_OPTION } from "../command.ts";
+import { withExistingStore } from "../with-store.ts";
 
 /** `numberpool key revoke`: revokes a key; a running server refuses it within a second. */
 export const keyRevoke: Command = {

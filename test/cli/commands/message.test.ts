@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makePool, sendTo, statusOf } from "../operation/program.ts";
-import { startServer, type TestServer, temporaryFolder } from "../server.ts";
-import { until } from "../wire/pools.ts";
-import { jsonOf, numberpool, ONE_SENTENCE } from "./numberpool.ts";
+import { makePool, sendTo, statusOf } from "../../operation/program.ts";
+import { startServer, type TestServer, temporaryFolder } from "../../server.ts";
+import { until } from "../../wire/pools.ts";
+import { jsonOf, numberpool, ONE_SENTENCE } from "../numberpool.ts";
 
 const NUMBER = "+12125555000";
 const UNKNOWN_ID = "01900000-0000-7000-8000-000000000000";
