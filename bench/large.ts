@@ -6,7 +6,7 @@ import { runLoad } from "./child.ts";
 import { fill } from "./fill.ts";
 import { type Program, startProgram } from "./program.ts";
 import { jsonSends } from "./requests.ts";
-import type { Figure, RoundsOptions } from "./rounds.ts";
+import type { Figure, RoundsOptions } from "./rounds-options.ts";
 import type { Measure, Row } from "./rows.ts";
 import type { LoadResult, Timing } from "./tally.ts";
 

@@ -1,45 +1,20 @@
 import { join } from "node:path";
 import { type Child, type Load, runLoad, startChild } from "./child.ts";
 import { cpuSeconds } from "./cpu-time.ts";
-import { isKannelInstalled, type Kannel, type startKannel } from "./kannel.ts";
+import { isKannelInstalled, type Kannel } from "./kannel.ts";
 import type { KernelResult } from "./kernel.ts";
 import { isLarge, measureLarge } from "./large.ts";
 import { type Program, startProgram } from "./program.ts";
 import { BATCH, grpcBatch, grpcHeadersOf, grpcSends, jsonBatch, jsonSends, kannelSends } from "./requests.ts";
+import type { Figure, RoundsOptions } from "./rounds-options.ts";
 import { MEASURES, type Measure } from "./rows.ts";
 import type { LoadResult, Timing } from "./tally.ts";
-
-/** The figures of one run. With load: response times in milliseconds, and CPU. */
-export type Figure = {
-  readonly rate: number;
-  readonly p50?: number;
-  readonly p99?: number;
-  /** The server's CPU time a message, microseconds. */
-  readonly cpu?: number | undefined;
-  /** The share of one core that the generator used. */
-  readonly generatorCores?: number;
-};
 
 /** The measured figures, the skipped measures with reasons, and the faults. */
 export type Measured = {
   readonly runs: ReadonlyMap<Measure, readonly Figure[]>;
   readonly skipped: ReadonlyMap<Measure, string>;
   readonly faults: readonly string[];
-};
-
-export type RoundsOptions = {
-  readonly measures: ReadonlySet<Measure>;
-  readonly rounds: number;
-  /** Seconds of a measured run. */
-  readonly timing: Timing;
-  /** Seconds of warm-up before the first measured run of a process. */
-  readonly warmup: number;
-  readonly nodeArgs: readonly string[];
-  readonly poolSettings: object;
-  /** Makes an empty PostgreSQL database and returns its URL; undefined: SQLite. */
-  readonly createDatabase: (() => Promise<string>) | undefined;
-  readonly startKannel: typeof startKannel;
-  readonly log: (line: string) => void;
 };
 
 /**

@@ -1,5 +1,6 @@
 import { cpus } from "node:os";
-import type { Figure, Measured } from "./rounds.ts";
+import type { Measured } from "./rounds.ts";
+import type { Figure } from "./rounds-options.ts";
 import { isMet, MEASURES, type Measure, type Medians, median, type Row } from "./rows.ts";
 
 /** The measurements on one store. */

@@ -1,10 +1,10 @@
 import type { Config } from "../config.ts";
-import type { MaintenanceTask } from "../delivery/maintenance.ts";
 import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../domain/limits.ts";
+import type { MaintenanceTask } from "../engine/maintenance/maintenance.ts";
+import type { Pools } from "../engine/pools/pools.ts";
 import type { AssignedHealth } from "../store/pool-records.ts";
-import type { Pools } from "../store/pools.ts";
 import type { Store } from "../store/store.ts";
 
 export type MaintenanceParts = {

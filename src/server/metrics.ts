@@ -1,8 +1,8 @@
 import type { RequestListener } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { Message } from "../domain/message.ts";
-import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
-import type { Pools } from "../store/pools.ts";
+import type { Pools } from "../engine/pools/pools.ts";
 import type { ScheduledWrites } from "../store/schedule-records.ts";
 import type { Store } from "../store/store.ts";
 import type { CallObserver } from "../transport/invoke.ts";

@@ -11,7 +11,7 @@ import { failure } from "../domain/failure.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import { LIMITS, RECEIPT_WINDOW_MS } from "../domain/limits.ts";
 import { callOf } from "./call.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownCarrier } from "./unknown.ts";
 
 /** The methods of CarrierReportService that this release has. */

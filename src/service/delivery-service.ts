@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type Delivery, DeliverySchema, DeliveryState } from "../../gen/numberpool/v1/delivery_pb.ts";
 import type { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 
 /** The methods of DeliveryService. */
 export function deliveryService({ delivery }: ServiceParts): Partial<ServiceImpl<typeof DeliveryService>> {

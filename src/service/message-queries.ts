@@ -24,7 +24,7 @@ import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { toProtoAcceptance, toProtoEvent } from "./message-event-form.ts";
 import { sendError, statusFrom, toProtoDecision, toProtoMessage, toProtoSender } from "./message-form.ts";
 import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
 type Queries = Pick<

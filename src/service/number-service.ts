@@ -17,7 +17,7 @@ import type { NumberFound, NumberWritten } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings, toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownNumber, unknownProfile } from "./unknown.ts";
 import { within } from "./within.ts";
 

@@ -9,7 +9,7 @@ import { checkE164 } from "../domain/phone-number-record.ts";
 import type { OptOut } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { pageMeta, rowsOf } from "./page.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownOptOut, unknownProfile } from "./unknown.ts";
 
 /** The methods of OptOutService. */

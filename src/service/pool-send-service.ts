@@ -19,13 +19,13 @@ import { LIMITS } from "../domain/limits.ts";
 import type { MessageStatus } from "../domain/message.ts";
 import { checkSend, checkSendAt } from "../domain/send.ts";
 import { checkUrl } from "../domain/text.ts";
-import { createAcceptance } from "./acceptance.ts";
+import { createAcceptance } from "../engine/accept/acceptance.ts";
+import type { Item, Outcome, UnitOutcome } from "../engine/accept/decide-group.ts";
 import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
-import type { Item, Outcome, UnitOutcome } from "./decide-group.ts";
 import { outcomeOf, toProtoMessage } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
+import type { ServiceParts } from "./parts.ts";
 import { hashOfRequest } from "./request-hash.ts";
-import type { ServiceParts } from "./services.ts";
 import { streamResults } from "./stream-results.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 

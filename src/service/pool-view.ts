@@ -13,7 +13,7 @@ import type { NumberFound } from "../store/store.ts";
 import { callOf } from "./call.ts";
 import { toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownProfile } from "./unknown.ts";
 
 /** The method of ProfileService that shows a pool as the next pick would see it. */

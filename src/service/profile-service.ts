@@ -19,8 +19,8 @@ import { pathsOfUpdate } from "../domain/update.ts";
 import { callOf } from "./call.ts";
 import { messagingSettings } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
+import type { ServiceParts } from "./parts.ts";
 import { poolView } from "./pool-view.ts";
-import type { ServiceParts } from "./services.ts";
 import { unknownProfile } from "./unknown.ts";
 import { within } from "./within.ts";
 

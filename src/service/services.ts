@@ -8,46 +8,14 @@ import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts
 import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
 import { WebhookDeliveryService } from "../../gen/numberpool/v1/webhook_delivery_service_pb.ts";
-import type { Ids } from "../domain/ids.ts";
-import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
-import type { Pools } from "../store/pools.ts";
-import type { Store } from "../store/store.ts";
 import { carrierReportService } from "./carrier-report-service.ts";
 import { deliveryService } from "./delivery-service.ts";
 import { numberService } from "./number-service.ts";
 import { optOutService } from "./opt-out-service.ts";
+import type { ServiceParts } from "./parts.ts";
 import { poolSendService } from "./pool-send-service.ts";
 import { profileService } from "./profile-service.ts";
 import { stickyMappingService } from "./sticky-mapping-service.ts";
-
-/** What the methods are made from. */
-export type ServiceParts = {
-  readonly store: Store;
-  readonly pools: Pools;
-  /** Milliseconds since 1970. */
-  readonly clock: () => number;
-  readonly ids: Ids;
-  /** The names of the configured carriers, the default first. */
-  readonly carriers: readonly string[];
-  /** Whether several organizations may register one phone number. */
-  readonly mayShareNumbers: boolean;
-  /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
-  /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
-  readonly report: (report: CarrierReport) => Promise<AppliedReport>;
-  /** Delivery of the whole installation. */
-  readonly delivery: DeliveryControl;
-  /** Told how many segments came into which numbers' queues, once they are on disk. */
-  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
-};
-
-/** Whether messages leave, and how to let them. */
-export type DeliveryControl = {
-  /** Since when delivery is held, milliseconds since 1970; undefined: it is not. */
-  readonly heldSince: () => number | undefined;
-  /** Ends a hold for good; resolves when that is on disk. */
-  readonly resume: () => Promise<void>;
-};
 
 /** A service of the contract with the methods that this release has. */
 export type Service<Desc extends DescService = DescService> = {

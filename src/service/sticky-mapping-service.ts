@@ -9,11 +9,11 @@ import {
 import type { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
-import type { StickyMapping } from "../store/store.ts";
+import type { StickyMapping } from "../domain/recipient.ts";
 import { callOf } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
-import type { ServiceParts } from "./services.ts";
+import type { ServiceParts } from "./parts.ts";
 import { unknownMapping, unknownProfile } from "./unknown.ts";
 
 /** A mapping has fields of a fixed size only. */

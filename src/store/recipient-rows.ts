@@ -1,5 +1,6 @@
+import type { StickyMapping } from "../domain/recipient.ts";
 import type { Row } from "./rows.ts";
-import type { OptOut, StickyMapping } from "./store.ts";
+import type { OptOut } from "./store.ts";
 
 /** A sticky mapping from its row. */
 export function mappingFrom(row: Row): StickyMapping {

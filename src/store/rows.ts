@@ -5,9 +5,9 @@ import type { DecisionRecord, Message, MessageError, MessageStatus, QueuedMessag
 import type { MessageEvent, NewMessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
+import type { ReportedMessage } from "../domain/plan/report.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
-import type { ReportedMessage } from "./plan-report.ts";
 import type { AssignedHealth } from "./pool-records.ts";
 import type { ScheduledRead, WaitingLane } from "./schedule-records.ts";
 import type { Continued } from "./store.ts";

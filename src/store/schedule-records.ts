@@ -1,5 +1,5 @@
 import type { Message } from "../domain/message.ts";
-import type { AcceptWrites, RecipientFacts } from "./store.ts";
+import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
 
 export type DueMessages = {
   readonly messages: readonly ScheduledRead[];
@@ -28,7 +28,10 @@ export type WaitingLane = {
  * Messages as they are since `at`: `queued`, `sending_failed`, or still `scheduled`, to be decided again at `retryAt`. Undefined
  * `retryAt`: when their lane has room.
  */
-export type ScheduledWrites = Pick<AcceptWrites, "mappings" | "trials"> & {
+export type ScheduledWrites = {
+  readonly mappings: readonly StickyMapping[];
+  /** See `Trials`. */
+  readonly trials?: readonly string[] | undefined;
   readonly messages: readonly {
     readonly message: Message;
     readonly at: number;

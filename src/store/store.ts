@@ -1,18 +1,12 @@
+import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { HealthCounts } from "../domain/health.ts";
+import type { IdempotencyKey, IdempotencyRecord, RecentSend, RetryKey } from "../domain/idempotency.ts";
 import type { Message, MessageStatus } from "../domain/message.ts";
 import type { MessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
-import type {
-  AppliedReport,
-  CarrierReport,
-  Claim,
-  ClaimRequest,
-  Heartbeat,
-  PeerUpdates,
-  QueuedNumber,
-  Swept,
-} from "./delivery-records.ts";
+import type { RecipientFacts, RecipientKey, StickyMapping } from "../domain/recipient.ts";
+import type { Claim, ClaimRequest, Heartbeat, PeerUpdates, QueuedNumber, Swept } from "./delivery-records.ts";
 import type { ApiKey, Organization } from "./organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "./pool-records.ts";
 import type { EventQuery, MappingList, MappingQuery, NumberQuery, OptOutQuery, ProfileQuery } from "./queries.ts";
@@ -312,21 +306,10 @@ export type AcceptReads = {
   readonly firstAttempts?: readonly Uint8Array[];
 };
 
-export type RecipientKey = {
-  readonly organizationId: string;
-  readonly messagingProfileId: string;
-  readonly to: string;
-};
-
-export type IdempotencyKey = { readonly organizationId: string; readonly method: string; readonly key: string };
-
 /** A hash as a key of sets and maps. */
 export function hashTextOf(hash: Uint8Array): string {
   return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).toString("latin1");
 }
-
-/** An equal send between two moments, by the hash of its caller and content. */
-export type RetryKey = { readonly requestHash: Uint8Array; readonly since: number; readonly until: number };
 
 /**
  * Numbers on trial that were picked. Before such a pick is written, a store that processes share holds the numbers for the transaction,
@@ -344,30 +327,6 @@ export type AcceptFacts = {
   readonly inFlight?: ReadonlySet<string> | undefined;
   /** The latest message that an equal send left. */
   readonly retries: readonly (Message | undefined)[];
-};
-
-export type RecipientFacts = { readonly optedOut: boolean; readonly mapping: StickyMapping | undefined };
-
-export type StickyMapping = RecipientKey & {
-  readonly phoneNumberId: string;
-  readonly profileGeneration: number;
-  readonly numberGeneration: number;
-  readonly lastMessageAt: number;
-};
-
-export type IdempotencyRecord = IdempotencyKey & {
-  /** SHA-256 of the decoded request. */
-  readonly requestHash: Uint8Array;
-  /** The first answer, as protobuf. */
-  readonly response: Uint8Array;
-  readonly createdAt: number;
-};
-
-export type RecentSend = {
-  readonly organizationId: string;
-  readonly requestHash: Uint8Array;
-  readonly messageId: string;
-  readonly at: number;
 };
 
 export type AcceptWrites = Trials & {

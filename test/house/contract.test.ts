@@ -9,7 +9,8 @@ import { file_numberpool_v1_message } from "../../gen/numberpool/v1/message_pb.t
 import { file_numberpool_v1_number_service } from "../../gen/numberpool/v1/number_service_pb.ts";
 import { file_numberpool_v1_phone_number } from "../../gen/numberpool/v1/phone_number_pb.ts";
 import { file_numberpool_v1_webhook_delivery } from "../../gen/numberpool/v1/webhook_delivery_pb.ts";
-import { createServices, type ServiceParts } from "../../src/service/services.ts";
+import type { ServiceParts } from "../../src/service/parts.ts";
+import { createServices } from "../../src/service/services.ts";
 import { routesOf } from "../../src/transport/json/routes.ts";
 
 const services = createServices({} as ServiceParts).map(({ service }) => service);

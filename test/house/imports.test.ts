@@ -9,19 +9,22 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   domain: { rooms: ["gen"], packages: /^@bufbuild\/protobuf$/ },
   store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
   carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
-  service: { rooms: ["gen", "domain", "store"], packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/ },
-  delivery: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
+  engine: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
+  service: {
+    rooms: ["gen", "domain", "store", "engine"],
+    packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/,
+  },
   transport: {
-    rooms: ["gen", "domain", "store", "service", "delivery"],
+    rooms: ["gen", "domain", "store", "engine", "service"],
     packages:
       /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   "config.ts": {
-    rooms: ["domain", "store", "carriers", "service", "delivery", "transport"],
+    rooms: ["domain", "store", "carriers", "engine", "service", "transport"],
     packages: /^(node:fs|yaml|zod)$/,
   },
   server: {
-    rooms: ["gen", "domain", "store", "carriers", "service", "delivery", "transport", "config.ts"],
+    rooms: ["gen", "domain", "store", "carriers", "engine", "service", "transport", "config.ts"],
     packages: /^(node:|pino$|prom-client$|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
   },
   cli: {
@@ -45,6 +48,54 @@ function importsOf(file: string): string[] {
     (match) => (match[1] ?? match[2] ?? match[3]) as string,
   );
 }
+
+/** A circle of files that import each other, from any file in it back to itself; undefined: there is none. */
+function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const finished = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (finished.has(file)) return undefined;
+    path.push(file);
+    for (const next of graph.get(file) ?? []) {
+      const circle = visit(next);
+      if (circle !== undefined) return circle;
+    }
+    path.pop();
+    finished.add(file);
+    return undefined;
+  };
+  for (const file of graph.keys()) {
+    const circle = visit(file);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+describe("no files import each other in a circle", () => {
+  it.each([["src/**/*.ts"], ["bench/**/*.ts"], ["tools/**/*.ts"], ["test/**/*.ts"]])("%s", (pattern) => {
+    const graph = new Map(
+      globSync(pattern, { cwd: ROOT }).map((file) => [
+        file,
+        importsOf(file).flatMap((name) =>
+          name.startsWith(".") ? [relative(ROOT, join(ROOT, dirname(file), name))] : [],
+        ),
+      ]),
+    );
+    expect(graph.size).toBeGreaterThan(0);
+    expect(circleIn(graph)).toBeUndefined();
+  });
+
+  it("and a circle is found", () => {
+    const graph = new Map([
+      ["a", ["b"]],
+      ["b", ["c", "d"]],
+      ["c", []],
+      ["d", ["b"]],
+    ]);
+    expect(circleIn(graph)).toEqual(["b", "d", "b"]);
+  });
+});
 
 describe("imports run one way", () => {
   it("knows every room", () => {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
-import { isClaimable, mostLookedAt, type Pace, planClaim } from "../../src/store/plan-claim.ts";
+import { isClaimable, mostLookedAt, type Pace, planClaim } from "../../src/domain/plan/claim.ts";
 import { NOON } from "./pool-builder.ts";
 
 type Queued = { readonly parts: number; readonly validUntil: number };

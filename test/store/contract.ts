@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe } from "vitest";
-import type { Store } from "../../src/store/store.ts";
 import { acceptance } from "./contract/acceptance.ts";
 import { budgets } from "./contract/budgets.ts";
 import { cancelling } from "./contract/cancelling.ts";
@@ -18,24 +17,9 @@ import { profiles } from "./contract/profiles.ts";
 import { receipts } from "./contract/receipts.ts";
 import { recipients } from "./contract/recipients.ts";
 import { schedule } from "./contract/schedule.ts";
+import type { Opened, Subject } from "./contract/subject.ts";
 import { sweeps } from "./contract/sweeps.ts";
 import { watching } from "./contract/watching.ts";
-
-/** An empty database, opened for one test. */
-export type Opened = {
-  readonly store: Store;
-  /** Closes the store and opens the same database again. */
-  readonly reopen: () => Promise<Store>;
-  /** A second store on the same database, as another process has it. Without it, what needs one is skipped. */
-  readonly another?: () => Promise<Store>;
-  /** Runs SQL that every database understands, as another program would. */
-  readonly execute: (sql: string) => Promise<void>;
-  /** Closes everything and removes the database. */
-  readonly dispose: () => Promise<void>;
-};
-
-/** Gives what was opened for the test that runs. */
-export type Subject = () => Opened;
 
 /** Declares what every store must do. What passes it is a store; `open` gives a fresh, empty one each time. */
 export function storeContract(name: string, open: () => Promise<Opened>): void {

@@ -4,7 +4,7 @@ import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge, confirm } from "../../src/domain/pool/charge.ts";
 import { decide } from "../../src/domain/pool/decide.ts";
-import { openPools } from "../../src/store/pools.ts";
+import { openPools } from "../../src/engine/pools/pools.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aMessage, NO_BUDGETS, NOON, newId, SECOND, storeNumber, storeProfile, write } from "./contract/records.ts";

@@ -2,12 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { addOutcome, HALF_LIFE_MS, NO_EVIDENCE } from "../../src/domain/health.ts";
+import type { IdempotencyRecord } from "../../src/domain/idempotency.ts";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { connect } from "../../src/store/postgres/connection.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
-import type { AcceptWrites, ConfigurationChange, IdempotencyRecord, Store } from "../../src/store/store.ts";
+import type { AcceptWrites, ConfigurationChange, Store } from "../../src/store/store.ts";
 import {
   aMessage,
   claimOne,

@@ -1,7 +1,8 @@
 import pg from "pg";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
 import type { Store } from "../../src/store/store.ts";
-import { type Opened, storeContract } from "./contract.ts";
+import type { Opened } from "./contract/subject.ts";
+import { storeContract } from "./contract.ts";
 import { freshDatabase } from "./postgres-database.ts";
 
 let shared: Promise<string> | undefined;

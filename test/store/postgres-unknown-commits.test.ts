@@ -2,14 +2,14 @@ import pg from "pg";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { createDispatcher } from "../../src/delivery/dispatcher.ts";
-import { createReporter } from "../../src/delivery/reporter.ts";
-import { createYielding } from "../../src/delivery/yielding.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
-import { openPools } from "../../src/store/pools.ts";
+import { createDispatcher } from "../../src/engine/dispatch/dispatcher.ts";
+import { openPools } from "../../src/engine/pools/pools.ts";
+import { createReporter } from "../../src/engine/reports/reporter.ts";
+import { createYielding } from "../../src/engine/yielding.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
 import type { Store } from "../../src/store/store.ts";
-import { fakeCarrier } from "../delivery/fake-carrier.ts";
+import { fakeCarrier } from "../engine/fake-carrier.ts";
 import {
   aMessage,
   claimOne,

@@ -6,7 +6,7 @@ import { afterAll, expect } from "vitest";
 import { codeOf } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
-import type { Opened } from "./contract.ts";
+import type { Opened } from "./contract/subject.ts";
 
 const folders: string[] = [];
 afterAll(() => {

@@ -5,7 +5,8 @@ import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.
 import formats from "ajv-formats";
 import Telnyx from "telnyx";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createServices, type ServiceParts } from "../../src/service/services.ts";
+import type { ServiceParts } from "../../src/service/parts.ts";
+import { createServices } from "../../src/service/services.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { hashOfToken } from "../../src/transport/api-key.ts";
 import { enumSpellings } from "../../src/transport/enum-spelling.ts";

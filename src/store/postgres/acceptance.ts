@@ -1,6 +1,7 @@
+import type { RecentSend, RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
 import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites, RecentSend, RetryKey } from "../store.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
 import { holdAttempts } from "./attempts.ts";
 import { holdKeys } from "./idempotency.ts";
 import { insertMessages } from "./messages.ts";

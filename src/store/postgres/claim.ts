@@ -1,7 +1,7 @@
+import type { AppliedReport } from "../../domain/carrier-report.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
-import type { AppliedReport, Claim, ClaimRequest } from "../delivery-records.ts";
 import {
   CLOCKS_DIFFER,
   type ClaimPlan,
@@ -10,8 +10,15 @@ import {
   mostLookedAt,
   type Pace,
   planClaim,
-} from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+} from "../../domain/plan/claim.ts";
+import {
+  EXPIRED_IN_QUEUE,
+  expiredWhile,
+  OPTED_OUT_MEANWHILE,
+  planEnd,
+  REMOVED_MEANWHILE,
+} from "../../domain/plan/report.ts";
+import type { Claim, ClaimRequest } from "../delivery-records.ts";
 import { MESSAGE_COLUMNS, messageFrom, optional, queuedMessageFrom, type Row } from "../rows.ts";
 import { decayed } from "./decay.ts";
 import { type NewEvent, noteAll, noteEvents } from "./events.ts";

@@ -1,6 +1,6 @@
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
-import { planEnd } from "../plan-report.ts";
+import { planEnd } from "../../domain/plan/report.ts";
 import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
 import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { decayed } from "./decay.ts";

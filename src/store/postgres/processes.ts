@@ -1,10 +1,5 @@
-import {
-  type AppliedReport,
-  type Heartbeat,
-  type PeerUpdates,
-  type QueuedSegments,
-  SILENCE,
-} from "../delivery-records.ts";
+import type { AppliedReport } from "../../domain/carrier-report.ts";
+import { type Heartbeat, type PeerUpdates, type QueuedSegments, SILENCE } from "../delivery-records.ts";
 import type { Row } from "../rows.ts";
 import type { Database } from "./database.ts";
 import { selectHealthSince } from "./health.ts";

@@ -1,8 +1,8 @@
 import { carrierMessageKey, carrierMessageKeys, compareIds, isSameId } from "../../domain/carrier-message-id.ts";
+import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
 import type { HealthChange, HealthCounts } from "../../domain/health.ts";
 import { isSubmitUnconfirmed, type Report } from "../../domain/lifecycle.ts";
-import type { AppliedReport, CarrierReport } from "../delivery-records.ts";
-import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
+import { planReport, type ReportedMessage, UNMATCHED } from "../../domain/plan/report.ts";
 import { optional, type Row, receiptFrom, reportedFrom } from "../rows.ts";
 import type { NewEvent } from "./events.ts";
 

@@ -1,8 +1,9 @@
 import { hash } from "node:crypto";
 import { carrierMessageKey, carrierMessageKeys, type IdForm } from "../../domain/carrier-message-id.ts";
+import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
 import type { Report } from "../../domain/lifecycle.ts";
-import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
-import { type MatchPlan, planMatch } from "../plan-match.ts";
+import { type MatchPlan, planMatch } from "../../domain/plan/match-receipt.ts";
+import type { Swept } from "../delivery-records.ts";
 import { REPORTED_COLUMNS, type Row } from "../rows.ts";
 import { noteEvents } from "./events.ts";
 import { recordHealth } from "./health.ts";

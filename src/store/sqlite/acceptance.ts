@@ -1,6 +1,7 @@
+import type { IdempotencyKey, IdempotencyRecord, RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
 import type { Row } from "../rows.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites, IdempotencyKey, IdempotencyRecord, RetryKey } from "../store.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";

@@ -1,9 +1,23 @@
+import type { AppliedReport } from "../../domain/carrier-report.ts";
 import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Message } from "../../domain/message.ts";
 import { ownEvent } from "../../domain/message-event.ts";
-import type { AppliedReport, Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
-import { dayOfClaim, isClaimable, mostLeftBehind, mostLookedAt, type Pace, planClaim } from "../plan-claim.ts";
-import { EXPIRED_IN_QUEUE, expiredWhile, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "../plan-report.ts";
+import {
+  dayOfClaim,
+  isClaimable,
+  mostLeftBehind,
+  mostLookedAt,
+  type Pace,
+  planClaim,
+} from "../../domain/plan/claim.ts";
+import {
+  EXPIRED_IN_QUEUE,
+  expiredWhile,
+  OPTED_OUT_MEANWHILE,
+  planEnd,
+  REMOVED_MEANWHILE,
+} from "../../domain/plan/report.ts";
+import type { Claim, ClaimRequest, QueuedNumber } from "../delivery-records.ts";
 import { messageFrom, optional, queuedMessageFrom, type Row } from "../rows.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";

@@ -2,7 +2,7 @@ import { HALF_LIFE_MS } from "../../domain/health.ts";
 import type { Progress } from "../../domain/lifecycle.ts";
 import { CANCELLABLE, type Message } from "../../domain/message.ts";
 import type { MessageEvent, NewMessageEvent } from "../../domain/message-event.ts";
-import { planEnd } from "../plan-report.ts";
+import { planEnd } from "../../domain/plan/report.ts";
 import type { EventQuery } from "../queries.ts";
 import {
   EVENT_COLUMNS,

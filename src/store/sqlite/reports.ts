@@ -5,10 +5,11 @@ import {
   type IdForm,
   isSameId,
 } from "../../domain/carrier-message-id.ts";
+import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
 import { isSubmitUnconfirmed, type Report } from "../../domain/lifecycle.ts";
-import type { AppliedReport, CarrierReport, Swept } from "../delivery-records.ts";
-import { planMatch } from "../plan-match.ts";
-import { planReport, type ReportedMessage, UNMATCHED } from "../plan-report.ts";
+import { planMatch } from "../../domain/plan/match-receipt.ts";
+import { planReport, type ReportedMessage, UNMATCHED } from "../../domain/plan/report.ts";
+import type { Swept } from "../delivery-records.ts";
 import { REPORTED_COLUMNS, type Row, receiptFrom, reportedFrom } from "../rows.ts";
 import { prepareHealth } from "./health.ts";
 import type { prepareMessages } from "./messages.ts";

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import type { IdempotencyRecord, RecentSend } from "../../../src/domain/idempotency.ts";
 import type { DecisionRecord, Message, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
-import type { AcceptWrites, IdempotencyRecord, RecentSend, StickyMapping, Store } from "../../../src/store/store.ts";
-import type { Subject } from "../contract.ts";
+import type { StickyMapping } from "../../../src/domain/recipient.ts";
+import type { AcceptWrites, Store } from "../../../src/store/store.ts";
 import {
   aMessage,
   aProfile,
@@ -17,6 +18,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const HASH = new Uint8Array(32).fill(1);
 const OTHER_HASH = new Uint8Array(32).fill(2);

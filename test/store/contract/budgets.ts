@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { Claim } from "../../../src/store/delivery-records.ts";
-import type { Subject } from "../contract.ts";
 import {
   claimOne,
   HOUR,
@@ -15,6 +14,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** Claims for carriers that take only so much. */
 export function budgets(subject: Subject): void {

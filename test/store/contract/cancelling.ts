@@ -1,6 +1,5 @@
 import { expect, it } from "vitest";
 import type { Message, MessageStatus } from "../../../src/domain/message.ts";
-import type { Subject } from "../contract.ts";
 import {
   aScheduled,
   claimOne,
@@ -17,6 +16,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const AT = NOON + 5 * SECOND;
 const TOO_LATE: readonly MessageStatus[] = [

@@ -1,12 +1,11 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { AppliedReport } from "../../../src/domain/carrier-report.ts";
 import { addOutcome, HALF_LIFE_MS, type HealthCounts, NO_EVIDENCE } from "../../../src/domain/health.ts";
 import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
 import type { Message, QueuedMessage } from "../../../src/domain/message.ts";
 import { release } from "../../../src/domain/pace.ts";
-import type { AppliedReport } from "../../../src/store/delivery-records.ts";
-import type { Subject } from "../contract.ts";
 import {
   aProfile,
   BLOCKED_AS_SPAM,
@@ -27,6 +26,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const UNKNOWN: AppliedReport = {
   messageId: undefined,

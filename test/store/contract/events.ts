@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import type { Message } from "../../../src/domain/message.ts";
 import type { MessageEvent } from "../../../src/domain/message-event.ts";
-import type { Subject } from "../contract.ts";
 import {
   claimOne,
   eventsOf,
@@ -14,6 +13,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** Reading a message's story. */
 export function events(subject: Subject): void {

@@ -3,7 +3,6 @@ import { expect, it } from "vitest";
 import { createIds, earliestId } from "../../../src/domain/ids.ts";
 import type { Message, MessageStatus } from "../../../src/domain/message.ts";
 import type { Store } from "../../../src/store/store.ts";
-import type { Subject } from "../contract.ts";
 import {
   aScheduled,
   eventsOf,
@@ -18,6 +17,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const OPEN: readonly MessageStatus[] = ["queued", "sending", "sent"];
 const ENDED: readonly MessageStatus[] = [

@@ -1,9 +1,10 @@
 import { beforeEach, expect, it } from "vitest";
+import type { IdempotencyRecord } from "../../../src/domain/idempotency.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { IdempotencyRecord, OptOut, StickyMapping, Store } from "../../../src/store/store.ts";
-import type { Subject } from "../contract.ts";
+import type { StickyMapping } from "../../../src/domain/recipient.ts";
+import type { OptOut, Store } from "../../../src/store/store.ts";
 import {
   ALL,
   ANY_NAME,
@@ -16,6 +17,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 type Victim = {
   readonly profile: MessagingProfile;

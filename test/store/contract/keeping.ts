@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { RecentSend, Store } from "../../../src/store/store.ts";
-import type { Subject } from "../contract.ts";
+import type { RecentSend } from "../../../src/domain/idempotency.ts";
+import type { Store } from "../../../src/store/store.ts";
 import {
   ALL,
   ANY_NAME,
@@ -19,6 +19,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const NEVER_YET = { keys: 0, recentSends: 0, stickyMappings: 0, unmatchedReceipts: 0 };
 const MOST = 1_000;

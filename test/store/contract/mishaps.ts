@@ -1,6 +1,5 @@
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import type { Subject } from "../contract.ts";
 import {
   claimOne,
   eventsOf,
@@ -14,6 +13,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** What goes wrong between a store, its clocks and its callers. */
 export function mishaps(subject: Subject): void {

@@ -6,7 +6,6 @@ import type { Message } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { NumberQuery } from "../../../src/store/queries.ts";
-import type { Subject } from "../contract.ts";
 import {
   ALL,
   aNumber,
@@ -28,6 +27,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** Phone numbers. */
 export function numbers(subject: Subject): void {

@@ -1,10 +1,9 @@
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { AppliedReport, CarrierReport } from "../../../src/domain/carrier-report.ts";
 import { addOutcome, NO_EVIDENCE } from "../../../src/domain/health.ts";
 import { apply, type Progress, type Report } from "../../../src/domain/lifecycle.ts";
 import type { QueuedMessage } from "../../../src/domain/message.ts";
-import type { AppliedReport, CarrierReport } from "../../../src/store/delivery-records.ts";
-import type { Subject } from "../contract.ts";
 import {
   aMessage,
   aNumber,
@@ -15,6 +14,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 type Kind = Report["kind"];
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { ApiKey } from "../../../src/store/organization-records.ts";
-import type { Subject } from "../contract.ts";
 import { anOrganization, idsOf, NOON, newId } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const SCOPES = ["send", "read", "admin"] as const;
 

@@ -1,7 +1,6 @@
 import { expect, it } from "vitest";
 import { NO_EVIDENCE } from "../../../src/domain/health.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { Subject } from "../contract.ts";
 import {
   aProfile,
   BLOCKED_AS_SPAM,
@@ -19,6 +18,7 @@ import {
   storeProfile,
   TODAY,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** What pools are built from. */
 export function poolRows(subject: Subject): void {

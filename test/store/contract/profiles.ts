@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { Subject } from "../contract.ts";
 import {
   ALL,
   ANY_NAME,
@@ -16,6 +15,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 /** Text as databases of every kind can hold it: without NUL. */
 const aText = fc.string({ unit: "binary", maxLength: 20 }).map((text) => text.replaceAll("\0", ""));

@@ -1,10 +1,9 @@
 import { expect, it } from "vitest";
+import type { AppliedReport } from "../../../src/domain/carrier-report.ts";
 import { NO_EVIDENCE } from "../../../src/domain/health.ts";
 import type { Report } from "../../../src/domain/lifecycle.ts";
 import type { QueuedMessage } from "../../../src/domain/message.ts";
-import type { AppliedReport } from "../../../src/store/delivery-records.ts";
 import type { Store } from "../../../src/store/store.ts";
-import type { Subject } from "../contract.ts";
 import {
   aNumber,
   claimOne,
@@ -21,6 +20,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const DELIVERED: Report = { kind: "delivered", at: NOON + SECOND };
 const FAILED: Report = { kind: "failed", at: NOON + SECOND, error: FAILED_BY_SENDER, carrierCode: "011" };

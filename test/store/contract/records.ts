@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { AppliedReport, CarrierReport } from "../../../src/domain/carrier-report.ts";
 import type { HealthCounts } from "../../../src/domain/health.ts";
 import { createIds } from "../../../src/domain/ids.ts";
 import type { Report } from "../../../src/domain/lifecycle.ts";
@@ -8,9 +9,10 @@ import type { Message, MessageSender, QueuedMessage } from "../../../src/domain/
 import type { MessageEvent } from "../../../src/domain/message-event.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { AppliedReport, CarrierReport, Claim } from "../../../src/store/delivery-records.ts";
+import type { RecipientKey } from "../../../src/domain/recipient.ts";
+import type { Claim } from "../../../src/store/delivery-records.ts";
 import type { Organization } from "../../../src/store/organization-records.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites, RecipientKey, Store } from "../../../src/store/store.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites, Store } from "../../../src/store/store.ts";
 
 /** A Thursday; what the records of these tests begin at. */
 export const NOON = Date.UTC(2026, 0, 15, 12);

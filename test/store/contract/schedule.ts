@@ -9,7 +9,6 @@ import {
   type ScheduledWrites,
   type WaitingLane,
 } from "../../../src/store/schedule-records.ts";
-import type { Subject } from "../contract.ts";
 import {
   aMessage,
   aScheduled,
@@ -29,6 +28,7 @@ import {
   storeProfile,
   write,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const DUE = NOON + HOUR;
 const byLane = (one: WaitingLane, other: WaitingLane) => (laneText(one) < laneText(other) ? -1 : 1);

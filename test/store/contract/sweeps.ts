@@ -1,10 +1,9 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { AppliedReport } from "../../../src/domain/carrier-report.ts";
 import { NO_EVIDENCE } from "../../../src/domain/health.ts";
 import type { Message } from "../../../src/domain/message.ts";
-import type { AppliedReport } from "../../../src/store/delivery-records.ts";
-import type { Subject } from "../contract.ts";
 import {
   claimOne,
   eventsOf,
@@ -18,6 +17,7 @@ import {
   storeNumber,
   storeProfile,
 } from "./records.ts";
+import type { Subject } from "./subject.ts";
 
 const WINDOW = 72 * HOUR;
 

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { AppliedReport } from "../../src/domain/carrier-report.ts";
 import { judge } from "../../src/domain/health.ts";
 import type { MessagingProfile } from "../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-record.ts";
+import { UNMATCHED } from "../../src/domain/plan/report.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge } from "../../src/domain/pool/charge.ts";
 import { decide, type Picked, type PickRefusal } from "../../src/domain/pool/decide.ts";
-import type { AppliedReport } from "../../src/store/delivery-records.ts";
-import { UNMATCHED } from "../../src/store/plan-report.ts";
-import { type LivePool, openPools, type Pools } from "../../src/store/pools.ts";
+import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aProfile,
@@ -21,8 +21,8 @@ import {
   storeMessages,
   storeNumber,
   storeProfile,
-} from "./contract/records.ts";
-import { openInFolder } from "./sqlite-folder.ts";
+} from "../store/contract/records.ts";
+import { openInFolder } from "../store/sqlite-folder.ts";
 
 const RULES = { longCodeWeight: 1, tollFreeWeight: 1, skipUnhealthy: false, stickySender: false, geomatch: false };
 

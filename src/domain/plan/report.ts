@@ -1,9 +1,9 @@
-import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import type { HealthChange } from "../domain/health.ts";
-import { apply, type Effect, isSubmitUnconfirmed, type Progress, type Report } from "../domain/lifecycle.ts";
-import type { Message, MessageError } from "../domain/message.ts";
-import { type NewMessageEvent, ownEvent } from "../domain/message-event.ts";
-import type { AppliedReport } from "./delivery-records.ts";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { AppliedReport } from "../carrier-report.ts";
+import type { HealthChange } from "../health.ts";
+import { apply, type Effect, isSubmitUnconfirmed, type Progress, type Report } from "../lifecycle.ts";
+import type { Message, MessageError } from "../message.ts";
+import { type NewMessageEvent, ownEvent } from "../message-event.ts";
 
 /** What must be known of a message to plan what a report does to it. */
 export type ReportedMessage = Progress &

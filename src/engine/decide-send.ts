@@ -4,10 +4,10 @@ import { advance } from "../domain/pool/advance.ts";
 import { type Charge, charge, confirm, undo } from "../domain/pool/charge.ts";
 import { decide } from "../domain/pool/decide.ts";
 import type { Pool } from "../domain/pool/pool.ts";
+import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
-import type { LivePool } from "../store/pools.ts";
-import type { RecipientFacts, StickyMapping } from "../store/store.ts";
+import type { LivePool } from "./pools/pools.ts";
 
 /** A charge of a pool, to be undone when its commit fails. */
 export type Booked = { readonly pool: Pool; readonly charged: Charge };

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createCircuitBreaker, WINDOW } from "../../src/delivery/circuit-breaker.ts";
+import { createCircuitBreaker, WINDOW } from "../../src/engine/dispatch/circuit-breaker.ts";
 
 const NOON = Date.UTC(2026, 0, 15, 12);
 const SECOND = 1_000;

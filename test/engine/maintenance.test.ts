@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createMaintenance, type Maintenance, type MaintenanceTask } from "../../src/delivery/maintenance.ts";
+import { createMaintenance, type Maintenance, type MaintenanceTask } from "../../src/engine/maintenance/maintenance.ts";
 
 const INTERVAL = 1_000;
 

@@ -1,11 +1,11 @@
 import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
-import { Failure } from "../domain/failure.ts";
-import type { AppliedReport, CarrierReport } from "../store/delivery-records.ts";
-import { UNMATCHED } from "../store/plan-report.ts";
-import type { Pools } from "../store/pools.ts";
-import type { Store } from "../store/store.ts";
-import type { Yielding } from "./yielding.ts";
+import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
+import { Failure } from "../../domain/failure.ts";
+import { UNMATCHED } from "../../domain/plan/report.ts";
+import type { Store } from "../../store/store.ts";
+import type { Pools } from "../pools/pools.ts";
+import type { Yielding } from "../yielding.ts";
 
 /** Takes what carriers report, and writes what came together in one transaction. */
 export type Reporter = {

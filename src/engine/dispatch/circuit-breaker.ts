@@ -1,4 +1,4 @@
-import type { SubmitAnswer } from "../carriers/carrier.ts";
+import type { SubmitAnswer } from "../../carriers/carrier.ts";
 
 /** How much one carrier may be given: all it takes, less while it throttles, nothing while it is down. */
 export type CircuitBreaker = {

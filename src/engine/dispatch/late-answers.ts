@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import type { SubmitAnswer } from "../carriers/carrier.ts";
-import type { QueuedMessage } from "../domain/message.ts";
-import type { CarrierReport } from "../store/delivery-records.ts";
+import type { SubmitAnswer } from "../../carriers/carrier.ts";
+import type { CarrierReport } from "../../domain/carrier-report.ts";
+import type { QueuedMessage } from "../../domain/message.ts";
 
 /** A submit that was given up: its message, and which submit of the message it was. */
 export type LateSubmit = Pick<QueuedMessage, "organizationId" | "id" | "carrier" | "submits">;

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Yielding } from "./yielding.ts";
+import type { Yielding } from "../yielding.ts";
 
 /** Has scheduled messages decided upon as they become due. */
 export type Scheduler = {

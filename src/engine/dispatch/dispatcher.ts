@@ -1,16 +1,16 @@
 import type { Logger } from "pino";
-import type { Carrier, SubmitAnswer } from "../carriers/carrier.ts";
-import type { Report } from "../domain/lifecycle.ts";
-import type { QueuedMessage } from "../domain/message.ts";
-import type { Claim } from "../store/delivery-records.ts";
-import type { Pools } from "../store/pools.ts";
-import type { Store } from "../store/store.ts";
+import type { Carrier, SubmitAnswer } from "../../carriers/carrier.ts";
+import type { Report } from "../../domain/lifecycle.ts";
+import type { QueuedMessage } from "../../domain/message.ts";
+import type { Claim } from "../../store/delivery-records.ts";
+import type { Store } from "../../store/store.ts";
+import type { Pools } from "../pools/pools.ts";
+import type { Reporter } from "../reports/reporter.ts";
+import type { Yielding } from "../yielding.ts";
 import { createBlockedNumbers } from "./blocked-numbers.ts";
 import { type CircuitBreaker, createCircuitBreaker } from "./circuit-breaker.ts";
 import { createDueQueue } from "./due-queue.ts";
 import { createLateAnswers } from "./late-answers.ts";
-import type { Reporter } from "./reporter.ts";
-import type { Yielding } from "./yielding.ts";
 
 export type DispatcherParts = {
   readonly store: Store;

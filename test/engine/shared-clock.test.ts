@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openSharedClock, type SharedClock } from "../../src/delivery/shared-clock.ts";
+import { openSharedClock, type SharedClock } from "../../src/engine/shared-clock.ts";
 
 const NOON = Date.UTC(2026, 0, 15, 12);
 

@@ -1,12 +1,20 @@
-import type { MessagingProfile } from "../domain/messaging-profile.ts";
-import { type PhoneNumber, poolNumber } from "../domain/phone-number-record.ts";
-import { advance } from "../domain/pool/advance.ts";
-import { bookClaim, bookOutcome, bookQueue, bookQueued, numbersOnTrial, setUnreported } from "../domain/pool/book.ts";
-import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../domain/pool/pool.ts";
+import type { AppliedReport } from "../../domain/carrier-report.ts";
+import type { MessagingProfile } from "../../domain/messaging-profile.ts";
+import { type PhoneNumber, poolNumber } from "../../domain/phone-number-record.ts";
+import { advance } from "../../domain/pool/advance.ts";
+import {
+  bookClaim,
+  bookOutcome,
+  bookQueue,
+  bookQueued,
+  numbersOnTrial,
+  setUnreported,
+} from "../../domain/pool/book.ts";
+import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../domain/pool/pool.ts";
+import type { Claim, PeerUpdates, QueuedSegments } from "../../store/delivery-records.ts";
+import type { PoolRow } from "../../store/pool-records.ts";
+import type { ConfigurationChange, Store } from "../../store/store.ts";
 import { createBacklog } from "./backlog.ts";
-import type { AppliedReport, Claim, PeerUpdates, QueuedSegments } from "./delivery-records.ts";
-import type { PoolRow } from "./pool-records.ts";
-import type { ConfigurationChange, Store } from "./store.ts";
 
 /** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
 export type LivePool = {

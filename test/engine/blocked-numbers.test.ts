@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createBlockedNumbers } from "../../src/delivery/blocked-numbers.ts";
+import { createBlockedNumbers } from "../../src/engine/dispatch/blocked-numbers.ts";
 
 const anyStep = fc.oneof(
   fc.record({ put: fc.constantFrom("a", "b", "c", "d", "e"), carrier: fc.constantFrom("one", "two") }),

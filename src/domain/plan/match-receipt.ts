@@ -1,5 +1,5 @@
-import { compareIds, type IdForm } from "../domain/carrier-message-id.ts";
-import { CLOCKS_DIFFER } from "./plan-claim.ts";
+import { compareIds, type IdForm } from "../carrier-message-id.ts";
+import { CLOCKS_DIFFER } from "./claim.ts";
 
 /** What becomes of a receipt that is kept because no message has exactly its id. */
 export type MatchPlan<Candidate> =

@@ -1,10 +1,11 @@
-import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { lookBackMs } from "../domain/client-attempt.ts";
-import { Failure, type Refusal } from "../domain/failure.ts";
-import type { Ids } from "../domain/ids.ts";
-import { noteUnreported } from "../domain/pool/book.ts";
-import type { Pool } from "../domain/pool/pool.ts";
-import type { AcceptReads, Store } from "../store/store.ts";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { lookBackMs } from "../../domain/client-attempt.ts";
+import { Failure, type Refusal } from "../../domain/failure.ts";
+import type { Ids } from "../../domain/ids.ts";
+import { noteUnreported } from "../../domain/pool/book.ts";
+import type { Pool } from "../../domain/pool/pool.ts";
+import type { AcceptReads, Store } from "../../store/store.ts";
+import { confirmAll, undoAll } from "../decide-send.ts";
 import {
   type DecidedGroup,
   decideOrUndo,
@@ -13,7 +14,6 @@ import {
   type UnitOutcome,
   type UnitResult,
 } from "./decide-group.ts";
-import { confirmAll, undoAll } from "./decide-send.ts";
 
 export type AcceptanceParts = {
   readonly store: Store;

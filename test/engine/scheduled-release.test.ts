@@ -4,11 +4,11 @@ import type { Message } from "../../src/domain/message.ts";
 import type { MessagingProfile } from "../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { segment } from "../../src/domain/segments.ts";
-import { createAcceptance } from "../../src/service/acceptance.ts";
-import type { Outcome, ReadyItem } from "../../src/service/decide-group.ts";
-import { createScheduledRelease } from "../../src/service/scheduled-release.ts";
-import type { ServiceParts } from "../../src/service/services.ts";
-import { type LivePool, openPools, type Pools } from "../../src/store/pools.ts";
+import { createAcceptance } from "../../src/engine/accept/acceptance.ts";
+import type { Outcome, ReadyItem } from "../../src/engine/accept/decide-group.ts";
+import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
+import { createScheduledRelease } from "../../src/engine/schedule/release.ts";
+import type { ServiceParts } from "../../src/service/parts.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aScheduled,

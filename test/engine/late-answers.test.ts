@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { expect, it } from "vitest";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createLateAnswers } from "../../src/delivery/late-answers.ts";
-import type { CarrierReport } from "../../src/store/delivery-records.ts";
+import type { CarrierReport } from "../../src/domain/carrier-report.ts";
+import { createLateAnswers } from "../../src/engine/dispatch/late-answers.ts";
 
 it("a bounded number of late answers is expected: the oldest is forgotten first", async () => {
   const reported: CarrierReport[] = [];

@@ -1,12 +1,13 @@
-import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import type { ClientAttempt } from "../domain/client-attempt.ts";
-import { Failure, failure, type Refusal } from "../domain/failure.ts";
-import type { Ids } from "../domain/ids.ts";
-import type { Message } from "../domain/message.ts";
-import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../domain/send.ts";
-import type { LivePool } from "../store/pools.ts";
-import { type AcceptFacts, type AcceptWrites, hashTextOf, type RecipientFacts } from "../store/store.ts";
-import { type Booked, decideSend, undoAll } from "./decide-send.ts";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import type { ClientAttempt } from "../../domain/client-attempt.ts";
+import { Failure, failure, type Refusal } from "../../domain/failure.ts";
+import type { Ids } from "../../domain/ids.ts";
+import type { Message } from "../../domain/message.ts";
+import type { RecipientFacts } from "../../domain/recipient.ts";
+import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
+import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/store.ts";
+import { type Booked, decideSend, undoAll } from "../decide-send.ts";
+import type { LivePool } from "../pools/pools.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;

@@ -1,19 +1,31 @@
-import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { Failure, type Refusal } from "../domain/failure.ts";
-import type { Message } from "../domain/message.ts";
-import { noteUnreported } from "../domain/pool/book.ts";
-import { decide } from "../domain/pool/decide.ts";
-import { EXPIRED_WITHOUT_ROOM } from "../store/plan-report.ts";
-import type { LivePool } from "../store/pools.ts";
+import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
+import { Failure, type Refusal } from "../../domain/failure.ts";
+import type { Message } from "../../domain/message.ts";
+import { EXPIRED_WITHOUT_ROOM } from "../../domain/plan/report.ts";
+import { noteUnreported } from "../../domain/pool/book.ts";
+import { decide } from "../../domain/pool/decide.ts";
 import {
   laneText,
   type ScheduledFacts,
   type ScheduledRead,
   type ScheduledWrites,
   type WaitingLane,
-} from "../store/schedule-records.ts";
-import { type Booked, confirmAll, decideSend, undoAll } from "./decide-send.ts";
-import type { ServiceParts } from "./services.ts";
+} from "../../store/schedule-records.ts";
+import type { Store } from "../../store/store.ts";
+import { type Booked, confirmAll, decideSend, undoAll } from "../decide-send.ts";
+import type { LivePool, Pools } from "../pools/pools.ts";
+
+/** What the release is made from. */
+export type ReleaseParts = {
+  readonly store: Store;
+  readonly pools: Pools;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** How long a sticky mapping lives, milliseconds. */
+  readonly stickyLifetime: number;
+  /** Gets the segments that came into numbers' queues, by number, once they are on disk. */
+  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
+};
 
 /** One bounded pass over scheduled messages that are due; resolves with the moment of the next pass, undefined for none that is known. */
 export type ScheduledRelease = () => Promise<number | undefined>;
@@ -45,7 +57,7 @@ type Lane = { readonly lane: WaitingLane; readonly retryAt: number };
  * Picks the senders of scheduled messages as they become due, as if they had been sent just then. What finds its pool full waits in
  * a lane, in order, and is not read again before there may be room: of a full lane only the first messages are ever read.
  */
-export function createScheduledRelease(parts: ServiceParts): ScheduledRelease {
+export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   const { store, pools, clock } = parts;
   const lanes = new Map<string, Lane>();
   let lanesPage: WaitingLane | undefined;
@@ -201,7 +213,7 @@ function decideOne(
   { message, recipient }: ScheduledFacts,
   live: LivePool | undefined,
   now: number,
-  { stickyLifetime }: ServiceParts,
+  { stickyLifetime }: ReleaseParts,
 ): Decided {
   if (message.validUntil <= now)
     return { kind: "written", written: ended(message, "expired", now, EXPIRED_WITHOUT_ROOM) };

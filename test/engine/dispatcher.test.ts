@@ -3,13 +3,13 @@ import { pino } from "pino";
 import { describe, expect, it, vi } from "vitest";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createDispatcher, type Dispatcher } from "../../src/delivery/dispatcher.ts";
-import { createReporter } from "../../src/delivery/reporter.ts";
-import { createYielding } from "../../src/delivery/yielding.ts";
 import { failure } from "../../src/domain/failure.ts";
 import type { Message } from "../../src/domain/message.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
-import { openPools } from "../../src/store/pools.ts";
+import { createDispatcher, type Dispatcher } from "../../src/engine/dispatch/dispatcher.ts";
+import { openPools } from "../../src/engine/pools/pools.ts";
+import { createReporter } from "../../src/engine/reports/reporter.ts";
+import { createYielding } from "../../src/engine/yielding.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aMessage,

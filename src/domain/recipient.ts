@@ -1,0 +1,17 @@
+/** A recipient of a profile, +E.164. */
+export type RecipientKey = {
+  readonly organizationId: string;
+  readonly messagingProfileId: string;
+  readonly to: string;
+};
+
+/** What is known of a recipient before a send. */
+export type RecipientFacts = { readonly optedOut: boolean; readonly mapping: StickyMapping | undefined };
+
+/** The number that texted a recipient last. It is void when a generation is no longer that of its profile or number. */
+export type StickyMapping = RecipientKey & {
+  readonly phoneNumberId: string;
+  readonly profileGeneration: number;
+  readonly numberGeneration: number;
+  readonly lastMessageAt: number;
+};

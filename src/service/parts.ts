@@ -1,0 +1,33 @@
+import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
+import type { Ids } from "../domain/ids.ts";
+import type { Pools } from "../engine/pools/pools.ts";
+import type { Store } from "../store/store.ts";
+
+/** What the methods are made from. */
+export type ServiceParts = {
+  readonly store: Store;
+  readonly pools: Pools;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  readonly ids: Ids;
+  /** The names of the configured carriers, the default first. */
+  readonly carriers: readonly string[];
+  /** Whether several organizations may register one phone number. */
+  readonly mayShareNumbers: boolean;
+  /** How long a sticky mapping lives, milliseconds. */
+  readonly stickyLifetime: number;
+  /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
+  readonly report: (report: CarrierReport) => Promise<AppliedReport>;
+  /** Delivery of the whole installation. */
+  readonly delivery: DeliveryControl;
+  /** Told how many segments came into which numbers' queues, once they are on disk. */
+  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
+};
+
+/** Whether messages leave, and how to let them. */
+export type DeliveryControl = {
+  /** Since when delivery is held, milliseconds since 1970; undefined: it is not. */
+  readonly heldSince: () => number | undefined;
+  /** Ends a hold for good; resolves when that is on disk. */
+  readonly resume: () => Promise<void>;
+};
