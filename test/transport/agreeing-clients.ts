@@ -9,8 +9,11 @@ import { API_KEY, type TestServer } from "../server.ts";
 import { createGrpcClient, GrpcRefusal } from "../wire/grpc-client.ts";
 import { CATALOGUE, httpRequestOf, type Json, type JsonObject, pathOf } from "./contract.ts";
 
-/** What a client was told: the answer in the JSON of the contract or of the transport, or the refusal in the catalogue's words. */
-export type Told = { readonly answer: JsonObject } | { readonly refusal: ToldRefusal };
+/**
+ * A client's outcome: the response in the JSON of the contract or of the transport, or the refusal
+ * as the catalogue has it.
+ */
+export type ClientOutcome = { readonly answer: JsonObject } | { readonly refusal: ToldRefusal };
 export type ToldRefusal = {
   readonly reason: string;
   readonly code: string;
@@ -19,13 +22,13 @@ export type ToldRefusal = {
   readonly pointer: string | undefined;
 };
 
-/** Somebody who calls RPCs by their names, with requests that have the contract's field names. */
+/** A client that calls RPCs by name, with requests in the contract's field names. */
 export type AgreeingClient = {
-  readonly call: (method: DescMethod, request: JsonObject) => Promise<Told>;
+  readonly call: (method: DescMethod, request: JsonObject) => Promise<ClientOutcome>;
   readonly close: () => void;
 };
 
-/** The answer of an RPC in one form, whatever JSON a client makes of it. */
+/** The response of an RPC in one form, whatever JSON the client makes. */
 function canonical(method: DescMethod, answer: Json): JsonObject {
   return fromMessage(method, fromJson(method.output, answer));
 }
@@ -36,8 +39,11 @@ function fromMessage(method: DescMethod, answer: Message): JsonObject {
 
 type Info = { readonly reason: string; readonly metadata: Readonly<Record<string, string>> };
 
-/** A refusal of an RPC; throws when its gRPC code is not the one that the catalogue has for its reason. */
-function refusalOf(code: number, detail: string, info: Info | undefined): Told {
+/**
+ * A refusal of an RPC; throws when its gRPC code is not the one that the catalogue has for its
+ * reason.
+ */
+function refusalOf(code: number, detail: string, info: Info | undefined): ClientOutcome {
   if (info === undefined) throw new Error(`${code} ${detail} has no ErrorInfo`);
   if (CATALOGUE.get(info.reason)?.rpcCode !== code) throw new Error(`${info.reason} came as ${code}`);
   const { code: documented = "", title = "", pointer } = info.metadata;
@@ -45,9 +51,9 @@ function refusalOf(code: number, detail: string, info: Info | undefined): Told {
 }
 
 /** An answer of the JSON transport. */
-function toldByJson(status: number, body: JsonObject): Told {
+function toldByJson(status: number, body: JsonObject): ClientOutcome {
   if (status === 200) return { answer: body };
-  // biome-ignore lint/suspicious/noExplicitAny: what is missing shows when it is compared.
+  // biome-ignore lint/suspicious/noExplicitAny: the comparison detects a missing field.
   const [{ code, title, detail, source, meta }] = body.errors as any;
   if (CATALOGUE.get(meta.reason)?.httpStatus !== status) throw new Error(`${meta.reason} came as ${status}`);
   return { refusal: { reason: meta.reason, code, title, detail, pointer: source?.pointer ?? source?.parameter } };
@@ -137,7 +143,7 @@ export function curl(server: TestServer, path: string): AgreeingClient {
   };
 }
 
-/** The official package, unchanged: its own methods where it has them, and its way to call others. */
+/** The official package, unchanged: its own methods where it has them, and its generic ones. */
 export function telnyx(server: TestServer): AgreeingClient {
   const client = new Telnyx({ apiKey: API_KEY, baseURL: `${server.url}/v2`, maxRetries: 0 });
   return {
@@ -172,7 +178,7 @@ export function telnyx(server: TestServer): AgreeingClient {
   }
 }
 
-/** grpcio in a process of its own, with what was generated into a folder. */
+/** grpcio in its own process, with the code generated into a folder. */
 export function pythonGrpc(server: TestServer, interpreter: string, script: string, sdk: string): AgreeingClient {
   const child: ChildProcess = spawn(interpreter, [script, sdk, server.grpc, API_KEY], {
     stdio: ["pipe", "pipe", "inherit"],
@@ -185,9 +191,9 @@ export function pythonGrpc(server: TestServer, interpreter: string, script: stri
       child.stdin?.write(`${JSON.stringify(asked)}\n`);
       const { value, done } = await lines.next();
       if (done) throw new Error("Python ended");
-      const told = JSON.parse(value);
-      if (told.answer !== undefined) return { answer: canonical(method, told.answer) };
-      return refusalOf(told.code, told.message, told.info);
+      const reply = JSON.parse(value);
+      if (reply.answer !== undefined) return { answer: canonical(method, reply.answer) };
+      return refusalOf(reply.code, reply.message, reply.info);
     },
     close: () => child.stdin?.end(),
   };

@@ -31,7 +31,7 @@ const SEND = pathOf(sendMessage);
 const LIST = pathOf(listProfiles);
 const TO = "+13125550100";
 const MAX_MEGABYTES = 400;
-/** A peer that dawdles is rid of after this long, milliseconds. */
+/** The server disconnects a slow peer after this long, milliseconds. */
 const PATIENCE = 45_000;
 
 const folder = temporaryFolder();
@@ -55,7 +55,10 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The program that was started serves a normal send on both ports, on new connections, with bounded memory. */
+/**
+ * Checks that the program serves a normal send on both ports, on new connections, in bounded
+ * memory.
+ */
 afterEach(async () => {
   const client = createGrpcClient(server.grpc, API_KEY);
   const body = { messaging_profile_id: profileId, to: TO, text: "Still here" };
@@ -73,10 +76,10 @@ afterEach(async () => {
 
 const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 
-/** A peer that takes its time. */
+/** A slow peer. */
 type Dawdler = { readonly name: string; readonly connection: RawConnection };
 
-/** They are opened first and looked at last, so that their time passes beside everything else. */
+/** They are opened first and checked last, so that they run beside all other tests. */
 function startDawdlers(): readonly Dawdler[] {
   const dawdle = (name: string, address: string, first: Uint8Array | string, drip?: string | Uint8Array): Dawdler => {
     const connection = openRaw(address);
@@ -138,7 +141,7 @@ function callFrames(stream: number, headers: Readonly<Record<string, string>>, b
   ]);
 }
 
-/** How many of these connections the server has open still, as the system tells. */
+/** How many of these connections are still open, by the system's table. */
 function openTo(server: TestServer, connections: readonly RawConnection[]): number {
   const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, "0");
   const mine = new Set(connections.map(({ socket }) => hex(socket.localPort ?? 0)));
@@ -160,7 +163,7 @@ function connectHalfOpen(address: string): Socket {
 
 const isGone = ({ type }: { type: number }) => type === FRAME.GOAWAY;
 
-/** Waits until the connection was closed or said goodbye; false when it did neither in time. */
+/** Waits until the connection is closed or gets GOAWAY; false when neither happens in time. */
 async function isRidOf(connection: RawConnection, within = 10_000): Promise<boolean> {
   const end = Date.now() + within;
   while (!connection.isClosed() && !connection.frames().some(isGone)) {
@@ -170,7 +173,7 @@ async function isRidOf(connection: RawConnection, within = 10_000): Promise<bool
   return true;
 }
 
-/** Waits for what is wanted to come, for as long as an answer may take. */
+/** Waits for a condition, for as long as a response may take. */
 async function until(isThere: () => boolean, within = 10_000): Promise<boolean> {
   const end = Date.now() + within;
   while (!isThere()) {
@@ -180,7 +183,7 @@ async function until(isThere: () => boolean, within = 10_000): Promise<boolean> 
   return true;
 }
 
-describe("an authority that is none", () => {
+describe("an invalid authority", () => {
   it.each([
     ["empty", "Host: "],
     ["half a bracket", "Host: ["],
@@ -188,7 +191,7 @@ describe("an authority that is none", () => {
     ["a space", "Host: a b"],
     ["two of them", "Host: a\r\nHost: b"],
     ["a user and a path", "Host: a@b/c"],
-  ])("is answered on the HTTP port or the connection closed: %s", async (_name, host) => {
+  ])("gets a response on the HTTP port, or a closed connection: %s", async (_name, host) => {
     for (const path of ["/v2/messages/number_pool", LIST, "/healthz", "/nowhere"]) {
       const connection = openRaw(http);
       const headers = [host, `Authorization: Bearer ${API_KEY}`, "Content-Type: application/json", "Content-Length: 2"];
@@ -198,7 +201,7 @@ describe("an authority that is none", () => {
     }
   });
 
-  it("is missed from HTTP/1.1, and not from HTTP/1.0", async () => {
+  it("is required in HTTP/1.1, and optional in HTTP/1.0", async () => {
     const answers = ["1.1", "1.0"].map(async (version) => {
       const connection = openRaw(http);
       await connection.write(`GET /healthz HTTP/${version}\r\nConnection: close\r\n\r\n`);
@@ -208,14 +211,17 @@ describe("an authority that is none", () => {
     expect(await Promise.all(answers)).toEqual(["HTTP/1.1 400", "HTTP/1.1 200"]);
   });
 
-  it.each(["", "[", "localhost:99999999", "a@b/c", "\u00ff"])("is answered on the gRPC port: %j", async (authority) => {
-    const connection = openRaw(server.grpc);
-    const headers = grpcHeaders(LIST, { ":authority": authority });
-    await connection.write(Buffer.concat([HELLO, callFrames(1, headers, enveloped(new Uint8Array()))]));
-    const isAnswered = () => connection.frames().some(({ stream }) => stream === 1);
-    expect(await until(() => isAnswered() || connection.isClosed() || connection.frames().some(isGone))).toBe(true);
-    connection.destroy();
-  });
+  it.each(["", "[", "localhost:99999999", "a@b/c", "\u00ff"])(
+    "gets a response on the gRPC port: %j",
+    async (authority) => {
+      const connection = openRaw(server.grpc);
+      const headers = grpcHeaders(LIST, { ":authority": authority });
+      await connection.write(Buffer.concat([HELLO, callFrames(1, headers, enveloped(new Uint8Array()))]));
+      const isAnswered = () => connection.frames().some(({ stream }) => stream === 1);
+      expect(await until(() => isAnswered() || connection.isClosed() || connection.frames().some(isGone))).toBe(true);
+      connection.destroy();
+    },
+  );
 });
 
 describe("another protocol", () => {
@@ -224,7 +230,7 @@ describe("another protocol", () => {
     ["TLS", Buffer.from(`160301006a010000660303${"00".repeat(98)}`, "hex")],
     ["zeros", Buffer.alloc(4_096)],
     ["a preface with a slip", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n"],
-  ])("on the gRPC port is shown out: %s", async (_name, bytes) => {
+  ])("on the gRPC port closes the connection: %s", async (_name, bytes) => {
     const connection = openRaw(server.grpc);
     await connection.write(bytes);
     expect(await isRidOf(connection)).toBe(true);
@@ -235,7 +241,7 @@ describe("another protocol", () => {
     ["HTTP/2", HELLO],
     ["TLS", Buffer.from(`160301006a010000660303${"00".repeat(98)}`, "hex")],
     ["zeros", Buffer.alloc(4_096)],
-  ])("on the HTTP port is answered with 400 and shown out: %s", async (_name, bytes) => {
+  ])("on the HTTP port gets 400 and a closed connection: %s", async (_name, bytes) => {
     const connection = openRaw(http);
     await connection.write(bytes);
     expect(await until(connection.isClosed)).toBe(true);
@@ -244,7 +250,7 @@ describe("another protocol", () => {
 });
 
 describe("a flood on one HTTP/2 session", () => {
-  it("of streams is capped, and the rest of them refused", async () => {
+  it("of streams is capped, and the excess refused", async () => {
     const connection = openRaw(server.grpc);
     await connection.write(HELLO);
     const block = headerBlock(grpcHeaders(SEND));
@@ -263,7 +269,7 @@ describe("a flood on one HTTP/2 session", () => {
     connection.destroy();
   });
 
-  it("of streams that are reset at once ends it", async () => {
+  it("of streams reset at once ends the session", async () => {
     const connection = openRaw(server.grpc);
     await connection.write(HELLO);
     const block = headerBlock(grpcHeaders(LIST));
@@ -281,7 +287,7 @@ describe("a flood on one HTTP/2 session", () => {
     connection.destroy();
   });
 
-  it("of continuations ends it", async () => {
+  it("of continuations ends the session", async () => {
     const connection = openRaw(server.grpc);
     await connection.write(HELLO);
     await connection.write(frame(FRAME.HEADERS, 0, 1, headerBlock(grpcHeaders(LIST))));
@@ -291,7 +297,7 @@ describe("a flood on one HTTP/2 session", () => {
     connection.destroy();
   });
 
-  it("of empty continuations ends it", async () => {
+  it("of empty continuations ends the session", async () => {
     const connection = openRaw(server.grpc);
     await connection.write(HELLO);
     await connection.write(frame(FRAME.HEADERS, 0, 1, headerBlock(grpcHeaders(LIST))));
@@ -304,7 +310,7 @@ describe("a flood on one HTTP/2 session", () => {
   it.each([
     ["pings", frame(FRAME.PING, 0, 0, Buffer.alloc(8))],
     ["settings", frame(FRAME.SETTINGS, 0, 0, Buffer.from("000300000064", "hex"))],
-  ])("of %s, whose answers are not read, ends it or is not read on", async (_name, one) => {
+  ])("of %s with unread responses ends the session or stops the reading", async (_name, one) => {
     const connection = openRaw(server.grpc, { reads: false });
     await connection.write(HELLO);
     const many = Buffer.concat(Array<Buffer>(1_000).fill(one));
@@ -324,7 +330,7 @@ describe("a flood on one HTTP/2 session", () => {
     ["priorities", frame(2, 0, 1, Buffer.alloc(5))],
     ["empty data", frame(FRAME.DATA, 0, 1)],
     ["frames of no known type", frame(0x55, 0, 0, Buffer.alloc(20))],
-  ])("of %s, whose answers are read, takes nothing from others", async (_name, one) => {
+  ])("of %s with responses that are read leaves others unaffected", async (_name, one) => {
     const connection = openRaw(server.grpc);
     await connection.write(
       Buffer.concat([HELLO, frame(FRAME.HEADERS, END_HEADERS, 1, headerBlock(grpcHeaders(SEND)))]),
@@ -347,7 +353,7 @@ describe("a flood on one HTTP/2 session", () => {
     connection.destroy();
   });
 
-  it("of window updates beyond every window ends it, again and again", async () => {
+  it("of window updates beyond every window ends each session", async () => {
     for (let round = 0; round < 200; round += 1) {
       const connection = openRaw(server.grpc);
       const update = frame(FRAME.WINDOW_UPDATE, 0, 0, uint32(2 ** 31 - 1));
@@ -357,7 +363,7 @@ describe("a flood on one HTTP/2 session", () => {
     }
   });
 
-  it("of settings in one frame ends it or is counted", async () => {
+  it("of settings in one frame ends the session or is counted", async () => {
     const connection = openRaw(server.grpc);
     const entries = Buffer.concat(Array<Buffer>(2_700).fill(Buffer.from("000300000064", "hex")));
     await connection.write(Buffer.concat([HELLO, frame(FRAME.SETTINGS, 0, 0, entries.subarray(0, 16_380))]));
@@ -367,7 +373,7 @@ describe("a flood on one HTTP/2 session", () => {
 });
 
 describe("a peer that never reads", () => {
-  it("over HTTP/1.1 makes the server stop reading, too", async () => {
+  it("over HTTP/1.1 makes the server stop reading", async () => {
     const connection = openRaw(http, { reads: false });
     const many = `GET /openapi.json HTTP/1.1\r\nhost: ${http}\r\n\r\n`.repeat(500);
     let isStuck = false;
@@ -379,7 +385,7 @@ describe("a peer that never reads", () => {
     connection.destroy();
   });
 
-  it("over HTTP/2 has its answers kept for it, in bounded memory", async () => {
+  it("over HTTP/2 makes the server buffer its responses in bounded memory", async () => {
     for (let index = 0; index < 60; index += 1) {
       await server.json("POST", "/v2/messaging_profiles", { name: `${index} ${"x".repeat(240)}` });
     }
@@ -399,14 +405,14 @@ describe("a peer that never reads", () => {
 });
 
 describe("a body", () => {
-  /** A unary call with any bytes and headers; gives the gRPC code that it was answered with. */
+  /** A unary call with any bytes and headers; gives its gRPC code. */
   function call(path: string, body: Uint8Array, headers: Readonly<Record<string, string>> = {}): Promise<string> {
     return new Promise((resolve, reject) => {
       const session = connect(`http://${server.grpc}`);
       const stream = session.request(grpcHeaders(path, headers));
       const late = setTimeout(() => stream.close(), 10_000);
-      const note = (told: IncomingHttpHeaders) => {
-        if (told["grpc-status"] !== undefined) resolve(String(told["grpc-status"]));
+      const note = (received: IncomingHttpHeaders) => {
+        if (received["grpc-status"] !== undefined) resolve(String(received["grpc-status"]));
       };
       stream.on("response", note);
       stream.on("trailers", note);
@@ -422,7 +428,7 @@ describe("a body", () => {
     });
   }
 
-  /** Calls through grpc-js with headers of one's own. */
+  /** Calls through grpc-js with custom headers. */
   function refusalOf(bytes: Buffer, headers: Readonly<Record<string, string>>): Promise<GrpcRefusal> {
     const client = new Client(server.grpc, credentials.createInsecure());
     const metadata = new Metadata();
@@ -439,7 +445,7 @@ describe("a body", () => {
     });
   }
 
-  it("of gzip that grows a thousandfold is RESOURCE_EXHAUSTED before it is grown", async () => {
+  it("of gzip that expands a thousandfold is RESOURCE_EXHAUSTED before it expands", async () => {
     const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024));
     expect(bomb.length).toBeLessThan(70_000);
     const before = residentMegabytes(server) ?? 0;
@@ -453,7 +459,7 @@ describe("a body", () => {
   it.each([
     ["gzip that is none", enveloped(Buffer.from("no gzip"), 1), { "grpc-encoding": "gzip" }],
     ["gzip that is cut", enveloped(gzipSync(Buffer.alloc(1_000)).subarray(0, 15), 1), { "grpc-encoding": "gzip" }],
-    ["of an encoding that nobody knows", enveloped(Buffer.from("x"), 1), { "grpc-encoding": "zebra" }],
+    ["of an unknown encoding", enveloped(Buffer.from("x"), 1), { "grpc-encoding": "zebra" }],
     ["flagged as compressed without an encoding", enveloped(Buffer.from("x"), 1), {}],
     ["of two messages", Buffer.concat([enveloped(Buffer.alloc(0)), enveloped(Buffer.alloc(0))]), {}],
     ["of no message", Buffer.alloc(0), {}],
@@ -461,7 +467,7 @@ describe("a body", () => {
     expect(await call(SEND, body, headers)).toMatch(/^[1-9]/);
   });
 
-  it("that announces 4 GiB is refused at once, and nothing is set aside for it", async () => {
+  it("that announces 4 GiB is refused at once, without reserving memory", async () => {
     const announced = Buffer.from([0, 0xff, 0xff, 0xff, 0xff, 1]);
     const before = residentMegabytes(server) ?? 0;
     const answers = await Promise.all(Array.from({ length: 20 }, () => call(SEND, announced)));
@@ -503,8 +509,8 @@ describe("a deadline", () => {
     new Promise<string>((resolve, reject) => {
       const session = connect(`http://${server.grpc}`);
       const stream = session.request(grpcHeaders(LIST, { "grpc-timeout": timeout }));
-      const note = (told: IncomingHttpHeaders) => {
-        if (told["grpc-status"] !== undefined) resolve(String(told["grpc-status"]));
+      const note = (received: IncomingHttpHeaders) => {
+        if (received["grpc-status"] !== undefined) resolve(String(received["grpc-status"]));
       };
       stream.on("response", note);
       stream.on("trailers", note);
@@ -518,19 +524,22 @@ describe("a deadline", () => {
       stream.end(enveloped(new Uint8Array()));
     });
 
-  it("of eleven thousand years is as good as none", async () => {
+  it("of eleven thousand years works like none", async () => {
     expect(await ask("99999999H")).toBe("0");
   });
 
-  it.each(["0n", "0H", "1n"])("that is over is DEADLINE_EXCEEDED or the answer: %s", async (timeout) => {
+  it.each(["0n", "0H", "1n"])("that has passed gives DEADLINE_EXCEEDED or the response: %s", async (timeout) => {
     expect(await ask(timeout)).toMatch(/^[04]$/);
   });
 
-  it.each(["", "abc", "-1S", "1e9S", "999999999999S", "1", "NaNm"])("that is none is answered: %j", async (timeout) => {
-    expect(await ask(timeout)).toMatch(/^\d+$/);
-  });
+  it.each(["", "abc", "-1S", "1e9S", "999999999999S", "1", "NaNm"])(
+    "that is malformed gets a response: %j",
+    async (timeout) => {
+      expect(await ask(timeout)).toMatch(/^\d+$/);
+    },
+  );
 
-  it.each(["0", "99999999999999", "-1", "abc", "1e9", ""])("of Connect is answered: %j", async (timeout) => {
+  it.each(["0", "99999999999999", "-1", "abc", "1e9", ""])("of Connect gets a response: %j", async (timeout) => {
     const response = await fetch(server.url + LIST, {
       method: "POST",
       headers: {
@@ -577,7 +586,7 @@ describe("metadata", () => {
     "/",
     "*",
     "/numberpool.v1.PoolSendService/SendMessage?x",
-  ])("with a path that there is none of is answered: %j", async (path) => {
+  ])("with an unknown path gets a response: %j", async (path) => {
     const connection = openRaw(server.grpc);
     await connection.write(Buffer.concat([HELLO, callFrames(1, grpcHeaders(path), enveloped(new Uint8Array()))]));
     const isAnswered = () => connection.frames().some(({ stream }) => stream === 1);
@@ -586,7 +595,7 @@ describe("metadata", () => {
   });
 });
 
-describe("a peer that dawdles is rid of, or its call is ended, within 45 seconds: one that", () => {
+describe("the server disconnects a slow peer, or ends its call, within 45 seconds: a peer that", () => {
   it.each([
     ...["says nothing on the HTTP port", "sends its headers one by one", "sends its JSON body byte by byte"],
     ...[
@@ -599,19 +608,19 @@ describe("a peer that dawdles is rid of, or its call is ended, within 45 seconds
     const isOfStream = ({ type, stream }: { type: number; stream: number }) =>
       stream === 1 && (type === FRAME.RST_STREAM || type === FRAME.HEADERS);
     const isEnded = () => /gRPC/.test(wanted) && connection.frames().some(isOfStream);
-    // All began together, long before they are looked at.
+    // All began together, long before they are checked.
     const within = Math.max(1_000, slowSince + PATIENCE - Date.now());
     expect(await until(() => connection.isClosed() || isEnded(), within)).toBe(true);
   });
 });
 
-describe("a head that is too large", () => {
+describe("an oversized request head", () => {
   it.each([
     ["path", `GET /${"a".repeat(17_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, "HTTP/1.1 414"],
     ["query", `GET /healthz?${"a".repeat(17_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, "HTTP/1.1 414"],
     ["header", `GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ${"a".repeat(17_000)}\r\n\r\n`, "HTTP/1.1 431"],
     ["sum", `GET /healthz HTTP/1.1\r\nHost: a\r\n${"X-A: b\r\n".repeat(2_500)}\r\n`, "HTTP/1.1 431"],
-  ])("is answered with what is too large: %s", async (_what, head, answer) => {
+  ])("gets a response that names the oversized part: %s", async (_what, head, answer) => {
     const connection = openRaw(http);
     await connection.write(head);
     expect(await until(connection.isClosed)).toBe(true);
@@ -620,15 +629,15 @@ describe("a head that is too large", () => {
   });
 });
 
-describe("clients that were answered 400 and do not close", () => {
-  it("are held for seconds only", async () => {
+describe("clients that do not close after a 400", () => {
+  it("stay connected for seconds only", async () => {
     const held = Array.from({ length: 100 }, () => {
       const socket = connectHalfOpen(http);
       socket.write("nonsense\r\n\r\n");
       return socket;
     });
     const closed = held.map((socket) => new Promise((resolve) => socket.on("error", () => {}).on("close", resolve)));
-    // They keep writing, so that they notice a connection that was destroyed.
+    // They keep writing, so that they notice a destroyed connection.
     const writing = setInterval(() => {
       for (const socket of held) if (socket.writable) socket.write("more");
     }, 200);
@@ -637,8 +646,8 @@ describe("clients that were answered 400 and do not close", () => {
   }, 10_000);
 });
 
-describe("pages that nobody reads", () => {
-  it("take nothing from others, in bounded memory, and end their connections", async () => {
+describe("unread pages", () => {
+  it("leave others unaffected, in bounded memory, and end their connections", async () => {
     for (let index = 0; index < 250; index += 1) {
       await server.json("POST", "/v2/messaging_profiles", {
         name: `${index} ${"y".repeat(240)}`,
@@ -686,7 +695,7 @@ describe("two Authorization headers", () => {
 describe("a query", () => {
   const hostile = `/v2/messaging_profiles?${"a&".repeat(7_900)}`;
 
-  it("is not read before the caller is known", async () => {
+  it("is not parsed before authentication", async () => {
     const connection = openRaw(http);
     const since = performance.now();
     await connection.write(`GET ${hostile} HTTP/1.1\r\nHost: ${http}\r\n\r\n`.repeat(20));
@@ -696,12 +705,12 @@ describe("a query", () => {
         .toString()
         .match(/HTTP\/1\.1 401 /g)?.length;
     expect(await until(() => answers() === 20)).toBe(true);
-    // One alone took 0.4 s when its time grew by the square.
+    // One alone took 0.4 s in quadratic time.
     expect(performance.now() - since).toBeLessThan(3_000);
     connection.destroy();
   });
 
-  it("of more parameters than allowed is refused with the limit", async () => {
+  it("with too many parameters is refused with the limit", async () => {
     const { status, body } = await server.json("GET", hostile);
     expect(status).toBe(400);
     expect(body.errors[0].detail).toBe("The query has more than 100 parameters; send at most 100.");

@@ -5,11 +5,11 @@ import { freshNumber } from "../wire/pools.ts";
 import {
   type AgreeingClient,
   bufCurl,
+  type ClientOutcome,
   connectNode,
   curl,
   grpcJs,
   pythonGrpc,
-  type Told,
   telnyx,
 } from "./agreeing-clients.ts";
 import { type Json, type JsonObject, methodOf } from "./contract.ts";
@@ -32,21 +32,21 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** What a client was told at one step, without what no two clients share. */
-type Step = { readonly name: string; readonly told: Json };
+/** A client's outcome at one step, without the values that differ between clients. */
+type Step = { readonly name: string; readonly outcome: Json };
 
 const UNKNOWN_ID = "01900000-0000-7000-8000-000000000000";
 
-/** Plays the scenario with numbers of the client's own, and gives what it was told. */
+/** Runs the scenario with the client's own numbers, and gives its outcomes. */
 async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
   const steps: Step[] = [];
   const numbers = [freshNumber("212"), freshNumber("312"), freshNumber("800")];
   const slow = freshNumber("415");
 
   const step = async (name: string, method: string, request: JsonObject): Promise<JsonObject> => {
-    const told = await call(methodOf(method), request);
-    steps.push({ name, told: inGeneral(told, [...numbers, slow]) });
-    return "answer" in told ? told.answer : {};
+    const outcome = await call(methodOf(method), request);
+    steps.push({ name, outcome: inGeneral(outcome, [...numbers, slow]) });
+    return "answer" in outcome ? outcome.answer : {};
   };
   const id = (answer: JsonObject) => (answer.data as JsonObject).id as string;
 
@@ -108,10 +108,13 @@ async function play({ call }: AgreeingClient): Promise<readonly Step[]> {
   return steps;
 }
 
-/** What is said alike by proto and documented JSON, with the sender as its place among the client's numbers. */
-function inGeneral(told: Told, numbers: readonly string[]): Json {
-  if ("answer" in told) return simplified(told.answer, "", numbers);
-  const { detail, pointer, ...rest } = told.refusal;
+/**
+ * The values that proto and documented JSON share, with the sender as its index among the client's
+ * numbers.
+ */
+function inGeneral(outcome: ClientOutcome, numbers: readonly string[]): Json {
+  if ("answer" in outcome) return simplified(outcome.answer, "", numbers);
+  const { detail, pointer, ...rest } = outcome.refusal;
   // In JSON the body is that field of the request.
   const ofBody = pointer?.replace(/^\/(number|profile|settings)\//, "/");
   return { ...rest, detail: timeless(detail), pointer: ofBody ?? null };
@@ -120,7 +123,10 @@ function inGeneral(told: Told, numbers: readonly string[]): Json {
 /** Seconds pass between two clients. */
 const timeless = (detail: string) => detail.replace(/in \d+ s/, "in some s");
 
-/** Times, ids and waits differ; absent is null, 0, false or nothing; enum values are spelled in two ways. */
+/**
+ * Times, ids and waits differ; absent is null, 0, false or nothing; enum values are spelled in two
+ * ways.
+ */
 function simplified(value: Json, key: string, numbers: readonly string[]): Json {
   if (Array.isArray(value)) return value.map((each) => simplified(each, key, numbers));
   if (typeof value === "object" && value !== null) {
@@ -157,7 +163,7 @@ const ENUMS: Readonly<Record<string, RegExp>> = {
   unhealthy_reason: /^UNHEALTHY_REASON_/,
 };
 
-/** What the scenario must come to, whoever plays it. */
+/** The expected outcomes of the scenario, for every client. */
 const EXPECTED: Readonly<Record<string, string>> = {
   "register it again": "ALREADY_EXISTS",
   "send while the pool is off": "NO_USABLE_NUMBERS",
@@ -180,15 +186,15 @@ const EXPECTED: Readonly<Record<string, string>> = {
 
 function expectAgreement(steps: readonly Step[]): void {
   expect(steps.map(({ name }) => name)).toEqual(reference.map(({ name }) => name));
-  for (const [index, { name, told }] of steps.entries()) {
-    expect({ [name]: settled(told) }).toEqual({ [name]: settled((reference[index] as Step).told) });
+  for (const [index, { name, outcome }] of steps.entries()) {
+    expect({ [name]: settled(outcome) }).toEqual({ [name]: settled((reference[index] as Step).outcome) });
   }
 }
 
-/** A message goes on after it was accepted: by the time one looks it may be sent or delivered. */
-function settled(told: Json): Json {
+/** A message proceeds after its acceptance: when it is read it may be sent or delivered. */
+function settled(outcome: Json): Json {
   return JSON.parse(
-    JSON.stringify(told).replaceAll(/"status":"(queued|sending|sent|delivered)"/g, '"status":"under way"'),
+    JSON.stringify(outcome).replaceAll(/"status":"(queued|sending|sent|delivered)"/g, '"status":"in progress"'),
   );
 }
 
@@ -197,13 +203,13 @@ const buf = executable("buf");
 const curlPath = executable("curl");
 const needs = (what: string | undefined) => (what === undefined ? "" : ` (needs ${what})`);
 
-describe("the same scenario comes to the same", () => {
-  it("as is expected, through grpc-js", () => {
+describe("the same scenario has the same outcome", () => {
+  it("as expected, through grpc-js", () => {
     const found = Object.fromEntries(
-      reference.flatMap(({ name, told }) => {
+      reference.flatMap(({ name, outcome }) => {
         if (EXPECTED[name] === undefined) return [];
         // biome-ignore lint/suspicious/noExplicitAny: one of two shapes.
-        const { reason, data } = told as any;
+        const { reason, data } = outcome as any;
         return [[name, reason ?? `${data.from.phone_number} by ${data.decision.rule}`]];
       }),
     );

@@ -5,7 +5,7 @@ import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { makePool } from "../wire/pools.ts";
 import { type MadeKey, makeKey } from "./program.ts";
 
-/** Run in the program before it starts: from SIGUSR2 on, the time of day is an hour earlier. */
+/** Runs in the program before it starts: from SIGUSR2 on, the system clock is an hour earlier. */
 const STEP_BACK = `
 const now = Date.now;
 let back = 0;
@@ -35,7 +35,7 @@ describe("a system clock that steps back by an hour", () => {
     });
     ({ profileId } = await makePool(server, {}));
     key = await makeKey(server, "steady");
-    // Both have been in use before the step: the key's rate, and what the probe found.
+    // Both are in use before the step: the key's rate, and the probe's result.
     expect((await list()).status).toBe(200);
     expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
     server.process.kill("SIGUSR2");
@@ -52,7 +52,7 @@ describe("a system clock that steps back by an hour", () => {
     expect(refused.map(({ headers }) => headers.get("retry-after"))).toEqual(refused.map(() => "1"));
   });
 
-  it("keeps the paces of numbers", async () => {
+  it("keeps the rates of numbers", async () => {
     const send = () =>
       server.json("POST", "/v2/messages/number_pool", {
         messaging_profile_id: profileId,
@@ -63,7 +63,7 @@ describe("a system clock that steps back by an hour", () => {
     expect((await send()).body.data.wait_seconds).toBeLessThan(60);
   });
 
-  it("does not keep what the probe of the store found", async () => {
+  it("does not keep the store probe's result", async () => {
     rmSync(server.database);
     await vi.waitFor(async () => expect((await fetch(`${server.url}/readyz`)).status).toBe(503), { timeout: 5_000 });
   });

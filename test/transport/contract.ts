@@ -6,7 +6,10 @@ import { ErrorReasonSchema } from "../../gen/numberpool/v1/error_reason_pb.ts";
 
 const GEN = new URL("../../gen/numberpool/v1/", import.meta.url);
 
-/** Every service of the contract, found in the generated files, so that a new one cannot be forgotten. */
+/**
+ * Every service of the contract, found in the generated files, so that a new one cannot be
+ * forgotten.
+ */
 export const SERVICES: readonly DescService[] = (
   await Promise.all(
     readdirSync(GEN)
@@ -31,7 +34,7 @@ export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
-/** How the error catalogue says that a reason looks from outside. */
+/** A reason's public form in the error catalogue. */
 export type Form = {
   readonly httpStatus: number;
   readonly code: string;
@@ -53,7 +56,10 @@ export type JsonObject = { [key: string]: Json };
 /** An HTTP request of the JSON transport. */
 export type HttpRequest = { readonly verb: string; readonly path: string; readonly body: Json | undefined };
 
-/** A request with the contract's field names as the JSON transport takes it: fields of the path there, the rest as body or query. */
+/**
+ * A request with the contract's field names as the JSON transport takes it: fields of the path
+ * there, the rest as body or query.
+ */
 export function httpRequestOf(method: DescMethod, request: JsonObject): HttpRequest {
   const rule = getOption(method, http);
   const { case: verb, value: template } = rule.pattern;
@@ -70,7 +76,7 @@ export function httpRequestOf(method: DescMethod, request: JsonObject): HttpRequ
   return { verb: verb.toUpperCase(), path: query === "" ? path : `${path}?${query}`, body: undefined };
 }
 
-/** A text for a path; what is no text at all becomes bytes that are no UTF-8. */
+/** A string for a path; other values become bytes that are not UTF-8. */
 function escaped(text: string): string {
   return text.isWellFormed() ? encodeURIComponent(text) : `${encodeURIComponent(text.toWellFormed())}%ED%A0%80`;
 }

@@ -13,7 +13,7 @@ import { enveloped } from "./transports.ts";
 const { sendMessage, sendMessages, createMessage } = PoolSendService.method;
 const DEADLINE_EXCEEDED = 4;
 
-/** On PostgreSQL, because there a locked table holds up what a send has to read, and nothing else. */
+/** On PostgreSQL, because a locked table blocks the reads of a send, and nothing else. */
 let server: TestServer;
 let database: pg.Client;
 let session: ClientHttp2Session;
@@ -34,7 +34,7 @@ afterAll(async () => {
   expect(await server.stop()).toBe(0);
 });
 
-/** Carries out while sends cannot be decided, and gives what came. */
+/** Runs while sends cannot be decided, and gives the result. */
 async function whileHeld<Answer>(act: () => Promise<Answer>): Promise<Answer> {
   await database.query("BEGIN; LOCK TABLE opt_outs IN ACCESS EXCLUSIVE MODE");
   try {
@@ -44,13 +44,13 @@ async function whileHeld<Answer>(act: () => Promise<Answer>): Promise<Answer> {
   }
 }
 
-/** Waits until a send stands before the lock. */
+/** Waits until a send waits for the lock. */
 async function isWaited(): Promise<void> {
   const waits = "SELECT count(*)::int AS waiting FROM pg_locks WHERE NOT granted AND relation = 'opt_outs'::regclass";
   while ((await database.query(waits)).rows[0].waiting === 0) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** How many messages to a recipient there are, once all that was sent before has been decided. */
+/** The number of messages to a recipient, once all earlier sends are decided. */
 async function stored(to: string): Promise<number> {
   const last = { messaging_profile_id: profileId, to: "+13125569000", text: "After it" };
   expect((await server.json("POST", "/v2/messages/number_pool", last)).status).toBe(200);
@@ -71,7 +71,7 @@ function open(method: DescMethod, request: MessageInitShape<DescMessage>, timeou
   return stream;
 }
 
-/** A unary call with a deadline as gRPC writes it, "200m"; gives the status that the server ended it with. */
+/** A unary call with a deadline in gRPC's form, "200m"; gives the server's status. */
 async function statusOver(
   method: DescMethod,
   request: MessageInitShape<DescMessage>,
@@ -102,13 +102,13 @@ it.each([
   expect(await stored(to)).toBeGreaterThan(0);
 });
 
-it.each(["0n", "0m", "0H", "1n"])("a deadline of no time accepts nothing: %s", async (timeout) => {
+it.each(["0n", "0m", "0H", "1n"])("a deadline of zero accepts nothing: %s", async (timeout) => {
   const to = "+13125569010";
   expect(await statusOver(sendMessage, text(to), timeout)).toBe(DEADLINE_EXCEEDED);
   expect(await stored(to)).toBe(0);
 });
 
-it("nothing is accepted for a client that left before it was decided", async () => {
+it("a call cancelled before its decision accepts nothing", async () => {
   const to = "+13125569011";
   await whileHeld(async () => {
     const stream = open(sendMessage, text(to), "20S");
@@ -116,13 +116,13 @@ it("nothing is accepted for a client that left before it was decided", async () 
     await isWaited();
     stream.close(8);
     await once(stream, "close");
-    // The server has read the cancellation when it answers what was written after it.
+    // The server has read the cancellation when it answers the frame after it.
     await new Promise((resolve) => session.ping(resolve));
   });
   expect(await stored(to)).toBe(0);
 });
 
-it("Connect accepts nothing once its deadline has passed", async () => {
+it("Connect accepts nothing after its deadline", async () => {
   const to = "+13125569012";
   const headers = { authorization: `Bearer ${API_KEY}`, "content-type": "application/json" };
   const send = (timeout: string) =>
@@ -144,7 +144,7 @@ it("Connect accepts nothing once its deadline has passed", async () => {
   expect(await stored(to)).toBe(0);
 });
 
-it("nothing is accepted for a JSON client that left before it was decided", async () => {
+it("a JSON call whose client disconnects before its decision accepts nothing", async () => {
   const to = "+13125569013";
   await whileHeld(async () => {
     const left = new AbortController();
@@ -162,7 +162,7 @@ it("nothing is accepted for a JSON client that left before it was decided", asyn
   expect(await stored(to)).toBe(0);
 });
 
-it("nothing is accepted for the official client once its own timeout has passed, and its retry is", async () => {
+it("after the official client's own timeout nothing is accepted, and its retry is accepted", async () => {
   const to = "+13125569014";
   const send = (retryCount: string) =>
     server.json(

@@ -10,22 +10,22 @@ import { jsonOf, type Known, wireOf } from "./generate.ts";
 import { BOUNDED_HEAP, residentMegabytes } from "./program.ts";
 import { enveloped, openGrpcWeb, reasonIn, reasonOfConnect } from "./transports.ts";
 
-/** Requests at each transport; connections at each port are a tenth of it. */
+/** Requests for each transport; each port gets a tenth as many connections. */
 const COUNT = Number(process.env.NUMBERPOOL_TEST_FUZZ ?? 2_000);
 const SEED = Number(process.env.NUMBERPOOL_TEST_FUZZ_SEED ?? 20_261_101);
-/** Requests that are under way together. */
+/** Concurrent requests. */
 const AT_ONCE = 50;
 const MAX_MEGABYTES = 400;
 const TIMEOUT = 30_000 + COUNT * 60;
 
 const UNARY = METHODS.filter(({ methodKind }) => methodKind === "unary");
 
-/** What once broke something, or nearly would have, as bytes of an RPC's request. */
+/** Requests of RPCs, as bytes, that broke something once, or nearly did. */
 const FOUND_BYTES: readonly (readonly [title: string, method: string, hex: string])[] = [
   ["nothing", "SendMessage", ""],
   ["one byte of a tag", "SendMessage", "8a"],
-  ["a text that is longer than the message", "SendMessage", "0affffffff0f"],
-  ["a text that is no UTF-8", "SendMessage", "1203eda080"],
+  ["a string longer than the message", "SendMessage", "0affffffff0f"],
+  ["a string that is not UTF-8", "SendMessage", "1203eda080"],
   ["a group that never ends", "SendMessage", "7b"],
   ["field number zero", "SendMessage", "0000"],
   ["an enum value that there is none of", "SendMessage", "20e307"],
@@ -113,16 +113,16 @@ async function makeKnown(): Promise<Known> {
   };
 }
 
-/** What is wrong with an answer by the catalogue; undefined: nothing. */
+/** The difference of a response from the catalogue; undefined: none. */
 function complaintOf(reason: string | undefined, status: number, transport: "rpc" | "http"): string | undefined {
   const form = reason === undefined ? undefined : CATALOGUE.get(reason);
   if (form === undefined) return `the reason ${reason} with ${status} is not in the catalogue`;
   const expected = transport === "rpc" ? form.rpcCode : form.httpStatus;
-  if (status !== expected) return `${reason} is told as ${status} and not as ${expected}`;
+  if (status !== expected) return `${reason} is given as ${status} and not as ${expected}`;
   return reason === "INTERNAL" || reason === "UNAVAILABLE" ? `${reason} is our fault` : undefined;
 }
 
-/** Calls an RPC with any bytes, and tells what is wrong with what comes back. */
+/** Calls an RPC with any bytes, and gives the response's difference from the catalogue. */
 type Attempt = (method: DescMethod, bytes: Uint8Array) => Promise<string | undefined>;
 
 const asIs = (bytes: Buffer) => bytes;
@@ -149,7 +149,7 @@ function post(path: string, type: string, body: Uint8Array | string): Promise<Re
 
 const overConnect: Attempt = async (method, bytes) => ofConnect(await post(pathOf(method), "application/proto", bytes));
 
-/** Connect's HTTP statuses are its own; its codes are gRPC's. */
+/** Connect has its own HTTP statuses, and gRPC's codes. */
 async function ofConnect(response: Response): Promise<string | undefined> {
   const body = await response.text();
   if (response.status === 200) return undefined;
@@ -157,7 +157,7 @@ async function ofConnect(response: Response): Promise<string | undefined> {
   const reason = reasonOfConnect(body);
   const form = CATALOGUE.get(reason ?? "");
   if (form === undefined) return `${response.status} ${body} is not in the catalogue`;
-  if (CODES[form.rpcCode] !== code) return `${reason} is told as ${code}`;
+  if (CODES[form.rpcCode] !== code) return `${reason} is given as ${code}`;
   return complaintOf(reason, form.rpcCode, "rpc");
 }
 
@@ -181,7 +181,7 @@ const overGrpcWeb: Attempt = async (method, bytes) => {
 
 async function overJson(method: DescMethod, request: JsonObject): Promise<string | undefined> {
   const { verb, path, body } = httpRequestOf(method, request);
-  // Cut anywhere, so that escapes may be cut, too; longer ones have a test of their own.
+  // Cut anywhere, also inside escapes; longer ones have their own test.
   return ofJson(verb, path.slice(0, 12_000), body === undefined ? undefined : JSON.stringify(body));
 }
 
@@ -199,11 +199,11 @@ async function ofJson(verb: string, path: string, body: string | undefined): Pro
   const complaint = complaintOf(meta?.reason, response.status, "http");
   if (complaint !== undefined) return complaint;
   const form = CATALOGUE.get(meta.reason);
-  if (form?.code !== code || form?.title !== title) return `${meta.reason} is told as ${code} ${title}`;
+  if (form?.code !== code || form?.title !== title) return `${meta.reason} is given as ${code} ${title}`;
   return typeof detail === "string" && detail !== "" ? undefined : "the refusal has no detail";
 }
 
-/** The program is the same, serves a normal send, and found no fault of its own. */
+/** The process is the same, serves a normal send, and logged no unexpected error. */
 async function expectHealthy(): Promise<void> {
   const send = { messaging_profile_id: profileId, to: "+13125559999", text: "Still here" };
   const { status } = await server.json("POST", "/v2/messages/number_pool", send);
@@ -213,7 +213,7 @@ async function expectHealthy(): Promise<void> {
   expect(residentMegabytes(server) ?? 0).toBeLessThan(MAX_MEGABYTES);
 }
 
-/** Tries so many cases, some at once, and tells the first few that were answered wrongly. */
+/** Tries this many cases, some at once, and gives the first few with a wrong response. */
 async function tryAll<Case>(
   one: fc.Arbitrary<Case>,
   count: number,
@@ -224,8 +224,8 @@ async function tryAll<Case>(
   const complaints: string[] = [];
   for (let at = 0; at < cases.length && complaints.length < 3; at += AT_ONCE) {
     const some = cases.slice(at, at + AT_ONCE);
-    const told = await Promise.all(some.map(attempt));
-    told.forEach((complaint, index) => {
+    const found = await Promise.all(some.map(attempt));
+    found.forEach((complaint, index) => {
       if (complaint !== undefined) complaints.push(`${show(some[index] as Case).slice(0, 200)}: ${complaint}`);
     });
   }
@@ -243,7 +243,7 @@ const anyJson = () =>
 const showBytes = ([method, bytes]: Bytes) => `${method.name} ${Buffer.from(bytes).toString("hex")}`;
 const showJson = ([method, request]: Request) => `${method.name} ${JSON.stringify(request)}`;
 
-describe("whatever is asked, the answer is one of the catalogue", () => {
+describe("every request gets a response of the catalogue", () => {
   const transports: readonly (readonly [string, Attempt])[] = [
     ["gRPC", overGrpc],
     ["Connect", overConnect],
@@ -262,7 +262,7 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
     await expectHealthy();
   });
 
-  it.each(transports)("%s with more bytes than the RPC takes", async (_name, attempt) => {
+  it.each(transports)("%s with more bytes than the RPC accepts", async (_name, attempt) => {
     expect(await attempt(methodOf("SendMessage"), Buffer.alloc(65 * 1024))).toBeUndefined();
     expect(await attempt(methodOf("SendMessages"), Buffer.alloc(4 * 1024 * 1024 + 100))).toBeUndefined();
     await expectHealthy();
@@ -282,7 +282,7 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
     await tryAll(anyJson(), COUNT, ([method, request]) => overJson(method, request), showJson);
   });
 
-  it("a stream with any bytes, before and after good texts", { timeout: TIMEOUT }, async () => {
+  it("a stream with any bytes, before and after valid requests", { timeout: TIMEOUT }, async () => {
     const method = methodOf("StreamMessages");
     const streams = fc.array(wireOf(method.input, known), { maxLength: 10 });
     const attempt = (messages: readonly Uint8Array[]): Promise<string | undefined> =>
@@ -303,7 +303,7 @@ describe("whatever is asked, the answer is one of the catalogue", () => {
   });
 });
 
-describe("whatever bytes arrive, the program goes on", () => {
+describe("the program survives any bytes", () => {
   const anything = fc.uint8Array({ maxLength: 2_000 });
 
   const http1 = fc
@@ -359,7 +359,7 @@ describe("whatever bytes arrive, the program goes on", () => {
       ]),
     );
 
-  /** Writes, waits for the other side to be done or for a moment, and hangs up. */
+  /** Writes, waits for the other side to end or for a moment, and disconnects. */
   const write = (address: string, bytes: Uint8Array): Promise<void> =>
     new Promise((resolve) => {
       const [host, port] = address.split(":") as [string, string];

@@ -9,7 +9,7 @@ export type Known = { readonly [field: string]: readonly string[] };
 const LONG = "x".repeat(15_000);
 const SPLIT = "\ud800";
 
-/** Texts that break things, beside those that fit. */
+/** Strings that break things, beside valid ones. */
 const NASTY_TEXTS = [
   ...[
     "",
@@ -93,7 +93,7 @@ export function wireOf(desc: DescMessage, known: Known): fc.Arbitrary<Uint8Array
       }),
     },
     { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }) },
-    // Groups inside groups, which nobody writes and every parser must skip.
+    // Nested groups, which no client writes and every parser must skip.
     { weight: 1, arbitrary: fc.integer({ min: 1, max: 30_000 }).map((depth) => new Uint8Array(depth).fill(0x7b)) },
   );
 }
@@ -165,7 +165,8 @@ function rightValue(field: DescField, known: Known, depth: number): fc.Arbitrary
       return fc
         .oneof(
           { weight: 12, arbitrary: texts(field, known).map((text) => Buffer.from(text, "utf8")) },
-          // Bytes that are no UTF-8: half a surrogate pair, an overlong slash, a lone continuation.
+          // Bytes that are not UTF-8: half a surrogate pair, an overlong slash, a lone
+          // continuation.
           { weight: 1, arbitrary: fc.constantFrom(...["eda080", "c0af", "80", "ff", "f4908080"].map(hex)) },
         )
         .map((bytes) => (writer, number) => writer.tag(number, WireType.LengthDelimited).bytes(bytes));
@@ -176,7 +177,7 @@ function hex(text: string): Buffer {
   return Buffer.from(text, "hex");
 }
 
-/** A value of any wire type, whatever the field wants. */
+/** A value of any wire type, whatever the field's type. */
 function strangeValue(): fc.Arbitrary<Write> {
   return fc.oneof(
     fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(
@@ -243,7 +244,10 @@ function texts(field: DescField, known: Known): fc.Arbitrary<string> {
   );
 }
 
-/** Any request of a type as JSON with the contract's field names: valid, nearly valid, and of other types. */
+/**
+ * Any request of a type as JSON with the contract's field names: valid, nearly valid, and of other
+ * types.
+ */
 export function jsonOf(desc: DescMessage, known: Known): fc.Arbitrary<JsonObject> {
   return jsonMessage(desc, known, 3) as fc.Arbitrary<JsonObject>;
 }

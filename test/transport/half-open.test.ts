@@ -10,7 +10,7 @@ const { listProfiles } = ProfileService.method;
 const folder = temporaryFolder();
 const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 
-/** Waits for what must come; false when it does not come in time. */
+/** Waits for a condition; false when it does not hold in time. */
 async function comes(isThere: () => boolean | Promise<boolean>, within: number): Promise<boolean> {
   const end = performance.now() + within;
   while (!(await isThere())) {
@@ -60,7 +60,7 @@ describe.concurrent("on the gRPC port", () => {
   it.each([
     ["that was refused and whose body never ends", call(pathOf(listProfiles)), 12_000],
     ["of reflection without a request", call(REFLECTION), 45_000],
-  ])("a stream %s is answered and reset", { timeout: 60_000 }, async (_name, bytes, within) => {
+  ])("a stream %s gets a status and a reset", { timeout: 60_000 }, async (_name, bytes, within) => {
     const connection = openRaw(server.grpc);
     await connection.write(Buffer.concat([HELLO, bytes]));
     const answering = answerPings(connection);
@@ -73,7 +73,7 @@ describe.concurrent("on the gRPC port", () => {
   });
 });
 
-/** Answers pings, as a peer that is alive does. */
+/** Answers pings, like a live peer. */
 function answerPings(connection: RawConnection): NodeJS.Timeout {
   let answered = 0;
   return setInterval(() => {
@@ -129,7 +129,7 @@ describe("with 256 descriptors, 400 idle connections", () => {
   ] as const)("on the %s port leave the others as they were", { timeout: 30_000 }, async (_name, address, others) => {
     const before = sockets();
     const idle = Array.from({ length: 400 }, () => openRaw(address()));
-    // Those beyond the cap are closed at once.
+    // Connections above the limit are closed at once.
     const held = () => idle.filter((connection) => !connection.isClosed()).length;
     expect(await comes(() => held() <= 64, 8_000)).toBe(true);
     expect(held()).toBeGreaterThan(0);

@@ -9,7 +9,7 @@ import { type JsonObject, METHODS, methodOf } from "./contract.ts";
 import { commandLine, type MadeKey, makeKey } from "./program.ts";
 import { type Outcome, openTransports, type Transport } from "./transports.ts";
 
-/** What an organization has, or what nobody has. */
+/** The resources of an organization, or of none. */
 type Ids = {
   readonly profile: string;
   readonly profileName: string;
@@ -20,19 +20,22 @@ type Ids = {
   /** A recipient with a message, a sticky mapping and an opt-out. */
   readonly recipient: string;
   readonly delivery: string;
-  /** Where a list goes on. */
+  /** The cursor of a list. */
   readonly cursor: string;
-  /** Where the story of the message goes on. */
+  /** The cursor of the message's history. */
   readonly eventCursor: string;
 };
 
-/** The caller's own things, beside which somebody else's may be named. */
+/** The caller's own resources, beside which a request may name another organization's. */
 type Own = { readonly profile: string; readonly number: string };
 
-/** A request that names things by their ids. */
+/** A request that names resources by id. */
 type Case = (ids: Ids, own: Own) => JsonObject;
 
-/** Every RPC, with each way to name something that may be somebody else's. An empty row: its request names nothing. */
+/**
+ * Every RPC, with each way to name a resource of another organization. An empty row: its request
+ * names none.
+ */
 const ROWS: Readonly<Record<string, readonly Case[]>> = {
   CreateProfile: [],
   GetProfile: [({ profile }) => ({ id: profile })],
@@ -193,7 +196,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The first organization's things, one of each kind. */
+/** The first organization's resources, one of each kind. */
 async function makeThings(): Promise<Ids> {
   const profileName = "A profile that must not be seen";
   const recipient = "+13125560171";
@@ -210,7 +213,7 @@ async function makeThings(): Promise<Ids> {
   const list = () => ours("GET", "/v2/messages");
   await until(list, (answer) => answer.body.data.every((each: Sent) => each.to[0]?.status === "delivered"));
   const number = await ours("GET", `/v2/phone_numbers/${numbers[0]}`);
-  const story = await ours("GET", `/v2/messages/${message}/events?page[size]=1`);
+  const events = await ours("GET", `/v2/messages/${message}/events?page[size]=1`);
   return {
     profile,
     profileName,
@@ -221,7 +224,7 @@ async function makeThings(): Promise<Ids> {
     recipient,
     delivery: UNKNOWN.delivery,
     cursor: page.body.meta.next,
-    eventCursor: story.body.meta.next,
+    eventCursor: events.body.meta.next,
   };
 }
 
@@ -269,12 +272,14 @@ async function everythingOfOurs(): Promise<string> {
   return JSON.stringify(answers);
 }
 
-/** What may be compared of how a call ended. */
-function told(outcome: Outcome): string {
+/** The comparable part of a call's outcome. */
+function comparable(outcome: Outcome): string {
   return outcome.kind === "answered" ? JSON.stringify(outcome.answer) : outcome.all;
 }
 
-/** What stands in an answer to the second organization only if the first one's secrets leaked. */
+/**
+ * Values that a response to the second organization contains only if the first one's secrets leak.
+ */
 function secrets(): readonly string[] {
   return [
     foreign.profile,
@@ -286,8 +291,8 @@ function secrets(): readonly string[] {
   ];
 }
 
-describe("another organization's things", () => {
-  it("have a row for every RPC of the contract, and no row for anything else", () => {
+describe("another organization's resources", () => {
+  it("have a row for every RPC of the contract, and no other row", () => {
     expect(Object.keys(ROWS).sort()).toEqual(METHODS.map(({ name }) => name).sort());
   });
 
@@ -295,19 +300,22 @@ describe("another organization's things", () => {
     row.map((each, index) => [`${name}${row.length > 1 ? ` (${index + 1})` : ""}`, name, each] as const),
   );
 
-  it.each(cases)("are answered like nobody's, byte for byte, at every transport: %s", async (_title, name, each) => {
-    const method = methodOf(name);
-    for (const transport of transports) {
-      if (method.methodKind !== "unary" && !transport.hasStreams) continue;
-      const ofForeign = await transport.call(method, each(foreign, own), other.token);
-      const ofUnknown = await transport.call(method, each(UNKNOWN, own), other.token);
-      expect(`${transport.name}: ${told(ofForeign)}`).toBe(`${transport.name}: ${told(ofUnknown)}`);
-      for (const secret of secrets()) expect(told(ofForeign)).not.toContain(secret);
-      if (ofForeign.kind === "refused") expect(ofForeign.reason).toMatch(/^[A-Z_]+$/);
-    }
-  });
+  it.each(cases)(
+    "get the response of unknown ones, byte for byte, in every transport: %s",
+    async (_title, name, each) => {
+      const method = methodOf(name);
+      for (const transport of transports) {
+        if (method.methodKind !== "unary" && !transport.hasStreams) continue;
+        const ofForeign = await transport.call(method, each(foreign, own), other.token);
+        const ofUnknown = await transport.call(method, each(UNKNOWN, own), other.token);
+        expect(`${transport.name}: ${comparable(ofForeign)}`).toBe(`${transport.name}: ${comparable(ofUnknown)}`);
+        for (const secret of secrets()) expect(comparable(ofForeign)).not.toContain(secret);
+        if (ofForeign.kind === "refused") expect(ofForeign.reason).toMatch(/^[A-Z_]+$/);
+      }
+    },
+  );
 
-  it("are told to their owner by the same calls, so that the rows bite", async () => {
+  it("are visible to their owner by the same calls, so that the rows test something", async () => {
     const [grpc] = transports as [Transport];
     for (const [name, row] of Object.entries(ROWS)) {
       const method = methodOf(name);
@@ -317,12 +325,12 @@ describe("another organization's things", () => {
         if (ofForeign.kind === "refused" && ofForeign.reason === "NOT_IMPLEMENTED") continue;
         if (JSON.stringify(each(foreign, own)).includes(own.profile)) continue;
         const ofUnknown = await grpc.call(method, each(UNKNOWN, own), API_KEY);
-        expect(`${name}: ${told(ofForeign)}`).not.toBe(`${name}: ${told(ofUnknown)}`);
+        expect(`${name}: ${comparable(ofForeign)}`).not.toBe(`${name}: ${comparable(ofUnknown)}`);
       }
     }
   });
 
-  it("are in none of its lists, and none of its calls changed them", async () => {
+  it("are in none of the caller's lists, and none of its calls changes them", async () => {
     const lists = METHODS.filter(({ name }) => name.startsWith("List") || name === "GetNumberPool");
     expect(lists.length).toBeGreaterThan(8);
     for (const method of lists) {
@@ -333,7 +341,7 @@ describe("another organization's things", () => {
           ? { messaging_profile_id: own.profile }
           : {};
       for (const transport of transports) {
-        const text = told(await transport.call(method, request, other.token));
+        const text = comparable(await transport.call(method, request, other.token));
         for (const secret of secrets()) expect(text).not.toContain(secret);
       }
     }
@@ -341,7 +349,7 @@ describe("another organization's things", () => {
     for (const { organization_id } of body.data) expect(organization_id).toBe(other.organizationId);
   });
 
-  it("stay as they are, whatever others call", async () => {
+  it("stay unchanged whatever others call", async () => {
     const before = await everythingOfOurs();
     for (const [name, row] of Object.entries(ROWS)) {
       for (const each of row) {
@@ -352,7 +360,7 @@ describe("another organization's things", () => {
     expect(await everythingOfOurs()).toBe(before);
   });
 
-  it("wait and are scheduled as before when another organization cancels them", async () => {
+  it("stay queued or scheduled when another organization cancels them", async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const send = { messaging_profile_id: profileId, to: "+13125560174", text: "Waiting" };
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
@@ -365,7 +373,7 @@ describe("another organization's things", () => {
       for (const transport of transports) {
         const ofForeign = await transport.call(methodOf("CancelMessage"), { id }, other.token);
         const ofUnknown = await transport.call(methodOf("CancelMessage"), { id: UNKNOWN.message }, other.token);
-        expect([ofForeign.kind, told(ofForeign)]).toEqual(["refused", told(ofUnknown)]);
+        expect([ofForeign.kind, comparable(ofForeign)]).toEqual(["refused", comparable(ofUnknown)]);
       }
       expect((await ours("GET", `/v2/messages/${id}`)).body.data.to[0].status).toBe(status);
       const cancelled = await (transports[0] as Transport).call(methodOf("CancelMessage"), { id }, API_KEY);
@@ -373,7 +381,7 @@ describe("another organization's things", () => {
     }
   });
 
-  it("are settled by receipts of their owner alone", async () => {
+  it("accept receipts of their owner alone", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: "+13125550103", text: "Silence" };
     const { id } = (await ours("POST", "/v2/messages/number_pool", send)).body.data;
@@ -392,31 +400,31 @@ describe("another organization's things", () => {
         { ...named, carrier_message_id: UNKNOWN.carrierMessage },
         other.token,
       );
-      expect([ofForeign.kind, told(ofForeign)]).toEqual(["answered", told(ofUnknown)]);
+      expect([ofForeign.kind, comparable(ofForeign)]).toEqual(["answered", comparable(ofUnknown)]);
     }
     expect((await sent()).body.data.to[0].status).toBe("sent");
     for (const transport of transports) {
       const named = transport.name === "JSON" ? { ...request, status: "delivered" } : request;
-      expect(told(await transport.call(methodOf("ReportReceipt"), named, API_KEY))).toContain(id);
+      expect(comparable(await transport.call(methodOf("ReportReceipt"), named, API_KEY))).toContain(id);
     }
     expect((await sent()).body.data.to[0].status).toBe("delivered");
   });
 
-  it("cannot be registered once more, and the refusal does not say whose they are", async () => {
+  it("cannot be registered again, and the refusal does not name their owner", async () => {
     const request = { number: { phone_number: foreign.phoneNumber } };
     for (const transport of transports) {
       const outcome = await transport.call(methodOf("RegisterNumber"), request, other.token);
       expect(outcome).toMatchObject({ kind: "refused", reason: "ALREADY_EXISTS" });
       const { data } = (await ours("GET", "/v2/messaging_profiles")).body;
       for (const hidden of [foreign.profile, foreign.profileName, foreign.number, data[0].organization_id, "default"]) {
-        expect(told(outcome)).not.toContain(hidden);
+        expect(comparable(outcome)).not.toContain(hidden);
       }
     }
     expect((await ours("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).body.data.id).toBe(foreign.number);
     expect((await theirs("GET", `/v2/phone_numbers/${foreign.phoneNumber}`)).status).toBe(404);
   });
 
-  it("can be registered by several where the operator allows it", async () => {
+  it("can be registered by several organizations if the operator allows it", async () => {
     const allowing = await startServer({ database: `${folder.path}/shared.db`, args: ["--allow-shared-numbers"] });
     const stranger = await makeKey(allowing, "stranger");
     const number = { phone_number: freshNumber("415") };
@@ -436,7 +444,7 @@ describe("another organization's things", () => {
     expect(await allowing.stop()).toBe(0);
   });
 
-  it("are no matter to idempotency keys: the same key of two organizations is two keys", async () => {
+  it("do not affect idempotency keys: the same key of two organizations is two keys", async () => {
     const headers = { "idempotency-key": "the-same-everywhere" };
     const send = (messaging_profile_id: string, key: string) =>
       server.json(
@@ -467,7 +475,7 @@ describe("a key of one scope", () => {
     METHODS.map((method) => [method.name, name, getOption(method, scopeOption) === value, method] as const),
   );
 
-  it.each(table)("%s with only `%s`: allowed is %s, at every transport", async (_n, name, isAllowed, method) => {
+  it.each(table)("%s with only `%s`: allowed is %s, in every transport", async (_n, name, isAllowed, method) => {
     const key = keys.get(name) as MadeKey;
     for (const transport of transports) {
       if (method.methodKind !== "unary" && !transport.hasStreams) continue;
@@ -485,7 +493,7 @@ describe("a key of one scope", () => {
 });
 
 describe("a revoked key", () => {
-  it("is refused at every transport within a second", async () => {
+  it("is refused in every transport within a second", async () => {
     const key = await makeKey(server, "scopes");
     const method = methodOf("ListProfiles");
     const calls: { readonly transport: string; readonly since: number; readonly isRefused: boolean }[] = [];
@@ -515,7 +523,7 @@ describe("a revoked key", () => {
     }
   });
 
-  it("leaves the organization's other keys alone", async () => {
+  it("does not affect the organization's other keys", async () => {
     const [first, second] = [await makeKey(server, "scopes"), await makeKey(server, "scopes")];
     await commandLine(server, ["key", "revoke", first.id]);
     const ask = (key: MadeKey) =>

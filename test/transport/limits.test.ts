@@ -37,7 +37,7 @@ const folder = temporaryFolder();
 const running: TestServer[] = [];
 let databases = 0;
 
-/** Starts a server of this file's own on a new database. */
+/** Starts a server for this file on a new database. */
 async function start(options: Omit<Parameters<typeof startServer>[0], "database">): Promise<TestServer> {
   databases += 1;
   const server = await startServer({ ...options, database: join(folder.path, `${databases}.db`) });
@@ -77,7 +77,7 @@ describe("calls_per_second", () => {
   const list = (key: MadeKey): Promise<JsonAnswer> =>
     server.json("GET", "/v2/messaging_profiles", undefined, { authorization: `Bearer ${key.token}` });
 
-  it("lets a burst of one second pass, and refuses the rest with 429, when to come back, and the limit", async () => {
+  it("admits a burst of one second, and refuses the rest with 429, the time to retry, and the limit", async () => {
     const [key, other] = keys as [MadeKey, MadeKey];
     const since = Date.now();
     const answers = await Promise.all(Array.from({ length: 20 }, () => list(key)));
@@ -115,7 +115,7 @@ describe("calls_per_second", () => {
     }
   });
 
-  it("refuses Connect's calls with the same", async () => {
+  it("refuses Connect calls alike", async () => {
     const [, , , key] = keys as [MadeKey, MadeKey, MadeKey, MadeKey];
     const call = () =>
       fetch(server.url + pathOf(listProfiles), {
@@ -138,7 +138,7 @@ describe("calls_per_second", () => {
     }
   });
 
-  it("counts a key's calls at all transports together", async () => {
+  it("counts a key's calls in all transports together", async () => {
     const [, , , , key] = keys as [MadeKey, MadeKey, MadeKey, MadeKey, MadeKey];
     const client = createGrpcClient(server.grpc, key.token);
     const start = performance.now();
@@ -149,7 +149,7 @@ describe("calls_per_second", () => {
     const took = (performance.now() - start) / 1_000;
     client.close();
     const passed = byGrpc.filter(({ status }) => status === "fulfilled").length;
-    // Counted apart, each of them would have had the whole rate.
+    // Counted apart, each transport would have the whole rate.
     const all = passed + byJson.filter(({ status }) => status === 200).length;
     expect(all).toBeGreaterThanOrEqual(RATE);
     expect(all).toBeLessThanOrEqual(RATE + Math.ceil(took * RATE));
@@ -165,10 +165,10 @@ describe("overload", () => {
     ({ profileId } = await makePool(server, { long: 5, number: { segments_per_second: 10_000 } }));
   });
 
-  it("is told at once by UNAVAILABLE and 503 with when to come back, and what was accepted is finished", {
+  it("gives UNAVAILABLE and 503 at once with the time to retry, and accepted calls finish", {
     timeout: 90_000,
   }, async () => {
-    // Frames made beforehand, so that all calls stand before the transports while the program is stopped, and come in at once.
+    // Frames made beforehand, so that all calls arrive at once after the program was stopped.
     const connections = Array.from({ length: 50 }, () => openRaw(server.grpc));
     await Promise.all(connections.map((connection) => connection.write(HELLO)));
     const clients = Array.from({ length: 5 }, () => createGrpcClient(server.grpc, API_KEY));
@@ -237,7 +237,7 @@ describe("overload", () => {
     expect((await server.json("POST", "/v2/messages/number_pool", JSON.parse(body))).status).toBe(200);
   });
 
-  /** So many sends as frames of one connection. */
+  /** This many sends as frames of one connection. */
   function floodOf(count: number): Buffer {
     const request = create(sendMessage.input, { messagingProfileId: profileId, to: TO, text: "All at once" });
     const bytes = enveloped(toBinary(sendMessage.input, request));
@@ -249,7 +249,7 @@ describe("overload", () => {
       frame(FRAME.HEADERS, END_HEADERS, 2 * index + 1, block),
       frame(FRAME.DATA, END_STREAM, 2 * index + 1, bytes),
     ]);
-    // Room for all answers.
+    // Room for all responses.
     return Buffer.concat([frame(FRAME.WINDOW_UPDATE, 0, 0, uint32(2 ** 28)), ...frames.flat()]);
   }
 
@@ -263,14 +263,14 @@ describe("overload", () => {
   }
 });
 
-describe("plaintext on other than loopback addresses", () => {
+describe("plaintext on addresses other than loopback", () => {
   const OPEN = { NUMBERPOOL_HTTP_ADDRESS: "0.0.0.0:0", NUMBERPOOL_GRPC_ADDRESS: "0.0.0.0:0" };
 
   it.each(["NUMBERPOOL_HTTP_ADDRESS", "NUMBERPOOL_GRPC_ADDRESS"] as const)("is refused: %s", async (name) => {
     await expect(start({ env: { [name]: "0.0.0.0:0" } })).rejects.toThrow(/ended with 1: .*allow_plaintext/s);
   });
 
-  it("is served when it is allowed, without reflection", async () => {
+  it("is served if allowed, without reflection", async () => {
     const server = await start({ env: OPEN, args: ["--allow-plaintext"] });
     const http = server.url.replace("0.0.0.0", "127.0.0.1");
     const grpc = server.grpc.replace("0.0.0.0", "127.0.0.1");
@@ -305,7 +305,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     );
   }
 
-  /** The key and the certificate that a client shows, by the name of the files. */
+  /** The key and the certificate of a client, by file name. */
   const shown = (name: string | undefined) =>
     name === undefined ? undefined : { key: read(`${name}.key`), cert: read(`${name}.pem`) };
   const read = (name: string) => readFileSync(at(name));
@@ -318,7 +318,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     makeCertificate("forged", "stranger");
   });
 
-  /** The status of a JSON call over TLS; rejects when there is no connection. */
+  /** The status of a JSON call over TLS; rejects without a connection. */
   function overHttps(server: TestServer, client: string | undefined, authority = "authority"): Promise<number> {
     const { port } = new URL(server.url);
     return new Promise((resolve, reject) => {
@@ -342,7 +342,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     });
   }
 
-  /** The code of a gRPC call over TLS: 0, or UNAVAILABLE when there is no connection. */
+  /** The code of a gRPC call over TLS: 0, or UNAVAILABLE without a connection. */
   function overGrpc(server: TestServer, channel: ChannelCredentials): Promise<number> {
     const client = new Client(server.grpc, channel, { "grpc.ssl_target_name_override": "localhost" });
     const metadata = new Metadata();
@@ -362,7 +362,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     return channelCredentials.createSsl(read(`${authority}.pem`), own?.key ?? null, own?.cert ?? null);
   };
 
-  it("is spoken on both ports, and plaintext is not", async () => {
+  it("is required on both ports", async () => {
     const server = await start({ args: ["--tls-certificate", at("server.pem"), "--tls-key", at("server.key")] });
     expect(await overHttps(server, undefined)).toBe(200);
     expect(await overGrpc(server, secure(undefined))).toBe(0);
@@ -373,7 +373,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     expect(await overHttps(server, undefined)).toBe(200);
   });
 
-  it("asks clients for a certificate of their authority on both ports, when one is configured", async () => {
+  it("requires a client certificate on both ports if a client authority is configured", async () => {
     const server = await start({
       args: [
         ...["--tls-certificate", at("server.pem"), "--tls-key", at("server.key")],
@@ -389,7 +389,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     expect(await overHttps(server, "client")).toBe(200);
   });
 
-  it("destroys connections whose handshake stays silent, and stops with them at once", async () => {
+  it("destroys connections with a silent handshake, and stops at once despite them", async () => {
     const server = await start({ args: ["--tls-certificate", at("server.pem"), "--tls-key", at("server.key")] });
     const descriptors = () => readdirSync(`/proc/${server.process.pid}/fd`).length;
     const openSilent = () =>
@@ -413,7 +413,7 @@ describe.skipIf(openssl === undefined)("TLS (needs openssl)", () => {
     for (const socket of [...silent, ...later]) socket.destroy();
   }, 40_000);
 
-  it("lets an open address be served without being asked", async () => {
+  it("allows a public address without further settings", async () => {
     const server = await start({
       env: { NUMBERPOOL_HTTP_ADDRESS: "0.0.0.0:0", NUMBERPOOL_GRPC_ADDRESS: "0.0.0.0:0" },
       args: ["--tls-certificate", at("server.pem"), "--tls-key", at("server.key")],

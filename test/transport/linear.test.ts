@@ -20,14 +20,17 @@ import { timestampOf } from "../../src/transport/json/time.ts";
 import { requestCheckOf } from "../../src/transport/request-checks.ts";
 import { traceIdOf } from "../../src/transport/tracing.ts";
 
-/** An input is this much larger than the one before. */
+/** The factor between two inputs' sizes. */
 const GROWTH = 4;
-/** Growing in proportion takes 4 times as long, growing by the square 16 times. */
+/** Linear time grows by 4, quadratic time by 16. */
 const MAX_TIMES = 9;
-/** Below this many milliseconds of CPU the larger input is cheap whatever its growth, and too short to be measured. */
+/**
+ * Below this many milliseconds of CPU the larger input is cheap in any case, and too short to
+ * measure.
+ */
 const NEGLIGIBLE = 15;
 
-/** Milliseconds of CPU that the quickest of some runs took; refusals are results like others. */
+/** Milliseconds of CPU of the quickest of some runs; refusals count as results. */
 function cpuTime(run: () => unknown): number {
   const times = Array.from({ length: 12 }, () => {
     const before = process.cpuUsage();
@@ -51,7 +54,10 @@ const input = create(MessagingProfileInputSchema, {
 });
 const profile = newProfile(input, { organizationId: "o", id: "p", at: 0 });
 
-/** What reads an input of so many bytes, by name. Sizes: what a header block holds and more, or what a body may hold. */
+/**
+ * The readers of an input of this many bytes, by name. Sizes: above a header block, or the largest
+ * body.
+ */
 const READERS: Readonly<Record<string, (size: number) => () => unknown>> = {
   "a query of one key, again and again": (size) => () => parseQuery(repeat("a&", size)),
   "a query of one key with values": (size) => () => parseQuery(repeat("a=1&", size)),
@@ -112,14 +118,14 @@ const READERS: Readonly<Record<string, (size: number) => () => unknown>> = {
   "a path": (size) => () => patternOf("/v2/phone_numbers/{id}/messaging").test(repeat("/v2/phone_numbers", size)),
 };
 
-describe("time grows with the input, not with its square:", () => {
+describe("time is linear in the input:", () => {
   it.each(Object.keys(READERS))("%s", (name) => {
     const reader = READERS[name] as (size: number) => () => unknown;
     const [small, large] = [65_536, 65_536 * GROWTH].map((size) => cpuTime(reader(size))) as [number, number];
     expect(large < NEGLIGIBLE || large / small < MAX_TIMES, `${small} ms, then ${large} ms`).toBe(true);
   });
 
-  it("a mask that names one field ten thousand times costs one check of the field", () => {
+  it("a mask with one field ten thousand times costs one check of the field", () => {
     const named = (times: number) => ({ paths: Array<string>(times).fill("whitelisted_destinations") });
     const change = (times: number) =>
       cpuTime(() => changeProfile(profile, input, pathsOfUpdate(named(times), populatedPaths(input), ALL_PATHS), 1));

@@ -35,7 +35,7 @@ describe("The metrics page", () => {
       await setTimeout(100);
   });
 
-  it("counts calls by method, transport and outcome, messages by status, and what carriers said", async () => {
+  it("counts calls by method, transport and outcome, messages by status, and carriers' answers", async () => {
     const page = await metrics();
     const method = "/numberpool.v1.PoolSendService/SendMessage";
     expect(page).toContain(`numberpool_calls_total{method="${method}",transport="json",code="OK"} 5`);
@@ -48,7 +48,7 @@ describe("The metrics page", () => {
     expect(page).toMatch(/numberpool_unhealthy_numbers 0/);
   });
 
-  it("shows how much waits, and for how long", async () => {
+  it("shows the queue's length and age", async () => {
     const page = await metrics();
     const queued = Number(/numberpool_queued_messages (\d+)/.exec(page)?.[1]);
     const oldest = Number(/numberpool_oldest_queued_seconds ([\d.]+)/.exec(page)?.[1]);
@@ -56,19 +56,19 @@ describe("The metrics page", () => {
     expect(oldest > 0).toBe(queued > 0);
   });
 
-  it("holds no text, no phone number and no key", async () => {
+  it("contains no text, no phone number and no key", async () => {
     const page = await metrics();
     expect(page).not.toContain(CANARY);
     expect(page).not.toMatch(/1[2-9]\d{2}555\d{4}/);
     expect(page).not.toContain("test-key");
   });
 
-  it.skipIf(!hasPromtool)("gives promtool nothing to complain of", async () => {
+  it.skipIf(!hasPromtool)("passes promtool's check", async () => {
     const checked = spawnSync("promtool", ["check", "metrics"], { input: await metrics(), encoding: "utf8" });
     expect({ status: checked.status, complaints: checked.stderr }).toEqual({ status: 0, complaints: "" });
   });
 
-  it("is nowhere else", async () => {
+  it("is on no other port", async () => {
     expect((await fetch(`${server.metrics}/`)).status).toBe(404);
     expect((await fetch(`${server.url}/metrics`)).status).toBe(404);
   });

@@ -25,7 +25,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The section of the README that tells how to make clients, and its blocks of a language. */
+/** The README's section on clients, and its code blocks of a language. */
 const section = /^## SDKs$(.*?)^## /ms.exec(readFileSync(join(ROOT, "README.md"), "utf8"))?.[1] ?? "";
 const blocks = (language: string) =>
   [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].flatMap(([, of, text]) =>
@@ -33,14 +33,14 @@ const blocks = (language: string) =>
   );
 const shell = (word: string) => blocks("sh").find((text) => text.includes(word)) ?? "";
 
-/** Runs what the README tells in the folder that holds the image, against the server of this test. */
+/** Runs the README's commands in the image's folder, against the server of this test. */
 function follow(command: string, args: readonly string[], profile: string): string {
   const env = { ...withTools(), KEY: API_KEY, PROFILE: profile };
   return execFileSync(command, args, { cwd: folder.path, env, encoding: "utf8" });
 }
 
 describe("the image of the contract", () => {
-  it("holds the contract with everything that it imports and that a refusal carries", () => {
+  it("contains the contract, its imports, and the types of a refusal's details", () => {
     const files = filesOf(image);
     expect(files).toContain("numberpool/v1/pool_send_service.proto");
     for (const name of ["api/annotations", "api/http", "rpc/code", "rpc/error_details", "rpc/status"]) {
@@ -48,7 +48,7 @@ describe("the image of the contract", () => {
     }
   });
 
-  it("is what the README says it is", () => {
+  it("matches the README", () => {
     expect(shell("npm run image")).toContain("dist/numberpool.binpb");
     expect(blocks("sh").filter((text) => text.includes("buf generate dist/numberpool.binpb"))).toHaveLength(4);
   });
@@ -71,11 +71,11 @@ describe.skipIf(missing !== undefined)(`Python from the image alone${missing ? `
       ask("PoolSendService", "SendMessage", send),
       ask("PoolSendService", "SendMessage", { ...send, to: "nobody" }),
     ];
-    const told = execFileSync(python, [join(import.meta.dirname, "client.py"), sdk, server.grpc, API_KEY], {
+    const output = execFileSync(python, [join(import.meta.dirname, "client.py"), sdk, server.grpc, API_KEY], {
       input: lines.map((line) => `${line}\n`).join(""),
       encoding: "utf8",
     });
-    const [sent, refused] = told
+    const [sent, refused] = output
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
@@ -89,7 +89,7 @@ describe.skipIf(missing !== undefined)(`Python from the image alone${missing ? `
     });
   });
 
-  it("runs as the README tells it", { timeout: 60_000 }, () => {
+  it("runs as the README shows", { timeout: 60_000 }, () => {
     follow("sh", ["-c", shell("grpc_python_plugin")], profileId);
     const script = (blocks("python")[0] as string).replaceAll("127.0.0.1:50051", server.grpc);
     writeFileSync(join(folder.path, "send.py"), script);
@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)(`Python from the image alone${missing ? `
 });
 
 describe("TypeScript from the image alone", () => {
-  it("runs as the README tells it", { timeout: 60_000 }, () => {
+  it("runs as the README shows", { timeout: 60_000 }, () => {
     follow("sh", ["-c", `rm -rf sdk && ${shell("protoc-gen-es")}`], profileId);
     symlinkSync(join(ROOT, "node_modules"), join(folder.path, "node_modules"));
     const script = (blocks("ts")[0] as string).replaceAll("127.0.0.1:50051", server.grpc);

@@ -8,7 +8,7 @@ import { executable } from "./program.ts";
 const ROOT = join(import.meta.dirname, "../..");
 const PYTHON = "/usr/bin/python3";
 
-/** What the Python tests need and this machine does not have; undefined: nothing. */
+/** The tool that the Python tests need and this machine lacks; undefined: none. */
 export function missingForPython(): string | undefined {
   for (const name of ["protoc", "grpc_python_plugin"]) if (executable(name) === undefined) return name;
   try {
@@ -46,7 +46,7 @@ export function filesOf(image: string): string[] {
 /** Generates Python into a folder from nothing but an image. */
 export function generatePython(image: string, folder: string): void {
   mkdirSync(folder, { recursive: true });
-  // Nothing else is in sight of protoc here.
+  // protoc finds nothing else here.
   writeFileSync(join(folder, "README"), "generated\n");
   execFileSync(
     executable("protoc") as string,

@@ -16,13 +16,13 @@ export const END_STREAM = 1;
 export const END_HEADERS = 4;
 export const ACK = 1;
 
-/** What a client says first: the preface and empty settings. */
+/** A client's start: the preface and empty settings. */
 export const HELLO: Buffer = Buffer.concat([
   Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
   frame(FRAME.SETTINGS, 0, 0),
 ]);
 
-/** A frame, whether or not it makes sense. */
+/** A frame, valid or not. */
 export function frame(type: number, flags: number, stream: number, payload: Uint8Array = new Uint8Array()): Buffer {
   const header = Buffer.alloc(9);
   header.writeUIntBE(payload.length, 0, 3);
@@ -32,7 +32,7 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([header, payload]);
 }
 
-/** Headers as HPACK has them without its table and without Huffman. */
+/** Headers in HPACK without its table and without Huffman codes. */
 export function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(Object.entries(headers).flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
 }
@@ -64,22 +64,22 @@ export type Frame = {
   readonly payload: Buffer;
 };
 
-/** A connection that speaks bytes. */
+/** A raw connection. */
 export type RawConnection = {
   readonly socket: Socket;
-  /** All that came so far. */
+  /** All bytes received so far. */
   readonly received: () => Buffer;
-  /** The whole frames among it. */
+  /** The complete frames received so far. */
   readonly frames: () => Frame[];
-  /** Resolves when the other side has closed it, with how long that took from its opening, milliseconds. */
+  /** Resolves when the other side closes it, with its age, milliseconds. */
   readonly closed: Promise<number>;
   readonly isClosed: () => boolean;
-  /** Writes, and resolves when the system took it or the connection is gone. */
+  /** Writes; resolves when the system accepts the bytes or the connection is closed. */
   readonly write: (bytes: Uint8Array | string) => Promise<void>;
   readonly destroy: () => void;
 };
 
-/** Connects to "127.0.0.1:…"; with `reads` false it never takes what comes. */
+/** Connects to "127.0.0.1:…"; with `reads` false it never reads. */
 export function openRaw(address: string, { reads = true }: { reads?: boolean } = {}): RawConnection {
   const [host, port] = address.split(":") as [string, string];
   const since = Date.now();

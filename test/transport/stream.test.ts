@@ -42,19 +42,19 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** A stream of texts under way. */
+/** An open stream of sends. */
 type Stream = {
   readonly call: ClientDuplexStream<Buffer, Buffer>;
-  /** Writes a request; false when the other side should first take what it was sent. */
+  /** Writes a request; false when the other side should read first. */
   readonly write: (fields: MessageInitShape<typeof SendMessageRequestSchema>) => boolean;
   readonly answers: StreamMessagesResponse[];
-  /** Resolves with how the stream ended: undefined when it ended well. */
+  /** Resolves when the stream ends: with its error, or undefined. */
   readonly ended: Promise<GrpcRefusal | undefined>;
 };
 
 const asIs = (bytes: Buffer) => bytes;
 
-/** Opens a stream; with `reads` false nothing that comes is taken until the call's data is listened to. */
+/** Opens a stream; with `reads` false it reads only once a listener for data is added. */
 function open({ reads = true, over = client }: { reads?: boolean; over?: Client } = {}): Stream {
   const metadata = new Metadata();
   metadata.set("authorization", `Bearer ${API_KEY}`);
@@ -95,8 +95,8 @@ async function expectServing(): Promise<void> {
   expect(either(stream.answers[0]).message?.text).toBe("Still here");
 }
 
-describe("a stream of texts", () => {
-  it("answers a text without waiting for the next one", async () => {
+describe("a stream of sends", () => {
+  it("answers a send without waiting for the next one", async () => {
     const stream = open();
     for (let count = 1; count <= 3; count += 1) {
       stream.write({ text: `Number ${count}` });
@@ -111,7 +111,7 @@ describe("a stream of texts", () => {
     expect(stream.answers.map((each) => either(each).message?.text)).toEqual(["Number 1", "Number 2", "Number 3"]);
   });
 
-  it("answers in the order of the texts, although a refused one is known before an accepted one", async () => {
+  it("answers in order, although a refusal is known before an acceptance", async () => {
     const stream = open();
     const texts = Array.from({ length: 1_000 }, (_, index) => (index % 2 === 1 ? "" : `Text ${index}`));
     for (const text of texts) stream.write({ text });
@@ -121,7 +121,7 @@ describe("a stream of texts", () => {
     expect(stream.answers.flatMap((each) => either(each).error?.code ?? [])).toEqual(Array(500).fill("40316"));
   });
 
-  it("goes on after texts of every kind of refusal", async () => {
+  it("continues after every kind of refusal", async () => {
     const stream = open();
     const refused: MessageInitShape<typeof SendMessageRequestSchema>[] = [
       { messagingProfileId: "01900000-0000-7000-8000-000000000000", text: "Hi" },
@@ -140,7 +140,7 @@ describe("a stream of texts", () => {
     expect(codes).toEqual([...["10005", "40310", "40316", "40302", "10032", "10038", "10015"], "And one that is fine"]);
   });
 
-  it("ends when the client has no more, after the last answer, and at once when there was nothing", async () => {
+  it("ends after the last answer once the client ends, and at once without requests", async () => {
     const stream = open();
     for (let count = 0; count < 100; count += 1) stream.write({ text: "One of a hundred" });
     stream.call.end();
@@ -152,7 +152,7 @@ describe("a stream of texts", () => {
     expect(empty.answers).toEqual([]);
   });
 
-  it("is ended by bytes that are no request, with MALFORMED_MESSAGE, soon", { timeout: 20_000 }, async () => {
+  it("ends soon with MALFORMED_MESSAGE for bytes that are not a request", { timeout: 20_000 }, async () => {
     const stream = open();
     stream.write({ text: "Before" });
     stream.call.write(Buffer.from([0x0a, 0x7f]));
@@ -163,10 +163,10 @@ describe("a stream of texts", () => {
     await expectServing();
   });
 
-  it("has room for 64 texts that are not answered, and makes a client wait that does not read", {
+  it("has room for 64 outstanding sends, and makes a client wait that does not read", {
     timeout: 60_000,
   }, async () => {
-    // grpc-js takes what comes whether or not it is asked for; a bare session leaves it on the wire.
+    // grpc-js reads without demand; a bare session does not.
     const session = connect(`http://${server.grpc}`);
     const headers = {
       ":method": "POST",
@@ -186,13 +186,14 @@ describe("a stream of texts", () => {
       for (; written < 5_000; written += 1) if (!stream.write(bytes)) await once(stream, "drain");
       stream.end();
     })();
-    // Until nothing moves any more.
+    // Until the flow stops.
     for (let last = -1; last !== storedTo(to); ) {
       last = storedTo(to);
       await pause(1_000);
     }
     expect(storedTo(to)).toBeGreaterThanOrEqual(64);
-    // The answers that flow control lets out, each larger than its request, those that wait in buffers, and 64 more.
+    // The responses that flow control lets out, each larger than its request, the buffered ones,
+    // and 64 more.
     expect(storedTo(to)).toBeLessThan(300);
     expect(written).toBeLessThan(1_000);
     expect((residentMegabytes(server) ?? 0) - megabytesBefore).toBeLessThan(60);
@@ -210,7 +211,7 @@ describe("a stream of texts", () => {
     expect(storedTo(to)).toBe(5_000);
   });
 
-  it("that is cancelled in the middle harms nobody, and nothing is accepted afterwards", async () => {
+  it("that is cancelled midway affects no other, and accepts nothing afterwards", async () => {
     const to = "+13125569002";
     for (let round = 0; round < 20; round += 1) {
       const stream = open({ reads: round % 2 === 0 });
@@ -235,7 +236,7 @@ describe("a stream of texts", () => {
   });
 });
 
-describe("a client that leaves", () => {
+describe("a client that ends its call", () => {
   const outcomes = async (code: string) => {
     const page = await (await fetch(`${server.metrics}/metrics`)).text();
     const line = `numberpool_calls_total{method="${pathOf(streamMessages)}",transport="grpc",code="${code}"} `;
@@ -247,7 +248,7 @@ describe("a client that leaves", () => {
     );
   };
 
-  /** Waits until one more stream ended so; the calls that were counted as INTERNAL are as many as before. */
+  /** Waits until one more stream ends so, without another call counted as INTERNAL. */
   async function expectOneMore(code: string, leave: () => Promise<void>): Promise<void> {
     const before = [await outcomes(code), await outcomes("INTERNAL")] as const;
     await leave();
@@ -259,9 +260,9 @@ describe("a client that leaves", () => {
     expect(server.stderr()).not.toMatch(/failed unexpectedly/);
   }
 
-  it("by cancelling, with nothing under way, is CANCELLED", async () => {
+  it("by cancelling, with nothing outstanding, is CANCELLED", async () => {
     await expectOneMore("CANCELLED", async () => {
-      // Frames made by hand: the client of Node would end its requests before it resets the stream.
+      // Raw frames: Node's client would end its requests before it resets the stream.
       const connection = openRaw(server.grpc);
       const headers = {
         ...{ ":method": "POST", ":scheme": "http", ":path": pathOf(streamMessages), ":authority": "localhost" },
@@ -285,7 +286,7 @@ describe("a client that leaves", () => {
     });
   });
 
-  it("by closing its connection, with texts under way that it does not read, is CANCELLED", async () => {
+  it("by closing its connection, with outstanding sends that it does not read, is CANCELLED", async () => {
     await expectOneMore("CANCELLED", async () => {
       const to = "+13125569003";
       const session = connect(`http://${server.grpc}`);
@@ -300,7 +301,7 @@ describe("a client that leaves", () => {
       const text = "A text of nine parts. ".repeat(70).slice(0, 1_300);
       const request = create(streamMessages.input, { message: { messagingProfileId: profileId, to, text } });
       for (let count = 0; count < 400; count += 1) stream.write(enveloped(toBinary(streamMessages.input, request)));
-      // Until its answers fill every window, so that the server waits for room.
+      // Until responses fill every window, so that the server waits for room.
       await until(
         async () => storedTo(to),
         (stored) => stored >= 64,
@@ -396,7 +397,7 @@ describe("a gRPC call with Authorization headers", () => {
     return types;
   };
 
-  it("is answered with one, and refused with two, be they the same", async () => {
+  it("is answered with one, and refused with two, even if equal", async () => {
     expect(await answered(API_KEY)).toContain(FRAME.DATA);
     for (const keys of [
       [API_KEY, API_KEY],

@@ -5,23 +5,23 @@ import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { httpRequestOf, type Json, type JsonObject, pathOf } from "./contract.ts";
 
-/** How a call ended, as its transport told it. */
+/** A call's outcome in its transport. */
 export type Outcome = AnsweredCall | RefusedCall;
 export type AnsweredCall = { readonly kind: "answered"; readonly answer: Json };
 export type RefusedCall = {
   readonly kind: "refused";
-  /** The catalogue's name for why; undefined when the answer names none. */
+  /** The reason's name in the catalogue; undefined without one. */
   readonly reason: string | undefined;
-  /** The gRPC code, or at the JSON transport the HTTP status. */
+  /** The gRPC code, in the JSON transport the HTTP status. */
   readonly status: number;
-  /** Everything that was answered but the time, as text that can be compared. */
+  /** The whole response but for times, as comparable text. */
   readonly all: string;
 };
 
-/** One of the transports, by which any RPC can be called with a request that has the contract's field names. */
+/** A transport that calls any RPC with a request in the contract's field names. */
 export type Transport = {
   readonly name: "gRPC" | "Connect" | "gRPC-Web" | "JSON";
-  /** Whether it takes streaming RPCs, too. */
+  /** Whether it supports streaming RPCs. */
   readonly hasStreams: boolean;
   readonly call: (method: DescMethod, request: JsonObject, apiKey: string) => Promise<Outcome>;
   readonly close: () => void;
@@ -37,7 +37,7 @@ export function openTransports(server: { readonly url: string; readonly grpc: st
   ];
 }
 
-/** A stream that says nothing for so long, milliseconds, has said what it had to say. */
+/** A stream that is silent for this long, milliseconds, is complete. */
 const QUIET = 400;
 const asIs = (bytes: Buffer) => bytes;
 
@@ -174,7 +174,7 @@ export function enveloped(message: Uint8Array, flags = 0): Buffer {
   return Buffer.concat([prefix, message]);
 }
 
-/** The parts of a gRPC-Web answer; its trailers may stand in the headers when there is nothing else. */
+/** The parts of a gRPC-Web response; without a message its trailers may be in the headers. */
 export function openGrpcWeb(body: Buffer, headers: Headers) {
   const messages: Buffer[] = [];
   const trailers = new Map([...headers].filter(([name]) => name.startsWith("grpc-")));

@@ -35,7 +35,7 @@ beforeAll(async () => {
   there = freshNumber();
   await register(server, { phone_number: gone, carrier: "left", messaging_profile_id: profile });
   await register(server, { phone_number: there, carrier: "right", messaging_profile_id: profile });
-  // A recipient of the number whose carrier will be gone.
+  // A recipient of the number whose carrier will be removed.
   await server.json("PUT", `/v2/messaging_profiles/${profile}/sticky_mappings/${encodeURIComponent("+13125550111")}`, {
     phone_number: gone,
   });
@@ -49,8 +49,8 @@ afterAll(async () => {
   folder.remove();
 });
 
-describe("a number whose carrier is gone from the configuration", () => {
-  it("is said at start, by its carrier", async () => {
+describe("a number whose carrier is no longer configured", () => {
+  it("is logged at start, by its carrier", async () => {
     await until(
       async () => server.stderr(),
       (text) => text.includes("carrier_unavailable"),
@@ -71,14 +71,14 @@ describe("a number whose carrier is gone from the configuration", () => {
   });
 
   it("is not eligible in the pool's view, with the cause", async () => {
-    const told = (await poolOf()).map((each: { number: { phone_number: string }; not_eligible_because: string }) => [
+    const causes = (await poolOf()).map((each: { number: { phone_number: string }; not_eligible_because: string }) => [
       each.number.phone_number,
       each.not_eligible_because,
     ]);
-    expect(Object.fromEntries(told)).toEqual({ [gone]: "carrier_unavailable", [there]: null });
+    expect(Object.fromEntries(causes)).toEqual({ [gone]: "carrier_unavailable", [there]: null });
   });
 
-  it("is left out of picks, which count it", async () => {
+  it("is excluded from picks, which count it", async () => {
     for (let nth = 0; nth < 4; nth += 1) {
       const { status, body } = await send({ to: `+1312555013${nth}` });
       expect([status, body.data.from.phone_number]).toEqual([200, there]);
@@ -100,7 +100,7 @@ describe("a number whose carrier is gone from the configuration", () => {
     expect(body.errors[0].detail).toContain("not configured");
   });
 
-  it("empties a pool that has no other, and the refusal names the cause", async () => {
+  it("leaves a pool without other numbers empty, and the refusal names the cause", async () => {
     const alone = await makeProfile(server);
     const path = `/v2/phone_numbers/${encodeURIComponent(gone)}`;
     expect((await server.json("PATCH", path, { messaging_profile_id: alone })).status).toBe(200);

@@ -15,14 +15,14 @@ const TO = "+13125550100";
 const cursorOf = (row: string) => Buffer.from(row, "utf8").toString("base64url");
 
 const ID = "01900000-0000-7000-8000-000000000000";
-/** Rows that no list of ours gives out. */
+/** Rows that no list returns. */
 const ROWS = [
   ...["", "\0", "\0\0\0\0", "a\0b", `${ID}\0`, `\0${ID}`, "1\0", `${TO}\0`, ` ${ID}`, `${ID}\n`, `${TO}\n`, "1\n"],
   ...[ID.toUpperCase().replace("7", "A"), "01900000-0000-4000-8000-000000000000", "-1", "1.5", "1e3", "01", "NaN"],
   ...["9".repeat(16), "9".repeat(400), "' OR 1=1 --", "%", "\ud7ff\ue000", "\u{10ffff}", "x".repeat(100_000), "null"],
   ...["+", "+0", "13125550100", "+1312555010000000", "[object Object]", "../..", "\u0661"],
 ];
-/** Texts that are not the encoding of any row. */
+/** Strings that do not encode a row. */
 const TEXTS = [
   "====",
   "AA==",
@@ -70,7 +70,7 @@ describe.each(["SQLite", "PostgreSQL"])("The cursors of every list on %s", (stor
     folder.remove();
   });
 
-  /** Each list: its path, its RPC, and the rows that its own cursors hold. */
+  /** Each list: its path, its RPC, and the rows in its own cursors. */
   const lists = [
     {
       name: "messages",
@@ -108,7 +108,7 @@ describe.each(["SQLite", "PostgreSQL"])("The cursors of every list on %s", (stor
     expect(refusal.fields).toEqual(["page.after"]);
   };
 
-  it("lead on to the next page, and those of other lists are refused", async () => {
+  it("lead to the next page, and those of other lists are refused", async () => {
     const cursors: string[] = [];
     for (const { path } of lists) {
       const first = await server.json("GET", `${path()}?page[size]=1`);
@@ -123,12 +123,12 @@ describe.each(["SQLite", "PostgreSQL"])("The cursors of every list on %s", (stor
     }
   });
 
-  it.each(lists)("are refused by their field when we did not make them: $name", async (list) => {
+  it.each(lists)("are refused by their field if no list made them: $name", async (list) => {
     for (const text of [...ROWS.filter((row) => !list.isOwn(row)).map(cursorOf), ...TEXTS])
       await expectRefused(list, text);
   });
 
-  it.each(lists)("are refused whatever bytes they hold: $name", async (list) => {
+  it.each(lists)("are refused whatever their bytes: $name", async (list) => {
     const rows = fc.oneof(
       fc.string({ unit: "binary", minLength: 1, maxLength: 40 }),
       fc.string({ unit: fc.constantFrom(..."0123456789abcdef-+\0 "), minLength: 1, maxLength: 40 }),

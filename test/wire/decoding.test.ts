@@ -36,7 +36,7 @@ const connect = (method: string, body: object) =>
   server.json("POST", `/numberpool.v1.${method}`, body, { "connect-protocol-version": "1" });
 
 /** The reason and field of a refusal by Connect. */
-// biome-ignore lint/suspicious/noExplicitAny: an answer whose shape is checked here.
+// biome-ignore lint/suspicious/noExplicitAny: a response whose shape is checked here.
 const toldByConnect = ({ status, body }: { status: number; body: any }) => ({
   status,
   // biome-ignore lint/suspicious/noExplicitAny: as above.
@@ -44,9 +44,9 @@ const toldByConnect = ({ status, body }: { status: number; body: any }) => ({
   message: body.message,
 });
 
-describe("an item of a batch that is wrong is refused by itself", () => {
+describe("a wrong item of a batch is refused by itself", () => {
   const good = () => ({ messaging_profile_id: profileId, to: TO, text: "Good" });
-  /** What is wrong, as JSON; what it is refused with; and the same in protobuf, where it can be said there. */
+  /** A wrong value as JSON; its refusal; and the same in protobuf, where protobuf has it. */
   const WRONG: readonly (readonly [string, unknown, string, string, object?])[] = [
     ["half an emoji", { text: "\ud83d" }, "BAD_REQUEST", "/text"],
     [
@@ -61,7 +61,7 @@ describe("an item of a batch that is wrong is refused by itself", () => {
     ["a NUL", { text: "N\0L" }, "BAD_REQUEST", "/text", { text: "N\0L" }],
     ["a key of its own", { request_id: "mine" }, "BAD_REQUEST", "/request_id", { requestId: "mine" }],
     ["a time that does not exist", { send_at: "2027-02-29T00:00:00Z" }, "INVALID_TYPE", "/send_at"],
-    ["a list for a text", { text: ["a"] }, "INVALID_TYPE", "/text"],
+    ["a list for a string", { text: ["a"] }, "INVALID_TYPE", "/text"],
   ];
   const NO_OBJECTS: readonly unknown[] = [null, 5, "text", [], true];
 
@@ -90,7 +90,7 @@ describe("an item of a batch that is wrong is refused by itself", () => {
     );
   });
 
-  it("in gRPC, where the value can be said there", async () => {
+  it("in gRPC, where protobuf has the value", async () => {
     const said = WRONG.filter(([, , , , fields]) => fields !== undefined);
     const plain = { messagingProfileId: profileId, to: TO, text: "Good" };
     const messages = [plain, ...said.flatMap(([, , , , fields]) => [{ ...plain, ...fields }, plain])];
@@ -110,7 +110,7 @@ describe("an item of a batch that is wrong is refused by itself", () => {
     });
   });
 
-  it("and told as a single send tells it", async () => {
+  it("and like a single send", async () => {
     for (const [what, fields] of WRONG) {
       if ("request_id" in (fields as object)) continue;
       const item = { ...good(), ...(fields as object) };
@@ -121,7 +121,7 @@ describe("an item of a batch that is wrong is refused by itself", () => {
     }
   });
 
-  it("and is part of what an idempotency key stands for", async () => {
+  it("and is part of the content of an idempotency key", async () => {
     const key = { "idempotency-key": "with-a-bad-item" };
     const first = await server.json("POST", BATCH, { messages: [good(), { ...good(), to: 5 }] }, key);
     const again = await server.json("POST", BATCH, { messages: [good(), { ...good(), to: 5 }] }, key);
@@ -163,7 +163,7 @@ describe("an enum value", () => {
     ["messagesPerSecond", "segmentsPerSecond"],
     ["daily_limit", "daily_segment_limit"],
     ["dailyLimit", "dailySegmentLimit"],
-  ])("%s is refused, and the name of today is told", async (former, today) => {
+  ])("%s is refused with the current name", async (former, today) => {
     const paused = await number({ state: "paused" });
     const request = { id: paused.id, number: { [former]: 2 } };
     const byConnect = await connect("NumberService/UpdateNumber", request);
@@ -199,11 +199,11 @@ describe("an enum value", () => {
   });
 });
 
-describe("an object of which nothing is known", () => {
+describe("an object of unknown keys alone", () => {
   const settings = async (id: string) =>
     (await server.json("GET", `/v2/messaging_profiles/${id}`)).body.data.number_pool_settings;
 
-  it("is refused in every transport, and keeps the pool as it was", async () => {
+  it("is refused in every transport, and the pool stays unchanged", async () => {
     const id = await makeProfile(server, { number_pool_settings: { long_code_weight: 5 } });
     const before = await settings(id);
     expect(before.long_code_weight).toBe(5);
@@ -230,7 +230,7 @@ describe("an object of which nothing is known", () => {
     expect(await settings(id)).toEqual(before);
   });
 
-  it("is passed over beside what is known", async () => {
+  it("is ignored beside known keys", async () => {
     const id = await makeProfile(server, { number_pool_settings: { long_code_weight: 5 } });
     const given = { number_pool_settings: { skip_unhealty: true, toll_free_weight: 2 }, colour: "red" };
     const { status } = await server.json("PATCH", `/v2/messaging_profiles/${id}`, given);
@@ -333,7 +333,7 @@ describe("a result", () => {
     expect(body.data.error.detail).toContain("pool is off");
   });
 
-  it("of the pool's view tells the cause by name in JSON and by value in RPCs", async () => {
+  it("of the pool's view has the cause by name in JSON and by value in RPCs", async () => {
     const id = await makeProfile(server);
     const fields = { phone_number: freshNumber(), messaging_profile_id: id };
     const number = await register(server, { ...fields, state: "paused" });

@@ -51,7 +51,10 @@ describe("over gRPC a refusal carries ErrorInfo", () => {
   });
 });
 
-/** Calls by HTTP/2 alone, so that headers are what they are; gives gRPC's status and the reason in its details. */
+/**
+ * Calls by HTTP/2 without a gRPC client, so that headers stay as given; gives the gRPC status and
+ * its reason.
+ */
 function callRaw(path: string, headers: Record<string, string>, body: Buffer) {
   return new Promise<readonly [status: string, reason: string | undefined]>((resolve, reject) => {
     const session = connect(`http://${server.grpc}`);
@@ -64,10 +67,10 @@ function callRaw(path: string, headers: Record<string, string>, body: Buffer) {
       ...AUTHORIZED,
       ...headers,
     });
-    const note = (told: IncomingHttpHeaders) => {
-      if (told["grpc-status"] === undefined) return;
-      const details = Buffer.from(String(told["grpc-status-details-bin"] ?? ""), "base64");
-      resolve([String(told["grpc-status"]), reasonIn(details)]);
+    const note = (received: IncomingHttpHeaders) => {
+      if (received["grpc-status"] === undefined) return;
+      const details = Buffer.from(String(received["grpc-status-details-bin"] ?? ""), "base64");
+      resolve([String(received["grpc-status"]), reasonIn(details)]);
       session.close();
     };
     stream.on("response", note);
@@ -78,7 +81,7 @@ function callRaw(path: string, headers: Record<string, string>, body: Buffer) {
   });
 }
 
-describe("over gRPC what the library refuses by itself carries ErrorInfo", () => {
+describe("over gRPC the library's own refusals carry ErrorInfo", () => {
   const nothing = enveloped(Buffer.alloc(0));
   it.each([
     ["an unknown compression", { "grpc-encoding": "zebra" }, enveloped(Buffer.from("x"), 1), "12", "NOT_IMPLEMENTED"],
@@ -102,18 +105,18 @@ describe("over gRPC what the library refuses by itself carries ErrorInfo", () =>
       "grpc-timeout": "100m",
       ...AUTHORIZED,
     });
-    const told = await new Promise<IncomingHttpHeaders>((resolve) => {
+    const received = await new Promise<IncomingHttpHeaders>((resolve) => {
       stream.on("response", (headers) => headers["grpc-status"] !== undefined && resolve(headers));
       stream.on("trailers", resolve);
       stream.resume();
     });
-    expect(told["grpc-status"]).toBe("4");
-    expect(reasonIn(Buffer.from(String(told["grpc-status-details-bin"]), "base64"))).toBe("TIMEOUT");
+    expect(received["grpc-status"]).toBe("4");
+    expect(reasonIn(Buffer.from(String(received["grpc-status-details-bin"]), "base64"))).toBe("TIMEOUT");
     session.destroy();
   });
 
   it.each(["61S", "3600S", "99999999S", "99999999M", "99999999H", "2147484S", "35792M"])(
-    "and a deadline longer than ours is capped: %s",
+    "and a deadline above the limit is capped: %s",
     async (timeout) => {
       expect(await callRaw(LIST, { "grpc-timeout": timeout }, nothing)).toEqual(["0", undefined]);
     },
@@ -126,7 +129,7 @@ describe("over Connect a refusal carries ErrorInfo", () => {
   const STREAM = "/numberpool.v1.PoolSendService/StreamMessages";
   const NOTHING = "/numberpool.v1.PoolSendService/Nothing";
 
-  /** Calls by HTTP; gives the status, and the code and reason of the error by whichever protocol it came. */
+  /** Calls by HTTP; gives the status, and the error's code and reason in any protocol. */
   async function ask(verb: string, path: string, headers: Record<string, string>, body?: Buffer | string) {
     const answer = await fetch(server.url + path, {
       method: verb,
@@ -182,7 +185,7 @@ describe("over Connect a refusal carries ErrorInfo", () => {
       [200, "3", "MALFORMED_MESSAGE"],
     ],
     [
-      "of a type that is not taken",
+      "of an unsupported content type",
       ...["POST", LIST],
       { "content-type": "text/plain" },
       "{}",
@@ -208,21 +211,21 @@ describe("over Connect a refusal carries ErrorInfo", () => {
     ["of a send by GET", "GET", SEND, {}, undefined, [405, "unimplemented", "METHOD_NOT_ALLOWED"]],
     ["of a method by PUT", "PUT", LIST, JSON_TYPE, "{}", [405, "unimplemented", "METHOD_NOT_ALLOWED"]],
     [
-      "of a deadline that is none",
+      "of a malformed deadline",
       ...["POST", LIST],
       { ...JSON_TYPE, "connect-timeout-ms": "soon" },
       "{}",
       [400, "invalid_argument", "BAD_REQUEST"],
     ],
     [
-      "of a deadline that is none of gRPC-Web",
+      "of a malformed deadline of gRPC-Web",
       ...["POST", LIST],
       { ...WEB_TYPE, "grpc-timeout": "soon" },
       enveloped(Buffer.alloc(0)),
       [200, "3", "BAD_REQUEST"],
     ],
     [
-      "of a deadline that is over",
+      "of a deadline that has passed",
       ...["POST", LIST],
       { ...JSON_TYPE, "connect-timeout-ms": "0" },
       "{}",
@@ -262,7 +265,7 @@ describe("GET by Connect", () => {
     return { status: answer.status, type: answer.headers.get("content-type"), bytes, text: bytes.toString() };
   };
 
-  it("answers what POST does, in both encodings", async () => {
+  it("gives the response of POST, in both encodings", async () => {
     const posted = await server.json("POST", LIST, { page: { size: 3 } });
     const { status, type, text } = await get(LIST, { connect: "v1", encoding: "json", message: '{"page":{"size":3}}' });
     expect([status, type, JSON.parse(text)]).toEqual([200, "application/json", posted.body]);
@@ -298,7 +301,7 @@ describe("GET by Connect", () => {
 });
 
 describe("reflection", () => {
-  it("serves what the details of a refusal are made of", async () => {
+  it("serves the types of a refusal's details", async () => {
     const files = ["google/rpc/error_details.proto", "google/rpc/status.proto"];
     const found = await Promise.all(files.map((name) => reflect(name)));
     for (const [index, protos] of found.entries()) {
@@ -327,7 +330,7 @@ describe("reflection", () => {
   });
 });
 
-/** Asks reflection for a file, or with field 4 for a symbol; gives the descriptors of the answer. */
+/** Asks reflection for a file, or with field 4 for a symbol; gives the descriptors. */
 function reflect(name: string, field = 3) {
   const asIs = (value: Buffer) => value;
   const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -349,7 +352,8 @@ function descriptorsIn(response: Buffer) {
   for (let at = 0; at < response.length; ) {
     const field = (response[at] as number) >> 3;
     const [length, start] = varint(response, at + 1);
-    // FileDescriptorResponse and FileDescriptorSet hold the same field 1; the set's are files, these are their bytes.
+    // FileDescriptorResponse and FileDescriptorSet hold the same field 1; the set's are files,
+    // these are their bytes.
     if (field === 4) return fromBinary(FileDescriptorSetSchema, response.subarray(start, start + length)).file;
     at = start + length;
   }

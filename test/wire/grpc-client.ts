@@ -14,11 +14,11 @@ import { Client, type ClientReadableStream, credentials, Metadata, type ServiceE
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 
-/** A refused call, with what google.rpc.Status says beside its code. */
+/** A refused call, with the details of its google.rpc.Status. */
 export class GrpcRefusal extends Error {
   readonly code: number;
   readonly details: string;
-  /** ErrorInfo; undefined when the status has none. */
+  /** ErrorInfo; undefined without one. */
   readonly info:
     | { readonly reason: string; readonly domain: string; readonly metadata: Record<string, string> }
     | undefined;
@@ -53,13 +53,13 @@ export type GrpcClient = {
     request: MessageInitShape<In>,
     metadata?: Readonly<Record<string, string>>,
   ) => Promise<GrpcAnswer<MessageShape<Out>>>;
-  /** Calls a path with any bytes and gives what comes back, with no more metadata than is given. */
+  /** Calls a path with any bytes and only the given metadata; gives the response's bytes. */
   readonly callBytes: (
     path: string,
     bytes: Uint8Array,
     metadata?: Readonly<Record<string, string>>,
   ) => Promise<GrpcAnswer<Uint8Array>>;
-  /** Calls a streaming method with all requests at once; resolves with the answers when it ended well. */
+  /** Calls a streaming method with all requests at once; resolves with the responses. */
   readonly stream: <In extends DescMessage, Out extends DescMessage>(
     method: DescMethodBiDiStreaming<In, Out> | DescMethodServerStreaming<In, Out>,
     requests: readonly MessageInitShape<In>[],
@@ -67,7 +67,7 @@ export type GrpcClient = {
   readonly close: () => void;
 };
 
-/** A client that shows the key on every call. */
+/** A client that sends the key with every call. */
 export function createGrpcClient(address: string, apiKey: string): GrpcClient {
   const client = new Client(address, credentials.createInsecure(), {
     "grpc.max_receive_message_length": -1,

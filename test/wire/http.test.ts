@@ -30,11 +30,11 @@ afterAll(async () => {
   folder.remove();
 });
 
-type Told = { status: number; code: string; reason: string; pointer?: string; parameter?: string };
+type RefusalContent = { status: number; code: string; reason: string; pointer?: string; parameter?: string };
 
-/** Holds an answer to the documented form of a refusal, and gives its one error. */
+/** Checks the documented form of a refusal, and gives its one error. */
 // biome-ignore lint/suspicious/noExplicitAny: the error's shape is what is checked here.
-function told(answer: { status: number; headers: Headers; body: any }): Told {
+function refusalOf(answer: { status: number; headers: Headers; body: any }): RefusalContent {
   expect(answer.headers.get("content-type")).toMatch(/^application\/json(; charset=utf-8)?$/);
   expect(Object.keys(answer.body)).toEqual(["errors"]);
   expect(answer.body.errors).toHaveLength(1);
@@ -47,10 +47,10 @@ function told(answer: { status: number; headers: Headers; body: any }): Told {
   return { status: answer.status, code, reason: meta.reason, ...source };
 }
 
-const refused = async (...call: Parameters<TestServer["json"]>) => told(await server.json(...call));
+const refused = async (...call: Parameters<TestServer["json"]>) => refusalOf(await server.json(...call));
 const send = (fields: object = {}) => ({ messaging_profile_id: profileId, to: TO, text: "Hello", ...fields });
 
-/** Sends any bytes or text, with the key, and gives the parsed answer. */
+/** Sends any bytes or text, with the key, and gives the parsed response. */
 async function post(path: string, body: string | Uint8Array, headers: Record<string, string> = JSON_BODY) {
   const answer = await fetch(server.url + path, {
     method: "POST",
@@ -60,7 +60,10 @@ async function post(path: string, body: string | Uint8Array, headers: Record<str
   return { status: answer.status, headers: answer.headers, body: JSON.parse(await answer.text()) } as JsonAnswer;
 }
 
-/** Writes bytes to a new connection; gives all that comes back until `isEnough`, the end, or the time is up. */
+/**
+ * Writes bytes to a new connection; gives all received bytes until `isEnough`, the end, or the
+ * timeout.
+ */
 function raw(bytes: string | Buffer, isEnough: (text: string) => boolean, within = 5_000): Promise<string> {
   return new Promise((resolve) => {
     let text = "";
@@ -76,7 +79,7 @@ function raw(bytes: string | Buffer, isEnough: (text: string) => boolean, within
       text += chunk;
       if (isEnough(text)) finish();
     });
-    // Whoever closes early resets the rest of what we write; what was answered before counts.
+    // A peer that closes early resets the rest of the request; the response before counts.
     socket.on("error", () => {});
     socket.on("close", finish);
   });
@@ -114,7 +117,7 @@ describe("paths and verbs", () => {
     ["POST", "/healthz", ["GET", "HEAD"]],
   ])("exist, but not together: %s %s", async (verb, path, allowed) => {
     const answer = await server.json(verb, path);
-    expect(told(answer)).toEqual({ status: 405, code: "10030", reason: "METHOD_NOT_ALLOWED" });
+    expect(refusalOf(answer)).toEqual({ status: 405, code: "10030", reason: "METHOD_NOT_ALLOWED" });
     expect(answer.headers.get("allow")?.split(", ").sort()).toEqual(allowed);
   });
 
@@ -124,7 +127,7 @@ describe("paths and verbs", () => {
     expect(await refused("GET", `${PROFILES}/${id}`)).toMatchObject({ status: 404, code: "10005" });
   });
 
-  it("answer verbs and bytes that HTTP does not know, and never hang", async () => {
+  it("answer unknown verbs and bytes that are not HTTP, and never hang", async () => {
     const get = (verb: string) => raw(`${verb} ${PROFILES} HTTP/1.1\r\nhost: x\r\n\r\n`, isWhole);
     expect(await get("PROPFIND")).toMatch(/^HTTP\/1\.1 40[45] .*"errors"/s);
     expect(await get("NONSENSE")).toMatch(/^HTTP\/1\.1 400 .*"errors"/s);
@@ -133,7 +136,7 @@ describe("paths and verbs", () => {
     expect(await raw(head, isWhole)).toMatch(/^HTTP\/1\.1 4\d\d /);
   });
 
-  it("accept a number's +E.164 escaped and not", async () => {
+  it("accept a number's +E.164 escaped or not", async () => {
     const phone_number = freshNumber();
     const { id } = await register(server, { phone_number });
     for (const name of [id, phone_number, encodeURIComponent(phone_number)]) {
@@ -142,7 +145,7 @@ describe("paths and verbs", () => {
     }
   });
 
-  it("tell that the program is alive and ready, without a key", async () => {
+  it("report that the program is alive and ready, without a key", async () => {
     for (const [path, body] of [
       ["/healthz", { status: "alive" }],
       ["/readyz", { status: "ready" }],
@@ -160,26 +163,26 @@ describe("bodies", () => {
     ["nothing", ""],
     ["half an object", '{"to": "+1312'],
     ["a list", JSON.stringify([{ to: TO }])],
-    ["a text", '"text"'],
+    ["a string", '"text"'],
     ["null", "null"],
     ["a number", "1"],
     ["two objects", "{}{}"],
     ["bare words", "{to: 1}"],
     ["deep lists", deep],
     ["a byte order mark", "\ufeff{}"],
-  ])("that are %s are no JSON object", async (_name, body) => {
-    expect(told(await post(POOL, body))).toEqual({ status: 400, code: "10023", reason: "INVALID_JSON" });
+  ])("that are %s are not a JSON object", async (_name, body) => {
+    expect(refusalOf(await post(POOL, body))).toEqual({ status: 400, code: "10023", reason: "INVALID_JSON" });
   });
 
   it.each([
-    ["in a text", Buffer.from([0xff, 0xfe])],
+    ["in a string", Buffer.from([0xff, 0xfe])],
     ["as half a character", Buffer.from([0xe2, 0x82])],
     ["as an overlong form", Buffer.from([0xc0, 0xaf])],
     ["as a surrogate", Buffer.from([0xed, 0xa0, 0x80])],
-  ])("with bytes that are no UTF-8, %s, are no JSON", async (_name, bytes) => {
+  ])("with bytes that are not UTF-8, %s, are not JSON", async (_name, bytes) => {
     const [head, tail] = JSON.stringify(send({ text: "@" })).split("@") as [string, string];
     const body = Buffer.concat([Buffer.from(head), bytes, Buffer.from(tail)]);
-    expect(told(await post(POOL, body))).toMatchObject({ status: 400, code: "10023" });
+    expect(refusalOf(await post(POOL, body))).toMatchObject({ status: 400, code: "10023" });
   });
 
   it.each([
@@ -191,7 +194,7 @@ describe("bodies", () => {
     ["half a type", { "content-type": "json" }],
   ] as [string, Record<string, string>][])("of the content type %s are refused", async (_name, headers) => {
     const answer = await post(POOL, JSON.stringify(send()), headers);
-    expect(told(answer)).toEqual({ status: 415, code: "10014", reason: "UNSUPPORTED_MEDIA_TYPE" });
+    expect(refusalOf(answer)).toEqual({ status: 415, code: "10014", reason: "UNSUPPORTED_MEDIA_TYPE" });
   });
 
   it.each(["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8"])(
@@ -201,7 +204,7 @@ describe("bodies", () => {
     },
   );
 
-  it("are not wanted by DELETE, with or without their content type", async () => {
+  it("are optional in DELETE, with or without a content type", async () => {
     for (const headers of [{}, JSON_BODY]) {
       const id = await makeProfile(server);
       const answer = await fetch(`${server.url}${PROFILES}/${id}`, {
@@ -213,7 +216,7 @@ describe("bodies", () => {
     }
   });
 
-  it("may hold keys that we do not know, and keys that JavaScript knows", async () => {
+  it("may have unknown keys, and keys that are special in JavaScript", async () => {
     const text = JSON.stringify({ ...send(), labels: ["a"], "": 1, constructor: { name: 1 } });
     const start = `{"__proto__": {"to": "+13125550109", "polluted": true}, "toString": 1, "deep": ${deep},`;
     const body = text.replace(/^{/, start);
@@ -224,7 +227,7 @@ describe("bodies", () => {
       POOL,
       `{"__proto__": {"to": "${TO}"}, "messaging_profile_id": "${profileId}", "text": "x"}`,
     );
-    expect(told(without)).toMatchObject({ code: "10004", pointer: "/to" });
+    expect(refusalOf(without)).toMatchObject({ code: "10004", pointer: "/to" });
     const patched = `{"__proto__": {"enabled": false}, "number_pool_settings": {"__proto__": {"geomatch": true}, "geomatch": false}}`;
     const changed = await server.json("PATCH", `${PROFILES}/${profileId}`, patched);
     expect(changed.body.data).toMatchObject({ enabled: true, number_pool_settings: { geomatch: false } });
@@ -239,14 +242,14 @@ describe("size limits", () => {
   const large = (bytes: number) => JSON.stringify(send({ padding: "a".repeat(bytes) }));
   const TOO_LARGE = { status: 413, code: "10025", reason: "REQUEST_TOO_LARGE" };
 
-  it("take a send of 64 KiB, and refuse one byte more", async () => {
+  it("allow a send of 64 KiB, and refuse one byte more", async () => {
     const room = 65_536 - large(0).length;
     expect((await post(POOL, large(room))).status).toBe(200);
-    expect(told(await post(POOL, large(room + 1)))).toEqual(TOO_LARGE);
-    expect(told(await post("/v2/messages", large(room + 1)))).toEqual(TOO_LARGE);
+    expect(refusalOf(await post(POOL, large(room + 1)))).toEqual(TOO_LARGE);
+    expect(refusalOf(await post("/v2/messages", large(room + 1)))).toEqual(TOO_LARGE);
   });
 
-  it("refuse a batch of more than 4 MiB, and take one of nearly as much", async () => {
+  it("refuse a batch of more than 4 MiB, and allow a slightly smaller one", async () => {
     const batch = (bytes: number) => JSON.stringify({ messages: [send()], padding: "a".repeat(bytes) });
     const room = 4 * 1024 * 1024 - batch(0).length;
     expect((await post(BATCH, batch(room))).status).toBe(200);
@@ -254,21 +257,22 @@ describe("size limits", () => {
     const head = `POST ${BATCH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${API_KEY}\r\ncontent-type: application/json\r\n`;
     const answer = await raw(`${head}content-length: ${body.length}\r\n\r\n`, isWhole);
     expect(answer).toMatch(/^HTTP\/1\.1 413 .*REQUEST_TOO_LARGE/s);
-    // A client that writes on regardless may find the connection closed before it has read the answer; but it must not wait.
+    // A client that keeps writing may lose the response to a closed connection; but it must not
+    // wait.
     const start = Date.now();
-    const outcome = await post(BATCH, body).then(told, (error: Error) => error.message);
+    const outcome = await post(BATCH, body).then(refusalOf, (error: Error) => error.message);
     expect([TOO_LARGE, "fetch failed"]).toContainEqual(outcome);
     expect(Date.now() - start).toBeLessThan(3_000);
     expect((await server.json("GET", "/readyz")).status).toBe(200);
   });
 
-  it("hold for bodies that do not tell their length", async () => {
+  it("apply to bodies without a content length", async () => {
     const head = `POST ${POOL} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${API_KEY}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n`;
     const chunk = `1000\r\n${" ".repeat(4096)}\r\n`;
     expect(await raw(head + chunk.repeat(17), isWhole)).toMatch(/^HTTP\/1\.1 413 .*REQUEST_TOO_LARGE/s);
   });
 
-  it("leave the client's next call unharmed, on whatever connection", async () => {
+  it("do not affect the client's next call, on any connection", async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const call = (body: string) =>
       new Promise<number>((resolve, reject) => {
@@ -313,7 +317,7 @@ describe("values", () => {
     [{ webhook_url: "https://example.com/\0" }, "10015", "/webhook_url"],
     [{ webhook_url: `https://example.com/${"a".repeat(2000)}` }, "10003", "/webhook_url"],
     [{ webhook_failover_url: "//example.com" }, "10003", "/webhook_failover_url"],
-  ])("of a send that are wrong are named: %j", async (fields, code, pointer) => {
+  ])("of a wrong send are named: %j", async (fields, code, pointer) => {
     expect(await refused("POST", POOL, send(fields))).toMatchObject({ status: 400, code, pointer });
   });
 
@@ -336,7 +340,7 @@ describe("values", () => {
     [{ validity_period_seconds: 0 }, "10033", "/validity_period_seconds"],
     [{ validity_period_seconds: 1.5 }, "10026", "/validity_period_seconds"],
     [{ webhook_url: "nowhere" }, "10003", "/webhook_url"],
-  ])("of a profile that are wrong are named: %j", async (fields, code, pointer) => {
+  ])("of a wrong profile are named: %j", async (fields, code, pointer) => {
     const answer = await refused("PATCH", `${PROFILES}/${profileId}`, fields);
     expect(answer).toMatchObject({ status: 400, code, pointer });
     const body = { name: "New", whitelisted_destinations: ["US"], ...fields };
@@ -348,7 +352,7 @@ describe("values", () => {
     [{ whitelisted_destinations: ["US"] }, "/name"],
     [{ name: null, whitelisted_destinations: ["US"] }, "/name"],
     [{ name: "Empty destinations", whitelisted_destinations: [] }, "/whitelisted_destinations"],
-  ])("that a new profile needs are missed by name: %j", async (body, pointer) => {
+  ])("that a new profile requires are named: %j", async (body, pointer) => {
     expect(await refused("POST", PROFILES, body)).toMatchObject({ status: 400, code: "10004", pointer });
   });
 
@@ -368,7 +372,7 @@ describe("values", () => {
     [{ phone_number: "+12125550199", tags: [""] }, "10025", "/tags/0"],
     [{ phone_number: "+12125550199", tags: Array.from({ length: 21 }, String) }, "10025", "/tags"],
     [{ phone_number: "+12125550199", tags: ["half \ud83c"] }, "10015", "/tags/0"],
-  ])("of a number that are wrong are named: %j", async (body, code, pointer) => {
+  ])("of a wrong number are named: %j", async (body, code, pointer) => {
     expect(await refused("POST", "/v2/phone_numbers", body)).toMatchObject({ status: 400, code, pointer });
     expect((await server.json("GET", "/v2/phone_numbers/+12125550199")).status).toBe(404);
   });
@@ -390,7 +394,7 @@ describe("values", () => {
     ["/v2/phone_numbers?filter[typ]=tollfree", "filter[typ]"],
     [`${PROFILES}?filter[__proto__]=1`, "filter[__proto__]"],
     [`${PROFILES}?page[__proto__][size]=3`, "page[__proto__]"],
-  ])("of a query that are wrong are named: %s", async (path, parameter) => {
+  ])("of a wrong query are named: %s", async (path, parameter) => {
     const answer = await refused("GET", path);
     expect(answer.status).toBe(400);
     expect(answer.parameter).toBe(parameter);
@@ -398,7 +402,7 @@ describe("values", () => {
   });
 });
 
-describe("what is documented but not supported", () => {
+describe("a documented but unsupported field", () => {
   it.each([
     ["/v2/messages", "media_urls", ["https://example.com/a.png"]],
     ["/v2/messages", "subject", "Picture"],
@@ -411,17 +415,17 @@ describe("what is documented but not supported", () => {
     [PREVIEW, "media_urls", ["https://example.com/a.png"]],
   ])("is refused by name in POST %s: %s", async (path, field, value) => {
     const answer = await server.json("POST", path, send({ [field]: value }));
-    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect(refusalOf(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect(answer.body.errors[0].detail).toContain(field);
   });
 
-  it("is what a preview foresees of a send", async () => {
+  it("is refused in a preview as in a send", async () => {
     const { status, body } = await server.json("POST", PREVIEW, send({ type: "MMS" }));
     expect(status).toBe(200);
     expect(body.data.error).toMatchObject({ reason: "NOT_SUPPORTED", pointer: "/type" });
   });
 
-  it("passes where it asks for nothing", async () => {
+  it("is allowed with its empty value", async () => {
     const nothing = { send_at: null, media_urls: [], subject: "", type: "SMS" };
     expect((await server.json("POST", POOL, send(nothing))).status).toBe(200);
     expect((await server.json("POST", "/v2/messages", send({ ...nothing, media_urls: null }))).status).toBe(200);
@@ -444,12 +448,12 @@ describe("what is documented but not supported", () => {
   ])("is refused by name in a profile: %s", async (field, value) => {
     const before = (await server.json("GET", `${PROFILES}/${profileId}`)).body;
     const answer = await server.json("PATCH", `${PROFILES}/${profileId}`, { name: "Changed", [field]: value });
-    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect(refusalOf(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect(answer.body.errors[0].detail).toContain(field);
     expect((await server.json("GET", `${PROFILES}/${profileId}`)).body).toEqual(before);
   });
 
-  it("passes in a profile where it asks for nothing", async () => {
+  it("is allowed in a profile with its empty value", async () => {
     const nothing = {
       alpha_sender: null,
       mobile_only: false,
@@ -482,7 +486,7 @@ describe("a number", () => {
     const phone_number = freshNumber();
     const number = await register(server, { phone_number });
     const answer = await server.json("PATCH", `/v2/phone_numbers/${number.id}`, { tags: ["changed"], [field]: value });
-    expect(told(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
+    expect(refusalOf(answer)).toEqual({ status: 400, code: "10038", reason: "NOT_SUPPORTED", pointer: `/${field}` });
     expect((await server.json("GET", `/v2/phone_numbers/${number.id}`)).body.data).toEqual(number);
   });
 
@@ -515,9 +519,9 @@ describe("a list", () => {
     [`${PROFILES}?name=x`, "name"],
     ["/v2/phone_numbers?page=1&sorted=asc", "sorted"],
     ["/v2/messaging_optouts?filter[from]=%2B13125550100&until=now", "until"],
-  ])("refuses a query key that it does not know: %s", async (path, parameter) => {
+  ])("refuses an unknown query key: %s", async (path, parameter) => {
     const answer = await server.json("GET", path);
-    expect(told(answer)).toEqual({ status: 400, code: "10031", reason: "INVALID_FILTER", parameter });
+    expect(refusalOf(answer)).toEqual({ status: 400, code: "10031", reason: "INVALID_FILTER", parameter });
     expect(answer.body.errors[0].detail).toContain(JSON.stringify(parameter));
   });
 });
@@ -526,7 +530,7 @@ describe("authentication", () => {
   const unknown = createApiKey(randomBytes).token;
   const flipped = unknown.slice(0, -1) + (unknown.endsWith("0") ? "1" : "0");
 
-  it("answers whatever is wrong with a key alike", async () => {
+  it("answers every wrong key alike", async () => {
     const wrong = [
       undefined,
       "",
@@ -557,7 +561,7 @@ describe("authentication", () => {
         });
         const text = await answer.text();
         expect(answer.headers.get("www-authenticate")).toBe("Bearer");
-        expect(told({ status: answer.status, headers: answer.headers, body: JSON.parse(text) })).toEqual({
+        expect(refusalOf({ status: answer.status, headers: answer.headers, body: JSON.parse(text) })).toEqual({
           status: 401,
           code: "10009",
           reason: "UNAUTHENTICATED",
@@ -568,19 +572,19 @@ describe("authentication", () => {
     expect(bodies.size).toBe(1);
   });
 
-  it("knows the scheme in any case", async () => {
+  it("accepts the scheme in any case", async () => {
     const answer = await fetch(server.url + PROFILES, { headers: { authorization: `bearer ${API_KEY}` } });
     expect(answer.status).toBe(200);
   });
 
-  it("answers before the body has come", async () => {
+  it("answers before the body arrives", async () => {
     const head = `POST ${POOL} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer nobody\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n`;
     const start = Date.now();
     expect(await raw(head, isWhole)).toMatch(/^HTTP\/1\.1 401 .*UNAUTHENTICATED/s);
     expect(Date.now() - start).toBeLessThan(1_000);
   });
 
-  it("answers before it complains of content type and size", async () => {
+  it("answers before the checks of content type and size", async () => {
     const answer = await fetch(server.url + POOL, {
       method: "POST",
       headers: { "content-type": "text/plain" },
@@ -593,7 +597,7 @@ describe("authentication", () => {
 });
 
 describe("the log", () => {
-  it("has one JSON line for each call, with neither texts nor numbers in it", async () => {
+  it("has one JSON line for each call, without texts and phone numbers", async () => {
     const logging = await startServer({
       database: `${folder.path}/logging.db`,
       env: { NUMBERPOOL_LOG_LEVEL: "info" },

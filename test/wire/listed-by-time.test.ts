@@ -9,7 +9,7 @@ const folder = temporaryFolder();
 let server: TestServer;
 let grpc: GrpcClient;
 let profileId: string;
-/** What was sent, oldest first, each in a millisecond of its own. */
+/** The sent messages, oldest first, each in its own millisecond. */
 const sent: { readonly id: string; readonly at: number }[] = [];
 
 beforeAll(async () => {

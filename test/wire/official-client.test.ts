@@ -67,7 +67,7 @@ async function all<Item>(pages: AsyncIterable<Item>): Promise<Item[]> {
 }
 
 describe("messaging profiles through the official client", () => {
-  it("are created with what was given and the documented defaults", async () => {
+  it("are created with the given fields and the documented defaults", async () => {
     const { data } = await client.messagingProfiles.create({
       name: "Spring campaign",
       whitelisted_destinations: ["US", "CA"],
@@ -98,7 +98,7 @@ describe("messaging profiles through the official client", () => {
     expect((await client.messagingProfiles.retrieve(data?.id as string)).data).toEqual(data);
   });
 
-  it("are created with the pool off when no settings are given", async () => {
+  it("are created with the pool off if settings are absent", async () => {
     const { data } = await client.messagingProfiles.create({ name: "Plain", whitelisted_destinations: ["*"] });
     expect(data?.number_pool_settings).toBeNull();
   });
@@ -146,7 +146,7 @@ describe("messaging profiles through the official client", () => {
   it.each([
     ["an empty object", {} as Telnyx.NumberPoolSettings],
     ["null", null],
-  ])("forget their pool settings when these are %s", async (_name, number_pool_settings) => {
+  ])("lose their pool settings when these are %s", async (_name, number_pool_settings) => {
     const id = await makeProfile(server, { number_pool_settings: { ...ON, long_code_weight: 7, geomatch: true } });
     const { data } = await client.messagingProfiles.update(id, { number_pool_settings });
     expect(data?.number_pool_settings).toBeNull();
@@ -421,7 +421,7 @@ describe("sends through the official client", () => {
   });
 });
 
-describe("refusals as the official client meets them", () => {
+describe("refusals in the official client", () => {
   let pool: Awaited<ReturnType<typeof makePool>>;
   let disabled: string;
   let pooled: (body: object) => PromiseLike<unknown>;
@@ -566,7 +566,7 @@ describe("refusals as the official client meets them", () => {
       },
     ],
     [
-      "a sender that the pool does not take",
+      "a sender where the pool picks one",
       () => ({ from: "+12125550000" }),
       {
         type: BadRequestError,
@@ -578,7 +578,7 @@ describe("refusals as the official client meets them", () => {
       },
     ],
     [
-      "a webhook URL that is none",
+      "a malformed webhook URL",
       () => ({ webhook_url: "ftp://example.com" }),
       {
         type: BadRequestError,
@@ -625,7 +625,7 @@ describe("refusals as the official client meets them", () => {
     });
   });
 
-  it("refuse a sender of another profile, of none, and one that is not ours", async () => {
+  it("refuse a sender of another profile, of none, and an unregistered one", async () => {
     const other = await makePool(server);
     const { phone_number: free } = await register(server, { phone_number: freshNumber() });
     for (const from of [other.numbers[0] as string, free, "+12125550000"]) {
@@ -670,7 +670,7 @@ describe("refusals as the official client meets them", () => {
     expect(counted.requests).toBe(1);
   });
 
-  it("refuse an idempotency key that belongs to another text", async () => {
+  it("refuse an idempotency key that belongs to another send", async () => {
     const headers = { "Idempotency-Key": "official-client-1" };
     const body = { messaging_profile_id: pool.profileId, to: TO, text: "First" };
     const first = await client.messages.sendNumberPool(body, { headers });
@@ -709,7 +709,7 @@ describe("refusals as the official client meets them", () => {
     }
   });
 
-  it("tell which cause emptied the pool, with counts", async () => {
+  it("name the causes of an empty pool, with counts", async () => {
     const empty = async (profile: object, numbers: readonly object[]) => {
       const messaging_profile_id = await makeProfile(server, profile);
       for (const number of numbers) await register(server, { messaging_profile_id, ...number });
@@ -760,7 +760,10 @@ function messagesTo(to: string): number {
   }
 }
 
-/** A proxy that hands everything on, and hangs up instead of giving back the first answer. */
+/**
+ * A proxy that forwards everything, and closes the connection instead of returning the first
+ * response.
+ */
 async function startLossyProxy(target: string) {
   const answers: string[] = [];
   const proxy = createServer(async (request, reply) => {

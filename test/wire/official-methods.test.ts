@@ -27,8 +27,10 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The README's table: each method of the official client, as "messages.send", and whether it works. */
-const TOLD = new Map(
+/**
+ * The README's table: each method of the official client, as "messages.send", and whether it works.
+ */
+const DOCUMENTED = new Map(
   [...README.matchAll(/^\| `([\w.]+)` \| ((?:`\w+`(?:, )?)*) ?\| ((?:`\w+`(?:, )?)*) ?\|$/gm)].flatMap((row) =>
     [row[2], row[3]].flatMap((cell, column) =>
       [...(cell ?? "").matchAll(/`(\w+)`/g)].map(([, method]) => [`${row[1]}.${method}`, column === 0] as const),
@@ -48,7 +50,7 @@ const resourceOf = (path: string): any => path.split(".").reduce((at: any, name)
 
 const later = () => new Date(Date.now() + 3_600_000).toISOString();
 
-/** What each method is called with. */
+/** The arguments of each method. */
 const ARGUMENTS: Readonly<Record<string, () => readonly unknown[] | Promise<readonly unknown[]>>> = {
   "messages.send": () => [{ from: number, to: TO, text: "Hello" }],
   "messages.sendLongCode": () => [{ from: number, to: TO, text: "Hello" }],
@@ -94,16 +96,16 @@ const ARGUMENTS: Readonly<Record<string, () => readonly unknown[] | Promise<read
 };
 
 describe("the official client's messaging methods", () => {
-  it("are those that the README tells of, each one", () => {
+  it("are exactly those of the README", () => {
     const methods = RESOURCES.flatMap((path) =>
       Object.getOwnPropertyNames(Object.getPrototypeOf(resourceOf(path)))
         .filter((name) => name !== "constructor")
         .map((name) => `${path}.${name}`),
     );
-    expect([...TOLD.keys()].sort()).toEqual(methods.sort());
+    expect([...DOCUMENTED.keys()].sort()).toEqual(methods.sort());
   });
 
-  it.each([...TOLD])("%s works: %s", async (name, works) => {
+  it.each([...DOCUMENTED])("%s works: %s", async (name, works) => {
     const cut = name.lastIndexOf(".");
     const resource = resourceOf(name.slice(0, cut));
     const given = (await ARGUMENTS[name]?.()) ?? [];
@@ -119,7 +121,7 @@ describe("the official client's messaging methods", () => {
       (answer: object) => answer,
       (error: unknown) => error,
     );
-    // One request: what is refused for good is not tried again.
+    // One request: the client does not retry a permanent refusal.
     expect(requests).toBe(1);
     if (works) {
       expect(outcome).not.toBeInstanceOf(APIError);
@@ -137,7 +139,7 @@ describe("the official client's messaging methods", () => {
     ["/v2/messages/long_code", { to: TO, text: "No sender" }, "/from"],
     ["/v2/messages/long_code", { to: TO, text: "No sender", from: "" }, "/from"],
     ["/v2/messages/schedule", { to: TO, text: "No time" }, "/send_at"],
-  ])("%s of %j is refused for what is required there", async (path, fields, pointer) => {
+  ])("%s of %j is refused for a missing field", async (path, fields, pointer) => {
     const body = { messaging_profile_id: profile, ...(path.endsWith("schedule") && { from: number }), ...fields };
     const answer = await server.json("POST", path, body);
     expect([answer.status, answer.body.errors[0].code, answer.body.errors[0].source]).toEqual([

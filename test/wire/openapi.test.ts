@@ -43,7 +43,7 @@ const operations = Object.entries(document.paths).flatMap(([template, item]) =>
   Object.entries(item).map(([verb, operation]) => ({ template, verb: verb.toUpperCase(), operation })),
 );
 
-/** One call of the JSON transport: what was asked and what came back. */
+/** One call of the JSON transport: request and response. */
 type Exchange = {
   readonly verb: string;
   /** From the root, with its query. */
@@ -54,11 +54,11 @@ type Exchange = {
   readonly answer: unknown;
 };
 
-/** Tells what is untrue about an exchange by the document: nothing, if all is as it says. */
+/** The differences of an exchange from the document; empty: none. */
 function judgeOf(text: string) {
   const open: Document = JSON.parse(text);
   const closed: Document = JSON.parse(text);
-  // The document lets clients expect more properties one day; what it does not tell today would be a gap.
+  // The document allows further properties in the future; one that it lacks today is a gap.
   for (const schema of Object.values(closed.components.schemas)) close(schema);
   const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false });
   // Paths, queries and headers are text.
@@ -105,7 +105,7 @@ function judgeOf(text: string) {
     const declared = (operation.parameters ?? []).map(resolve).filter((parameter) => parameter.in === "query");
     const aboutQuery = [...query].flatMap(([name, value]) => {
       const schema = declared.find((parameter) => parameter.name === name)?.schema;
-      if (schema === undefined) return [`query ${name} is not told`];
+      if (schema === undefined) return [`query ${name} is missing`];
       return complaintsOf(ajvOfText, name, schema, "open", schema.type === "array" ? value.split(",") : value);
     });
     return [...aboutBody, ...aboutQuery];
@@ -114,7 +114,7 @@ function judgeOf(text: string) {
   const judge = ({ verb, path, body, status, headers, answer }: Exchange): string[] => {
     const [plain, query] = path.split("?") as [string, string?];
     const operation = operationAt(verb, plain);
-    if (operation === undefined) return [`${verb} ${plain} is not told`];
+    if (operation === undefined) return [`${verb} ${plain} is missing`];
     const responses = operation.responses;
     const declared = resolve(responses[status] ?? (responses.default as Response));
     const aboutHeaders = Object.entries(declared.headers ?? {}).flatMap(([name, header]) => {
@@ -122,11 +122,11 @@ function judgeOf(text: string) {
       return value === null ? [] : complaintsOf(ajvOfText, name, resolve(header).schema, "open", value);
     });
     return [
-      ...(responses[status] === undefined ? [`status ${status} is not told`] : []),
+      ...(responses[status] === undefined ? [`status ${status} is missing`] : []),
       ...(headers.get("content-type")?.startsWith("application/json") ? [] : ["the answer is not JSON"]),
       ...complaintsOf(ajv, "answer", declared.content["application/json"].schema, "closed", answer),
       ...aboutHeaders,
-      // What is accepted must be what the document lets a caller send.
+      // An accepted request must be valid by the document.
       ...(status < 400 ? requestComplaints(operation, new URLSearchParams(query), body) : []),
     ].map((complaint) => `${verb} ${path} ${status}: ${complaint}`);
   };
@@ -134,7 +134,7 @@ function judgeOf(text: string) {
   return { judge, operationAt };
 }
 
-/** No object of a schema, or within it, may hold what the schema does not name. */
+/** Closes a schema and its inner objects against properties that they do not name. */
 function close(schema: unknown): void {
   if (typeof schema !== "object" || schema === null) return;
   const object = schema as Record<string, unknown>;
@@ -147,7 +147,7 @@ function rooted(schema: Schema, root: string): Schema {
   return JSON.parse(JSON.stringify(schema).replaceAll('"$ref":"#/', `"$ref":"${root}#/`));
 }
 
-/** What a reference within a document leads to. */
+/** The target of a reference within a document. */
 function target(root: unknown, reference: string): unknown {
   const keys = reference.slice(2).split("/");
   return keys.reduce(
@@ -169,30 +169,30 @@ describe("the OpenAPI document", () => {
     expect(document.components.securitySchemes).toMatchObject({ bearerAuth: { type: "http", scheme: "bearer" } });
   });
 
-  it("has no reference that leads nowhere, and no schema that nothing leads to", () => {
+  it("has no dangling reference, and no unused schema", () => {
     const references = new Set([...TEXT.matchAll(/"\$ref": "([^"]+)"/g)].map((match) => match[1] as string));
     expect([...references].filter((reference) => target(document, reference) === undefined)).toEqual([]);
     const names = Object.keys(document.components.schemas);
     expect(names.filter((name) => !references.has(`#/components/schemas/${name}`))).toEqual([]);
   });
 
-  it("tells the routes that the transport serves, and no others", () => {
+  it("has exactly the routes that the transport serves", () => {
     const methods = createServices({} as ServiceParts).flatMap(({ service }) =>
       service.methods.map((desc) => ({ desc, service, path: "", maxBytes: 0 })),
     );
     const served = routesOf(methods).map(({ verb, template, method }) => `${verb} ${template} ${method.desc.name}`);
-    // A further route of a method has the method's name with its own behind it.
+    // A further route of a method has the method's name with a suffix.
     const methodOf = (operationId: string) => operationId.replace(/At[A-Z]\w+$/, "");
-    const told = operations.map(
+    const documented = operations.map(
       ({ verb, template, operation }) => `${verb} ${template} ${methodOf(operation.operationId)}`,
     );
-    expect(told).toEqual(expect.arrayContaining(served));
+    expect(documented).toEqual(expect.arrayContaining(served));
     expect(operations).toHaveLength(served.length);
     expect(new Set(operations.map(({ operation }) => operation.operationId)).size).toBe(served.length);
   });
 
   it.each(operations.map((each) => [each.operation.operationId, each] as const))(
-    "%s declares its path, and is described",
+    "%s declares its path, and has a description",
     (_name, { template, operation }) => {
       const parameters = (operation.parameters ?? []).map((each) =>
         "$ref" in each ? (target(document, each.$ref as string) as Parameter) : each,
@@ -209,7 +209,7 @@ describe("the OpenAPI document", () => {
     },
   );
 
-  it("spells enums as the transport does, and takes more in requests only", () => {
+  it("spells enums as the transport does, and accepts more in requests only", () => {
     const files = createServices({} as ServiceParts).flatMap(({ service: { file } }) => [file, ...file.dependencies]);
     const registry = createRegistry(...files);
     const enums = Object.entries(document.components.schemas).flatMap(([name, schema]) => {
@@ -248,21 +248,21 @@ describe("the document is true", () => {
     answered.set(name, (answered.get(name) ?? new Set()).add(exchange.status));
   }
 
-  /** Calls the JSON transport and judges what comes of it; text is sent as it is. */
+  /** Calls the JSON transport and checks the exchange; a string is sent unchanged. */
   async function call(verb: string, path: string, body?: unknown, headers?: Record<string, string>) {
     const { status, headers: answerHeaders, body: answer } = await server.json(verb, path, body, headers);
     see({ verb, path, body, status, headers: answerHeaders, answer });
     return { status, headers: answerHeaders, body: answer } as JsonAnswer;
   }
 
-  /** A call that must be answered; gives `data`. */
+  /** A call that must succeed; gives `data`. */
   async function done(verb: string, path: string, body?: unknown) {
     const answer = await call(verb, path, body);
     expect([path, answer.status]).toEqual([path, 200]);
     return answer.body.data;
   }
 
-  /** A call that this release cannot answer yet. */
+  /** A call of an unimplemented method. */
   async function lacking(verb: string, path: string, body?: unknown) {
     const answer = await call(verb, path, body);
     expect([path, answer.body.errors?.[0].meta.reason]).toEqual([path, "NOT_IMPLEMENTED"]);
@@ -392,7 +392,7 @@ describe("the document is true", () => {
     await refused(415, "DELETE", `/v2/phone_numbers/${UNKNOWN_ID}`, "x", { "content-type": "text/plain" });
   });
 
-  it("of messages, however they end", async () => {
+  it("of messages with every outcome", async () => {
     const { id: profile } = await makeProfile({ number_pool_settings: { ...ON, geomatch: true, sticky_sender: true } });
     const { phone_number: from } = await register(profile, { segments_per_second: 1000 });
     const all = {
@@ -444,7 +444,7 @@ describe("the document is true", () => {
     await done("GET", `/v2/messages/${first.id}/events`);
   });
 
-  it("of numbers that are judged by what became of their messages", async () => {
+  it("of numbers with health from their messages' outcomes", async () => {
     const { id: profile } = await makeProfile({ number_pool_settings: { ...ON, skip_unhealthy: true } });
     const number = await register(profile, { segments_per_second: 1000 });
     const failing = { messaging_profile_id: profile, to: "+13125550109", text: "I fail" };
@@ -462,7 +462,7 @@ describe("the document is true", () => {
     expect((await refused(400, "POST", "/v2/messages", { ...body, from: number.phone_number })).code).toBe("40315");
   });
 
-  it("of sends that are repeated", async () => {
+  it("of repeated sends", async () => {
     const { id: profile } = await makeProfile();
     await register(profile);
     const body = { messaging_profile_id: profile, to: "+13125550100", text: "Once" };
@@ -476,7 +476,7 @@ describe("the document is true", () => {
     await refused(400, "POST", "/v2/messages", { ...body, request_id: "not visible: ä" });
   });
 
-  it("of sends that are refused", async () => {
+  it("of refused sends", async () => {
     const { id: profile } = await makeProfile();
     await register(profile, { segments_per_second: 0.001 });
     const path = "/v2/messages/number_pool";
@@ -510,7 +510,7 @@ describe("the document is true", () => {
     expect(result.error.retry_after_seconds).toBeGreaterThan(0);
   });
 
-  it("of messages that are cancelled, or too late", async () => {
+  it("of messages cancelled, in time and too late", async () => {
     const { id: profile } = await makeProfile();
     await register(profile, { segments_per_second: 0.001 });
     const [sent, waiting] = [await send(profile), await send(profile)];
@@ -565,7 +565,7 @@ describe("the document is true", () => {
     }
   });
 
-  it("of what carriers report and of webhooks", async () => {
+  it("of carriers' reports and of webhooks", async () => {
     const receipt = { carrier_message_id: "7f", status: "delivered", occurred_at: "2030-01-31T18:00:00.123+01:00" };
     expect(await done("POST", "/v2/carriers/sandbox/receipts", receipt)).toEqual({ message_id: null });
     const { id: profile } = await makeProfile();
@@ -599,7 +599,7 @@ describe("the document is true", () => {
     await lacking("POST", `/v2/webhook_deliveries/${UNKNOWN_ID}/actions/redeliver`, {});
   });
 
-  it("of what the official client sends and is answered", async () => {
+  it("of the official client's calls", async () => {
     const seen: Exchange[] = [];
     const client = new Telnyx({
       apiKey: API_KEY,
@@ -659,17 +659,17 @@ describe("the document is true", () => {
     for (const exchange of seen) see(exchange);
   });
 
-  it("and every operation was among them, and every status that a caller can bring about", () => {
+  it("and they cover every operation and every status that a caller can cause", () => {
     const unanswered = operations
       .map(({ operation }) => operation.operationId)
-      // What this release lacks is refused whatever is asked.
+      // An unimplemented method refuses every request.
       .filter((name) => !answered.get(name)?.has(200) && [...(answered.get(name) ?? [])].join() !== "501");
     expect(unanswered).toEqual([]);
     const statuses = new Set([...answered.values()].flatMap((each) => [...each]));
     expect([...statuses].sort()).toEqual([200, 400, 401, 403, 404, 409, 413, 415, 422, 429, 501]);
   });
 
-  it("and an untrue one is found out", async () => {
+  it("and an untrue one is detected", async () => {
     const { id: profile } = await makeProfile();
     await register(profile);
     const path = "/v2/messages/number_pool";
@@ -684,10 +684,10 @@ describe("the document is true", () => {
       [{ answer: { data: { ...answer.data, direction: null } } }, /\/data\/direction must be/],
       [{ answer: { data: { ...answer.data, received_at: "yesterday" } } }, /date-time/],
       [{ answer: { data: null } }, /\/data must be object/],
-      [{ status: 402, answer: {} }, /status 402 is not told/],
+      [{ status: 402, answer: {} }, /status 402 is missing/],
       [{ status: 404, answer: { errors: [{ code: "40310", title: "", detail: "", meta: {} }] } }, /'reason'/],
-      [{ path: "/v2/nowhere" }, /is not told/],
-      [{ path: `${path}?page[size]=1` }, /query page\[size\] is not told/],
+      [{ path: "/v2/nowhere" }, /is missing/],
+      [{ path: `${path}?page[size]=1` }, /query page\[size\] is missing/],
       [{ body: { ...body, to: undefined } }, /'to'/],
       [{ body: { ...body, auto_detect: "yes" } }, /auto_detect/],
       [{ headers: new Headers() }, /not JSON/],
@@ -699,7 +699,7 @@ describe("the document is true", () => {
     expect(stricter(exchange).join("\n")).toMatch(/additional properties.*"decision"/);
   });
 
-  it("and is served to everybody", async () => {
+  it("and is served without a key", async () => {
     const answer = await fetch(`${server.url}/openapi.json`);
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toMatch(/^application\/json/);
@@ -710,7 +710,7 @@ describe("the document is true", () => {
   });
 });
 
-/** Puts a key into a new database that may only read. */
+/** Puts a read-only key into a new database. */
 async function installReadKey(database: string): Promise<void> {
   const store = openSqliteStore(database, { onLost: () => {} });
   const organization = { id: "01900000-0000-7000-8000-000000000001", name: "readers", createdAt: 0 };

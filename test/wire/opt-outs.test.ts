@@ -35,7 +35,7 @@ const send = async (to: string, fields: object = {}) => {
 };
 
 describe("opt-outs", () => {
-  it("name our sender in from and the recipient in to", async () => {
+  it("have our number in from and the recipient in to", async () => {
     const { status, body } = await optOut({ from: ours, to: "+13125550100" });
     expect(status).toBe(200);
     expect(body.data).toMatchObject({
@@ -50,7 +50,7 @@ describe("opt-outs", () => {
     expect(await send(ours, { from: other })).toBe("accepted");
   });
 
-  it("hold for the whole profile, whichever number was answered, and for no other profile", async () => {
+  it("apply to the whole profile, whichever number got the reply, and to no other profile", async () => {
     await optOut({ from: ours, to: "+13125550101" });
     expect(await send("+13125550101", { from: ours })).toBe("40300");
     expect(await send("+13125550101", { from: other })).toBe("40300");

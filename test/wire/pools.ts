@@ -1,30 +1,30 @@
 import type { TestServer } from "../server.ts";
 
-/** A pool that is on, both types alike. */
+/** A pool that is on, with equal weights. */
 export const ON = { long_code_weight: 1, toll_free_weight: 1 };
 
 let registered = 0;
 
-/** A long code, or with a toll-free area code a toll-free number, that no test of this process has used. */
+/** A long code, or with a toll-free area code a toll-free number, unused in this process. */
 export function freshNumber(areaCode = "212"): string {
   registered += 1;
   return `+1${areaCode}556${String(registered).padStart(4, "0")}`;
 }
 
-/** Makes a profile that may text the US with its pool on, unless `fields` say otherwise, and gives its id. */
+/** Makes a profile for the US with its pool on, with `fields` over the defaults; gives its id. */
 export async function makeProfile(server: TestServer, fields: object = {}): Promise<string> {
   const body = { name: "Wire", whitelisted_destinations: ["US"], number_pool_settings: ON, ...fields };
   const { data } = await done(server.json("POST", "/v2/messaging_profiles", body));
   return data.id;
 }
 
-/** Registers a number as `fields` say, and gives it as the server does. */
-// biome-ignore lint/suspicious/noExplicitAny: an answer that tests know the shape of.
+/** Registers a number with `fields`; gives the server's response. */
+// biome-ignore lint/suspicious/noExplicitAny: a response whose shape the tests know.
 export async function register(server: TestServer, fields: object): Promise<any> {
   return (await done(server.json("POST", "/v2/phone_numbers", fields))).data;
 }
 
-/** Makes a profile with so many long codes of its own. */
+/** Makes a profile with this many long codes. */
 export async function makePool(
   server: TestServer,
   { long = 1, profile = {}, number = {} }: { long?: number; profile?: object; number?: object } = {},
@@ -37,7 +37,9 @@ export async function makePool(
   return { profileId, numbers };
 }
 
-/** Asks until the answer is as wanted, and gives it; throws with the last answer when it never is. */
+/**
+ * Repeats a call until its response is as wanted; throws with the last response after a timeout.
+ */
 export async function until<Answer>(
   ask: () => Promise<Answer>,
   isWanted: (answer: Answer) => boolean,

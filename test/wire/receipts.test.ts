@@ -10,7 +10,7 @@ import { makePool, until } from "./pools.ts";
 
 const RECEIPTS = "/v2/carriers/sandbox/receipts";
 const UNKNOWN_ID = "01900000-0000-7000-8000-000000000000";
-/** The sandbox takes what goes there, and never sends a receipt. */
+/** The sandbox accepts messages to this number, and never sends a receipt. */
 const SILENT = "+13125550103";
 const { reportReceipt } = CarrierReportService.method;
 
@@ -31,7 +31,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** Calls that must be answered; gives `data`. */
+/** A call that must succeed; gives `data`. */
 async function done(calling: Promise<JsonAnswer>) {
   const { status, body } = await calling;
   expect([status, body.errors]).toEqual([200, undefined]);
@@ -43,8 +43,8 @@ const historyOf = (id: string) => done(server.json("GET", `/v2/messages/${id}/ev
 const healthOf = async (number: string) => (await done(server.json("GET", `/v2/phone_numbers/${number}`))).health;
 const report = (body: object) => done(server.json("POST", RECEIPTS, body));
 
-/** What a refusal says. */
-function told({ status, body }: JsonAnswer) {
+/** A refusal's content. */
+function refusalOf({ status, body }: JsonAnswer) {
   const [{ code, source, meta }] = body.errors;
   return { status, code, reason: meta.reason, pointer: source?.pointer };
 }
@@ -56,7 +56,7 @@ type Sent = {
   readonly profileId: string;
 };
 
-/** A message that its carrier took from a number of its own, and of which no receipt came. */
+/** A submitted message without a receipt, from its own number. */
 async function send(): Promise<Sent> {
   const { profileId, numbers } = await makePool(server);
   const body = { messaging_profile_id: profileId, to: SILENT, text: "Did it arrive?" };
@@ -72,14 +72,14 @@ async function send(): Promise<Sent> {
 }
 
 describe("a carrier that answers after submit_timeout_seconds", () => {
-  const withSandbox = async (sandbox: object, story: (slow: TestServer) => Promise<void>) => {
+  const withSandbox = async (sandbox: object, run: (slow: TestServer) => Promise<void>) => {
     const files = temporaryFolder();
     const config = `${files.path}/numberpool.yaml`;
     writeFileSync(config, JSON.stringify({ carriers: { sandbox: { type: "sandbox", ...sandbox } } }));
     const args = ["--config", config, "--submit-timeout-seconds", "1"];
     const slow = await startServer({ database: `${files.path}/numberpool.db`, args });
     try {
-      await story(slow);
+      await run(slow);
       expect(await slow.stop()).toBe(0);
     } finally {
       await slow.kill();
@@ -91,7 +91,7 @@ describe("a carrier that answers after submit_timeout_seconds", () => {
     ["delivered", {}, "+13125550100", "delivered", { message_count: 1, success_ratio: 1 }],
     ["blocked", {}, "+13125550102", "delivery_failed", { message_count: 1, success_ratio: 0, spam_ratio: 1 }],
     ["refused", {}, "+13125550105", "sending_failed", { message_count: 0 }],
-  ])("a message that is %s says so in the end, and its number's health learns it", (_, more, to, status, health) =>
+  ])("a message that is %s ends so, and its number's health counts it", (_, more, to, status, health) =>
     withSandbox({ latency_milliseconds: 2_000, receipt_after_milliseconds: 100, ...more }, async (slow) => {
       const { profileId, numbers } = await makePool(slow);
       const body = { messaging_profile_id: profileId, to, text: "Late" };
@@ -100,17 +100,17 @@ describe("a carrier that answers after submit_timeout_seconds", () => {
       await until(statusOf, (now) => now === "delivery_unconfirmed");
       await until(statusOf, (now) => now === status);
       expect((await done(slow.json("GET", `/v2/phone_numbers/${numbers[0]}`))).health).toMatchObject(health);
-      const story: { type: string; carrier_message_id: string | null }[] = await done(
+      const history: { type: string; carrier_message_id: string | null }[] = await done(
         slow.json("GET", `/v2/messages/${id}/events`),
       );
-      const submitted = story.filter(({ type }) => type === "submitted");
+      const submitted = history.filter(({ type }) => type === "submitted");
       if (status !== "sending_failed") expect(submitted).toMatchObject([{ carrier_message_id: `${id}-1` }]);
     }),
   );
 });
 
-describe("a receipt that is reported", () => {
-  it("says delivered", async () => {
+describe("a reported receipt", () => {
+  it("makes a message delivered", async () => {
     const { id, carrierMessageId, number } = await send();
     const before = await read(id);
     expect(before).toMatchObject({ to: [{ status: "sent" }], completed_at: null, sent_at: expect.any(String) });
@@ -136,7 +136,7 @@ describe("a receipt that is reported", () => {
     ["40013", "INVALID_MESSAGING_SOURCE", 1, 0],
     ["EX-7", "UNDELIVERABLE", 1, 0],
     [undefined, "UNDELIVERABLE", 1, 0],
-  ])("says failed with %s, which is read as %s", async (carrier_code, reason, counted, spam) => {
+  ])("makes a message fail with %s as %s", async (carrier_code, reason, counted, spam) => {
     const { id, carrierMessageId, number } = await send();
     const receipt = { carrier_message_id: carrierMessageId, status: "failed", carrier_code };
     expect(await report(receipt)).toEqual({ message_id: id });
@@ -198,7 +198,7 @@ describe("a receipt that is reported", () => {
     expect(await done(server.json("GET", `/v2/phone_numbers/${number}`))).toEqual(reset);
   });
 
-  it("says buffered, and awaits the next one", async () => {
+  it("reports buffered, before the next one", async () => {
     const { id, carrierMessageId, number } = await send();
     const receipt = { carrier_message_id: carrierMessageId, status: "buffered", carrier_code: "ACCEPTD" };
     expect(await report(receipt)).toEqual({ message_id: id });
@@ -209,7 +209,7 @@ describe("a receipt that is reported", () => {
     expect((await read(id)).to[0].status).toBe("delivered");
   });
 
-  it("comes by gRPC, too, and a repeat changes nothing but the story", async () => {
+  it("works over gRPC, and a repeat changes only the history", async () => {
     const { id, carrierMessageId, number } = await send();
     const receipt = { carrier: "sandbox", carrierMessageId, status: ReceiptStatus.FAILED, carrierCode: "40003" };
     expect((await grpc.call(reportReceipt, receipt)).message.data?.messageId).toBe(id);
@@ -223,7 +223,7 @@ describe("a receipt that is reported", () => {
     expect(receipts.map((each: { carrier_code: string }) => each.carrier_code)).toEqual(["40003", "40003", "40001"]);
   });
 
-  it("corrects a failure when it is the stronger one, with the health that it moved; never a delivery", async () => {
+  it("corrects a weaker failure with its effect on health, and never a delivery", async () => {
     const { id, carrierMessageId, number } = await send();
     await report({ carrier_message_id: carrierMessageId, status: "failed", carrier_code: "40002" });
     expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 0, spam_ratio: 1 });
@@ -238,13 +238,13 @@ describe("a receipt that is reported", () => {
     expect(await healthOf(number)).toMatchObject({ message_count: 1, success_ratio: 1, spam_ratio: 0 });
   });
 
-  it("finds its message with spaces around the id", async () => {
+  it("matches its message with spaces around the id", async () => {
     const { id, carrierMessageId } = await send();
     const receipt = { carrier_message_id: ` ${carrierMessageId} `, status: "delivered" };
     expect(await report(receipt)).toEqual({ message_id: id });
   });
 
-  it("finds its message in another case of the id a moment later, unless its carrier keeps the case", async () => {
+  it("matches its message in another case of the id a moment later, unless its carrier's ids are case-sensitive", async () => {
     const files = temporaryFolder();
     const fresh = await startServer({ database: `${files.path}/numberpool.db` });
     try {
@@ -265,8 +265,8 @@ describe("a receipt that is reported", () => {
         () => stored(ids[0]),
         ({ to }) => to[0].status === "delivered",
       );
-      const story = await done(fresh.json("GET", `/v2/messages/${ids[0]?.slice(0, 36)}/events`));
-      expect(story.at(-1).carrier_message_id).toBe(ids[0]?.toUpperCase());
+      const history = await done(fresh.json("GET", `/v2/messages/${ids[0]?.slice(0, 36)}/events`));
+      expect(history.at(-1).carrier_message_id).toBe(ids[0]?.toUpperCase());
       expect(await receive(ids[1])).toEqual({ message_id: ids[1]?.slice(0, 36) });
       expect(await receive(ids[2]?.toUpperCase())).toEqual({ message_id: null });
       const database = new Database(fresh.database, { readonly: true });
@@ -284,7 +284,7 @@ describe("a receipt that is reported", () => {
     }
   });
 
-  it("did not happen in the future, nor before its message", async () => {
+  it("has a time neither in the future nor before its message", async () => {
     for (const occurred_at of ["2100-01-01T00:00:00Z", "2001-01-01T00:00:00Z"]) {
       const { id, carrierMessageId } = await send();
       await report({ carrier_message_id: carrierMessageId, status: "delivered", occurred_at });
@@ -300,14 +300,14 @@ describe("a receipt that is reported", () => {
   });
 });
 
-describe("a receipt that fits no message", () => {
-  it("is answered all the same, and told of no message", async () => {
+describe("an unmatched receipt", () => {
+  it("is accepted without a message id", async () => {
     expect(await report({ carrier_message_id: UNKNOWN_ID, status: "delivered" })).toEqual({ message_id: null });
     const receipt = { carrier: "sandbox", carrierMessageId: "0x7f", status: ReceiptStatus.BUFFERED };
     expect((await grpc.call(reportReceipt, receipt)).message.data?.messageId).toBeUndefined();
   });
 
-  it("is kept, and settles the message whose submit is answered with its id later", { timeout: 90_000 }, async () => {
+  it("is stored, and matches the message whose submit later gets its id", { timeout: 90_000 }, async () => {
     const { profileId, number, carrierMessageId } = await send();
     await done(server.json("PATCH", `/v2/phone_numbers/${number}`, { segments_per_second: 1 }));
     const body = { messaging_profile_id: profileId, to: SILENT };
@@ -332,12 +332,12 @@ describe("a receipt that fits no message", () => {
       30_000,
     );
     expect(settled).toMatchObject({ to: [{ status: "delivery_failed" }], errors: [{ code: "40002" }] });
-    const story = await historyOf(waiting.id);
-    expect(story.map(({ type }: { type: string }) => type)).toEqual(["accepted", "sending", "submitted", "receipt"]);
+    const history = await historyOf(waiting.id);
+    expect(history.map(({ type }: { type: string }) => type)).toEqual(["accepted", "sending", "submitted", "receipt"]);
     expect(await healthOf(number)).toMatchObject({ message_count: 1, spam_ratio: 1 });
   });
 
-  it("is kept from when it came, whatever the carrier's clock says", async () => {
+  it("is stored from its arrival, whatever the carrier's clock", async () => {
     const since = Date.now();
     await report({ carrier_message_id: "kept-long", status: "delivered", occurred_at: "2001-01-01T00:00:00Z" });
     const database = new Database(server.database, { readonly: true });
@@ -348,7 +348,7 @@ describe("a receipt that fits no message", () => {
   });
 });
 
-describe("a receipt that is refused", () => {
+describe("a refused receipt", () => {
   const good = { carrier_message_id: "7f", status: "delivered" };
 
   it.each([
@@ -362,7 +362,7 @@ describe("a receipt that is refused", () => {
     ["with a code that is no text", { carrier_code: 40_001 }, "INVALID_TYPE", "/carrier_code"],
     ["with a time that is none", { occurred_at: "yesterday" }, expect.any(String), "/occurred_at"],
   ])("%s is refused by its pointer", async (_name, fields, reason, pointer) => {
-    const refused = told(await server.json("POST", RECEIPTS, { ...good, ...fields }));
+    const refused = refusalOf(await server.json("POST", RECEIPTS, { ...good, ...fields }));
     expect(refused).toMatchObject({ status: 400, reason, pointer });
   });
 
@@ -374,7 +374,7 @@ describe("a receipt that is refused", () => {
   it("by a carrier that is not configured, or a key without the scope admin", async () => {
     for (const carrier of ["nobody", "Sandbox"]) {
       const refused = await server.json("POST", `/v2/carriers/${carrier}/receipts`, good);
-      expect(told(refused)).toMatchObject({ status: 404, code: "10005" });
+      expect(refusalOf(refused)).toMatchObject({ status: 404, code: "10005" });
       expect(refused.body.errors[0].detail).toContain("sandbox");
     }
     const asked = grpc.call(reportReceipt, { carrier: "nobody", carrierMessageId: "7f", status: 1 });
@@ -387,13 +387,13 @@ describe("a receipt that is refused", () => {
     for (const scope of ["send", "read"]) {
       const { token } = await makeKey(server, "scoped", scope);
       const refused = await server.json("POST", RECEIPTS, good, { authorization: `Bearer ${token}` });
-      expect(told(refused)).toMatchObject({ status: 403, reason: "PERMISSION_DENIED" });
+      expect(refusalOf(refused)).toMatchObject({ status: 403, reason: "PERMISSION_DENIED" });
     }
   });
 });
 
 describe("another organization's receipt", () => {
-  it("of our message changes nothing, and is answered like one of nobody's", async () => {
+  it("changes nothing, and gets the response of an unmatched one", async () => {
     const { id, carrierMessageId, number } = await send();
     const before = [await read(id), await historyOf(id), await healthOf(number)];
     const answerTo = async (carrier_message_id: string) => {
@@ -414,14 +414,14 @@ describe("another organization's receipt", () => {
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-describe("a message's story", () => {
-  it("is told in order from the decision on, page by page", async () => {
+describe("a message's history", () => {
+  it("is listed in order from the decision on, page by page", async () => {
     const { id, carrierMessageId, number } = await send();
     await report({ carrier_message_id: carrierMessageId, status: "buffered" });
     await report({ carrier_message_id: carrierMessageId, status: "delivered" });
     const message = await read(id);
-    const story = await historyOf(id);
-    expect(story).toEqual([
+    const history = await historyOf(id);
+    expect(history).toEqual([
       {
         record_type: "message_event",
         id: expect.stringMatching(UUID_V7),
@@ -445,12 +445,12 @@ describe("a message's story", () => {
       }),
       expect.objectContaining({ type: "receipt", status: "delivered", event_type: "message.finalized" }),
     ]);
-    expect(story[0].detail).toContain(number);
-    const ids: string[] = story.map((event: { id: string }) => event.id);
-    expect(new Set([...ids, id]).size).toBe(story.length + 1);
+    expect(history[0].detail).toContain(number);
+    const ids: string[] = history.map((event: { id: string }) => event.id);
+    expect(new Set([...ids, id]).size).toBe(history.length + 1);
     for (const [index, each] of ids.entries()) {
       expect(each).toMatch(UUID_V7);
-      expect(Number.parseInt(each.replaceAll("-", "").slice(0, 12), 16)).toBe(Date.parse(story[index].occurred_at));
+      expect(Number.parseInt(each.replaceAll("-", "").slice(0, 12), 16)).toBe(Date.parse(history[index].occurred_at));
     }
     expect((await historyOf(id)).map((event: { id: string }) => event.id)).toEqual(ids);
 
@@ -463,20 +463,20 @@ describe("a message's story", () => {
         pages.push(body.data);
         after = body.meta.next === null ? "" : `&page[after]=${body.meta.next}`;
       } while (after !== "" && pages.length < 10);
-      expect(pages.flat()).toEqual(story);
+      expect(pages.flat()).toEqual(history);
       expect(pages.map(({ length }) => length)).toEqual({ 1: [1, 1, 1, 1, 1], 2: [2, 2, 1], 3: [3, 2] }[size]);
     }
   });
 
-  it("is nobody else's, and its pages are asked for by what was given", async () => {
+  it("is private to its organization, and its pages follow its own cursors", async () => {
     const { id } = await send();
     const asked = [id, UNKNOWN_ID].map((each) =>
       server.json("GET", `/v2/messages/${each}/events`, undefined, { authorization: `Bearer ${other.token}` }),
     );
     const [foreign, unknown] = await Promise.all(asked);
-    expect(told(foreign as JsonAnswer)).toMatchObject({ status: 404, code: "10005" });
+    expect(refusalOf(foreign as JsonAnswer)).toMatchObject({ status: 404, code: "10005" });
     expect(foreign?.body).toEqual(unknown?.body);
-    expect(told(await server.json("GET", `/v2/messages/${UNKNOWN_ID}/events`))).toMatchObject({ status: 404 });
+    expect(refusalOf(await server.json("GET", `/v2/messages/${UNKNOWN_ID}/events`))).toMatchObject({ status: 404 });
     const cursors = ["x", "%21", "-1", "1e3", "0x1", " 1", "99999999999999999999", id];
     for (const cursor of ["nonsense!", ...cursors.map((text) => Buffer.from(text).toString("base64url"))]) {
       const path = `/v2/messages/${id}/events?page[after]=${encodeURIComponent(cursor)}`;

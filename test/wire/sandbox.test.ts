@@ -52,7 +52,7 @@ function query<Value>(sql: string, ...values: unknown[]): Value {
 const message = async (id: string) => (await server.json("GET", `/v2/messages/${id}`)).body.data;
 const healthOf = async (number: string) => (await server.json("GET", `/v2/phone_numbers/${number}`)).body.data.health;
 
-/** Sends one text and waits until it ends as wanted, or is final. */
+/** Sends one message and waits until it has the wanted status, or a final one. */
 async function sendAndWait(profileId: string, to: string, fields: object = {}) {
   const path = "from" in fields ? "/v2/messages" : POOL;
   const body = { messaging_profile_id: profileId, to, text: "Sandbox", ...fields };
@@ -79,7 +79,7 @@ describe("the sandbox", () => {
     ["00", "delivers", "delivered", undefined, true, DELIVERED, { submitted: 1, receipt: 1 }],
     [
       "01",
-      "fails by the recipient's fault",
+      "fails because of the recipient",
       "delivery_failed",
       ["40001", "Not routable"],
       true,
@@ -97,7 +97,7 @@ describe("the sandbox", () => {
     ],
     [
       "04",
-      "refuses once for a time, then delivers",
+      "refuses once temporarily, then delivers",
       "delivered",
       undefined,
       true,
@@ -134,7 +134,7 @@ describe("the sandbox", () => {
     ["08", "sends the receipt five times", "delivered", undefined, true, DELIVERED, { submitted: 1, receipt: 5 }],
     [
       "09",
-      "fails by the sender's fault",
+      "fails because of the sender",
       "delivery_failed",
       SENDER,
       true,
@@ -150,7 +150,7 @@ describe("the sandbox", () => {
     expect(to[0].status).toBe(status);
     expect(valid_until).toBeNull();
     const moments = [received_at, ...(wasSent ? [sent_at] : []), completed_at].map((text: string) => Date.parse(text));
-    // The answer to the submit tells when the message was sent, and at 07 it comes after the receipt.
+    // The answer to the submit sets the time sent, and at 07 it arrives after the receipt.
     if (digits !== "07") expect(moments).toEqual([...moments].sort((one, other) => one - other));
     expect(Math.min(...moments)).toBeGreaterThanOrEqual(start);
     expect(Math.max(...moments)).toBeLessThanOrEqual(Date.now());
@@ -167,7 +167,7 @@ describe("the sandbox", () => {
       );
     }
     expect(await healthOf(numbers[0] as string)).toMatchObject({ ...health, healthy: true, unhealthy_reason: null });
-    // Nothing more comes: no second submit, no second thoughts.
+    // Nothing follows: no second submit, no change of status.
     await new Promise((resolve) => setTimeout(resolve, 2 * (LATENCY + RECEIPT_AFTER)));
     expect(await message(final.id)).toEqual(final);
     expect(query("SELECT submits FROM messages WHERE id = ?", final.id)).toBe(digits === "04" ? 2 : 1);
@@ -187,7 +187,7 @@ describe("the sandbox", () => {
     expect(await healthOf(numbers[0] as string)).toMatchObject({ ...NO_COUNTS, healthy: true });
   });
 
-  it("06: leaves a message that tells why its outcome is not known", async () => {
+  it("06: leaves a message that explains its unknown outcome", async () => {
     const { profileId } = await makePool(server);
     const { to, errors } = await sendAndWait(profileId, "+13125550106");
     expect(to[0].status).toBe("delivery_unconfirmed");
@@ -212,7 +212,7 @@ describe("a number's health", () => {
     for (const final of await Promise.all(sends)) expect(final.to[0].status).toBe("delivery_failed");
   }
 
-  it("is lost by twelve failures and not by eleven, and skip_unhealthy passes the number over", async () => {
+  it("is lost by twelve failures and not by eleven, and skip_unhealthy excludes the number", async () => {
     const settings = { long_code_weight: 1, toll_free_weight: 1, skip_unhealthy: true };
     const { profileId, numbers } = await makePool(server, { long: 2, profile: { number_pool_settings: settings } });
     const [bad, good] = numbers as [string, string];
@@ -229,7 +229,8 @@ describe("a number's health", () => {
       unhealthy_reason: "delivery",
       healthy_again_at: expect.any(String),
     });
-    // z² u (1 - u) ÷ (u - p)² outcomes are the limit: twelve halve to it in 24 h × log2(12 ÷ 11.5248).
+    // z² u (1 - u) ÷ (u - p)² outcomes are the limit: twelve halve to it in 24 h × log2(12 ÷
+    // 11.5248).
     const hours = (Date.parse(health.healthy_again_at) - Date.now()) / 3_600_000;
     expect(hours).toBeGreaterThan(1.3);
     expect(hours).toBeLessThan(1.41);
@@ -251,7 +252,7 @@ describe("a number's health", () => {
     expect(used.map(({ from }) => from.phone_number).sort()).toEqual([bad, good].sort());
   });
 
-  it("is reset by an operator, by id or by phone number: the number is picked again, and twelve new failures are needed", async () => {
+  it("is reset by an operator, by id or by phone number: the number is picked again until twelve new failures", async () => {
     const settings = { long_code_weight: 1, toll_free_weight: 1, skip_unhealthy: true };
     const { profileId, numbers } = await makePool(server, { profile: { number_pool_settings: settings } });
     const [number] = numbers as [string];

@@ -6,7 +6,7 @@ import { makePool, ON, until } from "./pools.ts";
 const POOL = "/v2/messages/number_pool";
 const TO = "+13125550100";
 const MINUTE = 60_000;
-/** The schedule is looked at every five seconds. */
+/** The scheduler runs every five seconds. */
 const PATIENCE = { timeout: 90_000 };
 
 const folder = temporaryFolder();
@@ -33,14 +33,14 @@ const ended = (id: string) =>
     30_000,
   );
 
-/** Calls that must be answered; gives `data`. */
+/** A call that must succeed; gives `data`. */
 async function done(calling: Promise<JsonAnswer>) {
   const { status, body } = await calling;
   expect([status, body.errors]).toEqual([200, undefined]);
   return body.data;
 }
 
-/** Schedules a text in ten minutes, and gives it as it was accepted. */
+/** Schedules a message in ten minutes, and gives it as accepted. */
 function schedule(profileId: string, fields: object = {}, path = "/v2/messages") {
   const send_at = new Date(Date.now() + 10 * MINUTE).toISOString();
   return done(
@@ -48,7 +48,10 @@ function schedule(profileId: string, fields: object = {}, path = "/v2/messages")
   );
 }
 
-/** Lets ten minutes pass for scheduled messages, or more: only the schedule is moved, in the server's own file. */
+/**
+ * Lets ten minutes pass for scheduled messages, or more: it moves their times, in the server's
+ * file.
+ */
 function makeDue(ids: readonly string[], validUntil?: number): void {
   const database = new Database(server.database, { timeout: 20_000 });
   const statement = database.prepare(
@@ -64,7 +67,7 @@ function makeDue(ids: readonly string[], validUntil?: number): void {
 }
 
 describe.concurrent("a scheduled message that becomes due", () => {
-  it("is decided upon by what holds then, and leaves", PATIENCE, async () => {
+  it("is decided by the state at that time, and leaves", PATIENCE, async () => {
     const { profileId, numbers } = await makePool(server, { long: 3 });
     const settings = { ...ON, sticky_sender: true };
     const sticky = await makePool(server, { long: 3, profile: { number_pool_settings: settings } });
@@ -85,15 +88,15 @@ describe.concurrent("a scheduled message that becomes due", () => {
     expect(delivered).toMatchObject({ to: [{ status: "delivered" }], decision, valid_until: null });
     expect(numbers).toContain(delivered.from.phone_number);
     expect(delivered.wait_seconds).toBeGreaterThanOrEqual(0);
-    const story = await historyOf(plain.id);
-    expect(story.map(({ type, status }: Record<string, string>) => `${type} ${status}`)).toEqual([
+    const history = await historyOf(plain.id);
+    expect(history.map(({ type, status }: Record<string, string>) => `${type} ${status}`)).toEqual([
       "accepted scheduled",
       "decided queued",
       "sending sending",
       "submitted sent",
       "receipt delivered",
     ]);
-    expect(story[1].detail).toContain(delivered.from.phone_number);
+    expect(history[1].detail).toContain(delivered.from.phone_number);
     expect(await ended(named.id)).toMatchObject({ from: { phone_number: numbers[1] }, decision: { rule: "from" } });
     const bySticky = { from: { phone_number: sticky.numbers[2] }, decision: { rule: "sticky" } };
     expect(await ended(stuck.id)).toMatchObject(bySticky);
@@ -102,7 +105,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     expect(await read(untouched.id)).toEqual(untouched);
   });
 
-  it("tells a story whose every event lies between the one before it and now", PATIENCE, async () => {
+  it("has a history in which each event lies between the one before it and now", PATIENCE, async () => {
     const { profileId } = await makePool(server);
     const { id } = await schedule(profileId);
     makeDue([id]);
@@ -151,7 +154,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     }
   });
 
-  it("leaves though its profile is disabled by then, and so does what is queued", PATIENCE, async () => {
+  it("leaves although its profile is disabled by then, and so do queued ones", PATIENCE, async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 1 } });
     const later = await schedule(profileId);
     const body = { messaging_profile_id: profileId, to: TO, text: "Now" };
@@ -164,7 +167,7 @@ describe.concurrent("a scheduled message that becomes due", () => {
     expect((await ended(later.id)).to[0].status).toBe("delivered");
   });
 
-  it("of a deleted profile fails, while what is queued leaves", PATIENCE, async () => {
+  it("of a deleted profile fails, while queued ones leave", PATIENCE, async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 1 } });
     const later = await schedule(profileId);
     const body = { messaging_profile_id: profileId, to: TO, text: "Now" };

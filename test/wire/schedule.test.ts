@@ -41,21 +41,21 @@ const read = async (id: string) => (await server.json("GET", `/v2/messages/${id}
 const historyOf = async (id: string) => (await server.json("GET", `/v2/messages/${id}/events`)).body.data;
 const cancel = (id: string) => server.json("DELETE", `/v2/messages/${id}`);
 
-/** Calls that must be answered; gives `data`. */
+/** A call that must succeed; gives `data`. */
 async function done(calling: Promise<JsonAnswer>) {
   const { status, body } = await calling;
   expect([status, body.errors]).toEqual([200, undefined]);
   return body.data;
 }
 
-/** Schedules a text in ten minutes, and gives it as it was accepted. */
+/** Schedules a message in ten minutes, and gives it as accepted. */
 function schedule(profileId: string, fields: object = {}, path = "/v2/messages") {
   const body = { messaging_profile_id: profileId, to: TO, text: "Later", send_at: ahead(10 * MINUTE), ...fields };
   return done(server.json("POST", path, body));
 }
 
-/** What a refusal says. */
-function told({ status, body }: JsonAnswer) {
+/** A refusal's content. */
+function summaryOf({ status, body }: JsonAnswer) {
   const [{ code, source, meta }] = body.errors;
   return { status, code, reason: meta.reason, pointer: source?.pointer };
 }
@@ -71,7 +71,7 @@ async function refusalOf(calling: PromiseLike<unknown>): Promise<unknown> {
 const slowPool = (profile: object = {}) => makePool(server, { number: { segments_per_second: 0.001 }, profile });
 
 describe("a scheduled send", () => {
-  it.each(["/v2/messages", POOL])("to %s is accepted without a sender, and echoes its moment", async (path) => {
+  it.each(["/v2/messages", POOL])("to %s is accepted without a sender, and echoes its time", async (path) => {
     const { profileId } = await makePool(server);
     const send_at = ahead(10 * MINUTE);
     const sent = await schedule(profileId, { send_at }, path);
@@ -113,7 +113,7 @@ describe("a scheduled send", () => {
     expect(data).toMatchObject({ to: [{ status: "scheduled" }], send_at });
   });
 
-  it("takes any offset, five minutes to five days ahead, and null or nothing for now", async () => {
+  it("accepts any offset, five minutes to five days ahead, and null or absence for now", async () => {
     const { profileId } = await makePool(server);
     const at = Date.now() + 60 * MINUTE;
     const inBerlin = `${new Date(at + 60 * MINUTE).toISOString().slice(0, -1)}+01:00`;
@@ -134,11 +134,12 @@ describe("a scheduled send", () => {
     ["now", 0],
     ["in the past", -DAY],
     ["in 1970", -Date.now()],
-  ])("is refused at every transport when it is %s", async (_name, span) => {
+  ])("is refused in every transport when it is %s", async (_name, span) => {
     const { profileId } = await makePool(server);
     const body = { messaging_profile_id: profileId, to: TO, text: "Never", send_at: ahead(span) };
     const refused = { status: 400, code: "10033", reason: "OUT_OF_RANGE", pointer: "/send_at" };
-    for (const path of ["/v2/messages", POOL]) expect(told(await server.json("POST", path, body))).toEqual(refused);
+    for (const path of ["/v2/messages", POOL])
+      expect(summaryOf(await server.json("POST", path, body))).toEqual(refused);
     const text = { messagingProfileId: profileId, to: TO, text: "Never", sendAt: timestampFromMs(Date.now() + span) };
     for (const method of [sendMessage, createMessage] as const) {
       const refusal = (await refusalOf(grpc.call(method as typeof sendMessage, text))) as GrpcRefusal;
@@ -151,18 +152,18 @@ describe("a scheduled send", () => {
     expect((await done(server.json("GET", `/v2/messages?filter[messaging_profile_id]=${profileId}`))).length).toBe(0);
   });
 
-  it("is refused when its moment is no time", async () => {
+  it("is refused when its time is malformed", async () => {
     const { profileId } = await makePool(server);
     for (const send_at of ["tomorrow", "2030-01-31", "2030-13-01T00:00:00Z", "", 1_900_000_000, true, {}, []]) {
       const body = { messaging_profile_id: profileId, to: TO, text: "Never", send_at };
       for (const path of ["/v2/messages", POOL]) {
-        const { status, pointer } = told(await server.json("POST", path, body));
+        const { status, pointer } = summaryOf(await server.json("POST", path, body));
         expect([send_at, status, pointer]).toEqual([send_at, 400, "/send_at"]);
       }
     }
   });
 
-  it("stands beside others in a batch, each with its own result", async () => {
+  it("may be in a batch beside others, each with its own result", async () => {
     const { profileId } = await makePool(server);
     const item = { messaging_profile_id: profileId, to: TO, text: "Batched" };
     const send_at = ahead(DAY);
@@ -173,29 +174,35 @@ describe("a scheduled send", () => {
     expect(now.message).toMatchObject({ send_at: null, to: [{ status: "queued" }] });
   });
 
-  it("keeps the sender that was named, and is refused at once when the profile has no such number", async () => {
+  it("keeps a named sender, and is refused at once when the profile does not have that number", async () => {
     const { profileId, numbers } = await makePool(server, { long: 2 });
     const [from] = numbers;
     const sent = await schedule(profileId, { from });
     expect(sent).toMatchObject({ from: { phone_number: from, carrier: "sandbox" }, decision: null });
     const body = { messaging_profile_id: profileId, from: freshNumber(), to: TO, text: "Whose?", send_at: ahead(DAY) };
     const refused = { status: 400, code: "40305", reason: "INVALID_FROM", pointer: "/from" };
-    expect(told(await server.json("POST", "/v2/messages", body))).toEqual(refused);
+    expect(summaryOf(await server.json("POST", "/v2/messages", body))).toEqual(refused);
     const toItself = { ...body, from, to: from };
-    expect(told(await server.json("POST", "/v2/messages", toItself))).toMatchObject({ code: "40310", pointer: "/to" });
+    expect(summaryOf(await server.json("POST", "/v2/messages", toItself))).toMatchObject({
+      code: "40310",
+      pointer: "/to",
+    });
   });
 
-  it("is refused at once for what is wrong already: an opt-out, a disabled profile, the content", async () => {
+  it("is refused at once for errors known by then: an opt-out, a disabled profile, the content", async () => {
     const { profileId } = await makePool(server);
     const body = { messaging_profile_id: profileId, to: "+13125560191", text: "Never", send_at: ahead(DAY) };
     await done(server.json("POST", "/v2/messaging_optouts", { messaging_profile_id: profileId, to: body.to }));
     for (const path of ["/v2/messages", POOL]) {
-      expect(told(await server.json("POST", path, body))).toMatchObject({ status: 400, code: "40300" });
+      expect(summaryOf(await server.json("POST", path, body))).toMatchObject({ status: 400, code: "40300" });
     }
-    expect(told(await server.json("POST", POOL, { ...body, text: "" }))).toMatchObject({ code: "40316" });
-    expect(told(await server.json("POST", POOL, { ...body, to: "nobody" }))).toMatchObject({ code: "40310" });
+    expect(summaryOf(await server.json("POST", POOL, { ...body, text: "" }))).toMatchObject({ code: "40316" });
+    expect(summaryOf(await server.json("POST", POOL, { ...body, to: "nobody" }))).toMatchObject({ code: "40310" });
     await done(server.json("PATCH", `/v2/messaging_profiles/${profileId}`, { enabled: false }));
-    expect(told(await server.json("POST", POOL, { ...body, to: TO }))).toMatchObject({ status: 409, code: "40312" });
+    expect(summaryOf(await server.json("POST", POOL, { ...body, to: TO }))).toMatchObject({
+      status: 409,
+      code: "40312",
+    });
   });
 
   it("is one message however often it is repeated with its key, or by the official client", async () => {
@@ -218,10 +225,10 @@ describe("a scheduled send", () => {
   });
 });
 
-describe("a message that is cancelled", () => {
+describe("a cancelled message", () => {
   const cancelled = { to: [{ status: "cancelled" }], completed_at: expect.any(String), sent_at: null, errors: [] };
 
-  it("is given bare, as documented, and the same again when it is cancelled twice", async () => {
+  it("is returned bare, as documented, and again when cancelled twice", async () => {
     const { profileId } = await slowPool();
     await schedule(profileId, { send_at: null });
     const waiting = [await schedule(profileId), await schedule(profileId, { send_at: null })];
@@ -263,14 +270,14 @@ describe("a message that is cancelled", () => {
     for (; last.status === 200 && waiting.length < 20; last = await server.json("POST", POOL, body)) {
       waiting.push(last.body.data.id);
     }
-    expect(told(last)).toMatchObject({ status: 429, code: "40318" });
+    expect(summaryOf(last)).toMatchObject({ status: 429, code: "40318" });
     expect(waiting.length).toBeGreaterThan(5);
     expect((await cancel(waiting.at(-1) as string)).status).toBe(200);
     expect((await server.json("POST", POOL, body)).status).toBe(200);
-    expect(told(await server.json("POST", POOL, body))).toMatchObject({ status: 429, code: "40318" });
+    expect(summaryOf(await server.json("POST", POOL, body))).toMatchObject({ status: 429, code: "40318" });
   });
 
-  it("is none when it has left, or never was: 403 and 404 at every transport", async () => {
+  it("must be queued and known: 403 and 404 in every transport otherwise", async () => {
     const { profileId } = await makePool(server);
     const { id } = await schedule(profileId, { send_at: null });
     const sent = await until(
@@ -278,7 +285,7 @@ describe("a message that is cancelled", () => {
       ({ to }) => to[0].status === "delivered",
     );
     const tooLate = await cancel(id);
-    expect(told(tooLate)).toMatchObject({ status: 403, reason: "NOT_CANCELLABLE", code: "10010" });
+    expect(summaryOf(tooLate)).toMatchObject({ status: 403, reason: "NOT_CANCELLABLE", code: "10010" });
     expect(tooLate.body.errors[0].detail).toContain("delivered");
     const late = (await refusalOf(grpc.call(cancelMessage, { id }))) as GrpcRefusal;
     expect([late.code, late.info?.reason]).toEqual([FAILED_PRECONDITION, "NOT_CANCELLABLE"]);
@@ -286,7 +293,7 @@ describe("a message that is cancelled", () => {
     expect(await read(id)).toEqual(sent);
 
     for (const unknown of [UNKNOWN_ID, "nothing"]) {
-      expect(told(await cancel(unknown))).toMatchObject({ status: 404, code: "10005" });
+      expect(summaryOf(await cancel(unknown))).toMatchObject({ status: 404, code: "10005" });
       const refusal = (await refusalOf(grpc.call(cancelMessage, { id: unknown }))) as GrpcRefusal;
       expect(refusal).toBeInstanceOf(GrpcRefusal);
       expect([refusal.code, refusal.info?.reason]).toEqual([NOT_FOUND, "NOT_FOUND"]);

@@ -19,7 +19,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** One subscriber: the spelling that is refused, and the one that stands. */
+/** One subscriber: the refused spelling, and the standard one. */
 const SPELLINGS = [
   ["+610412555010", "+61412555010"],
   ["+4407912345678", "+447912345678"],
@@ -28,7 +28,7 @@ const SPELLINGS = [
   ["+55021312345678", "+5521312345678"],
 ] as const;
 
-describe("a number whose spelling is another's", () => {
+describe("a number in a second spelling", () => {
   const ways: readonly (readonly [name: string, code: string, field: string, enter: (number: string) => Answer])[] = [
     ["a send", "40310", "to", (to) => server.json("POST", "/v2/messages/number_pool", send(to))],
     ["a send from a number", "40310", "to", (to) => server.json("POST", "/v2/messages", { ...send(to), from: sender })],
@@ -38,18 +38,21 @@ describe("a number whose spelling is another's", () => {
     ["a registration", "10016", "phone_number", (phone_number) => server.json("POST", NUMBERS, { phone_number })],
   ];
 
-  it.each(ways)("is refused in %s with %s, and the number probably meant is shown", async (_, code, field, enter) => {
-    for (const [refused, meant] of SPELLINGS) {
-      const { status, body } = await enter(refused);
-      expect([refused, status, body.errors?.[0]]).toMatchObject([
-        refused,
-        400,
-        { code, source: { pointer: `/${field}` } },
-      ]);
-      expect(body.errors[0].detail).toContain(refused);
-      expect(body.errors[0].detail).toContain(meant);
-    }
-  });
+  it.each(ways)(
+    "is refused in %s with %s, and the refusal suggests the standard spelling",
+    async (_, code, field, enter) => {
+      for (const [refused, meant] of SPELLINGS) {
+        const { status, body } = await enter(refused);
+        expect([refused, status, body.errors?.[0]]).toMatchObject([
+          refused,
+          400,
+          { code, source: { pointer: `/${field}` } },
+        ]);
+        expect(body.errors[0].detail).toContain(refused);
+        expect(body.errors[0].detail).toContain(meant);
+      }
+    },
+  );
 
   it("is refused in an item of a batch, and the others leave", async () => {
     const batch = { messages: ["+610412555010", "+61412555011"].map(send) };
@@ -75,9 +78,9 @@ describe("a number whose spelling is another's", () => {
   });
 });
 
-describe("numbers that keep their zero, and those that are nobody's", () => {
+describe("numbers with a significant zero, and fictitious ones", () => {
   it.each(["+390236618300", "+393123456789", "+2250712345678", "+2290195123456", "+24106031234", "+78005553535"])(
-    "%s is sent to, opted out and mapped",
+    "%s can be sent to, opted out and mapped",
     async (to) => {
       expect((await server.json("POST", "/v2/messages/number_pool", send(to))).status).toBe(200);
       expect((await server.json("PUT", mapping(to), { phone_number: sender })).status).toBe(200);
@@ -85,13 +88,13 @@ describe("numbers that keep their zero, and those that are nobody's", () => {
     },
   );
 
-  it("+15550001234 is sent to and registered", async () => {
+  it("+15550001234 can be sent to and registered", async () => {
     expect((await server.json("POST", "/v2/messages/number_pool", send("+15550001234"))).status).toBe(200);
     expect((await server.json("POST", NUMBERS, { phone_number: "+15550001234" })).status).toBe(200);
   });
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers that tests know the shape of.
+// biome-ignore lint/suspicious/noExplicitAny: responses whose shape the tests know.
 type Answer = Promise<{ status: number; body: any }>;
 const NUMBERS = "/v2/phone_numbers";
 const send = (to: string) => ({ messaging_profile_id: profileId, to, text: "Hello" });

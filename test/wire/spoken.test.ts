@@ -48,7 +48,7 @@ function ask(verb: string, url: string, headers: Record<string, string> = {}, bo
   });
 }
 
-describe("a refusal says nothing of another transport", () => {
+describe("a refusal does not mention another transport", () => {
   const refusalsOf = async (): Promise<GrpcRefusal[]> => {
     const calls = [
       grpc.call(PoolSendService.method.sendMessage, {
@@ -98,7 +98,7 @@ describe("a refusal says nothing of another transport", () => {
   });
 });
 
-describe("a UUID is read in any case", () => {
+describe("a UUID is accepted in any case", () => {
   const upper = (id: string) => id.toUpperCase();
 
   it("in paths, queries and bodies, in every transport", async () => {
@@ -140,20 +140,20 @@ describe("a key", () => {
     ["Bearer", "     "],
     ["bearer", "  "],
     ["BEARER", " "],
-  ])("is taken behind %j and %j", async (scheme, spaces) => {
+  ])("is accepted after %j and %j", async (scheme, spaces) => {
     const authorization = `${scheme}${spaces}${API_KEY}`;
     expect((await ask("GET", `${server.url}/v2/messaging_profiles`, { authorization })).status).toBe(200);
     const answered = grpc.callBytes("/numberpool.v1.ProfileService/ListProfiles", new Uint8Array(), { authorization });
     await expect(answered).resolves.toBeDefined();
   });
 
-  it.each(["Bearer", "Bearer ", `Bearer${API_KEY}`, `Basic ${API_KEY}`, API_KEY])("is none in %j", async (value) => {
+  it.each(["Bearer", "Bearer ", `Bearer${API_KEY}`, `Basic ${API_KEY}`, API_KEY])("is missing in %j", async (value) => {
     expect((await ask("GET", `${server.url}/v2/messaging_profiles`, { authorization: value })).status).toBe(401);
   });
 });
 
 describe("HEAD", () => {
-  it("is answered as GET is, without the body", async () => {
+  it("gets the response of GET, without the body", async () => {
     const { body } = await server.json("GET", "/v2/messaging_profiles");
     const paths = ["/healthz", "/readyz", "/openapi.json", "/v2/messaging_profiles", "/v2/messages"];
     paths.push(`/v2/messaging_profiles/${body.data[0].id}`);
@@ -171,7 +171,7 @@ describe("HEAD", () => {
     expect([metrics.status, metrics.text]).toEqual([200, ""]);
   });
 
-  it("is refused as GET is", async () => {
+  it("is refused like GET", async () => {
     expect((await ask("HEAD", `${server.url}/v2/messaging_profiles`)).status).toBe(401);
     expect((await ask("HEAD", `${server.url}/v2/messages/${UNKNOWN_ID}`, AUTHORIZED)).status).toBe(404);
     expect((await ask("HEAD", `${server.url}/v2/messages/number_pool/batch`, AUTHORIZED)).status).toBe(405);
@@ -187,7 +187,7 @@ describe("a call without a body", () => {
     ["a content type that is none", { "content-type": "nonsense" }],
     ["a JSON content type", { "content-type": "application/json" }],
     ["an encoding of nothing", { "content-encoding": "gzip" }],
-  ])("is not asked for the type of its body: %s", async (_name, headers: Record<string, string>) => {
+  ])("needs no content type: %s", async (_name, headers: Record<string, string>) => {
     const { body } = await server.json("POST", "/v2/messaging_profiles", {
       name: "Short",
       whitelisted_destinations: ["US"],

@@ -73,7 +73,9 @@ const reasonName = (reason: ErrorReason) => Object.entries(ErrorReason).find(([,
 const time = (timestamp: Timestamp | undefined) =>
   timestamp === undefined ? null : new Date(timestampMs(timestamp)).toISOString();
 
-/** What the JSON transport must say of a message, written out field by field so that it owes nothing to the transport's own encoder. */
+/**
+ * The expected JSON of a message, written field by field, independent of the transport's encoder.
+ */
 function documented(message: Message) {
   const { decision, from } = message;
   return {
@@ -145,7 +147,7 @@ function documented(message: Message) {
   };
 }
 
-/** What the JSON transport must say of an event. */
+/** The expected JSON of an event. */
 function documentedEvent(event: MessageEvent) {
   return {
     record_type: event.recordType,
@@ -165,7 +167,7 @@ function documentedEvent(event: MessageEvent) {
 const AN_ID = expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/);
 const A_TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 
-/** A message but for what no two messages share. */
+/** A message without the values that differ between messages. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is what is compared.
 function inGeneral(message: any) {
   expect(message).toMatchObject({ id: AN_ID, received_at: A_TIME, valid_until: A_TIME });
@@ -203,7 +205,7 @@ async function grpcRefusalOf(calling: Promise<unknown>): Promise<GrpcRefusal> {
   throw new Error("the call was not refused");
 }
 
-type Told = {
+type RefusalContent = {
   readonly reason: string | undefined;
   readonly code: string | undefined;
   readonly title: string | undefined;
@@ -211,14 +213,14 @@ type Told = {
   readonly pointer: string | undefined;
 };
 
-/** A refusal of the JSON transport, in the words that both transports share. */
-function toldByJson({ body }: JsonAnswer): Told {
+/** A refusal of the JSON transport, in a form for both transports. */
+function refusalByJson({ body }: JsonAnswer): RefusalContent {
   const [{ code, title, detail, source, meta }] = body.errors;
   return { reason: meta.reason, code, title, detail, pointer: source?.pointer };
 }
 
-/** A refusal of the gRPC transport, in the words that both transports share. */
-function toldByGrpc({ info, details }: GrpcRefusal): Told {
+/** A refusal of the gRPC transport, in a form for both transports. */
+function refusalByGrpc({ info, details }: GrpcRefusal): RefusalContent {
   return {
     reason: info?.reason,
     code: info?.metadata.code,
@@ -238,13 +240,13 @@ function messagesTo(to: string): number {
 }
 
 let recipients = 0;
-/** A recipient that no other test texts, without a behaviour of its own. */
+/** A recipient of no other test, without special behaviour. */
 function freshRecipient(): string {
   recipients += 1;
   return `+1312557${String(recipients).padStart(4, "0")}`;
 }
 
-describe("a message that is accepted", () => {
+describe("an accepted message", () => {
   let profileId: string;
   let number: string;
 
@@ -260,7 +262,7 @@ describe("a message that is accepted", () => {
     ["forced UCS-2", { text: "Hello", encoding: "ucs2", type: "SMS" }],
     ["several parts", { text: "a€".repeat(200), encoding: "gsm7", use_profile_webhooks: false }],
     ["webhooks", { text: "Hello", webhook_url: "https://example.com/a", webhook_failover_url: "http://example.com/b" }],
-  ])("looks and is decided alike at both transports: %s", async (_name, fields) => {
+  ])("has the same form and decision in both transports: %s", async (_name, fields) => {
     const json = { messaging_profile_id: profileId, to: TO, ...fields };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpc.call(sendMessage, asRpc(json));
@@ -283,7 +285,7 @@ describe("a message that is accepted", () => {
     expect(inGeneral(byJson.body.data)).toEqual(inGeneral(documented(byGrpc.message.data as Message)));
   });
 
-  it.each(["+13125550100", "+13125550109"])("is read alike at both transports when it is final: %s", async (to) => {
+  it.each(["+13125550100", "+13125550109"])("reads the same in both transports when it is final: %s", async (to) => {
     const { body } = await server.json("POST", POOL, { messaging_profile_id: profileId, to, text: "Hello" });
     const { id } = body.data;
     const read = () => server.json("GET", `/v2/messages/${id}`);
@@ -293,7 +295,7 @@ describe("a message that is accepted", () => {
     expect(final.body.data.errors).toHaveLength(to.endsWith("09") ? 1 : 0);
   });
 
-  it("tells of a profile and a number alike at both transports", async () => {
+  it("has a profile and a number that read the same in both transports", async () => {
     const profile = {
       name: "By gRPC",
       whitelistedDestinations: ["US", "CA"],
@@ -348,7 +350,7 @@ describe("a message that is accepted", () => {
   });
 });
 
-describe("a send that is refused", () => {
+describe("a refused send", () => {
   const profiles: Record<string, string> = {};
   let pausedNumber: string;
 
@@ -409,7 +411,7 @@ describe("a send that is refused", () => {
     ],
   ];
 
-  it.each(TABLE)("is refused alike at both transports: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
+  it.each(TABLE)("is refused alike in both transports: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
     const given = { messaging_profile_id: "good", to: TO, text: "Hello", ...fields };
     const json = { ...given, messaging_profile_id: profiles[given.messaging_profile_id] ?? given.messaging_profile_id };
     for (const [path, method] of [
@@ -418,28 +420,28 @@ describe("a send that is refused", () => {
     ] as const) {
       const overJson = await server.json("POST", path, json);
       const overGrpc = await grpcRefusalOf(grpc.call(method as typeof sendMessage, asRpc(json)));
-      const told = toldByJson(overJson);
-      expect({ reason: told.reason, code: told.code, status: overJson.status }).toEqual({ reason, code, status });
+      const refusal = refusalByJson(overJson);
+      expect({ reason: refusal.reason, code: refusal.code, status: overJson.status }).toEqual({ reason, code, status });
       expect(overGrpc.code).toBe(rpcCode);
       expect(overGrpc.info?.domain).toBe("numberpool");
-      expect(overGrpc.fields).toEqual(told.pointer === undefined ? [] : [told.pointer.slice(1)]);
-      const both = toldByGrpc(overGrpc);
-      // The JSON transport knows of the size before it has read the body, and says so in its own words.
+      expect(overGrpc.fields).toEqual(refusal.pointer === undefined ? [] : [refusal.pointer.slice(1)]);
+      const both = refusalByGrpc(overGrpc);
+      // The JSON transport knows the size before it reads the body, and has its own text for it.
       expect(reason === "REQUEST_TOO_LARGE" ? { ...both, detail: "" } : both).toEqual(
-        reason === "REQUEST_TOO_LARGE" ? { ...told, detail: "" } : told,
+        reason === "REQUEST_TOO_LARGE" ? { ...refusal, detail: "" } : refusal,
       );
       expect([overGrpc.retryAfterMs, overJson.headers.get("retry-after")]).toEqual([undefined, null]);
     }
   });
 
-  it("tells both transports when a full queue has room again", async () => {
+  it("names in both transports the time when a full queue has room again", async () => {
     const json = { messaging_profile_id: profiles.full, to: TO, text: "Too much" };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpcRefusalOf(grpc.call(sendMessage, asRpc(json)));
     expect(overJson.status).toBe(429);
     expect(overGrpc.code).toBe(RESOURCE_EXHAUSTED);
-    expect(toldByJson(overJson)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
-    expect(toldByGrpc(overGrpc)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
+    expect(refusalByJson(overJson)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
+    expect(refusalByGrpc(overGrpc)).toMatchObject({ reason: "QUEUE_FULL", code: "40318" });
     const [seconds, milliseconds] = [Number(overJson.headers.get("retry-after")), overGrpc.retryAfterMs as number];
     expect(seconds).toBeGreaterThan(150);
     expect(seconds).toBeLessThanOrEqual(200);
@@ -450,30 +452,30 @@ describe("a send that is refused", () => {
     ["not on the profile", () => "+12125550000", "INVALID_FROM", "40305", INVALID_ARGUMENT],
     ["paused", () => pausedNumber, "FROM_TEMPORARILY_UNUSABLE", "40320", FAILED_PRECONDITION],
     ["no number", () => "2125550100", "INVALID_FROM", "40305", INVALID_ARGUMENT],
-  ])("is refused alike at both transports when its sender is %s", async (_name, from, reason, code, rpcCode) => {
+  ])("is refused alike in both transports when its sender is %s", async (_name, from, reason, code, rpcCode) => {
     const json = { from: from(), messaging_profile_id: profiles.paused, to: TO, text: "Hello" };
     const overJson = await server.json("POST", "/v2/messages", json);
     const overGrpc = await grpcRefusalOf(grpc.call(createMessage, asRpc(json)));
     expect(overJson.status).toBe(400);
     expect(overGrpc.code).toBe(rpcCode);
-    expect(toldByJson(overJson)).toMatchObject({ reason, code, pointer: "/from" });
-    expect(toldByGrpc(overGrpc)).toEqual(toldByJson(overJson));
+    expect(refusalByJson(overJson)).toMatchObject({ reason, code, pointer: "/from" });
+    expect(refusalByGrpc(overGrpc)).toEqual(refusalByJson(overJson));
   });
 
-  it("is refused alike at both transports by the other services", async () => {
+  it("is refused alike in both transports by the other services", async () => {
     const { phone_number } = await register(server, { phone_number: freshNumber() });
     const twice = await server.json("POST", "/v2/phone_numbers", { phone_number });
     const twiceOverGrpc = await grpcRefusalOf(
       grpc.call(NumberService.method.registerNumber, { number: { phoneNumber: phone_number } }),
     );
     expect([twice.status, twiceOverGrpc.code]).toEqual([409, ALREADY_EXISTS]);
-    expect(toldByJson(twice)).toMatchObject({ reason: "ALREADY_EXISTS", code: "10012", pointer: "/phone_number" });
-    expect(toldByGrpc(twiceOverGrpc)).toMatchObject({ reason: "ALREADY_EXISTS", code: "10012" });
+    expect(refusalByJson(twice)).toMatchObject({ reason: "ALREADY_EXISTS", code: "10012", pointer: "/phone_number" });
+    expect(refusalByGrpc(twiceOverGrpc)).toMatchObject({ reason: "ALREADY_EXISTS", code: "10012" });
 
     const missing = await server.json("GET", `/v2/messages/${UNKNOWN_ID}`);
     const missingOverGrpc = await grpcRefusalOf(grpc.call(getMessage, { id: UNKNOWN_ID }));
     expect([missing.status, missingOverGrpc.code]).toEqual([404, NOT_FOUND]);
-    expect(toldByGrpc(missingOverGrpc)).toEqual(toldByJson(missing));
+    expect(refusalByGrpc(missingOverGrpc)).toEqual(refusalByJson(missing));
 
     const weights = { numberPoolSettings: { longCodeWeight: Number.NaN } };
     for (const profile of [weights, { numberPoolSettings: { tollFreeWeight: Number.POSITIVE_INFINITY } }]) {
@@ -483,22 +485,22 @@ describe("a send that is refused", () => {
     }
   });
 
-  it("needs a key at both transports", async () => {
+  it("needs a key in both transports", async () => {
     const path = "/numberpool.v1.PoolSendService/SendMessage";
     const metadata = [{}, { authorization: "Bearer nobody" }, { authorization: API_KEY }] as Record<string, string>[];
     for (const each of metadata) {
       const refusal = await grpcRefusalOf(grpc.callBytes(path, new Uint8Array(), each));
       const json = await server.json("POST", POOL, {}, { authorization: each.authorization ?? "" });
       expect([refusal.code, json.status]).toEqual([UNAUTHENTICATED, 401]);
-      expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+      expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
       expect(refusal.info?.reason).toBe("UNAUTHENTICATED");
     }
   });
 
-  it("is MALFORMED_MESSAGE when its bytes are no request", async () => {
+  it("is MALFORMED_MESSAGE when its bytes are not a request", async () => {
     const path = "/numberpool.v1.PoolSendService/SendMessage";
     const authorization = { authorization: `Bearer ${API_KEY}` };
-    // Half a field, and a text (field 3) that is no UTF-8.
+    // Half a field, and a string (field 3) that is not UTF-8.
     for (const bytes of [Buffer.from([0x0a, 0x7f, 0x01]), Buffer.from([0x1a, 0x02, 0xff, 0xfe])]) {
       const refusal = await grpcRefusalOf(grpc.callBytes(path, bytes, authorization));
       expect([refusal.code, refusal.info?.reason]).toEqual([INVALID_ARGUMENT, "MALFORMED_MESSAGE"]);
@@ -515,7 +517,7 @@ describe("a batch", () => {
     disabled = await makeProfile(server, { enabled: false });
   });
 
-  it("keeps its order and refuses item by item, alike at both transports", async () => {
+  it("keeps its order and refuses item by item, alike in both transports", async () => {
     const good = { messaging_profile_id: profileId, to: TO };
     const items = [
       { ...good, text: "first" },
@@ -565,7 +567,7 @@ describe("a batch", () => {
     });
   });
 
-  it("holds 1 to 1,000 texts", async () => {
+  it("has 1 to 1,000 sends", async () => {
     const item = { messaging_profile_id: profileId, to: freshRecipient(), text: "One of many" };
     const messages = (count: number) => Array.from({ length: count }, () => item);
     for (const [count, reason, code] of [
@@ -575,8 +577,8 @@ describe("a batch", () => {
       const json = await server.json("POST", BATCH, { messages: messages(count) });
       const refusal = await grpcRefusalOf(grpc.call(sendMessages, { messages: messages(count).map(asRpc) }));
       expect([json.status, refusal.code]).toEqual([400, INVALID_ARGUMENT]);
-      expect(toldByJson(json)).toMatchObject({ reason, code, pointer: "/messages" });
-      expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+      expect(refusalByJson(json)).toMatchObject({ reason, code, pointer: "/messages" });
+      expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
     }
     expect(messagesTo(item.to)).toBe(0);
     const { message } = await grpc.call(sendMessages, { messages: messages(1_000).map(asRpc) });
@@ -595,7 +597,7 @@ describe("a batch", () => {
 describe("a stream", () => {
   const { streamMessages } = PoolSendService.method;
 
-  it("answers every text in order, the refused ones too", async () => {
+  it("answers every send in order, refused ones included", async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 10_000 } });
     const texts = Array.from({ length: 200 }, (_, index) => (index % 7 === 3 ? "" : `Text ${index}`));
     const messages = texts.map((text) => ({ message: { messagingProfileId: profileId, to: TO, text } }));
@@ -605,11 +607,11 @@ describe("a stream", () => {
     expect(errors).toHaveLength(texts.filter((text) => text === "").length);
     const json = await server.json("POST", POOL, { messaging_profile_id: profileId, to: TO, text: "" });
     for (const { reason, code, title, detail, pointer } of errors) {
-      expect({ reason: reasonName(reason), code, title, detail, pointer }).toEqual(toldByJson(json));
+      expect({ reason: reasonName(reason), code, title, detail, pointer }).toEqual(refusalByJson(json));
     }
   });
 
-  it("names a field that is wrong by the contract as a send does", async () => {
+  it("names a field that breaks the contract as a send does", async () => {
     const { profileId } = await makePool(server);
     const given = { messagingProfileId: profileId, to: TO, text: "N\0L" };
     const [answer, after] = await grpc.stream(streamMessages, [
@@ -618,11 +620,11 @@ describe("a stream", () => {
     ]);
     const refusal = await grpcRefusalOf(grpc.call(sendMessage, given));
     const { error } = either(answer);
-    expect({ ...error, reason: reasonName(error?.reason as ErrorReason) }).toMatchObject(toldByGrpc(refusal));
+    expect({ ...error, reason: reasonName(error?.reason as ErrorReason) }).toMatchObject(refusalByGrpc(refusal));
     expect(either(after).message?.text).toBe("Yes");
   });
 
-  it("shares its texts' keys with SendMessage", async () => {
+  it("shares its sends' keys with SendMessage", async () => {
     const { profileId } = await makePool(server);
     const to = freshRecipient();
     const message = { messagingProfileId: profileId, to, text: "Streamed once", requestId: "stream-key" };
@@ -660,7 +662,7 @@ describe("an idempotency key", () => {
     profileId = (await makePool(server, { long: 3 })).profileId;
   });
 
-  it("gives the first answer again, whatever the transport and wherever the key stands", async () => {
+  it("repeats the first answer, in any transport and with the key in any place", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const first = await server.json("POST", POOL, body(to), keyed(key));
     expect(first.headers.get("idempotent-replayed")).toBeNull();
@@ -689,7 +691,7 @@ describe("an idempotency key", () => {
     expect(messagesTo(to)).toBe(1);
   });
 
-  it("gives the first answer of an RPC again at the JSON transport", async () => {
+  it("repeats the first answer of an RPC in the JSON transport", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const first = await grpc.call(sendMessage, asRpc(body(to, { request_id: key })));
     expect(first.headers.get("idempotent-replayed")).toEqual([]);
@@ -698,15 +700,15 @@ describe("an idempotency key", () => {
     expect(replay.body.data).toEqual(documented(first.message.data as Message));
   });
 
-  it("is refused with other content at both transports", async () => {
+  it("is refused with other content in both transports", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     await server.json("POST", POOL, body(to), keyed(key));
     for (const other of [{ text: "Twice" }, { to: freshRecipient() }, { encoding: "ucs2" }, { auto_detect: true }]) {
       const json = await server.json("POST", POOL, body(to, other), keyed(key));
       const refusal = await grpcRefusalOf(grpc.call(sendMessage, asRpc(body(to, { ...other, request_id: key }))));
       expect([json.status, refusal.code]).toEqual([422, INVALID_ARGUMENT]);
-      expect(toldByJson(json)).toMatchObject({ reason: "IDEMPOTENCY_KEY_REUSED", code: "10027" });
-      expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+      expect(refusalByJson(json)).toMatchObject({ reason: "IDEMPOTENCY_KEY_REUSED", code: "10027" });
+      expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
     }
     expect(messagesTo(to)).toBe(1);
   });
@@ -717,8 +719,8 @@ describe("an idempotency key", () => {
     const request = asRpc(body(to, { request_id: freshKey() }));
     const refusal = await grpcRefusalOf(grpc.call(sendMessage, request, keyed(freshKey())));
     expect([json.status, refusal.code]).toEqual([422, INVALID_ARGUMENT]);
-    expect(toldByJson(json)).toMatchObject({ reason: "IDEMPOTENCY_KEY_REUSED", pointer: "/request_id" });
-    expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+    expect(refusalByJson(json)).toMatchObject({ reason: "IDEMPOTENCY_KEY_REUSED", pointer: "/request_id" });
+    expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
     expect(messagesTo(to)).toBe(0);
   });
 
@@ -733,8 +735,8 @@ describe("an idempotency key", () => {
     const inBody = await server.json("POST", POOL, body(to, { request_id: key }));
     const refusal = await grpcRefusalOf(grpc.call(sendMessage, asRpc(body(to, { request_id: key }))));
     expect([inBody.status, refusal.code]).toEqual([400, INVALID_ARGUMENT]);
-    expect(toldByJson(inBody)).toMatchObject({ reason: "BAD_REQUEST", code: "10015", pointer: "/request_id" });
-    expect(toldByGrpc(refusal)).toEqual(toldByJson(inBody));
+    expect(refusalByJson(inBody)).toMatchObject({ reason: "BAD_REQUEST", code: "10015", pointer: "/request_id" });
+    expect(refusalByGrpc(refusal)).toEqual(refusalByJson(inBody));
     expect((await server.json("POST", POOL, body(to), keyed(key))).status).toBe(400);
     expect(messagesTo(to)).toBe(0);
   });
@@ -748,7 +750,7 @@ describe("an idempotency key", () => {
     expect(message.data?.id).toBe(first.body.data.id);
   });
 
-  it("makes one message of 50 twins that come at once through both transports", async () => {
+  it("makes one message of 50 equal sends that arrive at once through both transports", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const twins = Array.from({ length: 50 }, async (_, index) => {
       if (index % 2 === 0) {
@@ -786,7 +788,7 @@ describe("an idempotency key", () => {
     expect(other.status).toBe(422);
   });
 
-  it("gives all results of a batch again, as soon as one item was accepted", async () => {
+  it("repeats all results of a batch if one item was accepted", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const messages = [body(to), body("nobody"), body(to, { text: "Second" })];
     const first = await server.json("POST", BATCH, { messages }, keyed(key));
@@ -811,7 +813,7 @@ describe("an idempotency key", () => {
   });
 });
 
-describe("what becomes of a message", () => {
+describe("the outcome of a message", () => {
   const { cancelMessage, listMessageEvents } = PoolSendService.method;
   const { reportReceipt } = CarrierReportService.method;
   const RECEIPTS = "/v2/carriers/sandbox/receipts";
@@ -821,11 +823,11 @@ describe("what becomes of a message", () => {
   async function refusedAlike(json: JsonAnswer, calling: Promise<unknown>, status: number, rpcCode: number) {
     const refusal = await grpcRefusalOf(calling);
     expect([json.status, refusal.code]).toEqual([status, rpcCode]);
-    expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
-    return toldByJson(json).reason;
+    expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
+    return refusalByJson(json).reason;
   }
 
-  it("is scheduled alike at both transports, with a sender only if it was named", async () => {
+  it("is scheduled alike in both transports, with a sender only if named", async () => {
     const { profileId, numbers } = await makePool(server);
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     const json = { messaging_profile_id: profileId, to: TO, text: "Later", send_at };
@@ -844,7 +846,7 @@ describe("what becomes of a message", () => {
     }
   });
 
-  it("is cancelled alike at both transports, and by either for the other", async () => {
+  it("is cancelled alike in both transports, and by either for the other", async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const send = { messaging_profile_id: profileId, to: TO, text: "Waiting" };
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
@@ -879,7 +881,7 @@ describe("what becomes of a message", () => {
     }
   });
 
-  it("is reported and told alike at both transports", async () => {
+  it("is reported and listed alike in both transports", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: SILENT, text: "Silence" };
     const { id } = (await server.json("POST", POOL, send)).body.data;
@@ -892,10 +894,10 @@ describe("what becomes of a message", () => {
     const overGrpc = await grpc.call(reportReceipt, request);
     expect([overJson.body, overGrpc.message.data?.messageId]).toEqual([{ data: { message_id: id } }, id]);
 
-    const told = (await events()).body;
+    const listed = (await events()).body;
     const { message } = await grpc.call(listMessageEvents, { id });
-    expect(told.data).toEqual(message.data.map(documentedEvent));
-    expect(told.data.map(({ type }: { type: string }) => type)).toEqual([
+    expect(listed.data).toEqual(message.data.map(documentedEvent));
+    expect(listed.data.map(({ type }: { type: string }) => type)).toEqual([
       "accepted",
       "sending",
       "submitted",
@@ -905,11 +907,11 @@ describe("what becomes of a message", () => {
     const byPage = await server.json("GET", `/v2/messages/${id}/events?page[size]=3`);
     const next = byPage.body.meta.next as string;
     const rest = await grpc.call(listMessageEvents, { id, page: { size: 3, after: next } });
-    expect([...byPage.body.data, ...rest.message.data.map(documentedEvent)]).toEqual(told.data);
+    expect([...byPage.body.data, ...rest.message.data.map(documentedEvent)]).toEqual(listed.data);
     expect(rest.message.meta?.next).toBeUndefined();
   });
 
-  it("is refused to be told or reported alike at both transports", async () => {
+  it("is refused alike in both transports when reported or listed", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: TO, text: "Hello" };
     const { id } = (await server.json("POST", POOL, send)).body.data;
@@ -946,13 +948,13 @@ describe("what becomes of a message", () => {
   });
 });
 
-describe("what this release does not have", () => {
+describe("an unimplemented method", () => {
   it("is UNIMPLEMENTED and 501: webhook deliveries", async () => {
     const refusal = await grpcRefusalOf(grpc.call(WebhookDeliveryService.method.listWebhookDeliveries, {}));
     const json = await server.json("GET", "/v2/webhook_deliveries");
     expect([refusal.code, json.status]).toEqual([UNIMPLEMENTED, 501]);
-    expect(toldByJson(json)).toMatchObject({ reason: "NOT_IMPLEMENTED", code: "10038" });
-    expect(toldByGrpc(refusal)).toEqual(toldByJson(json));
+    expect(refusalByJson(json)).toMatchObject({ reason: "NOT_IMPLEMENTED", code: "10038" });
+    expect(refusalByGrpc(refusal)).toEqual(refusalByJson(json));
   });
 
   it("is UNIMPLEMENTED: the stream of events", async () => {
@@ -960,7 +962,7 @@ describe("what this release does not have", () => {
     expect([refusal.code, refusal.info?.reason]).toEqual([UNIMPLEMENTED, "NOT_IMPLEMENTED"]);
   });
 
-  it("is UNIMPLEMENTED: a method that nobody knows", async () => {
+  it("is UNIMPLEMENTED: an unknown method", async () => {
     const authorization = { authorization: `Bearer ${API_KEY}` };
     const calling = grpc.callBytes("/numberpool.v1.PoolSendService/Nothing", new Uint8Array(), authorization);
     expect((await grpcRefusalOf(calling)).code).toBe(UNIMPLEMENTED);

@@ -33,7 +33,7 @@ const refusalOf = (call: Promise<unknown>): Promise<GrpcRefusal> =>
   );
 
 describe("an update mask", () => {
-  it("of * takes every field, and what is absent becomes its default", async () => {
+  it("of * covers every field, and absent ones become their defaults", async () => {
     const id = await makeProfile(server, {
       enabled: false,
       webhook_url: "https://example.com/a",
@@ -46,7 +46,7 @@ describe("an update mask", () => {
     expect(await profileOf(id)).toMatchObject({ whitelisted_destinations: ["CA"], number_pool_settings: null });
   });
 
-  it("of * still asks for what is required, and keeps a number's profile", async () => {
+  it("of * still requires the required fields, and keeps a number's profile", async () => {
     const id = await makeProfile(server);
     const refusal = await refusalOf(grpc.call(updateProfile, { id, profile: {}, updateMask: { paths: ["*"] } }));
     expect(refusal.info?.reason).toBe("MISSING_PARAMETER");
@@ -56,7 +56,7 @@ describe("an update mask", () => {
     expect(await numberOf(number.id)).toMatchObject({ state: "active", tags: ["a"], messaging_profile_id: id });
   });
 
-  it("that is empty takes what the message holds, as an absent one does", async () => {
+  it("that is empty covers the populated fields, like an absent one", async () => {
     const number = await register(server, { phone_number: freshNumber(), state: "paused", tags: ["kept"] });
     const given = { id: number.id, number: { state: NumberState.DRAINING }, updateMask: { paths: [] } };
     await grpc.call(updateNumber, given);
@@ -64,7 +64,7 @@ describe("an update mask", () => {
   });
 
   it.each([[["nonsense"]], [["*", "name"]], [["name", "id"]], [["number_pool_settings.nonsense"]]])(
-    "of %j is refused, showing the path",
+    "of %j is refused with the path",
     async (paths) => {
       const id = await makeProfile(server);
       const refusal = await refusalOf(grpc.call(updateProfile, { id, profile: { name: "x" }, updateMask: { paths } }));
@@ -87,7 +87,7 @@ describe("null in a PATCH", () => {
     },
   );
 
-  it("is refused inside an object, too", async () => {
+  it("is refused inside an object", async () => {
     const id = await makeProfile(server, { number_pool_settings: { long_code_weight: 5 } });
     const settings = { long_code_weight: null };
     const answer = await server.json("PATCH", `/v2/messaging_profiles/${id}`, { number_pool_settings: settings });
@@ -104,7 +104,7 @@ describe("null in a PATCH", () => {
     expect(await numberOf(number.id)).toEqual(number);
   });
 
-  it("clears what can be null, and keeps a number's profile", async () => {
+  it("clears a nullable field, and keeps a number's profile", async () => {
     const id = await makeProfile(server, { webhook_url: "https://example.com/a" });
     const cleared = { webhook_url: null, number_pool_settings: null };
     expect((await server.json("PATCH", `/v2/messaging_profiles/${id}`, cleared)).status).toBe(200);

@@ -27,12 +27,12 @@ const ended = (id: string) =>
     () => read(id),
     (message) => message.completed_at !== null,
   );
-/** Seconds between a message's valid_until, as it was accepted, and its end. */
+/** Seconds between a message's valid_until, at acceptance, and its end. */
 const late = (accepted: { valid_until: string }, end: { completed_at: string }) =>
   (Date.parse(end.completed_at) - Date.parse(accepted.valid_until)) / 1000;
 
 describe.concurrent("a message's validity", () => {
-  it("a send that would wait for longer than it is valid is refused with the time until there is room", async () => {
+  it("refuses a send that would wait longer, with the time until there is room", async () => {
     const profile = { validity_period_seconds: 2 };
     const { profileId, numbers } = await makePool(server, { profile, number: { segments_per_second: 0.01 } });
     expect((await send(profileId)).status).toBe(200);
@@ -50,7 +50,7 @@ describe.concurrent("a message's validity", () => {
     expect(body.data.wait_seconds).toBeGreaterThan(90);
   });
 
-  it("another number is taken where the sticky sender's wait exceeds it", async () => {
+  it("makes the pool pick another number when the sticky sender's wait exceeds it", async () => {
     const settings = { long_code_weight: 1, toll_free_weight: 1, sticky_sender: true };
     const profile = { number_pool_settings: settings, validity_period_seconds: 2 };
     const { profileId } = await makePool(server, { long: 2, profile, number: { segments_per_second: 0.01 } });
@@ -59,7 +59,7 @@ describe.concurrent("a message's validity", () => {
     expect(second.body.data.from.phone_number).not.toBe(first.body.data.from.phone_number);
   });
 
-  it("ends it in time behind longer-lived messages of a paused number", async () => {
+  it("ends a message in time behind messages of a paused number with longer validity", async () => {
     const { profileId, numbers } = await makePool(server, { number: { segments_per_second: 1000 } });
     const path = `/v2/phone_numbers/${numbers[0]}`;
     expect((await server.json("PATCH", path, { segments_per_second: 0.5 })).status).toBe(200);

@@ -39,7 +39,7 @@ async function makeWeighted(fields: object) {
   return { profileId, longCodes: await make("212", LONG_CODES), tollFree: await make("800", TOLL_FREE) };
 }
 
-/** Runs so many tasks, a few at a time. */
+/** Runs this many tasks, a few at a time. */
 async function inParallel(tasks: readonly (() => Promise<void>)[], width: number): Promise<void> {
   const left = [...tasks];
   const work = async () => {
@@ -100,7 +100,7 @@ describe("the weights 5 and 1 over ten long codes and two toll-free numbers", ()
       ...Array.from({ length: 100 }, () => batch(17)),
       ...Array.from({ length: 650 }, () => [single, json]).flat(),
     ];
-    // A fixed shuffle, so that batches and singles are under way together.
+    // A fixed shuffle, so that batches and single sends run together.
     for (let at = tasks.length - 1, state = 42; at > 0; at -= 1) {
       state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
       const other = state % (at + 1);
