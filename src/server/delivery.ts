@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Carrier } from "../carriers/carrier.ts";
+import type { Carrier, CarrierParts } from "../carriers/carrier.ts";
 import { createSandbox } from "../carriers/sandbox.ts";
 import type { Config } from "../config.ts";
 import { UNMATCHED } from "../domain/plan/report.ts";
@@ -9,11 +9,13 @@ import { createDispatcher } from "../engine/dispatch/dispatcher.ts";
 import { createMaintenance } from "../engine/maintenance/maintenance.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../engine/reports/reporter.ts";
-import { createScheduler } from "../engine/schedule/scheduler.ts";
+import { createScheduler, type Scheduler } from "../engine/schedule/scheduler.ts";
 import { createYielding } from "../engine/yielding.ts";
 import type { DeliveryControl } from "../service/parts.ts";
 import type { Store } from "../store/store.ts";
+import { createDeliveryHold } from "./delivery-hold.ts";
 import { maintenanceTasks } from "./maintenance-tasks.ts";
+import { createUnreachableCount } from "./unreachable-numbers.ts";
 
 /** The background work of a server: carriers, dispatcher, scheduler and maintenance. */
 export type Delivery = {
@@ -47,34 +49,20 @@ export type DeliveryParts = {
   readonly observeUnreachable: (numbers: ReadonlyMap<string, number>) => void;
 };
 
-/** The longest wait for carriers' last answers to be stored: the database may be unavailable. */
+/**
+ * The longest wait for carriers' last answers to be stored: the database may be unavailable.
+ */
 const MAX_LAST_WRITES_MS = 2_000;
 
-/** The interval between reads of the hold of delivery, while there is one. */
-const HOLD_POLL_MS = 1_000;
-
 /** Constructs the background work. Nothing runs before `start`. */
-export function createDelivery({
-  config,
-  store,
-  pools,
-  log,
-  clock,
-  observe,
-  observeUnreachable,
-}: DeliveryParts): Delivery {
-  let heldSince: number | undefined;
-  let watchingHold: NodeJS.Timeout | undefined;
-  const yielding = createYielding(() => performance.now(), store.delivery.isBlocking);
-  const reporter = createReporter({ store, pools, log, yieldAfter: yielding.yieldAfter, observe });
+export function createDelivery(parts: DeliveryParts): Delivery {
+  const { config, store, pools, log, clock, observe } = parts;
+  const { yieldAfter, noteCall } = createYielding(() => performance.now(), store.delivery.isBlocking);
+  const reporter = createReporter({ store, pools, log, yieldAfter, observe });
   const owner = randomUUID();
-  const carriers = new Map<string, Carrier>();
-  for (const [name, settings] of config.carriers) {
-    const onEvent: Parameters<typeof createSandbox>[0]["onEvent"] = (carrier, { carrierMessageId, report }) => {
-      void reporter.report({ target: { carrier, carrierMessageId }, report, receivedAt: clock() });
-    };
-    carriers.set(name, createSandbox({ name, clock, random: Math.random, onEvent }, settings));
-  }
+  const carriers = openCarriers(config, reporter, clock);
+  const names = [...carriers.keys()];
+  const hold = createDeliveryHold(store, log, () => dispatcher.resume());
   const dispatcher = createDispatcher({
     store,
     pools,
@@ -83,61 +71,20 @@ export function createDelivery({
     clock,
     random: Math.random,
     log,
-    yieldAfter: yielding.yieldAfter,
+    yieldAfter,
     owner,
     submitTimeout: config.submitTimeoutSeconds * 1000,
-    isHeld: () => heldSince !== undefined,
+    isHeld: () => hold.heldSince() !== undefined,
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
-  let loggedUnreachable = "";
-  /** Counts the numbers whose carrier is not configured, and logs them when the counts change. */
-  const countUnreachable = async () => {
-    const numbers = await store.countUnreachable([...config.carriers.keys()]);
-    observeUnreachable(numbers);
-    const found = JSON.stringify([...numbers]);
-    if (numbers.size > 0 && found !== loggedUnreachable) {
-      for (const [carrier, count] of numbers) {
-        log.warn(
-          { event: "carrier_unavailable", carrier, numbers: count },
-          "carrier of registered numbers not configured",
-        );
-      }
-    }
-    loggedUnreachable = found;
-  };
-  const maintenance = createMaintenance(
-    maintenanceTasks({ config, store, pools, clock, synchronize, countUnreachable }),
-    log,
-  );
-  let scheduler: ReturnType<typeof createScheduler> | undefined;
-
-  /** Starts delivery after a hold. */
-  const resume = () => {
-    if (heldSince === undefined) return;
-    heldSince = undefined;
-    clearInterval(watchingHold);
-    log.warn({ event: "delivery_resumed" }, "delivery resumed");
-    dispatcher.resume();
-  };
-
-  /** Another process on the same database may resume delivery. */
-  const watchHold = async () => {
-    try {
-      if ((await store.readDeliveryHold()) === undefined) resume();
-    } catch (error) {
-      log.error({ event: "delivery_hold_read_failed", err: error }, "delivery hold read failed, retrying");
-    }
-  };
+  const countUnreachable = createUnreachableCount({ store, log, carriers: names, observe: parts.observeUnreachable });
+  const tasks = maintenanceTasks({ config, store, pools, clock, synchronize, countUnreachable });
+  const maintenance = createMaintenance(tasks, log);
+  let scheduler: Scheduler | undefined;
 
   return {
-    control: {
-      heldSince: () => heldSince,
-      resume: async () => {
-        await store.endDeliveryHold();
-        resume();
-      },
-    },
-    carriers: [...carriers.keys()],
+    control: { heldSince: hold.heldSince, resume: hold.resume },
+    carriers: names,
     report: async (report) => {
       const [applied = UNMATCHED] = await store.applyReports([report]);
       pools.book([applied]);
@@ -145,7 +92,7 @@ export function createDelivery({
       return applied;
     },
     accepted: (segments) => {
-      yielding.noteCall();
+      noteCall();
       pools.bookAccepted(segments);
       dispatcher.wake(segments.keys());
     },
@@ -157,22 +104,15 @@ export function createDelivery({
           "submits of an earlier process unconfirmed",
         );
       }
-      heldSince = await store.readDeliveryHold();
-      if (heldSince !== undefined) {
-        log.warn(
-          { event: "delivery_held", held_since: new Date(heldSince).toISOString() },
-          "delivery held: the database is a backup; sends wait until `numberpool delivery resume`",
-        );
-        watchingHold = setInterval(watchHold, HOLD_POLL_MS);
-      }
+      await hold.start();
       await countUnreachable();
       await dispatcher.start();
       maintenance.start();
-      scheduler = createScheduler({ release, yieldAfter: yielding.yieldAfter, clock, log });
+      scheduler = createScheduler({ release, yieldAfter, clock, log });
       scheduler.start();
     },
     stop: async (withinMs) => {
-      clearInterval(watchingHold);
+      hold.stop();
       await scheduler?.stop();
       await dispatcher.stop(withinMs);
       // Closing a carrier answers its open submits; those answers are stored next.
@@ -182,4 +122,15 @@ export function createDelivery({
       await maintenance.stop();
     },
   };
+}
+
+function openCarriers(config: Config, reporter: Reporter, clock: () => number): ReadonlyMap<string, Carrier> {
+  const carriers = new Map<string, Carrier>();
+  for (const [name, settings] of config.carriers) {
+    const onEvent: CarrierParts["onEvent"] = (carrier, { carrierMessageId, report }) => {
+      void reporter.report({ target: { carrier, carrierMessageId }, report, receivedAt: clock() });
+    };
+    carriers.set(name, createSandbox({ name, clock, random: Math.random, onEvent }, settings));
+  }
+  return carriers;
 }

@@ -7,6 +7,7 @@ import type { Pools } from "../engine/pools/pools.ts";
 import type { AssignedHealth } from "../store/pool-records.ts";
 import type { Store } from "../store/store.ts";
 
+/** The parts of the maintenance tasks. */
 export type MaintenanceParts = {
   readonly config: Config;
   readonly store: Store;
@@ -19,7 +20,8 @@ export type MaintenanceParts = {
 };
 
 const SECOND_MS = 1_000;
-// Each step takes a few milliseconds.
+// The sizes below keep each step at a few milliseconds.
+
 /** Outdated rows deleted in one step, of each kind. */
 const STEP_ROWS = 1_000;
 /**
@@ -40,22 +42,40 @@ const STEP_EXPIRED_MESSAGES = 100;
 const STEP_OLD_MESSAGES = 200;
 
 /** The recurring tasks that maintain the store and exchange changes with the other processes. */
-export function maintenanceTasks({
-  config,
-  store,
-  pools,
-  clock,
-  synchronize,
-  countUnreachable,
-}: MaintenanceParts): MaintenanceTask[] {
-  const window = config.receiptWindowSeconds * SECOND_MS;
-  const retention = config.messageRetentionSeconds * SECOND_MS;
-  let sentCursor: string | undefined;
-  let receiptCursor: string | undefined;
-  let organizations: string[] = [];
-  let messageCursor: string | undefined;
+export function maintenanceTasks(parts: MaintenanceParts): MaintenanceTask[] {
+  const { config, synchronize, countUnreachable } = parts;
+  const receiptWindowMs = config.receiptWindowSeconds * SECOND_MS;
+  const retentionMs = config.messageRetentionSeconds * SECOND_MS;
+  const tasks: MaintenanceTask[] = [
+    { name: "heartbeat", interval: SECOND_MS, step: once(synchronize) },
+    { name: "find_unhealthy_numbers", interval: SECOND_MS, step: findUnhealthyNumbers(parts) },
+    { name: "count_unreachable_numbers", interval: HEALTH_INTERVAL_MS, step: once(countUnreachable) },
+    { name: "delete_outdated_rows", interval: 10 * SECOND_MS, step: deleteOutdatedRows(parts) },
+    { name: "unassign_numbers", interval: SECOND_MS, step: unassignNumbers(parts) },
+    { name: "expire_messages", interval: SECOND_MS / 2, step: expireMessages(parts) },
+    { name: "match_receipts", interval: SECOND_MS, step: matchReceipts(parts) },
+    {
+      name: "settle_receipt_timeouts",
+      interval: Math.min(60 * SECOND_MS, receiptWindowMs),
+      step: settleReceiptTimeouts(parts, receiptWindowMs),
+    },
+  ];
+  if (retentionMs === 0) return tasks;
+  const interval = Math.min(60 * SECOND_MS, retentionMs);
+  return [...tasks, { name: "delete_old_messages", interval, step: deleteOldMessages(parts, retentionMs) }];
+}
 
-  const forgetRows = async () => {
+type Step = MaintenanceTask["step"];
+
+function once(work: () => Promise<unknown>): Step {
+  return async () => {
+    await work();
+    return false;
+  };
+}
+
+function deleteOutdatedRows({ config, store, clock }: MaintenanceParts): Step {
+  return async () => {
     const now = clock();
     const before = {
       keys: now - IDEMPOTENCY_RETENTION_MS,
@@ -65,104 +85,83 @@ export function maintenanceTasks({
     };
     return (await store.forget(before, STEP_ROWS)) >= STEP_ROWS;
   };
+}
 
-  const settleReceiptTimeouts = async () => {
-    const now = clock();
-    const request = { sentBefore: now - window, at: now, after: sentCursor, most: STEP_SENT_MESSAGES };
-    const { applied, next } = await store.settleReceiptTimeouts(request);
-    pools.book(applied);
-    sentCursor = next;
-    return next !== undefined;
-  };
+/** Unassigns the numbers of deleted profiles. */
+function unassignNumbers({ store }: MaintenanceParts): Step {
+  return async () => (await store.unassignNumbers(STEP_NUMBERS)).isMore;
+}
 
-  const matchReceipts = async () => {
-    const request = { now: clock(), after: receiptCursor, most: STEP_RECEIPTS };
-    const { applied, next } = await store.matchReceipts(request);
-    pools.book(applied);
-    receiptCursor = next;
-    return next !== undefined;
-  };
-
-  const expireMessages = async () => {
+function expireMessages({ store, pools, clock }: MaintenanceParts): Step {
+  return async () => {
     const applied = await store.expireMessages(clock(), STEP_EXPIRED_MESSAGES);
     pools.book(applied);
     return applied.length === STEP_EXPIRED_MESSAGES;
   };
+}
 
-  const forgetMessages = async () => {
+function matchReceipts({ store, pools, clock }: MaintenanceParts): Step {
+  let cursor: string | undefined;
+  return async () => {
+    const { applied, next } = await store.matchReceipts({ now: clock(), after: cursor, most: STEP_RECEIPTS });
+    pools.book(applied);
+    cursor = next;
+    return next !== undefined;
+  };
+}
+
+function settleReceiptTimeouts({ store, pools, clock }: MaintenanceParts, receiptWindowMs: number): Step {
+  let cursor: string | undefined;
+  return async () => {
+    const now = clock();
+    const request = { sentBefore: now - receiptWindowMs, at: now, after: cursor, most: STEP_SENT_MESSAGES };
+    const { applied, next } = await store.settleReceiptTimeouts(request);
+    pools.book(applied);
+    cursor = next;
+    return next !== undefined;
+  };
+}
+
+/** Deletes the messages of one organization after the other. */
+function deleteOldMessages({ store, clock }: MaintenanceParts, retentionMs: number): Step {
+  let organizations: string[] = [];
+  let cursor: string | undefined;
+  return async () => {
     if (organizations.length === 0) organizations = (await store.listOrganizations()).map(({ id }) => id);
     const organizationId = organizations[0];
     if (organizationId === undefined) return false;
-    const before = earliestId(clock() - retention);
-    const { next } = await store.forgetMessages({
-      organizationId,
-      before,
-      after: messageCursor,
-      most: STEP_OLD_MESSAGES,
-    });
-    messageCursor = next;
+    const before = earliestId(clock() - retentionMs);
+    const request = { organizationId, before, after: cursor, most: STEP_OLD_MESSAGES };
+    const { next } = await store.forgetMessages(request);
+    cursor = next;
     if (next === undefined) organizations.shift();
     return organizations.length > 0;
   };
+}
 
-  let healthCursor: string | undefined;
+/**
+ * Loads the pools that have unhealthy numbers, so that metrics count them before any send. One pool
+ * a step, so that calls are not delayed.
+ */
+function findUnhealthyNumbers({ store, pools, clock }: MaintenanceParts): Step {
+  let cursor: string | undefined;
   let unhealthy: AssignedHealth[] = [];
   let scanAt = 0;
-  /**
-   * Loads the pools that have unhealthy numbers, so that metrics count them before any send. One
-   * pool a step, so that calls are not delayed.
-   */
-  const findUnhealthy = async () => {
-    const isLoaded = ({ organizationId, messagingProfileId }: AssignedHealth) =>
-      pools.peek(organizationId, messagingProfileId) !== undefined;
+  const isLoaded = ({ organizationId, messagingProfileId }: AssignedHealth) =>
+    pools.peek(organizationId, messagingProfileId) !== undefined;
+  return async () => {
     unhealthy = unhealthy.filter((each) => !isLoaded(each));
     const pool = unhealthy.shift();
     if (pool !== undefined) {
       await pools.load(pool.organizationId, pool.messagingProfileId);
       return true;
     }
-    if (healthCursor === undefined && performance.now() < scanAt) return false;
-    const { rows, next } = await store.listHealth(STEP_HEALTH_ROWS, healthCursor);
-    healthCursor = next;
+    if (cursor === undefined && performance.now() < scanAt) return false;
+    const { rows, next } = await store.listHealth(STEP_HEALTH_ROWS, cursor);
+    cursor = next;
     if (next === undefined) scanAt = performance.now() + HEALTH_INTERVAL_MS;
     const now = clock();
     unhealthy = rows.filter((row) => judge(row.health, now).standing === "unhealthy" && !isLoaded(row));
     return next !== undefined || unhealthy.length > 0;
   };
-
-  const always: MaintenanceTask[] = [
-    {
-      name: "heartbeat",
-      interval: SECOND_MS,
-      step: async () => {
-        await synchronize();
-        return false;
-      },
-    },
-    { name: "find_unhealthy_numbers", interval: SECOND_MS, step: findUnhealthy },
-    {
-      name: "count_unreachable_numbers",
-      interval: HEALTH_INTERVAL_MS,
-      step: async () => {
-        await countUnreachable();
-        return false;
-      },
-    },
-    { name: "delete_outdated_rows", interval: 10 * SECOND_MS, step: forgetRows },
-    {
-      name: "unassign_numbers",
-      interval: SECOND_MS,
-      step: async () => (await store.unassignNumbers(STEP_NUMBERS)).isMore,
-    },
-    { name: "expire_messages", interval: SECOND_MS / 2, step: expireMessages },
-    { name: "match_receipts", interval: SECOND_MS, step: matchReceipts },
-    {
-      name: "settle_receipt_timeouts",
-      interval: Math.min(60 * SECOND_MS, window),
-      step: settleReceiptTimeouts,
-    },
-  ];
-  if (retention === 0) return always;
-  const deletion = { name: "delete_old_messages", interval: Math.min(60 * SECOND_MS, retention) };
-  return [...always, { ...deletion, step: forgetMessages }];
 }

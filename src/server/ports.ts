@@ -1,7 +1,6 @@
-import { createServer, type Server as HttpServer } from "node:http";
-import { Server as NetServer } from "node:net";
-import { setTimeout } from "node:timers/promises";
-import { type Server as GrpcServer, logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { createServer } from "node:http";
+import type { Server as NetServer } from "node:net";
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Address, type Config, isLoopback } from "../config.ts";
 import type { Service } from "../service/services.ts";
@@ -10,11 +9,12 @@ import type { Authenticate } from "../transport/authentication.ts";
 import { createGrpcListener } from "../transport/grpc/listener.ts";
 import { addHealth, addReflection } from "../transport/grpc/public-services.ts";
 import { createGrpcTransport } from "../transport/grpc/transport.ts";
-import { createHttpConnections, type HttpConnections } from "../transport/http-connections.ts";
+import { createHttpConnections } from "../transport/http-connections.ts";
 import { createHttpPort } from "../transport/http-port.ts";
 import { createInvoke } from "../transport/invoke.ts";
 import { readTls } from "../transport/tls.ts";
 import { connectionLimits } from "./connection-limits.ts";
+import { drainGrpc, drainHttp } from "./drain.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** The three ports: JSON and Connect, gRPC, and metrics. */
@@ -39,9 +39,6 @@ export type PortsParts = {
   readonly heldSince: () => number | undefined;
 };
 
-/** A drain closes idle connections after the first time, and busy ones after the second. */
-const IDLE_GRACE_MS = 500;
-const BUSY_GRACE_MS = 15_000;
 /** How long a probe's outcome is reused: a probe syncs the disk, and `/readyz` needs no key. */
 const PROBE_INTERVAL_MS = 1_000;
 
@@ -112,42 +109,6 @@ export function createPorts({
       metricsServer.close();
     },
   };
-}
-
-/**
- * Closes an HTTP server without losing a call. Node's own close ends idle connections at once, also
- * those with a request that has arrived but is not read yet. So this first stops listening, gives
- * open connections time to be answered, then closes idle ones, and in the end all.
- */
-async function drainHttp(server: HttpServer, connections: HttpConnections): Promise<void> {
-  // From now on every answer closes its connection.
-  server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
-  const closed = new Promise<void>((resolve) => {
-    NetServer.prototype.close.call(server, () => resolve());
-  });
-  const sweep = async () => {
-    await setTimeout(IDLE_GRACE_MS);
-    for (const until = performance.now() + BUSY_GRACE_MS; performance.now() < until; await setTimeout(100)) {
-      connections.destroyHandshakes();
-      // A connection whose answer is still being sent counts as idle, and would be cut off.
-      if (connections.unsentResponses() === 0) server.closeIdleConnections();
-    }
-    server.closeAllConnections();
-  };
-  void sweep();
-  await closed;
-}
-
-/**
- * Closes a gRPC server when its calls have ended, at the latest after the grace of busy
- * connections: a stream can stay silent.
- */
-async function drainGrpc(server: GrpcServer, listener: NetServer): Promise<void> {
-  // The library counts a connection as ended when its end begins, so wait for the listener as well.
-  const closed = new Promise<void>((resolve) => listener.close(() => resolve()));
-  const ended = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-  await Promise.race([Promise.all([closed, ended]), setTimeout(BUSY_GRACE_MS)]);
-  server.forceShutdown();
 }
 
 async function listenAt(

@@ -6,7 +6,7 @@ import { newProfile } from "../domain/messaging-profile.ts";
 import { newNumber } from "../domain/phone-number-record.ts";
 import type { Organization } from "../store/organization-records.ts";
 import type { Store } from "../store/store.ts";
-import { createKey, SCOPES } from "./organization.ts";
+import { createKey, SCOPES } from "./api-keys.ts";
 
 /** The key and the profile of the sample, for the printed commands. */
 export type Sample = { readonly apiKey: string; readonly profileId: string };

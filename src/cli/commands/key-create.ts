@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { createIds } from "../../domain/ids.ts";
 import { LIMITS } from "../../domain/limits.ts";
-import { createKey, ensureOrganization, SCOPES } from "../../server/organization.ts";
+import { createKey, SCOPES } from "../../server/api-keys.ts";
+import { ensureOrganization } from "../../server/organization.ts";
 import type { ApiKey } from "../../store/organization-records.ts";
 import { answer, type Command, JSON_OPTION } from "../command.ts";
 import { withStore } from "../with-store.ts";

@@ -1,0 +1,84 @@
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { Config } from "../config.ts";
+import { createIds } from "../domain/ids.ts";
+import { openPools } from "../engine/pools/pools.ts";
+import { createScheduledRelease } from "../engine/schedule/release.ts";
+import type { ServiceParts } from "../service/parts.ts";
+import { createServices } from "../service/services.ts";
+import { openAuthentication } from "../transport/authentication.ts";
+import { installKey } from "./api-keys.ts";
+import { openDatabase } from "./database.ts";
+import { createDelivery } from "./delivery.ts";
+import { createMetrics } from "./metrics.ts";
+import { createPorts, type Ports } from "./ports.ts";
+import { makeSample, type Sample } from "./sample.ts";
+
+/** A server whose parts are constructed. */
+export type Server = {
+  /** The database's name, without credentials. */
+  readonly database: string;
+  /** Starts delivery, then the ports. Gives the actual addresses. */
+  readonly start: () => ReturnType<Ports["listen"]>;
+  /** Fills an empty database; undefined: it is not empty. */
+  readonly createSample: () => Promise<Sample | undefined>;
+  /** Drains the ports and delivery within `maxMs`, then closes the database. */
+  readonly stop: (maxMs: number) => Promise<void>;
+};
+
+/**
+ * Constructs a server from its configuration: the only place that connects its parts. Throws an
+ * error of one sentence when the database or a certificate cannot be used.
+ */
+export async function compose(config: Config, log: Logger): Promise<Server> {
+  const ids = createIds((bytes) => randomBytes(bytes));
+  const metrics = createMetrics();
+  const database = await openDatabase(config, log);
+  const { clock } = database;
+  const store = metrics.measured(database.store);
+  const organization = await installKey(store, config.apiKey, clock(), ids);
+  const pools = openPools(store, clock, new Set(config.carriers.keys()));
+  metrics.watch(store, pools, clock);
+  const authentication = await openAuthentication(store);
+  const { observeReport: observe, observeUnreachable } = metrics;
+  const delivery = createDelivery({ config, store, pools, log, clock, observe, observeUnreachable });
+  const serviceParts: ServiceParts = {
+    store,
+    pools,
+    clock,
+    ids,
+    carriers: delivery.carriers,
+    mayShareNumbers: config.allowSharedNumbers,
+    stickyLifetime: config.stickyLifetimeSeconds * 1000,
+    report: delivery.report,
+    delivery: delivery.control,
+    onAccepted: delivery.accepted,
+  };
+  const ports = createPorts({
+    config,
+    services: createServices(serviceParts),
+    authenticate: authentication.authenticate,
+    metrics,
+    log,
+    clock,
+    probe: store.probe,
+    heldSince: delivery.control.heldSince,
+  });
+
+  return {
+    database: store.name,
+    start: async () => {
+      await delivery.start(createScheduledRelease(serviceParts));
+      return ports.listen();
+    },
+    createSample: () => makeSample(store, organization, clock(), ids),
+    stop: async (maxMs) => {
+      // No message is claimed from now on, while calls in flight are answered.
+      await Promise.all([ports.drain(), delivery.stop(maxMs / 2)]);
+      ports.close();
+      authentication.close();
+      pools.close();
+      await database.close();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+import { type Counter, Histogram, type Registry } from "prom-client";
+import type { AppliedReport } from "../domain/carrier-report.ts";
+import type { Message } from "../domain/message.ts";
+import type { ScheduledWrites } from "../store/schedule-records.ts";
+import type { Store } from "../store/store.ts";
+import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
+
+/** A store that times its writing transactions, and counts the messages that reach a status. */
+export function measureStore(store: Store, registry: Registry, messages: Counter<"status">): Store {
+  const registers = [registry];
+  const commitSeconds = new Histogram({
+    name: "numberpool_commit_duration_seconds",
+    help: "Time of the store's writing transactions, including the sync to disk.",
+    labelNames: ["kind"],
+    buckets: DURATION_BUCKETS_SECONDS,
+    registers,
+  });
+  const timed = <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
+    const observe = commitSeconds.labels(kind);
+    return async (...args: Args): Promise<Result> => {
+      const start = performance.now();
+      try {
+        return await write(...args);
+      } finally {
+        observe.observe((performance.now() - start) / 1000);
+      }
+    };
+  };
+
+  const accept = timed("accept", store.accept);
+  const claim = timed("claim", store.claim);
+  const count = (applied: readonly AppliedReport[]) => {
+    for (const { status } of applied) if (status !== undefined) messages.inc({ status });
+  };
+  return {
+    ...store,
+    accept: async (reads, decide) => {
+      let accepted: readonly Message[] = [];
+      await accept(reads, (facts) => {
+        const writes = decide(facts);
+        accepted = writes.messages;
+        return writes;
+      });
+      const scheduled = accepted.filter(({ status }) => status === "scheduled").length;
+      messages.inc({ status: "queued" }, accepted.length - scheduled);
+      if (scheduled > 0) messages.inc({ status: "scheduled" }, scheduled);
+    },
+    claim: async (request) => {
+      const claims = await claim(request);
+      for (const { expired } of claims) count(expired);
+      return claims;
+    },
+    applyReports: timed("reports", store.applyReports),
+    releaseScheduled: async (reads, decide) => {
+      let written: ScheduledWrites["messages"] = [];
+      await store.releaseScheduled(reads, (facts, occupied) => {
+        const writes = decide(facts, occupied);
+        written = writes.messages;
+        return writes;
+      });
+      for (const { message } of written) if (message.status !== "scheduled") messages.inc({ status: message.status });
+    },
+    cancelMessage: async (organizationId, id, at) => {
+      const cancelled = await store.cancelMessage(organizationId, id, at);
+      if (cancelled.kind === "cancelled") count([cancelled.applied]);
+      return cancelled;
+    },
+    matchReceipts: async (request) => {
+      const swept = await store.matchReceipts(request);
+      count(swept.applied);
+      return swept;
+    },
+    settleReceiptTimeouts: async (request) => {
+      const swept = await store.settleReceiptTimeouts(request);
+      count(swept.applied);
+      return swept;
+    },
+    expireMessages: async (now, most) => {
+      const applied = await store.expireMessages(now, most);
+      count(applied);
+      return applied;
+    },
+    synchronize: async (heartbeat) => {
+      const peerUpdates = await store.synchronize(heartbeat);
+      count(peerUpdates.settled);
+      return peerUpdates;
+    },
+  };
+}
