@@ -11,7 +11,7 @@ import {
   type SendMessageRequest,
   SendMessageRequestSchema,
 } from "../gen/numberpool/v1/pool_send_service_pb.ts";
-import { createApiKey } from "../src/transport/api-key.ts";
+import { createApiKey } from "../src/domain/api-key.ts";
 import { type Child, startChild } from "./child.ts";
 import type { Filled } from "./fill.ts";
 import { AREA_CODES, grpcItem, jsonItem, type Target } from "./requests.ts";

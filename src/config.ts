@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { SANDBOX, type SandboxBehaviour, type SandboxOptions } from "./carriers/sandbox.ts";
+import { apiKeyId } from "./domain/api-key.ts";
 import { isDeliveryCode } from "./domain/delivery-error.ts";
 import { MESSAGE_RETENTION_MS, RECEIPT_WINDOW_MS, STICKY_LIFETIME_MS } from "./domain/limits.ts";
-import { apiKeyId } from "./transport/api-key.ts";
 
 /** An address to listen on. Port 0 means any free port. */
 export type Address = { readonly host: string; readonly port: number };

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { apiKeyId, createApiKey, hashOfToken } from "../domain/api-key.ts";
 import type { Ids } from "../domain/ids.ts";
 import type { ApiKey, Organization } from "../store/organization-records.ts";
 import type { Store } from "../store/store.ts";
-import { apiKeyId, createApiKey, hashOfToken } from "../transport/api-key.ts";
 import { DEFAULT_ORGANIZATION, ensureOrganization } from "./organization.ts";
 
 /** Every scope that a key can have. */

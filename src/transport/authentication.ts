@@ -3,10 +3,10 @@ import type { IncomingMessage } from "node:http";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
+import { apiKeyId, hashOfToken } from "../domain/api-key.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { ApiKey } from "../store/organization-records.ts";
 import type { Store } from "../store/store.ts";
-import { apiKeyId, hashOfToken } from "./api-key.ts";
 
 /** The caller, identified by its API key. */
 export type Caller = {

@@ -6,7 +6,7 @@ const ROOT = join(import.meta.dirname, "../..");
 
 /** The rooms and packages that each room of the house may import. */
 const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readonly packages: RegExp }>> = {
-  domain: { rooms: ["gen"], packages: /^@bufbuild\/protobuf$/ },
+  domain: { rooms: ["gen"], packages: /^(@bufbuild\/protobuf|node:crypto|node:zlib)$/ },
   store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
   carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
   engine: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },

@@ -9,9 +9,9 @@ import {
 } from "../../gen/numberpool/v1/number_service_pb.ts";
 import { ListMessagesRequestSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { CreateProfileRequestSchema, UpdateProfileRequestSchema } from "../../gen/numberpool/v1/profile_service_pb.ts";
+import { apiKeyId } from "../../src/domain/api-key.ts";
 import { ALL_PATHS, changeProfile, newProfile, populatedPaths } from "../../src/domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../../src/domain/update.ts";
-import { apiKeyId } from "../../src/transport/api-key.ts";
 import { parseBody } from "../../src/transport/json/body.ts";
 import { decodeInto, maskOf, refuseUnknownQuery } from "../../src/transport/json/decode.ts";
 import { parseQuery } from "../../src/transport/json/query.ts";

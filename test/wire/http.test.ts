@@ -3,7 +3,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
-import { createApiKey } from "../../src/transport/api-key.ts";
+import { createApiKey } from "../../src/domain/api-key.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient } from "./grpc-client.ts";
 import { freshNumber, makePool, makeProfile, register, until } from "./pools.ts";

@@ -5,10 +5,10 @@ import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.
 import formats from "ajv-formats";
 import Telnyx from "telnyx";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hashOfToken } from "../../src/domain/api-key.ts";
 import type { ServiceParts } from "../../src/service/parts.ts";
 import { createServices } from "../../src/service/services.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
-import { hashOfToken } from "../../src/transport/api-key.ts";
 import { enumSpellings } from "../../src/transport/enum-spelling.ts";
 import { routesOf } from "../../src/transport/json/routes.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";

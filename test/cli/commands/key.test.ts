@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { apiKeyId, hashOfToken } from "../../../src/transport/api-key.ts";
+import { apiKeyId, hashOfToken } from "../../../src/domain/api-key.ts";
 import { makePool, numbersAt, rowsOf, sendTo } from "../../operation/program.ts";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../../server.ts";
 import { jsonOf, numberpool, ONE_SENTENCE } from "../numberpool.ts";
