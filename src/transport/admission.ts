@@ -1,7 +1,7 @@
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../domain/failure.ts";
-import { LIMITS } from "../domain/limits.ts";
 import { type Authenticate, type Caller, UNAUTHENTICATED } from "./authentication.ts";
+import { TRANSPORT_LIMITS } from "./limits.ts";
 
 /** Admits or refuses a call by its `Authorization` header alone, before its body is read. */
 export type Admit = (authorization: string | undefined) => { readonly caller: Caller } | { readonly refusal: Refusal };
@@ -36,7 +36,7 @@ export function createAdmission({ authenticate, callsPerSecond, inFlight, elapse
   return (authorization) => {
     const caller = authenticate(authorization);
     if (caller === undefined) return { refusal: UNAUTHENTICATED };
-    if (inFlight() >= LIMITS.inFlight) return { refusal: OVERLOADED };
+    if (inFlight() >= TRANSPORT_LIMITS.inFlight) return { refusal: OVERLOADED };
     const refusal = callsPerSecond > 0 ? chargeRate(caller.apiKeyId) : undefined;
     return refusal === undefined ? { caller } : { refusal };
   };

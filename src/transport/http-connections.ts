@@ -1,7 +1,7 @@
 import { type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { LIMITS } from "../domain/limits.ts";
+import { TRANSPORT_LIMITS } from "./limits.ts";
 
 /**
  * Bounds the memory of each connection of the HTTP port and of all together; destroys stalled ones.
@@ -65,14 +65,17 @@ export function createHttpConnections(elapsedMs: () => number): HttpConnections 
     connection.open.delete(response);
     connection.unsentBytes -= bytes;
     connection.sinceMs = elapsedMs();
-    if (connection.waiting.length <= LIMITS.pipelinedWaiting) response.req.socket.resume();
+    if (connection.waiting.length <= TRANSPORT_LIMITS.pipelinedWaiting) response.req.socket.resume();
     unsentBytes -= bytes;
     if (bytes > 0) unsentResponses -= 1;
     startWaiting(connection);
   };
 
   const startWaiting = (connection: Connection) => {
-    while (connection.open.size < LIMITS.pipelined && connection.unsentBytes < LIMITS.unsentBytesPerConnection) {
+    while (
+      connection.open.size < TRANSPORT_LIMITS.pipelined &&
+      connection.unsentBytes < TRANSPORT_LIMITS.unsentBytesPerConnection
+    ) {
       const start = connection.waiting.shift();
       if (start === undefined) return;
       start();
@@ -82,11 +85,14 @@ export function createHttpConnections(elapsedMs: () => number): HttpConnections 
   const sweep = setInterval(() => {
     const nowMs = elapsedMs();
     // Memory that fills up must be freed sooner.
-    const timeoutMs = unsentBytes > LIMITS.unsentBytes / 2 ? LIMITS.unreadTimeoutMs / 5 : LIMITS.unreadTimeoutMs;
+    const timeoutMs =
+      unsentBytes > TRANSPORT_LIMITS.unsentBytes / 2
+        ? TRANSPORT_LIMITS.unreadTimeoutMs / 5
+        : TRANSPORT_LIMITS.unreadTimeoutMs;
     for (const [socket, connection] of connections) {
       if (connection.unsentBytes > 0 && nowMs - connection.sinceMs > timeoutMs) socket.destroy();
     }
-  }, LIMITS.unreadCheckMs);
+  }, TRANSPORT_LIMITS.unreadCheckMs);
   sweep.unref();
 
   return {
@@ -110,7 +116,7 @@ export function createHttpConnections(elapsedMs: () => number): HttpConnections 
         run();
       });
       startWaiting(connection);
-      if (connection.waiting.length > LIMITS.pipelinedWaiting) request.socket.pause();
+      if (connection.waiting.length > TRANSPORT_LIMITS.pipelinedWaiting) request.socket.pause();
     },
     watch: (server) => {
       const nameOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
@@ -126,7 +132,7 @@ export function createHttpConnections(elapsedMs: () => number): HttpConnections 
       server.on("secureConnection", (socket: Socket) => handshakes.delete(nameOf(socket)));
     },
     unsentResponses: () => unsentResponses,
-    isFull: () => unsentBytes >= LIMITS.unsentBytes,
+    isFull: () => unsentBytes >= TRANSPORT_LIMITS.unsentBytes,
     destroyHandshakes: () => {
       for (const socket of handshakes.values()) socket.destroy();
     },

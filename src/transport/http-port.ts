@@ -3,7 +3,6 @@ import type { Duplex } from "node:stream";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../domain/failure.ts";
-import { LIMITS } from "../domain/limits.ts";
 import type { Admit } from "./admission.ts";
 import { isByGet } from "./connect/request.ts";
 import { isRpcPath, rpcRefusal } from "./connect/rpc-refusal.ts";
@@ -13,6 +12,7 @@ import type { Invoke } from "./invoke.ts";
 import { errorResponse } from "./json/errors.ts";
 import { patternOf } from "./json/routes.ts";
 import { mountJson, refuse } from "./json/transport.ts";
+import { TRANSPORT_LIMITS } from "./limits.ts";
 import type { Tls } from "./tls.ts";
 import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 
@@ -32,11 +32,11 @@ export type HttpPortParts = {
 
 /** Bounds on slow clients and large headers. */
 const CONNECTION_LIMITS = {
-  headersTimeout: LIMITS.headersTimeoutMs,
-  requestTimeout: LIMITS.requestTimeoutMs,
-  keepAliveTimeout: LIMITS.keepAliveMs,
-  connectionsCheckingInterval: LIMITS.connectionsCheckMs,
-  maxHeaderSize: LIMITS.headerBytes,
+  headersTimeout: TRANSPORT_LIMITS.headersTimeoutMs,
+  requestTimeout: TRANSPORT_LIMITS.requestTimeoutMs,
+  keepAliveTimeout: TRANSPORT_LIMITS.keepAliveMs,
+  connectionsCheckingInterval: TRANSPORT_LIMITS.connectionsCheckMs,
+  maxHeaderSize: TRANSPORT_LIMITS.headerBytes,
   ServerResponse: TrackedResponse as typeof ServerResponse,
 } as const;
 
@@ -46,16 +46,16 @@ const CONNECTION_LIMITS = {
 export function createHttpPort({ invoke, admit, connections, checkReady, tls }: HttpPortParts): FastifyInstance {
   const secured = tls && {
     cert: tls.certificate,
-    handshakeTimeout: LIMITS.handshakeTimeoutMs,
+    handshakeTimeout: TRANSPORT_LIMITS.handshakeTimeoutMs,
     key: tls.key,
     ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
   };
   const app = Fastify({
     ...(secured === undefined ? { http: CONNECTION_LIMITS } : { https: { ...CONNECTION_LIMITS, ...secured } }),
-    bodyLimit: LIMITS.requestBytes,
+    bodyLimit: TRANSPORT_LIMITS.requestBytes,
     requestTimeout: CONNECTION_LIMITS.requestTimeout,
     keepAliveTimeout: CONNECTION_LIMITS.keepAliveTimeout,
-    maxRequestsPerSocket: LIMITS.requestsPerConnection,
+    maxRequestsPerSocket: TRANSPORT_LIMITS.requestsPerConnection,
     forceCloseConnections: "idle",
     // A 503 while closing would fail calls on open connections: they are answered, then closed.
     return503OnClosing: false,
@@ -147,7 +147,7 @@ function answerClientError(this: FastifyInstance, error: ClientError, socket: Du
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
   // Destroying at once would reset a client that still writes, which might lose the response.
-  const lingering = setTimeout(() => socket.destroy(), LIMITS.lingerMs);
+  const lingering = setTimeout(() => socket.destroy(), TRANSPORT_LIMITS.lingerMs);
   lingering.unref();
   socket.once("close", () => clearTimeout(lingering));
 }
@@ -159,10 +159,10 @@ function clientRefusal({ code, rawPacket }: ClientError): { readonly status: str
   }
   if (code === "HPE_HEADER_OVERFLOW") {
     const reason = ErrorReason.REQUEST_TOO_LARGE;
-    const limit = `${LIMITS.headerBytes / 1024} KiB`;
+    const limit = `${TRANSPORT_LIMITS.headerBytes / 1024} KiB`;
     // The limit covers the request line and the headers: no line has ended if the path alone
     // exceeds it.
-    const isPath = Buffer.isBuffer(rawPacket) && !rawPacket.subarray(0, LIMITS.headerBytes).includes("\n");
+    const isPath = Buffer.isBuffer(rawPacket) && !rawPacket.subarray(0, TRANSPORT_LIMITS.headerBytes).includes("\n");
     return isPath
       ? { status: "414 URI Too Long", refusal: { reason, detail: `The path and query exceed ${limit}.` } }
       : {

@@ -15,12 +15,12 @@ import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
 import { clientAttempt } from "../domain/client-attempt.ts";
 import { reasonName } from "../domain/error-form.ts";
 import { Failure, failure, type Refusal } from "../domain/failure.ts";
-import { LIMITS } from "../domain/limits.ts";
 import { type Call, callKey } from "../service/call.ts";
 import type { Service } from "../service/services.ts";
 import type { Caller } from "./authentication.ts";
 import { type CanonicalizeIds, canonicalizeIdsOf } from "./canonical-ids.ts";
 import { enumSpellings } from "./enum-spelling.ts";
+import { TRANSPORT_LIMITS } from "./limits.ts";
 import { refusalOfItem } from "./refused-item.ts";
 import { requestCheckOf } from "./request-checks.ts";
 import { traced, traceIdOf } from "./tracing.ts";
@@ -247,7 +247,7 @@ function entryOf(service: DescService, desc: DescMethod, handler: Handler | unde
     service,
     path: `/${service.typeName}/${desc.name}`,
     scope: getOption(desc, scopeOption),
-    maxBytes: acceptsMessages && !isBatch ? LIMITS.sendBytes : LIMITS.requestBytes,
+    maxBytes: acceptsMessages && !isBatch ? TRANSPORT_LIMITS.sendBytes : TRANSPORT_LIMITS.requestBytes,
     acceptsMessages,
     check: requestCheckOf(desc.input),
     canonicalizeIds: canonicalizeIdsOf(desc.input),

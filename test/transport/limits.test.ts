@@ -17,7 +17,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
-import { LIMITS } from "../../src/domain/limits.ts";
+import { TRANSPORT_LIMITS } from "../../src/transport/limits.ts";
 import { API_KEY, type JsonAnswer, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { createGrpcClient, GrpcRefusal } from "../wire/grpc-client.ts";
 import { makePool } from "../wire/pools.ts";
@@ -215,7 +215,7 @@ describe("overload", () => {
 
     const accepted = answers.filter(({ id }) => id !== undefined);
     const refused = answers.filter(({ refusal }) => refusal !== undefined);
-    expect(acceptedOfFlood).toBeGreaterThanOrEqual(LIMITS.inFlight);
+    expect(acceptedOfFlood).toBeGreaterThanOrEqual(TRANSPORT_LIMITS.inFlight);
     expect(acceptedOfFlood).toBeLessThan(50 * 95);
     expect(refused.length).toBeGreaterThan(0);
     for (const { refusal, at } of refused) {

@@ -3,9 +3,9 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/text.ts";
 import { grpcTimeoutMs } from "../grpc-timeout.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 
 /** A call as Connect's handlers take it, always a POST, or its refusal before decoding. */
 export type RpcRequest = {
@@ -86,14 +86,14 @@ function capTimeout(header: Headers): Refusal | undefined {
   const connect = header.get("connect-timeout-ms");
   const grpc = header.get("grpc-timeout");
   if (connect !== null) {
-    header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, LIMITS.deadlineMs)));
+    header.set("connect-timeout-ms", String(Math.min(Number(connect) || 0, TRANSPORT_LIMITS.deadlineMs)));
     if (!/^\d{1,10}$/.test(connect))
       return malformedTimeout("`connect-timeout-ms` must be milliseconds, at most 10 digits.");
   }
   if (grpc !== null) {
     const timeoutMs = grpcTimeoutMs(grpc);
-    if ((timeoutMs ?? Number.POSITIVE_INFINITY) > LIMITS.deadlineMs)
-      header.set("grpc-timeout", `${LIMITS.deadlineMs}m`);
+    if ((timeoutMs ?? Number.POSITIVE_INFINITY) > TRANSPORT_LIMITS.deadlineMs)
+      header.set("grpc-timeout", `${TRANSPORT_LIMITS.deadlineMs}m`);
     if (timeoutMs === undefined)
       return malformedTimeout("`grpc-timeout` must be at most 8 digits and a unit, such as 20S.");
   }

@@ -10,13 +10,13 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
 import { quoted } from "../../domain/text.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
 import { CANCELLED, DEADLINE_PASSED, type Invoke, type Method } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
 import { decodeInto } from "../json/decode.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 import { isByGet, readRequest } from "./request.ts";
 import { connectError, rpcRefusal } from "./rpc-refusal.ts";
@@ -29,7 +29,10 @@ import { connectError, rpcRefusal } from "./rpc-refusal.ts";
 export function mountConnect(app: FastifyInstance, parts: { invoke: Invoke; admit: Admit }): void {
   const { invoke, admit } = parts;
   const methods = new Map(invoke.methods.map((method) => [method.path, method]));
-  const router = createConnectRouter({ maxTimeoutMs: LIMITS.deadlineMs, readMaxBytes: LIMITS.requestBytes });
+  const router = createConnectRouter({
+    maxTimeoutMs: TRANSPORT_LIMITS.deadlineMs,
+    readMaxBytes: TRANSPORT_LIMITS.requestBytes,
+  });
   for (const method of invoke.methods) addMethod(router, method, invoke);
 
   app.register(async (scope) => {

@@ -2,7 +2,7 @@ import { constants, type ServerHttp2Stream } from "node:http2";
 import type { ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import { statusOf } from "./status.ts";
 
 const TOO_SLOW: Refusal = { reason: ErrorReason.TIMEOUT, detail: "The request did not arrive in time." };
@@ -33,9 +33,13 @@ export function createCallTimers(
   let hasWholeRequest = false;
   const after = (timeoutMs: number, refusal: Refusal) =>
     setTimeout(() => call.sendStatus(statusOf(refusal)), timeoutMs).unref();
-  const idleMs = !requestStream ? LIMITS.bodyTimeoutMs : isPublic ? LIMITS.publicStreamIdleMs : LIMITS.streamIdleMs;
+  const idleMs = !requestStream
+    ? TRANSPORT_LIMITS.bodyTimeoutMs
+    : isPublic
+      ? TRANSPORT_LIMITS.publicStreamIdleMs
+      : TRANSPORT_LIMITS.streamIdleMs;
   const idle = after(idleMs, TOO_SLOW);
-  const life = isPublic && responseStream ? after(LIMITS.publicStreamMs, TOO_LONG) : undefined;
+  const life = isPublic && responseStream ? after(TRANSPORT_LIMITS.publicStreamMs, TOO_LONG) : undefined;
   return {
     onMessage: () => {
       if (requestStream) idle.refresh();
@@ -60,7 +64,7 @@ function resetLater(call: ServerInterceptingCallInterface): void {
   // grpc-js does not expose the stream, and would read the rest of the request without end.
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
   if (stream.destroyed || stream.closed) return;
-  const reset = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LIMITS.answeredBodyTimeoutMs);
+  const reset = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), TRANSPORT_LIMITS.answeredBodyTimeoutMs);
   reset.unref();
   stream.once("close", () => clearTimeout(reset));
 }

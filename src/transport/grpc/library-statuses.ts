@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Server, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
 import { grpcTimeoutMs } from "../grpc-timeout.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import { UNKNOWN_METHOD } from "../transport-refusal.ts";
 import { statusOf } from "./status.ts";
 
@@ -27,7 +27,7 @@ const STATUSES: readonly (readonly [code: number, text: RegExp, refusal: Refusal
     /^Received message/,
     {
       reason: ErrorReason.REQUEST_TOO_LARGE,
-      detail: `The message is larger than ${LIMITS.requestBytes / 1024} KiB; make it smaller.`,
+      detail: `The message is larger than ${TRANSPORT_LIMITS.requestBytes / 1024} KiB; make it smaller.`,
     },
   ],
   [
@@ -118,7 +118,7 @@ export function checkHeaders(server: Server, unaryPaths: ReadonlySet<string>): v
       if (keys.length > 1) headers.authorization = "";
       const timeout = headers["grpc-timeout"];
       if (timeout !== undefined) {
-        const maxMs = unaryPaths.has(headers[":path"] as string) ? LIMITS.deadlineMs : MAX_STREAM_DEADLINE_MS;
+        const maxMs = unaryPaths.has(headers[":path"] as string) ? TRANSPORT_LIMITS.deadlineMs : MAX_STREAM_DEADLINE_MS;
         headers["grpc-timeout"] = capped(String(timeout), maxMs);
       }
       handle(interceptors, stream, headers);

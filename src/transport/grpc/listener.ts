@@ -1,7 +1,7 @@
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { type Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
-import { LIMITS } from "../../domain/limits.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import type { Tls } from "../tls.ts";
 
 /** Bytes of the shortest client start: the HTTP/2 preface and empty settings. */
@@ -18,7 +18,7 @@ export function createGrpcListener(server: GrpcServer, tls: Tls | undefined, max
   const accept = (socket: Socket) => {
     const timer = setTimeout(() => {
       if (socket.bytesRead < MIN_START_BYTES) socket.destroy();
-    }, LIMITS.headersTimeoutMs);
+    }, TRANSPORT_LIMITS.headersTimeoutMs);
     timer.unref();
     socket.once("close", () => clearTimeout(timer));
     // An error after the end of the HTTP/2 session affects no call; the socket closes by itself.
@@ -36,7 +36,7 @@ function createTlsListener(tls: Tls, accept: (socket: Socket) => void): NetServe
     key: tls.key,
     ...(tls.clientAuthority !== undefined && { ca: tls.clientAuthority, requestCert: true, rejectUnauthorized: true }),
     ALPNProtocols: ["h2"],
-    handshakeTimeout: LIMITS.headersTimeoutMs,
+    handshakeTimeout: TRANSPORT_LIMITS.headersTimeoutMs,
     noDelay: true,
   });
   listener.on("secureConnection", accept);

@@ -15,10 +15,10 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, failure, type Refusal } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
 import type { Admit } from "../admission.ts";
 import type { Caller } from "../authentication.ts";
 import { CANCELLED, DEADLINE_PASSED, type Invoke, type Method } from "../invoke.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import { createCallTimers } from "./call-timers.ts";
 import { addDetails, checkHeaders, refuseUnknownMethods } from "./library-statuses.ts";
 import { PUBLIC_PATHS } from "./public-services.ts";
@@ -82,15 +82,15 @@ export function createGrpcTransport({ invoke, admit, clock }: GrpcTransportParts
 
   const server = new Server({
     interceptors: [admitCall],
-    "grpc.max_receive_message_length": LIMITS.requestBytes,
+    "grpc.max_receive_message_length": TRANSPORT_LIMITS.requestBytes,
     "grpc.max_send_message_length": -1,
-    "grpc.max_concurrent_streams": LIMITS.streams,
+    "grpc.max_concurrent_streams": TRANSPORT_LIMITS.streams,
     // A dead peer, or one in the middle of a header block, cannot answer a ping.
-    "grpc.keepalive_time_ms": LIMITS.pingIntervalMs,
-    "grpc.keepalive_timeout_ms": LIMITS.pingTimeoutMs,
-    "grpc.max_connection_idle_ms": LIMITS.connectionIdleMs,
-    "grpc.max_connection_age_ms": LIMITS.connectionAgeMs,
-    "grpc.max_connection_age_grace_ms": LIMITS.connectionAgeGraceMs,
+    "grpc.keepalive_time_ms": TRANSPORT_LIMITS.pingIntervalMs,
+    "grpc.keepalive_timeout_ms": TRANSPORT_LIMITS.pingTimeoutMs,
+    "grpc.max_connection_idle_ms": TRANSPORT_LIMITS.connectionIdleMs,
+    "grpc.max_connection_age_ms": TRANSPORT_LIMITS.connectionAgeMs,
+    "grpc.max_connection_age_grace_ms": TRANSPORT_LIMITS.connectionAgeGraceMs,
   });
   refuseUnknownMethods(server, (refusal) => invoke.recordRefusal("grpc", undefined, refusal));
   const unary = invoke.methods.filter(({ desc }) => desc.methodKind === "unary");

@@ -1,15 +1,15 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure } from "../../domain/failure.ts";
-import { LIMITS } from "../../domain/limits.ts";
+import { TRANSPORT_LIMITS } from "../limits.ts";
 import { isObject, type JsonObject } from "./decode.ts";
 
 /**
  * `page[number]=2&filter[name][eq]=x` as nested objects; repeated keys become lists. Runs in time
- * linear in the query's length. Throws a Failure above `LIMITS.queryParameters` parameters.
+ * linear in the query's length. Throws a Failure above `TRANSPORT_LIMITS.queryParameters` parameters.
  */
 export function parseQuery(query: string): JsonObject {
   const root: Record<string, unknown> = Object.create(null);
-  if (query.split("&", LIMITS.queryParameters + 1).length > LIMITS.queryParameters) throw tooMany();
+  if (query.split("&", TRANSPORT_LIMITS.queryParameters + 1).length > TRANSPORT_LIMITS.queryParameters) throw tooMany();
   for (const [name, value] of new URLSearchParams(query)) {
     const path = name.split("[", MAX_DEPTH + 1).map((part, index) => (index === 0 ? part : part.replace(/\]$/, "")));
     if (path.length > MAX_DEPTH) continue;
@@ -37,6 +37,6 @@ const MAX_DEPTH = 4;
 function tooMany() {
   return failure(
     ErrorReason.BAD_REQUEST,
-    `The query has more than ${LIMITS.queryParameters} parameters; send at most ${LIMITS.queryParameters}.`,
+    `The query has more than ${TRANSPORT_LIMITS.queryParameters} parameters; send at most ${TRANSPORT_LIMITS.queryParameters}.`,
   );
 }
