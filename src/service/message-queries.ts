@@ -62,9 +62,8 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       }
       const filters = {
         messagingProfileId: filter?.messagingProfileId,
-        // A plus in a query string that nobody escaped arrives as a space.
-        to: filter?.to?.replace(/^ /, "+"),
-        from: filter?.from?.replace(/^ /, "+"),
+        to: filter?.to,
+        from: filter?.from,
         status: known,
         ...idsIn(filter?.receivedAt),
       };

@@ -131,9 +131,8 @@ function queryOf({ filter, sort }: ListRequest, page: PageQuery): NumberQuery {
   return {
     ...page,
     messagingProfileId: filter?.messagingProfileId,
-    // A plus in a query string that nobody escaped arrives as a space.
-    phoneNumbers: numbers.length === 0 ? undefined : numbers.map((number) => number.replace(/^ /, "+")),
-    phoneNumberContains: filter?.phoneNumber?.contains?.replace(/^ /, "+"),
+    phoneNumbers: numbers.length === 0 ? undefined : numbers,
+    phoneNumberContains: filter?.phoneNumber?.contains,
     lineType: LINE_TYPE_FILTERS[filter?.type ?? MessagingNumberType.UNSPECIFIED],
     descending: sort?.phoneNumber === SortDirection.DESC,
   };

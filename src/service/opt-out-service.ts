@@ -20,9 +20,8 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
       const list = await store.listOptOuts(callOf(context).organizationId, {
         ...rows,
         messagingProfileId: filter?.messagingProfileId,
-        // A plus in a query string that nobody escaped arrives as a space.
-        to: filter?.to?.replace(/^ /, "+"),
-        phoneNumber: filter?.from?.replace(/^ /, "+"),
+        to: filter?.to,
+        phoneNumber: filter?.from,
         createdSince: createdAt?.gte && timestampMs(createdAt.gte),
         createdUntil: createdAt?.lte && timestampMs(createdAt.lte),
       });

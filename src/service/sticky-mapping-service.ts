@@ -49,7 +49,7 @@ export function stickyMappingService({
       const { organizationId } = callOf(context);
       const page = rowsAfter(request.page, CURSOR_ROWS.to);
       const profile = await profileOf(organizationId, request.messagingProfileId);
-      const wanted = request.phoneNumber?.replace(/^ /, "+");
+      const wanted = request.phoneNumber;
       const number = wanted === undefined ? undefined : await store.getNumber(organizationId, wanted);
       if (wanted !== undefined && number === undefined) return { data: [], meta: cursorMeta(undefined) };
       const list = {

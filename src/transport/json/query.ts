@@ -31,6 +31,25 @@ export function parseQuery(query: string): JsonObject {
   return root;
 }
 
+/** The keys whose values, or those inside them, are phone numbers. */
+const PHONE_NUMBER_KEYS = new Set(["to", "from", "phone_number"]);
+
+/**
+ * The query with the plus of its phone numbers: an unescaped one, `filter[to]=+13125550100`, decodes
+ * to a space.
+ */
+export function restorePlus(query: JsonObject, isPhoneNumber = false): JsonObject {
+  const restore = (key: string, value: unknown): unknown => {
+    const isPhone = isPhoneNumber || PHONE_NUMBER_KEYS.has(key);
+    if (Array.isArray(value)) return value.map((each) => restore(key, each));
+    if (isObject(value)) return restorePlus(value, isPhone);
+    return isPhone && typeof value === "string" ? value.replaceAll(/(^|,) /g, "$1+") : value;
+  };
+  const restored: Record<string, unknown> = Object.create(null);
+  for (const [key, value] of Object.entries(query)) restored[key] = restore(key, value);
+  return restored;
+}
+
 /** Levels of a nested key, `a[b][c][d]`; deeper keys are ignored. */
 const MAX_DEPTH = 4;
 

@@ -11,7 +11,7 @@ import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
 import { jsonEncoderOf } from "./encode.ts";
 import { errorResponse } from "./errors.ts";
-import { parseQuery } from "./query.ts";
+import { parseQuery, restorePlus } from "./query.ts";
 import { pathsNotImplemented, type Route, routesOf, type Verb } from "./routes.ts";
 
 /**
@@ -138,7 +138,7 @@ function decodeRequest(route: Route, request: FastifyRequest, body: Buffer | und
       if (route.mask !== undefined) message[route.mask] = { $typeName: MASK, paths: maskOf(field.message, json) };
     }
   } else {
-    const query = parseQuery((request.query as { text: string }).text);
+    const query = restorePlus(parseQuery((request.query as { text: string }).text));
     if (route.isList) refuseUnknownQuery(input, query);
     decodeInto(input, message, query, "text");
   }
