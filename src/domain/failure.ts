@@ -10,8 +10,6 @@ export type Refusal = {
   readonly pointer?: string | undefined;
   /** When to retry; undefined when a retry alone does not help. */
   readonly retryAfterMs?: number | undefined;
-  /** The rate limit that the caller reached: calls a second, and how many are left. */
-  readonly rateLimit?: { readonly limit: number; readonly remaining: number } | undefined;
 };
 
 /** A thrown refusal. Every other thrown error is a bug. */

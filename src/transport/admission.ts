@@ -3,6 +3,9 @@ import type { Refusal } from "../domain/failure.ts";
 import { type Authenticate, type Caller, UNAUTHENTICATED } from "./authentication.ts";
 import { TRANSPORT_LIMITS } from "./limits.ts";
 
+/** A refusal by rate: calls a second, and how many are left. */
+export type RateLimited = Refusal & { readonly rateLimit: { readonly limit: number; readonly remaining: number } };
+
 /** Admits or refuses a call by its `Authorization` header alone, before its body is read. */
 export type Admit = (authorization: string | undefined) => { readonly caller: Caller } | { readonly refusal: Refusal };
 
@@ -48,7 +51,7 @@ const OVERLOADED: Refusal = {
   retryAfterMs: 1000,
 };
 
-function rateExceeded(limit: number, retryAfterMs: number): Refusal {
+function rateExceeded(limit: number, retryAfterMs: number): RateLimited {
   return {
     reason: ErrorReason.TOO_MANY_REQUESTS,
     detail: `The API key exceeded its rate of ${limit} calls a second; slow down.`,

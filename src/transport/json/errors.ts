@@ -2,6 +2,7 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { MAX_CLIENT_SLEEP_MS } from "../../domain/client-attempt.ts";
 import { errorForm, reasonName } from "../../domain/error-form.ts";
 import type { Refusal } from "../../domain/failure.ts";
+import type { RateLimited } from "../admission.ts";
 
 /** A refusal as a response of the JSON transport. */
 export type ErrorResponse = {
@@ -16,14 +17,14 @@ export type ErrorResponse = {
  * the body fills.
  */
 export function errorResponse(
-  refusal: Refusal,
+  refusal: Refusal | RateLimited,
   at: { hasBody: boolean; bodyField: string | undefined },
 ): ErrorResponse {
   const { reason, detail, pointer, retryAfterMs } = refusal;
   const { httpStatus, code, title } = errorForm(reason);
   const headers: Record<string, string> = {};
   if (retryAfterMs !== undefined) headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
-  if (refusal.rateLimit !== undefined) {
+  if ("rateLimit" in refusal) {
     headers["x-ratelimit-limit"] = String(refusal.rateLimit.limit);
     headers["x-ratelimit-remaining"] = String(refusal.rateLimit.remaining);
     headers["x-ratelimit-reset"] = headers["retry-after"] ?? "1";
