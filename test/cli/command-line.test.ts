@@ -55,17 +55,17 @@ describe("Help", () => {
     expect(text).not.toContain("numberpool number import");
   });
 
-  it("is printed by the program, and the README says the same", async () => {
+  it("is printed by the program, and docs/operations.md says the same", async () => {
     const { code, stdout, stderr } = await numberpool("unused.db", "help");
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toBe(`${helpOf("help")}\n`);
-    const readme = readFileSync(join(ROOT, "README.md"), "utf8").split("\n");
+    const rows = readFileSync(join(ROOT, "docs/operations.md"), "utf8").split("\n");
     for (const { name, argument, options, summary } of COMMANDS) {
       const required = options
         .filter(({ isRequired }) => isRequired)
         .map((option) => `--${option.name} ${option.value}`);
       const call = [name, argument, ...required].filter((word) => word !== undefined).join(" ");
-      expect(readme).toContain(`| \`${call}\` | ${summary} |`);
+      expect(rows).toContain(`| \`${call}\` | ${summary} |`);
     }
   });
 });

@@ -1,7 +1,6 @@
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { SETTINGS } from "../../src/config.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -9,8 +8,9 @@ const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
 describe("the repository", () => {
   it("has nothing at the top that has another place", () => {
     const known = [
-      ...["LICENSE", "README.md", "SECURITY.md", "biome.json", "buf.gen.yaml", "buf.yaml", "package-lock.json"],
-      ...["package.json", "tsconfig.json", "bench", "bin", "gen", "proto", "src", "test", "tools", "deploy"],
+      ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "biome.json", "buf.gen.yaml"],
+      ...["buf.yaml", "package-lock.json", "package.json", "tsconfig.json"],
+      ...["bench", "bin", "deploy", "docs", "gen", "proto", "src", "test", "tools"],
       ...["node_modules", "dist", "coverage"],
     ];
     const others = readdirSync(ROOT).filter((name) => !name.startsWith(".") && !/^numberpool\.db/.test(name));
@@ -31,30 +31,6 @@ describe("the repository", () => {
       .flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
       .filter((name) => !names.has(name));
     expect(missing).toEqual([]);
-  });
-
-  it("lists every setting in the README, with its default and meaning", () => {
-    const rows = read("README.md").split("\n");
-    for (const { name, description, default: value } of SETTINGS) {
-      const row = rows.find((line) => line.startsWith(`| \`${name}\` |`)) ?? "";
-      const flag =
-        name === "api_key" ? " " : name === "sample" ? " `--no-sample` " : ` \`--${name.replaceAll("_", "-")}\` `;
-      const told = value === undefined ? " " : ` \`${value}\` `;
-      expect(row).toBe(`| \`${name}\` | \`NUMBERPOOL_${name.toUpperCase()}\` |${flag}|${told}| ${description} |`);
-    }
-  });
-
-  it("tells every path of the README's table truly", () => {
-    const told = read("README.md").match(/`(GET|POST|PATCH|DELETE)[^|]*\/v2[^|]*/g) ?? [];
-    const paths = new Set(told.flatMap((cell) => cell.match(/\/v2\/[\w/{}]+/g) ?? []));
-    const served = globSync("proto/**/*.proto", { cwd: ROOT }).flatMap(
-      (file) =>
-        read(file)
-          .match(/"\/v2\/[^"]+"/g)
-          ?.map((text) => text.slice(1, -1)) ?? [],
-    );
-    expect(paths.size).toBeGreaterThan(8);
-    expect([...paths].filter((path) => !served.includes(path))).toEqual([]);
   });
 
   it.each(globSync("src/**/*.ts", { cwd: ROOT }).filter((file) => !file.includes("domain/geography/")))(

@@ -25,15 +25,15 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The README's section on clients, and its code blocks of a language. */
-const section = /^## SDKs$(.*?)^## /ms.exec(readFileSync(join(ROOT, "README.md"), "utf8"))?.[1] ?? "";
+/** The section of docs/sdks.md on generated clients, and its blocks of a language. */
+const section = /^## Generated clients$(.*)/ms.exec(readFileSync(join(ROOT, "docs/sdks.md"), "utf8"))?.[1] ?? "";
 const blocks = (language: string) =>
   [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].flatMap(([, of, text]) =>
     of === language ? [text as string] : [],
   );
 const shell = (word: string) => blocks("sh").find((text) => text.includes(word)) ?? "";
 
-/** Runs the README's commands in the image's folder, against the server of this test. */
+/** Runs a documented command in the folder that holds the image, against the server of this test. */
 function follow(command: string, args: readonly string[], profile: string): string {
   const env = { ...withTools(), KEY: API_KEY, PROFILE: profile };
   return execFileSync(command, args, { cwd: folder.path, env, encoding: "utf8" });
@@ -48,7 +48,7 @@ describe("the image of the contract", () => {
     }
   });
 
-  it("matches the README", () => {
+  it("is what docs/sdks.md says it is", () => {
     expect(shell("npm run image")).toContain("dist/numberpool.binpb");
     expect(blocks("sh").filter((text) => text.includes("buf generate dist/numberpool.binpb"))).toHaveLength(4);
   });
@@ -89,7 +89,7 @@ describe.skipIf(missing !== undefined)(`Python from the image alone${missing ? `
     });
   });
 
-  it("runs as the README shows", { timeout: 60_000 }, () => {
+  it("runs as docs/sdks.md shows it", { timeout: 60_000 }, () => {
     follow("sh", ["-c", shell("grpc_python_plugin")], profileId);
     const script = (blocks("python")[0] as string).replaceAll("127.0.0.1:50051", server.grpc);
     writeFileSync(join(folder.path, "send.py"), script);
@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)(`Python from the image alone${missing ? `
 });
 
 describe("TypeScript from the image alone", () => {
-  it("runs as the README shows", { timeout: 60_000 }, () => {
+  it("runs as docs/sdks.md shows it", { timeout: 60_000 }, () => {
     follow("sh", ["-c", `rm -rf sdk && ${shell("protoc-gen-es")}`], profileId);
     symlinkSync(join(ROOT, "node_modules"), join(folder.path, "node_modules"));
     const script = (blocks("ts")[0] as string).replaceAll("127.0.0.1:50051", server.grpc);
@@ -110,7 +110,7 @@ describe("TypeScript from the image alone", () => {
 });
 
 describe.skipIf(executable("protoc") === undefined)("Java from the image alone (needs protoc)", () => {
-  it("has the messages that the README names", { timeout: 60_000 }, () => {
+  it("has the messages that docs/sdks.md names", { timeout: 60_000 }, () => {
     const own = shell("protoc-gen-grpc-java").replace(/,\{"local":"protoc-gen-grpc-java","out":"sdk"\}/, "");
     follow("sh", ["-c", `rm -rf sdk && ${own}`], profileId);
     const text = readFileSync(join(folder.path, "sdk/com/numberpool/v1/SendMessageRequest.java"), "utf8");

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { API_KEY, startServer, type TestServer, temporaryFolder } from "../server.ts";
 import { makePool } from "./pools.ts";
 
-const README = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+const DOCUMENT = readFileSync(join(import.meta.dirname, "../../docs/sdks.md"), "utf8");
 const TO = "+13125550100";
 
 const folder = temporaryFolder();
@@ -27,11 +27,9 @@ afterAll(async () => {
   folder.remove();
 });
 
-/**
- * The README's table: each method of the official client, as "messages.send", and whether it works.
- */
+/** The table in docs/sdks.md: each method of the official client, as "messages.send", and whether it works. */
 const DOCUMENTED = new Map(
-  [...README.matchAll(/^\| `([\w.]+)` \| ((?:`\w+`(?:, )?)*) ?\| ((?:`\w+`(?:, )?)*) ?\|$/gm)].flatMap((row) =>
+  [...DOCUMENT.matchAll(/^\| `([\w.]+)` \| ((?:`\w+`(?:, )?)*) ?\| ((?:`\w+`(?:, )?)*) ?\|$/gm)].flatMap((row) =>
     [row[2], row[3]].flatMap((cell, column) =>
       [...(cell ?? "").matchAll(/`(\w+)`/g)].map(([, method]) => [`${row[1]}.${method}`, column === 0] as const),
     ),
@@ -96,7 +94,7 @@ const ARGUMENTS: Readonly<Record<string, () => readonly unknown[] | Promise<read
 };
 
 describe("the official client's messaging methods", () => {
-  it("are exactly those of the README", () => {
+  it("are exactly those in docs/sdks.md", () => {
     const methods = RESOURCES.flatMap((path) =>
       Object.getOwnPropertyNames(Object.getPrototypeOf(resourceOf(path)))
         .filter((name) => name !== "constructor")
