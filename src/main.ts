@@ -1,6 +1,6 @@
 import { readCommandLine } from "./cli/command-line.ts";
 import { COMMANDS } from "./cli/command-list.ts";
-import { readConfig } from "./config.ts";
+import { readConfig } from "./config/read.ts";
 
 /**
  * The command line: `numberpool COMMAND [OPTIONS]`. Ends the process with 0, or with 1 and one line

@@ -1,7 +1,8 @@
+import type { z } from "zod";
 import type { Report } from "../domain/lifecycle.ts";
 import type { MessageError } from "../domain/message.ts";
 
-/** What a carrier is handed. */
+/** One message for a carrier. */
 export type Submission = {
   readonly messageId: string;
   readonly from: string;
@@ -12,10 +13,10 @@ export type Submission = {
 };
 
 /**
- * A carrier's answer to a submit. `refused` is for good. `deferred` speaks of this message,
- * `throttled` of all that the carrier is given: both may be tried again, after `retryAfterMs`
- * milliseconds if it says so. `unavailable`: there is no connection, and nothing left.
- * `submit_unconfirmed` is for submits whose outcome nobody knows: they are never sent again.
+ * A carrier's answer to a submit. `refused` is final. `deferred` concerns this message, `throttled`
+ * every message of the carrier: both may be submitted again, after `retryAfterMs` if it is given.
+ * `unavailable` means that the message did not leave. `submit_unconfirmed` means that the outcome is
+ * unknown: the message is never submitted again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }
@@ -25,33 +26,49 @@ export type SubmitAnswer =
   | { readonly kind: "unavailable"; readonly carrierCode: string }
   | { readonly kind: "submit_unconfirmed" };
 
-/** What a carrier tells by itself: a receipt, named by the carrier's own id of the message. */
+/** An event that a carrier sends by itself: a receipt, with the carrier's own id of the message. */
 export type CarrierEvent = {
   readonly kind: "receipt";
   readonly carrierMessageId: string;
   readonly report: Extract<Report, { kind: "buffered" | "delivered" | "failed" }>;
 };
 
-/**
- * A connection that messages leave through. Adding a kind of carrier is one file that gives one of
- * these.
- */
+/** Whether a carrier can take messages now; `reason` says why not. */
+export type CarrierState = { readonly kind: "connected" } | { readonly kind: "disconnected"; readonly reason: string };
+
+/** An open connection to a carrier, through which messages leave and receipts arrive. */
 export type Carrier = {
   /** The configured name, as phone numbers name it. */
   readonly name: string;
-  /** Hands one message over. Never rejects: whatever happens is one of the answers. */
+  /** The most submits that may be under way; messages beyond it wait in the database. */
+  readonly window: number;
+  /** Submits one message. Never rejects: every outcome is one of the answers. */
   readonly submit: (submission: Submission) => Promise<SubmitAnswer>;
-  /** Ends the connection; submits that are under way are answered `submit_unconfirmed`. */
+  readonly state: () => CarrierState;
+  /** Ends the connection; submits under way are answered with `submit_unconfirmed`. */
   readonly close: () => Promise<void>;
 };
 
-/** What a carrier is made with. */
+/** The surroundings of a carrier. */
 export type CarrierParts = {
   readonly name: string;
-  /** Takes what the carrier tells by itself. */
+  /** Takes the events that the carrier sends by itself. */
   readonly onEvent: (carrier: string, event: CarrierEvent) => void;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** A number from 0 to 1, 1 excluded. */
   readonly random: () => number;
+};
+
+/**
+ * A type of carrier. A carrier is a folder that gives one of these, and its line in `registry.ts`.
+ */
+export type CarrierType<Settings extends z.ZodObject = z.ZodObject> = {
+  /**
+   * The carrier's section of the configuration file, `type` included: a strict object, with
+   * defaults. Values of names that end in key, password, secret or token are masked when shown.
+   */
+  readonly settings: Settings;
+  /** Opens a connection. A method, so that types with different settings share one registry. */
+  open(parts: CarrierParts, settings: z.output<Settings>): Carrier;
 };

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { SETTINGS } from "../config.ts";
+import { SETTINGS } from "../config/settings.ts";
 import type { Command, CommandCall, Option } from "./command.ts";
 import { commandHelp, overview } from "./help.ts";
 
@@ -95,10 +95,10 @@ function readRest(command: Command, args: readonly string[]): CommandLine {
 const SETTING_OPTIONS: readonly Option[] = [
   // Every user of the machine can read a command line, so secrets have no flag.
   ...SETTINGS.filter(({ isSecret }) => !isSecret).map(
-    ({ name, description, default: value }): Option => ({
-      name: name.replaceAll("_", "-"),
+    ({ flag, description, default: value }): Option => ({
+      name: flag,
       description,
-      ...(value !== "true" && value !== "false" && { value: "VALUE" }),
+      ...(typeof value !== "boolean" && { value: "VALUE" }),
     }),
   ),
   { name: "config", value: "FILE", description: "A YAML file with these settings and the carriers." },

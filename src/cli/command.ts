@@ -1,4 +1,5 @@
-import type { Config, SettingInEffect } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import type { SettingInEffect } from "../config/read.ts";
 
 /** A subcommand of the program: its name, its help, and its action. */
 export type Command = {

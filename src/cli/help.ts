@@ -1,4 +1,4 @@
-import { SETTINGS } from "../config.ts";
+import { SETTINGS } from "../config/settings.ts";
 import type { Command, Option } from "./command.ts";
 
 /** The text of `numberpool help`: one line for each command. */
@@ -17,9 +17,10 @@ export function overview(commands: readonly Command[]): string {
 /** The text of `numberpool COMMAND --help`: usage, summary, its own options, and the settings. */
 export function commandHelp({ name, summary, details, argument, options }: Command): string {
   const required = options.filter(({ isRequired }) => isRequired).map((option) => `--${usageOf(option)}`);
-  const settings = SETTINGS.filter(({ isSecret }) => !isSecret).map(({ name: setting, description, default: value }) =>
-    line(setting.replaceAll("_", "-"), `${description}${value === undefined ? "" : ` Default: ${value}.`}`),
-  );
+  const settings = SETTINGS.filter(({ isSecret }) => !isSecret).flatMap(({ flag, description, default: value }) => [
+    line(flag, `${description}${value === undefined ? "" : ` Default: ${value}.`}`),
+    ...(value === true ? [`  --no-${flag}`] : []),
+  ]);
   return [
     ["numberpool", name, argument, ...required, "[OPTIONS]"].filter(Boolean).join(" "),
     "",
@@ -30,7 +31,6 @@ export function commandHelp({ name, summary, details, argument, options }: Comma
     ...(options.length > 0 ? ["", "Settings:", ""] : []),
     ...settings,
     line("config", "A YAML file with these settings and the carriers."),
-    "  --no-sample",
     "",
     "Every setting is also an environment variable: NUMBERPOOL_HTTP_ADDRESS and so on. NUMBERPOOL_API_KEY has no flag.",
   ].join("\n");

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { isPostgres, openStore } from "../server/open-store.ts";
 import { codeOf } from "../store/sqlite/open.ts";
 import type { Store } from "../store/store.ts";

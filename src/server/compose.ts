@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { createIds } from "../domain/ids.ts";
 import { openPools } from "../engine/pools/pools.ts";
 import { createScheduledRelease } from "../engine/schedule/release.ts";

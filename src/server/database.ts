@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { openSharedClock } from "../engine/shared-clock.ts";
 import { codeOf, holdExclusively } from "../store/sqlite/open.ts";
 import { inspectLog } from "../store/sqlite/write-ahead-log.ts";

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Carrier, CarrierParts } from "../carriers/carrier.ts";
-import { createSandbox } from "../carriers/sandbox.ts";
-import type { Config } from "../config.ts";
+import { openCarrier } from "../carriers/registry.ts";
+import type { Config } from "../config/config.ts";
 import { UNMATCHED } from "../domain/plan/report.ts";
 import { createDispatcher } from "../engine/dispatch/dispatcher.ts";
 import { createMaintenance } from "../engine/maintenance/maintenance.ts";
@@ -130,7 +130,7 @@ function openCarriers(config: Config, reporter: Reporter, clock: () => number): 
     const onEvent: CarrierParts["onEvent"] = (carrier, { carrierMessageId, report }) => {
       void reporter.report({ target: { carrier, carrierMessageId }, report, receivedAt: clock() });
     };
-    carriers.set(name, createSandbox({ name, clock, random: Math.random, onEvent }, settings));
+    carriers.set(name, openCarrier({ name, clock, random: Math.random, onEvent }, settings));
   }
   return carriers;
 }

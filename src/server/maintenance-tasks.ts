@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { judge } from "../domain/health.ts";
 import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../domain/limits.ts";

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Store, StoreOptions } from "../store/store.ts";
 
 /** True when the configured database is a PostgreSQL server. */

@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { compose } from "./compose.ts";
 import { openLog } from "./log.ts";
 import { sampleCommands } from "./sample.ts";

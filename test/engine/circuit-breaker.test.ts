@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SubmitAnswer } from "../../src/carriers/carrier.ts";
-import { createCircuitBreaker, WINDOW } from "../../src/engine/dispatch/circuit-breaker.ts";
+import { createCircuitBreaker } from "../../src/engine/dispatch/circuit-breaker.ts";
 
+const WINDOW = 2_000;
 const NOON = Date.UTC(2026, 0, 15, 12);
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -24,7 +25,7 @@ const ANSWERS: readonly SubmitAnswer[] = [
 
 /** A breaker that was given one message which its carrier did not take. */
 function broken(random = () => 0) {
-  const breaker = createCircuitBreaker(random);
+  const breaker = createCircuitBreaker(WINDOW, random);
   breaker.gave(1, NOON);
   breaker.answered(AWAY, NOON);
   return breaker;
@@ -32,7 +33,7 @@ function broken(random = () => 0) {
 
 describe("A carrier's breaker", () => {
   it("gives all that fits into the window, and no more while it is full", () => {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([WINDOW, NOON]);
     breaker.gave(WINDOW - 1, NOON);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([1, NOON]);
@@ -91,7 +92,7 @@ describe("A carrier's breaker", () => {
   );
 
   it("takes ten silent submits in a row for a carrier that is away, and one answer among them for one that is not", () => {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     breaker.gave(50, NOON);
     for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.answered(SILENCE, NOON);
     breaker.answered(TAKEN, NOON);
@@ -103,7 +104,7 @@ describe("A carrier's breaker", () => {
 
   it("does not pause for longer because more of what was under way fails too", () => {
     for (const answer of [AWAY, SILENCE]) {
-      const breaker = createCircuitBreaker(() => 0);
+      const breaker = createCircuitBreaker(WINDOW, () => 0);
       breaker.gave(500, NOON);
       for (let failed = 0; failed < 400; failed += 1) breaker.answered(answer, NOON + failed);
       expect(breaker.opensAt(NOON + 400)).toBeLessThanOrEqual(NOON + SILENT + FIRST_PAUSE);
@@ -111,7 +112,7 @@ describe("A carrier's breaker", () => {
   });
 
   it("gives no second probe while one is under way, although what was under way before goes on failing", () => {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     const before = breaker.gave(100, NOON);
     for (let failed = 0; failed < SILENT; failed += 1) breaker.answered(SILENCE, NOON, before);
     let now = breaker.opensAt(NOON);
@@ -132,7 +133,7 @@ describe("A carrier's breaker", () => {
   it("tries again, whatever was under way when it fell silent and whenever that ends", () => {
     fc.assert(
       fc.property(fc.integer({ min: SILENT, max: 200 }), fc.array(fc.nat(3), { maxLength: 30 }), (count, rest) => {
-        const breaker = createCircuitBreaker(() => 0);
+        const breaker = createCircuitBreaker(WINDOW, () => 0);
         const before = breaker.gave(count, NOON);
         let left = count;
         let now = NOON;
@@ -163,7 +164,7 @@ describe("A carrier's breaker", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
-        const breaker = createCircuitBreaker(() => 0.5);
+        const breaker = createCircuitBreaker(WINDOW, () => 0.5);
         let underWay = 0;
         let now = NOON;
         for (const each of steps) {
@@ -195,7 +196,7 @@ describe("A carrier's breaker", () => {
 describe("A carrier that throttles", () => {
   /** What a carrier that takes so many a second is given, and takes, second by second. */
   function run(rate: number, seconds: number, takes = () => rate) {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     const given: number[] = [];
     const taken: number[] = [];
     let allowance = rate;
@@ -245,7 +246,7 @@ describe("A carrier that throttles", () => {
   });
 
   it("is left alone for as long as it asks", () => {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     breaker.gave(1, NOON);
     breaker.answered(throttled(7 * SECOND), NOON);
     for (const after of [0, SECOND, 7 * SECOND - 1]) expect(breaker.budget(NOON + after)).toBe(0);
@@ -254,7 +255,7 @@ describe("A carrier that throttles", () => {
   });
 
   it("is slowed down once a second at most, however many of its answers say so", () => {
-    const [one, many] = [createCircuitBreaker(() => 0), createCircuitBreaker(() => 0)];
+    const [one, many] = [createCircuitBreaker(WINDOW, () => 0), createCircuitBreaker(WINDOW, () => 0)];
     for (const breaker of [one, many]) breaker.gave(500, NOON);
     one.answered(throttled(), NOON);
     for (let told = 0; told < 400; told += 1) many.answered(throttled(), NOON + told);
@@ -264,7 +265,7 @@ describe("A carrier that throttles", () => {
   });
 
   it("is always given something in the end", () => {
-    const breaker = createCircuitBreaker(() => 0);
+    const breaker = createCircuitBreaker(WINDOW, () => 0);
     let now = NOON;
     for (let told = 0; told < 100; told += 1) {
       breaker.gave(1, now);

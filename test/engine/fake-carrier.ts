@@ -23,6 +23,7 @@ export function fakeCarrier(
   const times = new Map<string, number>();
   return {
     name,
+    window: 2_000,
     submits,
     taken,
     submit: async (submission) => {
@@ -36,6 +37,7 @@ export function fakeCarrier(
       taken.push(submission.messageId);
       return { kind: "accepted", carrierMessageId: `${name}-${submits.length}` };
     },
+    state: () => ({ kind: "connected" }),
     close: async () => {},
   };
 }

@@ -7,7 +7,8 @@ import { createInterface } from "node:readline";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { readConfig, SETTINGS } from "../../src/config.ts";
+import { readConfig } from "../../src/config/read.ts";
+import { SETTINGS } from "../../src/config/settings.ts";
 import { startServer, type TestServer, temporaryFolder } from "../server.ts";
 
 const ROOT = join(import.meta.dirname, "../..");

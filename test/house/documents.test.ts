@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
-import { SETTINGS } from "../../src/config.ts";
+import { SETTINGS } from "../../src/config/settings.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -68,12 +68,11 @@ describe("README.md", () => {
 describe("docs/configuration.md", () => {
   it("lists every setting with its default and meaning", () => {
     const rows = read("docs/configuration.md").split("\n");
-    for (const { name, description, default: value } of SETTINGS) {
+    for (const { name, variable, flag, isSecret, description, default: value } of SETTINGS) {
       const row = rows.find((line) => line.startsWith(`| \`${name}\` |`)) ?? "";
-      const flag =
-        name === "api_key" ? " " : name === "sample" ? " `--no-sample` " : ` \`--${name.replaceAll("_", "-")}\` `;
-      const told = value === undefined ? " " : ` \`${value}\` `;
-      expect(row).toBe(`| \`${name}\` | \`NUMBERPOOL_${name.toUpperCase()}\` |${flag}|${told}| ${description} |`);
+      const option = isSecret ? " " : ` \`--${value === true ? "no-" : ""}${flag}\` `;
+      const shown = value === undefined ? " " : ` \`${value}\` `;
+      expect(row).toBe(`| \`${name}\` | \`${variable}\` |${option}|${shown}| ${description} |`);
     }
   });
 });

@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readonly packages: RegExp }>> = {
   domain: { rooms: ["gen"], packages: /^(@bufbuild\/protobuf|node:crypto|node:zlib)$/ },
   store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
-  carriers: { rooms: ["gen", "domain"], packages: /^node:/ },
+  carriers: { rooms: ["gen", "domain"], packages: /^(node:|zod$)/ },
   engine: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
   service: {
     rooms: ["gen", "domain", "store", "engine"],
@@ -19,24 +19,21 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
     packages:
       /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
-  "config.ts": {
-    rooms: ["domain", "store", "carriers", "engine", "service", "transport"],
-    packages: /^(node:fs|yaml|zod)$/,
-  },
+  config: { rooms: ["domain", "carriers"], packages: /^(node:fs|yaml|zod)$/ },
   server: {
-    rooms: ["gen", "domain", "store", "carriers", "engine", "service", "transport", "config.ts"],
+    rooms: ["gen", "domain", "store", "carriers", "engine", "service", "transport", "config"],
     packages: /^(node:|pino$|prom-client$|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
   },
   cli: {
-    rooms: ["gen", "domain", "store", "service", "transport", "config.ts", "server"],
+    rooms: ["gen", "domain", "store", "service", "transport", "config", "server"],
     packages: /^(node:|@bufbuild\/protobuf)/,
   },
-  "main.ts": { rooms: ["cli", "config.ts"], packages: /^$/ },
+  "main.ts": { rooms: ["cli", "config"], packages: /^$/ },
 };
 
 const files = globSync("src/**/*.ts", { cwd: ROOT });
 
-/** The room of a path from the root: "domain", "config.ts", "gen". */
+/** The room of a path from the root: "domain", "main.ts", "gen". */
 function roomOf(path: string): string {
   const [first, second = ""] = path.split("/");
   return first === "src" ? second : (first ?? "");

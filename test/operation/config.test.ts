@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Config, readConfig, SETTINGS } from "../../src/config.ts";
+import type { Config } from "../../src/config/config.ts";
+import { readConfig } from "../../src/config/read.ts";
+import { SETTINGS } from "../../src/config/settings.ts";
 import { temporaryFolder } from "../server.ts";
 import { FREE_PORTS, run } from "./program.ts";
 
@@ -206,12 +208,11 @@ describe("Carriers", () => {
           "sandbox",
           {
             type: "sandbox",
-            latency: 20,
-            receiptAfter: 200,
-            successRatio: 1,
-            failureCode: "40013",
-            segmentsPerSecond: 0,
-            ledger: undefined,
+            latency_milliseconds: 20,
+            receipt_after_milliseconds: 200,
+            success_ratio: 1,
+            failure_code: "40013",
+            segments_per_second: 0,
             numbers: {},
           },
         ],
@@ -236,23 +237,22 @@ carriers:
     expect(Object.fromEntries(configOf({ config }).carriers)).toEqual({
       quick: {
         type: "sandbox",
-        latency: 0,
-        receiptAfter: 200,
-        successRatio: 1,
-        failureCode: "40013",
-        segmentsPerSecond: 0,
-        ledger: undefined,
+        latency_milliseconds: 0,
+        receipt_after_milliseconds: 200,
+        success_ratio: 1,
+        failure_code: "40013",
+        segments_per_second: 0,
         numbers: {},
       },
       "slow-one_2": {
         type: "sandbox",
-        latency: 600_000,
-        receiptAfter: 86_400_000,
-        successRatio: 0.25,
-        failureCode: "40013",
-        segmentsPerSecond: 2.5,
+        latency_milliseconds: 600_000,
+        receipt_after_milliseconds: 86_400_000,
+        success_ratio: 0.25,
+        failure_code: "40013",
+        segments_per_second: 2.5,
         ledger: "sandbox.jsonl",
-        numbers: { "+12125550100": { successRatio: 0, receiptAfter: 7 } },
+        numbers: { "+12125550100": { success_ratio: 0, receipt_after_milliseconds: 7 } },
       },
     });
   });

@@ -1,4 +1,4 @@
-import type { SettingInEffect } from "../../config.ts";
+import type { SettingInEffect } from "../../config/read.ts";
 import { answer, type Command, JSON_OPTION } from "../command.ts";
 
 /**

@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { isPostgres } from "../../server/open-store.ts";
 import { answer, type Command, JSON_OPTION } from "../command.ts";
 import { withFileName } from "../with-store.ts";

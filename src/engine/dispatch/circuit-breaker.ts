@@ -11,8 +11,6 @@ export type CircuitBreaker = {
   readonly opensAt: (now: number) => number;
 };
 
-/** Submits under way at most: beyond it the queues in the database wait. */
-export const WINDOW = 2_000;
 /** The first pause of a carrier that is down, and the longest, milliseconds. They double in between. */
 const FIRST_PAUSE = 1_000;
 const MAX_PAUSE = 60_000;
@@ -29,8 +27,11 @@ const MIN_RATE = 0.2;
 /** What may be given at once, in seconds of the rate. */
 const BURST = 0.1;
 
-/** A breaker that is open. Moments are of a clock that never runs backwards. `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses. */
-export function createCircuitBreaker(random: () => number): CircuitBreaker {
+/**
+ * Creates a closed breaker. `window` is the most submits under way. Times are of a monotonic clock.
+ * `random` gives numbers from 0 to 1, 1 excluded, for the jitter of pauses.
+ */
+export function createCircuitBreaker(window: number, random: () => number): CircuitBreaker {
   let underWay = 0;
   let silent = 0;
   // What was given before the carrier broke down says nothing of whether it is still down when it fails.
@@ -80,7 +81,7 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
     budget: (now) => {
       if (down !== undefined) return down.isProbing || now < down.until ? 0 : 1;
       refill(now);
-      const room = Math.max(0, WINDOW - underWay);
+      const room = Math.max(0, window - underWay);
       if (slow === undefined) return room;
       return now < slow.notBefore ? 0 : Math.min(room, Math.floor(slow.tokens));
     },
@@ -110,7 +111,7 @@ export function createCircuitBreaker(random: () => number): CircuitBreaker {
     opensAt: (now) => {
       if (down !== undefined) return down.isProbing ? Number.POSITIVE_INFINITY : Math.max(now, down.until);
       refill(now);
-      if (underWay >= WINDOW) return Number.POSITIVE_INFINITY;
+      if (underWay >= window) return Number.POSITIVE_INFINITY;
       if (slow === undefined) return now;
       return Math.max(slow.notBefore, now + (Math.max(0, 1 - slow.tokens) / slow.rate) * 1000);
     },

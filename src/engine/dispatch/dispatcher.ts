@@ -82,7 +82,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   let lastTurn = 0;
 
   const breakerOf = (carrier: string): CircuitBreaker => {
-    const breaker = breakers.get(carrier) ?? createCircuitBreaker(parts.random);
+    const breaker = breakers.get(carrier) ?? createCircuitBreaker(carriers.get(carrier)?.window ?? 1, parts.random);
     breakers.set(carrier, breaker);
     return breaker;
   };

@@ -2,7 +2,8 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { readConfig, SETTINGS } from "../../../src/config.ts";
+import { readConfig } from "../../../src/config/read.ts";
+import { SETTINGS } from "../../../src/config/settings.ts";
 import { run } from "../../operation/program.ts";
 import { temporaryFolder } from "../../server.ts";
 
