@@ -59,6 +59,17 @@ describe("The documents", () => {
   });
 });
 
+describe("CONTRIBUTING.md", () => {
+  it("describes a check that does what CI does without Debian tools", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const steps = [...read(".ci/run").matchAll(/^step '.*' npm (?:run -s )?([a-z-]+)$/gm)].map(([, name]) => name);
+    expect(steps).toEqual(expect.arrayContaining(["ci", "test", "lint", "types"]));
+    const checked = [...(scripts.check ?? "").matchAll(/npm (?:run -s )?([a-z-]+)/g)].map(([, name]) => name);
+    expect(steps.filter((name) => name !== "ci" && !checked.includes(name))).toEqual([]);
+    expect(checked).toContain("check-generated");
+  });
+});
+
 describe("README.md", () => {
   it("is read in five minutes", () => {
     expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
