@@ -119,7 +119,7 @@ export function createHttpPort({ invoke, admit, connections, checkReady, tls }: 
     const verbs = [...new Set(matching.flatMap((verb) => (verb === "GET" ? ["GET", "HEAD"] : [verb])))];
     const refusal: Refusal =
       verbs.length === 0
-        ? { reason: ErrorReason.NOT_FOUND, detail: "Unknown path; the README lists the paths." }
+        ? { reason: ErrorReason.NOT_FOUND, detail: "Unknown path; GET /openapi.json lists the paths." }
         : { reason: ErrorReason.METHOD_NOT_ALLOWED, detail: `This path accepts ${verbs.join(", ")}.` };
     if (verbs.length > 0) reply.header("allow", verbs.join(", "));
     invoke.recordRefusal("json", undefined, refusal);
