@@ -18,7 +18,7 @@ const apiKey = z
 
 /**
  * Every setting but the carriers, by its name in the file. The type, the flags, the variables, the
- * help and the README's table all follow from these rows: a new setting is one more row.
+ * help and the documented table all follow from these rows: a new setting is one more row.
  */
 const ROWS = {
   http_address: row(address, "127.0.0.1:8080", "Where the JSON transport listens."),

@@ -45,6 +45,11 @@ describe("The documents", () => {
     expect(broken).toEqual([]);
   });
 
+  it.each(DOCUMENTS)("%s has at most 100 columns of prose", (path) => {
+    const lines = proseOf(path).split("\n");
+    expect(lines.filter((line) => !line.startsWith("|") && [...line].length > 100)).toEqual([]);
+  });
+
   it.each(DOCUMENTS)("%s names npm scripts that exist", (path) => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
     const named = [...read(path).matchAll(/\bnpm (?:run (?:-s )?([\w:-]+)|(start|test)\b)/g)];
