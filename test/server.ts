@@ -40,10 +40,17 @@ export async function startServer(options: {
   readonly database: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Another executable than this repository's. */
+  readonly program?: string;
   /** Runs the program under another, "strace -f …". */
   readonly under?: readonly string[];
 }): Promise<TestServer> {
-  const program = [process.execPath, join(import.meta.dirname, "../bin/numberpool.js"), "serve", "--no-sample"];
+  const program = [
+    process.execPath,
+    options.program ?? join(import.meta.dirname, "../bin/numberpool.js"),
+    "serve",
+    "--no-sample",
+  ];
   const [command, ...args] = [...(options.under ?? []), ...program, ...(options.args ?? [])] as [string, ...string[]];
   const child = spawn(command, args, {
     stdio: ["ignore", "pipe", "pipe"],

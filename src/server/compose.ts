@@ -42,12 +42,13 @@ export async function compose(config: Config, log: Logger): Promise<Server> {
   const authentication = await openAuthentication(store);
   const { observeReport: observe, observeUnreachable } = metrics;
   const delivery = createDelivery({ config, store, pools, log, clock, observe, observeUnreachable });
+  metrics.watchCarriers(delivery.carriers);
   const serviceParts: ServiceParts = {
     store,
     pools,
     clock,
     ids,
-    carriers: delivery.carriers,
+    carriers: delivery.carriers.map(({ name }) => name),
     mayShareNumbers: config.allowSharedNumbers,
     stickyLifetime: config.stickyLifetimeSeconds * 1000,
     report: delivery.report,

@@ -19,8 +19,8 @@ import { createUnreachableCount } from "./unreachable-numbers.ts";
 
 /** The background work of a server: carriers, dispatcher, scheduler and maintenance. */
 export type Delivery = {
-  /** The names of the configured carriers. */
-  readonly carriers: readonly string[];
+  /** The configured carriers, open. */
+  readonly carriers: readonly Carrier[];
   /**
    * Applies a report that arrives by RPC. Rejects when the store fails, since the caller can retry.
    */
@@ -84,7 +84,7 @@ export function createDelivery(parts: DeliveryParts): Delivery {
 
   return {
     control: { heldSince: hold.heldSince, resume: hold.resume },
-    carriers: names,
+    carriers: [...carriers.values()],
     report: async (report) => {
       const [applied = UNMATCHED] = await store.applyReports([report]);
       pools.book([applied]);

@@ -1,10 +1,12 @@
 import type { RequestListener } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Carrier } from "../carriers/carrier.ts";
 import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import type { Store } from "../store/store.ts";
 import type { CallObserver } from "../transport/invoke.ts";
 import { createCallMetrics } from "./call-metrics.ts";
+import { addCarrierGauge } from "./carrier-gauge.ts";
 import { measureStore } from "./measured-store.ts";
 import { addStoreGauges } from "./store-gauges.ts";
 
@@ -21,6 +23,8 @@ export type Metrics = {
   readonly measured: (store: Store) => Store;
   /** Adds the gauges that are read at each scrape. */
   readonly watch: (store: Store, pools: Pools, clock: () => number) => void;
+  /** Adds the gauge of the carriers' states. */
+  readonly watchCarriers: (carriers: readonly Carrier[]) => void;
   readonly handle: RequestListener;
 };
 
@@ -65,6 +69,7 @@ export function createMetrics(): Metrics {
     },
     measured: (store) => measureStore(store, registry, messages),
     watch: (store, pools, clock) => addStoreGauges(registry, store, pools, clock),
+    watchCarriers: (carriers) => addCarrierGauge(registry, carriers),
     handle: async (request, response) => {
       const isRead = request.method === "GET" || request.method === "HEAD";
       if (!isRead || request.url?.split("?", 1)[0] !== "/metrics") {

@@ -71,7 +71,11 @@ export function run(
 /** Makes a profile with its pool on and numbers assigned; returns the profile's id. */
 export async function makePool(
   server: TestServer,
-  numbers: readonly { readonly phone_number: string; readonly segments_per_second?: number }[],
+  numbers: readonly {
+    readonly phone_number: string;
+    readonly segments_per_second?: number;
+    readonly carrier?: string;
+  }[],
 ): Promise<string> {
   const { body } = await server.json("POST", "/v2/messaging_profiles", {
     name: "Test",
