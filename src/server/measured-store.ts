@@ -7,26 +7,7 @@ import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
 
 /** A store that times its writing transactions, and counts the messages that reach a status. */
 export function measureStore(store: Store, registry: Registry, messages: Counter<"status">): Store {
-  const registers = [registry];
-  const commitSeconds = new Histogram({
-    name: "numberpool_commit_duration_seconds",
-    help: "Time of the store's writing transactions, including the sync to disk.",
-    labelNames: ["kind"],
-    buckets: DURATION_BUCKETS_SECONDS,
-    registers,
-  });
-  const timed = <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
-    const observe = commitSeconds.labels(kind);
-    return async (...args: Args): Promise<Result> => {
-      const start = performance.now();
-      try {
-        return await write(...args);
-      } finally {
-        observe.observe((performance.now() - start) / 1000);
-      }
-    };
-  };
-
+  const timed = createCommitTimer(registry);
   const accept = timed("accept", store.accept);
   const claim = timed("claim", store.claim);
   const count = (applied: readonly AppliedReport[]) => {
@@ -85,5 +66,27 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
       count(peerUpdates.settled);
       return peerUpdates;
     },
+  };
+}
+
+/** Adds the histogram of commits, and gives a wrapper that times a writing transaction. */
+function createCommitTimer(registry: Registry) {
+  const commitSeconds = new Histogram({
+    name: "numberpool_commit_duration_seconds",
+    help: "Time of the store's writing transactions, including the sync to disk.",
+    labelNames: ["kind"],
+    buckets: DURATION_BUCKETS_SECONDS,
+    registers: [registry],
+  });
+  return <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
+    const observe = commitSeconds.labels(kind);
+    return async (...args: Args): Promise<Result> => {
+      const start = performance.now();
+      try {
+        return await write(...args);
+      } finally {
+        observe.observe((performance.now() - start) / 1000);
+      }
+    };
   };
 }

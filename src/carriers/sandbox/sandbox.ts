@@ -95,7 +95,7 @@ function receiptOf(error: MessageError | undefined, at: number) {
   return { kind: "failed", at, error, carrierCode: String(error.reason) } as const;
 }
 
-/** Tells for each submit whether it exceeds the rate, which allows a burst. */
+/** Creates a function that decides for each submit whether it exceeds the rate and its burst. */
 function createThrottle(segmentsPerSecond: number, clock: () => number): () => boolean {
   let freeAt = 0;
   return () => {
