@@ -1,16 +1,16 @@
 #!/usr/bin/env node
-// Checks the Node version before anything else is loaded: on an older one the SQLite addon ends the process without a word, and
-// TypeScript is not read. An older Node continues on the one that npm installed beside us.
+// Checks the Node version before anything else is loaded: an older Node cannot load TypeScript, and the
+// SQLite addon ends it without an error. An older Node starts the one that npm installed.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import nodeModule, { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
-const LEAST = [22, 19];
+const MIN_VERSION = [22, 19];
 
 const isNewEnough = (version) => {
   const [major, minor] = version.split(".").map(Number);
-  return major > LEAST[0] || (major === LEAST[0] && minor >= LEAST[1]);
+  return major > MIN_VERSION[0] || (major === MIN_VERSION[0] && minor >= MIN_VERSION[1]);
 };
 
 const packagedNode = () => {
@@ -24,7 +24,7 @@ const packagedNode = () => {
 };
 
 if (isNewEnough(process.versions.node)) {
-  // Starts after the first take half a second less.
+  // Caching compiled code saves half a second at every later start.
   nodeModule.enableCompileCache?.();
   const built = new URL("../dist/src/main.js", import.meta.url);
   const source = new URL("../src/main.ts", import.meta.url);
@@ -34,7 +34,7 @@ if (isNewEnough(process.versions.node)) {
   const node = packagedNode();
   if (node === undefined) {
     console.error(
-      `Numberpool needs Node ${LEAST.join(".")} or later; this is ${process.versions.node}. Install Node 24.`,
+      `Numberpool needs Node ${MIN_VERSION.join(".")} or later; this is ${process.versions.node}. Install Node 24.`,
     );
     process.exit(1);
   }

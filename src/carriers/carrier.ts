@@ -15,8 +15,8 @@ export type Submission = {
 /**
  * A carrier's answer to a submit. `refused` is final. `deferred` concerns this message, `throttled`
  * every message of the carrier: both may be submitted again, after `retryAfterMs` if it is given.
- * `unavailable` means that the message did not leave. `submit_unconfirmed` means that the outcome is
- * unknown: the message is never submitted again.
+ * `unavailable` means that the message did not leave. `submit_unconfirmed` means that the outcome
+ * is unknown: the message is never submitted again.
  */
 export type SubmitAnswer =
   | { readonly kind: "accepted"; readonly carrierMessageId: string }

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
-import { SETTINGS } from "../config/settings.ts";
-import type { Command, CommandCall, Option } from "./command.ts";
+import type { Command, CommandCall } from "./command.ts";
 import { commandHelp, overview } from "./help.ts";
+import { SETTING_OPTIONS } from "./setting-options.ts";
 
 /**
  * A parsed command line: a request for help, an unknown command, or a command with its arguments.
@@ -90,16 +90,3 @@ function readRest(command: Command, args: readonly string[]): CommandLine {
   }
   return { kind: "command", command, flags, call: { argument, values, switches }, errors };
 }
-
-/** The settings as options; a boolean setting takes no value. */
-const SETTING_OPTIONS: readonly Option[] = [
-  // Every user of the machine can read a command line, so secrets have no flag.
-  ...SETTINGS.filter(({ isSecret }) => !isSecret).map(
-    ({ flag, description, default: value }): Option => ({
-      name: flag,
-      description,
-      ...(typeof value !== "boolean" && { value: "VALUE" }),
-    }),
-  ),
-  { name: "config", value: "FILE", description: "A YAML file with these settings and the carriers." },
-];

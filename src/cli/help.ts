@@ -1,5 +1,5 @@
-import { SETTINGS } from "../config/settings.ts";
 import type { Command, Option } from "./command.ts";
+import { SETTING_OPTIONS } from "./setting-options.ts";
 
 /** The text of `numberpool help`: one line for each command. */
 export function overview(commands: readonly Command[]): string {
@@ -17,21 +17,17 @@ export function overview(commands: readonly Command[]): string {
 /** The text of `numberpool COMMAND --help`: usage, summary, its own options, and the settings. */
 export function commandHelp({ name, summary, details, argument, options }: Command): string {
   const required = options.filter(({ isRequired }) => isRequired).map((option) => `--${usageOf(option)}`);
-  const settings = SETTINGS.filter(({ isSecret }) => !isSecret).flatMap(({ flag, description, default: value }) => [
-    line(flag, `${description}${value === undefined ? "" : ` Default: ${value}.`}`),
-    ...(value === true ? [`  --no-${flag}`] : []),
-  ]);
   return [
     ["numberpool", name, argument, ...required, "[OPTIONS]"].filter(Boolean).join(" "),
     "",
     summary,
     ...(details === undefined ? [] : [details]),
     "",
-    ...options.map((option) => line(usageOf(option), option.description)),
+    ...options.map(line),
     ...(options.length > 0 ? ["", "Settings:", ""] : []),
-    ...settings,
-    line("config", "A YAML file with these settings and the carriers."),
+    ...SETTING_OPTIONS.map(line),
     "",
+    "A setting without a value is turned off by its negation, as in --no-sample.",
     "Every setting is also an environment variable: NUMBERPOOL_HTTP_ADDRESS and so on. NUMBERPOOL_API_KEY has no flag.",
   ].join("\n");
 }
@@ -40,6 +36,8 @@ function usageOf({ name, value }: Option): string {
   return value === undefined ? name : `${name} ${value}`;
 }
 
-function line(option: string, description: string): string {
-  return `  --${option.padEnd(26)}${description}`;
+function line(option: Option): string {
+  return `  --${usageOf(option).padEnd(WIDTH)}  ${option.description}`;
 }
+
+const WIDTH = Math.max(...SETTING_OPTIONS.map((option) => usageOf(option).length));

@@ -4,7 +4,9 @@ const MASK = "********";
 /** The endings of secrets' names, inside a carrier. */
 const SECRET = /(^|_)(key|password|secret|token)$/;
 
-/** Masks the secrets in a value: by its name, by the names inside it, and in the password of a URL. */
+/**
+ * Masks the secrets in a value: by its name, by the names inside it, and in the password of a URL.
+ */
 export function masked(name: string, value: unknown): unknown {
   if (value === null) return null;
   const setting = SETTINGS.find((known) => known.name === name);

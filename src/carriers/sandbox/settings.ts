@@ -23,7 +23,9 @@ export const sandboxSettings = z.strictObject({
   failure_code: behaviour.failure_code.default("40013"),
   /** The rate above which it throttles; 0: no limit. */
   segments_per_second: z.number().min(0).max(1_000_000).default(0),
-  /** A file that gets one line of JSON for each submit, before its answer; the line has only ids. */
+  /**
+   * A file that gets one line of JSON for each submit, before its answer; the line has only ids.
+   */
   ledger: z.string().min(1, "must not be empty").optional(),
   /** The behaviour of single senders, by +E.164. */
   numbers: z

@@ -65,7 +65,7 @@ describe("A backup beside a running server", () => {
       }),
     );
     const changing = (async () => {
-      // Numbers that come and go must not be taken for a damage of the copy.
+      // Registering and removing numbers must not look like damage of the copy.
       for (; !isOver; numbers += 1) {
         const phone_number = `+1212556${1000 + numbers}`;
         await server.json("POST", "/v2/phone_numbers", { phone_number });
@@ -160,7 +160,7 @@ describe("A backup", () => {
       (file) => writeFileSync(`${file}.partial`, "theirs"),
       /\.partial exists: another backup is writing it, or one was interrupted; in the second case remove the file\.$/,
     ],
-  ])("%s is refused in one sentence and leaves nothing", async (_what, make, prepare, told) => {
+  ])("%s is refused in one sentence and leaves nothing", async (_what, make, prepare, error) => {
     const database = make();
     const file = `${database}.copy`;
     prepare(file);
@@ -168,7 +168,7 @@ describe("A backup", () => {
     const { code, stdout, stderr } = await numberpool(database, "backup", file);
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toMatch(ONE_SENTENCE);
-    expect(stderr.trimEnd()).toMatch(told);
+    expect(stderr.trimEnd()).toMatch(error);
     expect(filesLike(file.slice(folder.path.length + 1))).toEqual(before);
   });
 

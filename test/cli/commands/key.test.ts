@@ -74,9 +74,9 @@ describe("`key create`", () => {
       [["--organization", "a", "--name", "\u001b[2J"], "--name must not contain control characters."],
       [["--organization", "a", "--name", "x".repeat(256)], "--name must have 0 to 255 characters."],
     ];
-    const outcomes = refusals.map(async ([args, told]) => {
+    const outcomes = refusals.map(async ([args, error]) => {
       const outcome = await numberpool(database, "key", "create", ...args);
-      expect(outcome).toEqual({ code: 1, stdout: "", stderr: `numberpool: ${told}\n` });
+      expect(outcome).toEqual({ code: 1, stdout: "", stderr: `numberpool: ${error}\n` });
     });
     await Promise.all(outcomes);
     expect(existsSync(database)).toBe(false);
@@ -191,7 +191,7 @@ describe("Beside a running server", () => {
     expect(await statusWith(API_KEY)).toBe(200);
   });
 
-  it("a command does not keep the server from writing when it ends, though somebody reads for long", async () => {
+  it("a command does not block the server's writes when it ends beside a long reader", async () => {
     const reader = new Database(server.database, { readonly: true });
     reader.exec("BEGIN");
     reader.prepare("SELECT count(*) FROM messages").get();
@@ -208,7 +208,7 @@ describe("Beside a running server", () => {
     isOver = true;
     await sending;
     reader.close();
-    // Five seconds is how long the end of a reader is waited for where it is.
+    // A command that waits for the reader waits five seconds.
     expect(slowest).toBeLessThan(3_000);
   });
 

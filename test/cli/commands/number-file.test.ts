@@ -34,9 +34,9 @@ describe("A file of numbers", () => {
     ["without numbers", "carrier\nsandbox\n", ":1: the column phone_number is missing."],
     ["with a broken header", 'phone_number,"tags\n', ":1: the header has a quote that is never closed."],
     ["in UTF-16", Buffer.from("\ufeffphone_number\n+12125550100\n", "utf16le"), " is not UTF-8."],
-  ])("%s is refused in one sentence", (_what, content, told) => {
+  ])("%s is refused in one sentence", (_what, content, error) => {
     const file = fileOf(content);
-    expect(() => readNumberFile(file)).toThrow(`${file}${told}`);
+    expect(() => readNumberFile(file)).toThrow(`${file}${error}`);
     expect(() => readNumberFile(file)).toThrow(/^[^\n]+\.$/);
   });
 

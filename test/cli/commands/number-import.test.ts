@@ -125,9 +125,9 @@ describe("An import", () => {
     const rows = ["+12125550199,,,,,,,", ...bad.map(([row]) => row), "+12125550191,,,,,,,"];
     const file = fileOf([header, ...rows].join("\n"));
     const { code, stdout, stderr } = await importing(server.database, file);
-    const [last, ...told] = stderr.trimEnd().split("\n").reverse();
+    const [last, ...reported] = stderr.trimEnd().split("\n").reverse();
     expect([code, stdout]).toEqual([1, ""]);
-    expect(told.reverse()).toEqual(
+    expect(reported.reverse()).toEqual(
       bad.map(([, reason], index) =>
         expect.stringMatching(`^${file}:${index + 3}: ${reason.source.replace(/^\^/, "")}`),
       ),
