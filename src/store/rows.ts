@@ -1,11 +1,15 @@
 import type { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
+import { carrierMessageKey } from "../domain/carrier-message-id.ts";
 import type { HealthCounts } from "../domain/health.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import type { DecisionRecord, Message, MessageError, MessageStatus, QueuedMessage } from "../domain/message.ts";
 import type { MessageEvent, NewMessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import { type PhoneNumber, unassigned } from "../domain/phone-number-record.ts";
+import type { MessageChange, UnmatchedReceipt } from "../domain/plan/changes.ts";
+import type { Pace } from "../domain/plan/claim.ts";
 import type { ReportedMessage } from "../domain/plan/report.ts";
+import type { HeldMessage } from "../domain/plan/reports.ts";
 import type { Rule, Tier } from "../domain/pool/decide.ts";
 import { CAUSES, type Cause } from "../domain/pool/pool.ts";
 import type { AssignedHealth } from "./pool-records.ts";
@@ -122,6 +126,19 @@ export function numberFrom(row: Row): PhoneNumber {
     updatedAt: row.updated_at as number,
   };
   return deletedAt === undefined ? number : unassigned(number, deletedAt);
+}
+
+/** What a claim needs to know of a number, from its row. */
+export function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
+  return {
+    carrier: row.carrier as string,
+    segmentsPerSecond: row.segments_per_second as number,
+    isPaused: isDeliveryHeld || row.state === "paused",
+    dueAt: row.due_at as number,
+    dailySegmentLimit: optional(row.daily_segment_limit),
+    usedDay: row.used_day as number,
+    usedSegments: row.used_segments as number,
+  };
 }
 
 /** The counts of a row joined with `number_health`; a number without outcomes has none. */
@@ -342,8 +359,101 @@ export function eventFrom(row: Row): MessageEvent {
   };
 }
 
+/** The columns of a receipt without a message, in the order of `receiptValues`. */
+export const RECEIPT_COLUMNS = [
+  "carrier",
+  "carrier_message_key",
+  "carrier_message_id",
+  "organization_id",
+  "kind",
+  "occurred_at",
+  "carrier_code",
+  "error_reason",
+  "detail",
+  "received_at",
+] as const;
+
+export function receiptValues(receipt: UnmatchedReceipt): unknown[] {
+  const { carrier, carrierMessageKey, carrierMessageId, organizationId, report, receivedAt } = receipt;
+  const code = "carrierCode" in report ? report.carrierCode : undefined;
+  const error = "error" in report ? report.error : undefined;
+  const id = [carrier, carrierMessageKey, carrierMessageId, organizationId];
+  return [...id, report.kind, report.at, code, error?.reason, error?.detail, receivedAt];
+}
+
+export function unmatchedReceiptFrom(row: Row): UnmatchedReceipt {
+  return {
+    sequence: row.sequence as number,
+    carrier: row.carrier as string,
+    carrierMessageId: row.carrier_message_id as string,
+    carrierMessageKey: row.carrier_message_key as string,
+    organizationId: row.organization_id as string,
+    report: receiptFrom(row),
+    receivedAt: row.received_at as number,
+  };
+}
+
+/** A message with what reports need, from a row that has `is_number_gone` too. */
+export function heldMessageFrom(row: Row): HeldMessage {
+  return {
+    message: reportedFrom(row),
+    carrierMessageId: optional(row.carrier_message_id),
+    isNumberGone: Boolean(row.is_number_gone),
+  };
+}
+
+/** The columns that a change of a message sets, with their values, and by how much it moves `submits`. */
+export type ChangedColumns = {
+  readonly columns: readonly (keyof typeof CHANGE_TYPES)[];
+  readonly values: readonly unknown[];
+  readonly submits: -1 | 0 | 1;
+};
+
+/** The columns that changes of messages may set, with their types in PostgreSQL. */
+export const CHANGE_TYPES = {
+  status: "text",
+  sent_at: "bigint",
+  completed_at: "bigint",
+  error_reason: "integer",
+  error_detail: "text",
+  owner: "text",
+  carrier: "text",
+  submitted_at: "bigint",
+  next_submit_at: "bigint",
+  carrier_message_id: "text",
+  carrier_message_key: "text",
+} as const;
+
+export function changedColumns(change: MessageChange): ChangedColumns {
+  const columns: (keyof typeof CHANGE_TYPES)[] = [];
+  const values: unknown[] = [];
+  const set = (column: keyof typeof CHANGE_TYPES, value: unknown) => {
+    columns.push(column);
+    values.push(value);
+  };
+  const { progress, submit, nextSubmitAt, carrierMessageId } = change;
+  if (progress !== undefined) {
+    set("status", progress.status);
+    set("sent_at", progress.sentAt);
+    set("completed_at", progress.completedAt);
+    set("error_reason", progress.error?.reason);
+    set("error_detail", progress.error?.detail);
+  }
+  if (submit !== undefined) {
+    set("owner", submit.owner);
+    set("carrier", submit.carrier);
+    set("submitted_at", submit.at);
+  }
+  if (nextSubmitAt !== undefined) set("next_submit_at", nextSubmitAt === "never" ? undefined : nextSubmitAt);
+  if (carrierMessageId !== undefined) {
+    set("carrier_message_id", carrierMessageId);
+    set("carrier_message_key", carrierMessageKey(carrierMessageId));
+  }
+  return { columns, values, submits: submit !== undefined ? 1 : change.isSubmitUndone ? -1 : 0 };
+}
+
 /** A receipt as it is kept until its message is known. */
-export function receiptFrom(row: Row): Report {
+function receiptFrom(row: Row): Report {
   const at = row.occurred_at as number;
   const carrierCode = optional<string>(row.carrier_code);
   const kind = row.kind as "buffered" | "delivered" | "failed";

@@ -1,5 +1,7 @@
 import type { Message } from "../domain/message.ts";
-import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
+import type { Changes } from "../domain/plan/changes.ts";
+import type { RecipientFacts } from "../domain/recipient.ts";
+import type { Trials } from "./trials.ts";
 
 export type DueMessages = {
   readonly messages: readonly ScheduledRead[];
@@ -24,20 +26,8 @@ export type WaitingLane = {
   readonly phoneNumberId: string | undefined;
 };
 
-/**
- * Messages as they are since `at`: `queued`, `sending_failed`, or still `scheduled`, to be decided again at `retryAt`. Undefined
- * `retryAt`: when their lane has room.
- */
-export type ScheduledWrites = {
-  readonly mappings: readonly StickyMapping[];
-  /** See `Trials`. */
-  readonly trials?: readonly string[] | undefined;
-  readonly messages: readonly {
-    readonly message: Message;
-    readonly at: number;
-    readonly retryAt: number | undefined;
-  }[];
-};
+/** Decides scheduled messages; runs again when numbers on trial that it picked are occupied. */
+export type DecideScheduled = (facts: readonly ScheduledFacts[], occupied: readonly string[]) => Changes & Trials;
 
 /** A lane as one text, by which lanes are ordered. */
 export function laneText({ organizationId, messagingProfileId, phoneNumberId = "" }: WaitingLane): string {

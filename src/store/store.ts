@@ -1,16 +1,20 @@
 import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { HealthCounts } from "../domain/health.ts";
-import type { IdempotencyKey, IdempotencyRecord, RecentSend, RetryKey } from "../domain/idempotency.ts";
+import type { IdempotencyKey, IdempotencyRecord, RetryKey } from "../domain/idempotency.ts";
 import type { Message, MessageStatus } from "../domain/message.ts";
 import type { MessageEvent } from "../domain/message-event.ts";
 import type { MessagingProfile } from "../domain/messaging-profile.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
+import type { Changes } from "../domain/plan/changes.ts";
+import type { Claim, ClaimRequest } from "../domain/plan/claims.ts";
+import type { Cancelled } from "../domain/plan/endings.ts";
 import type { RecipientFacts, RecipientKey, StickyMapping } from "../domain/recipient.ts";
-import type { Claim, ClaimRequest, Heartbeat, PeerUpdates, QueuedNumber, Swept } from "./delivery-records.ts";
+import type { Heartbeat, PeerUpdates, QueuedNumber, Swept } from "./delivery-records.ts";
 import type { ApiKey, Organization } from "./organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "./pool-records.ts";
 import type { EventQuery, MappingList, MappingQuery, NumberQuery, OptOutQuery, ProfileQuery } from "./queries.ts";
-import type { DueMessages, ScheduledFacts, ScheduledRead, ScheduledWrites, WaitingLane } from "./schedule-records.ts";
+import type { DecideScheduled, DueMessages, ScheduledRead, WaitingLane } from "./schedule-records.ts";
+import type { Trials } from "./trials.ts";
 
 /**
  * What the house asks of a database. Every method is one transaction of its own, and what it resolves with is on disk. Functions
@@ -110,10 +114,7 @@ export type Store = {
    * Reads those of the messages named that are still scheduled, with what is known of their recipients, has `decide` decide them, and
    * writes what it gives, in one transaction. `decide` is held to the same as that of `accept`.
    */
-  readonly releaseScheduled: (
-    reads: readonly ScheduledRead[],
-    decide: (facts: readonly ScheduledFacts[], occupied: readonly string[]) => ScheduledWrites,
-  ) => Promise<void>;
+  readonly releaseScheduled: (reads: readonly ScheduledRead[], decide: DecideScheduled) => Promise<void>;
   /** Newest first. One call looks at no more than `LIST_SCAN` messages. */
   readonly listMessages: (organizationId: string, query: MessageQuery) => Promise<Continued<Message>>;
   /** What a send to this recipient would find. */
@@ -239,13 +240,6 @@ export type Continued<Row> = { readonly rows: Row[]; readonly next: string | und
 /** How many rows a filtered list looks at in one call, so that a rare match does not hold up the sends: a few milliseconds. */
 export const LIST_SCAN = 2_000;
 
-/** What became of a message that was to be cancelled; `applied` for the pools. */
-export type Cancelled =
-  | { readonly kind: "cancelled"; readonly message: Message; readonly applied: AppliedReport }
-  /** It is not scheduled or queued any more. */
-  | { readonly kind: "tooLate"; readonly message: Message }
-  | { readonly kind: "unknown" };
-
 export type MessageQuery = {
   /** The cursor: an id; the list goes on with older ones. */
   readonly after: string | undefined;
@@ -311,13 +305,6 @@ export function hashTextOf(hash: Uint8Array): string {
   return Buffer.from(hash.buffer, hash.byteOffset, hash.byteLength).toString("latin1");
 }
 
-/**
- * Numbers on trial that were picked. Before such a pick is written, a store that processes share holds the numbers for the transaction,
- * so that no other process picks them meanwhile; those that are held elsewhere or have an unreported message are `occupied`, and what
- * was decided is decided again.
- */
-export type Trials = { readonly trials?: readonly string[] | undefined };
-
 export type AcceptFacts = {
   /** Numbers on trial that an earlier run picked, and that must not be picked: see `Trials`. */
   readonly occupied?: readonly string[] | undefined;
@@ -329,12 +316,8 @@ export type AcceptFacts = {
   readonly retries: readonly (Message | undefined)[];
 };
 
-export type AcceptWrites = Trials & {
-  readonly messages: readonly Message[];
-  readonly mappings: readonly StickyMapping[];
-  readonly keys: readonly IdempotencyRecord[];
-  readonly recentSends: readonly RecentSend[];
-};
+/** What a group of sends changes. */
+export type AcceptWrites = Changes & Trials;
 
 export type ConfigurationChange = {
   readonly kind: "messaging_profile" | "phone_number" | "api_key";

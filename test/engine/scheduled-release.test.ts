@@ -354,14 +354,14 @@ describe("The release of scheduled messages", () => {
         return { queuedSegments, unreported, usedToday, nextFree: live.pool.nextFree[slot] };
       });
     const before = loads();
-    let decided = 0;
+    let decided: number | undefined;
     const failing: Store = {
       ...store,
       releaseScheduled: async (_, decide) => {
         decided = decide(
           messages.map((message) => ({ message, recipient: { optedOut: false, mapping: undefined } })),
           [],
-        ).messages.length;
+        ).rewritten?.length;
         throw new Error("the disk is full");
       },
     };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
-import { isClaimable, mostLookedAt, type Pace, planClaim } from "../../src/domain/plan/claim.ts";
+import { isClaimable, maxLookedAt, type Pace, planClaim } from "../../src/domain/plan/claim.ts";
 import { NOON } from "./pool-builder.ts";
 
 type Queued = { readonly parts: number; readonly validUntil: number };
@@ -38,7 +38,7 @@ describe("The plan of a claim", () => {
   it("takes the oldest unexpired messages that its pace and its carrier allow, and none while paused", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, anyBudget, (pace, all, budget) => {
-        const queue = all.slice(0, mostLookedAt(pace, budget));
+        const queue = all.slice(0, maxLookedAt(pace, budget));
         const { send, expire, setDueAt, freeAt, isHeld } = planClaim(pace, queue, NOON, budget);
         const timely = queue.filter(({ validUntil }) => validUntil > NOON);
         expect(send).toEqual(timely.slice(0, send.length));
@@ -72,7 +72,7 @@ describe("The plan of a claim", () => {
           expect(isClaimable(pace, now)).toBe(true);
           // A carrier that refuses everything accepts something in the end.
           const budget = (openings[claims % openings.length] as number) || (claims % 20 === 19 ? 1 : 0);
-          const plan = planClaim(pace, left.slice(0, mostLookedAt(pace, budget)), now, budget);
+          const plan = planClaim(pace, left.slice(0, maxLookedAt(pace, budget)), now, budget);
           const gone = new Set([...plan.send, ...plan.expire]);
           for (const message of plan.send) expect(message.validUntil).toBeGreaterThan(now);
           for (const message of plan.expire) expect(message.validUntil).toBeLessThanOrEqual(now);
@@ -100,7 +100,7 @@ describe("The plan of a claim", () => {
   it("is held only when messages wait for nothing but their carrier", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, fc.nat(12), (pace, all, budget) => {
-        const queue = all.slice(0, mostLookedAt(pace, budget));
+        const queue = all.slice(0, maxLookedAt(pace, budget));
         const plan = planClaim(pace, queue, NOON, budget);
         if (!plan.isHeld) return;
         expect(plan.send).toHaveLength(budget);

@@ -36,7 +36,7 @@ function allowanceOf(pace: Pace, now: number): number {
 export const MAX_LEFT_BEHIND = 100;
 
 /** How many messages a claim ends of each of so many numbers that are gone. Where there are as many, more may be left. */
-export function mostLeftBehind(numbersGone: number): number {
+export function maxLeftBehind(numbersGone: number): number {
   return Math.max(1, Math.floor(MAX_LEFT_BEHIND / numbersGone));
 }
 
@@ -57,17 +57,17 @@ export type ClaimPlan = {
 };
 
 /** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
-export function mostLookedAt(pace: Pace, budget: number): number {
+export function maxLookedAt(pace: Pace, budget: number): number {
   return Math.min(maxReleased(pace.segmentsPerSecond), budget) + 1;
 }
 
 /** Whether a claim does anything at a moment. A paused number is looked at for what expires. */
 export function isClaimable(pace: Pace, now: number): boolean {
-  return pace.isPaused || pace.dueAt <= now || pace.dueAt > now + mostAhead(pace);
+  return pace.isPaused || pace.dueAt <= now || pace.dueAt > now + maxAheadMs(pace);
 }
 
 /** How far ahead a claim sets `dueAt` at most, milliseconds. What lies beyond was set before the clock was put back. */
-export function mostAhead({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
+export function maxAheadMs({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
   return (1000 * LIMITS.parts) / segmentsPerSecond + CLOCKS_DIFFER;
 }
 
@@ -75,7 +75,7 @@ export function mostAhead({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">
 export const CLOCKS_DIFFER = 1_000;
 
 /**
- * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `mostLookedAt`; `budget` is
+ * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `maxLookedAt`; `budget` is
  * how many messages its carrier may be given.
  */
 export function planClaim(

@@ -1,9 +1,10 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { ClientAttempt } from "../../domain/client-attempt.ts";
 import { Failure, failure, type Refusal } from "../../domain/failure.ts";
+import type { IdempotencyRecord, RecentSend } from "../../domain/idempotency.ts";
 import type { Ids } from "../../domain/ids.ts";
 import type { Message } from "../../domain/message.ts";
-import type { RecipientFacts } from "../../domain/recipient.ts";
+import type { RecipientFacts, StickyMapping } from "../../domain/recipient.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
 import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/store.ts";
 import { type Booked, decideSend, undoAll } from "../decide-send.ts";
@@ -86,13 +87,17 @@ export function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: 
 function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupParts, booked: Booked[]): DecidedGroup {
   const now = parts.clock();
   const trials: string[] = [];
-  const writes = { messages: [], mappings: [], keys: [], recentSends: [], trials } as {
-    [Kind in keyof Required<AcceptWrites>]: NonNullable<AcceptWrites[Kind]>[number][];
+  const writes = {
+    messages: [] as Message[],
+    mappings: [] as StickyMapping[],
+    keys: [] as IdempotencyRecord[],
+    recentSends: [] as RecentSend[],
+    trials,
   };
   const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
-  const keys = new Map<string, AcceptWrites["keys"][number]>();
+  const keys = new Map<string, IdempotencyRecord>();
   const repeats = new Map<string, Message>();
-  const mappings = new Map<string, AcceptWrites["mappings"][number]>();
+  const mappings = new Map<string, StickyMapping>();
   let nextKey = 0;
   let nextRetry = 0;
   let nextRecipient = 0;

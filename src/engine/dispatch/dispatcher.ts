@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { Carrier, SubmitAnswer } from "../../carriers/carrier.ts";
 import type { Report } from "../../domain/lifecycle.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
-import type { Claim } from "../../store/delivery-records.ts";
+import type { Claim } from "../../domain/plan/claims.ts";
 import type { Store } from "../../store/store.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Reporter } from "../reports/reporter.ts";

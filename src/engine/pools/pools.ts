@@ -1,6 +1,7 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { type PhoneNumber, poolNumber } from "../../domain/phone-number-record.ts";
+import type { Claim } from "../../domain/plan/claims.ts";
 import { advance } from "../../domain/pool/advance.ts";
 import {
   bookClaim,
@@ -11,7 +12,7 @@ import {
   setUnreported,
 } from "../../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../domain/pool/pool.ts";
-import type { Claim, PeerUpdates, QueuedSegments } from "../../store/delivery-records.ts";
+import type { PeerUpdates, QueuedSegments } from "../../store/delivery-records.ts";
 import type { PoolRow } from "../../store/pool-records.ts";
 import type { ConfigurationChange, Store } from "../../store/store.ts";
 import { createBacklog } from "./backlog.ts";

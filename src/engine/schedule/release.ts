@@ -1,16 +1,12 @@
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { Failure, type Refusal } from "../../domain/failure.ts";
 import type { Message } from "../../domain/message.ts";
+import { changesOfReleased, type ReleasedMessage } from "../../domain/plan/released.ts";
 import { EXPIRED_WITHOUT_ROOM } from "../../domain/plan/report.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
 import { decide } from "../../domain/pool/decide.ts";
-import {
-  laneText,
-  type ScheduledFacts,
-  type ScheduledRead,
-  type ScheduledWrites,
-  type WaitingLane,
-} from "../../store/schedule-records.ts";
+import type { StickyMapping } from "../../domain/recipient.ts";
+import { laneText, type ScheduledFacts, type ScheduledRead, type WaitingLane } from "../../store/schedule-records.ts";
 import type { Store } from "../../store/store.ts";
 import { type Booked, confirmAll, decideSend, undoAll } from "../decide-send.ts";
 import type { LivePool, Pools } from "../pools/pools.ts";
@@ -41,7 +37,7 @@ const LANES_POLL = 60_000;
 const MIN_RETRY = 1_000;
 const MAX_RETRY = 60_000;
 
-type Written = ScheduledWrites["messages"][number];
+type Written = ReleasedMessage;
 
 /** What a message becomes: written, and charged when it has a sender; or it waits, and its lane with it until `fullUntil`. */
 type Decided =
@@ -112,10 +108,8 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
         retryAt = Number.POSITIVE_INFINITY;
         const now = clock();
         const trials: string[] = [];
-        const writes = { messages: [], mappings: [], trials } as {
-          [Kind in keyof Required<ScheduledWrites>]: NonNullable<ScheduledWrites[Kind]>[number][];
-        };
-        const mappings = new Map<string, ScheduledWrites["mappings"][number]>();
+        const written: Written[] = [];
+        const mappings = new Map<string, StickyMapping>();
         for (const fact of facts) {
           const { message } = fact;
           const lane = laneText(message);
@@ -125,21 +119,19 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
           const one = full.has(lane) ? undefined : decideOne({ message, recipient: known }, live, now, parts);
           if (one?.kind === "laneFull") full.set(lane, { lane: laneOf(message), retryAt: one.fullUntil });
           if (one === undefined || one.kind === "laneFull") {
-            if (!isWaiting) writes.messages.push({ message, at: now, retryAt: undefined });
+            if (!isWaiting) written.push({ message, at: now, retryAt: undefined });
             continue;
           }
-          writes.messages.push(one.written);
+          written.push(one.written);
           retryAt = Math.min(retryAt, one.written.retryAt ?? retryAt);
           if (one.kind === "written") continue;
           const { booked: charged, sender, mapping, isTrial } = one.decided;
           booked.push(charged);
           if (isTrial) trials.push(sender.phoneNumberId);
           queued.set(sender.phoneNumberId, (queued.get(sender.phoneNumberId) ?? 0) + message.parts);
-          if (mapping === undefined) continue;
-          mappings.set(recipient, mapping);
-          writes.mappings.push(mapping);
+          if (mapping !== undefined) mappings.set(recipient, mapping);
         }
-        return writes;
+        return { ...changesOfReleased(written), mappings: [...mappings.values()], trials };
       });
     } catch (error) {
       undoAll(booked);

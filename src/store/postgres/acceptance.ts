@@ -1,18 +1,17 @@
-import type { RecentSend, RetryKey } from "../../domain/idempotency.ts";
+import type { RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
 import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
 import { holdAttempts } from "./attempts.ts";
 import { holdKeys } from "./idempotency.ts";
-import { insertMessages } from "./messages.ts";
-import { putMappings, readRecipients } from "./recipients.ts";
+import { readRecipients } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { decideWithTrials } from "./trials.ts";
+import { writeChanges } from "./write-changes.ts";
 
 const RETRY_TYPES = { request_hash: "bytea", since: "bigint", until: "bigint", place: "integer" } as const;
-const RECENT_TYPES = { second: "bigint", request_hash: "bytea", organization_id: "text", message_id: "text" } as const;
 
 // Second by second, because that is how the rows lie.
 const selectRetries = statement<Row>(
@@ -23,10 +22,6 @@ const selectRetries = statement<Row>(
      WHERE m.received_at BETWEEN given.since AND given.until
      ORDER BY r.second DESC, r.message_id DESC LIMIT 1
    ) found`,
-);
-const insertRecent = statement(
-  `INSERT INTO recent_sends (second, request_hash, organization_id, message_id)
-   SELECT second, request_hash, organization_id, message_id FROM ${givenRows("given", RECENT_TYPES)}`,
 );
 /** Accepts a group of sends: one round trip to the database and back for what it must know, and one for what it writes. */
 export async function accept(
@@ -44,10 +39,8 @@ export async function accept(
   const writes = await decideWithTrials(session, (occupied) =>
     decide(occupied.length === 0 ? facts : { ...facts, occupied }),
   );
-  insertMessages(session, writes.messages);
-  keys.write(session, writes.keys);
-  insertRecentSends(session, writes.recentSends);
-  putMappings(session, writes.mappings);
+  void writeChanges(session, writes);
+  keys.release(session, writes.keys ?? []);
 }
 
 async function readRetries(session: Session, retries: readonly RetryKey[]): Promise<(Message | undefined)[]> {
@@ -58,12 +51,4 @@ async function readRetries(session: Session, retries: readonly RetryKey[]): Prom
     found[row.place as number] = messageFrom(row);
   }
   return found;
-}
-
-function insertRecentSends(session: Session, recentSends: readonly RecentSend[]): void {
-  if (recentSends.length === 0) return;
-  const rows = recentSends.map(({ at, requestHash, organizationId, messageId }) => {
-    return [Math.floor(at / 1000), requestHash, organizationId, messageId];
-  });
-  void session.run(insertRecent, ...listsOf(RECENT_TYPES, rows));
 }

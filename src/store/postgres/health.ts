@@ -1,7 +1,7 @@
 import type { HealthCounts } from "../../domain/health.ts";
+import type { HealthAfter, HealthOutcome } from "../../domain/plan/changes.ts";
 import { healthFrom, type Row } from "../rows.ts";
 import { decay, decayed } from "./decay.ts";
-import type { HealthOutcome } from "./report-book.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
@@ -42,10 +42,7 @@ const selectChanged = statement<Row>(
  * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each
  * outcome, undefined for a number that is gone, or whose reset the outcome went with.
  */
-export function recordHealth(
-  session: Session,
-  outcomes: readonly HealthOutcome[],
-): () => Promise<(outcome: HealthOutcome) => HealthCounts | undefined> {
+export function recordHealth(session: Session, outcomes: readonly HealthOutcome[]): () => Promise<HealthAfter> {
   const ids = new Set(outcomes.map(({ phoneNumberId }) => phoneNumberId));
   if (ids.size > 1) void session.run(lockHealth, [...ids]);
   // A statement changes a row once: the first outcomes of all numbers are one, then the second ones.

@@ -18,22 +18,27 @@ const select = statement<Row>(
   `SELECT k.organization_id, k.method, k.key, k.request_hash, k.response, k.created_at
    FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven} WHERE k.request_hash <> ''`,
 );
-const insert = statement(
-  `INSERT INTO idempotency_keys (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}`,
-);
-const fulfil = statement(
-  `UPDATE idempotency_keys k SET request_hash = given.request_hash, response = given.response, created_at = given.created_at
-   FROM ${givenRows("given", RECORD_TYPES)} WHERE ${isGiven}`,
+// Over the placeholder that holds the key; a record that is there already fails the transaction, by a column that takes no null.
+const put = statement(
+  `INSERT INTO idempotency_keys AS k (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}
+   ON CONFLICT (organization_id, method, key) DO UPDATE SET
+     request_hash = CASE WHEN k.request_hash = '' THEN excluded.request_hash END,
+     response = excluded.response, created_at = excluded.created_at`,
 );
 const letGo = statement(`DELETE FROM idempotency_keys k USING ${givenRows("given", KEY_TYPES)} WHERE ${isGiven}`);
 
-/** Keys that a transaction asked for: the records of those that were used before, and how to write those that it uses itself. */
+/** Keys that a transaction asked for: the records of those that were used before, and how to let go of the others. */
 export type HeldKeys = {
   /** In the order in which they were asked for. */
   readonly records: readonly (IdempotencyRecord | undefined)[];
-  /** Writes what was decided, and lets go of the keys that were held for nothing. */
-  readonly write: (session: Session, records: readonly IdempotencyRecord[]) => void;
+  /** Lets go of the keys that are held and not among the records that were written. */
+  readonly release: (session: Session, written: readonly IdempotencyRecord[]) => void;
 };
+
+/** Writes records; those of keys that are held take the place of what holds them. */
+export function putKeys(session: Session, records: readonly IdempotencyRecord[]): void {
+  if (records.length > 0) void session.run(put, ...listsOf(RECORD_TYPES, records.map(recordValues)));
+}
 
 /**
  * Takes hold of keys: each is inserted without an answer yet, so that a twin in another transaction waits there until this one
@@ -48,13 +53,9 @@ export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]
   const records = new Map(found.map((row) => [keyText(keyFrom(row)), recordFrom(row)]));
   return {
     records: keys.map((key) => records.get(keyText(key))),
-    write: (writing, written) => {
-      const fulfilled = written.filter((record) => own.has(keyText(record)));
-      const others = written.filter((record) => !own.has(keyText(record)));
-      if (fulfilled.length > 0) void writing.run(fulfil, ...listsOf(RECORD_TYPES, fulfilled.map(recordValues)));
-      if (others.length > 0) void writing.run(insert, ...listsOf(RECORD_TYPES, others.map(recordValues)));
+    release: (writing, written) => {
       const idle = new Map(own);
-      for (const record of fulfilled) idle.delete(keyText(record));
+      for (const record of written) idle.delete(keyText(record));
       if (idle.size > 0) void writing.run(letGo, ...listsOf(KEY_TYPES, [...idle.values()].map(keyValues)));
     },
   };

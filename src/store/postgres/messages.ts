@@ -1,72 +1,14 @@
-import type { Progress } from "../../domain/lifecycle.ts";
-import { CANCELLABLE, type Message } from "../../domain/message.ts";
-import { planEnd } from "../../domain/plan/report.ts";
-import { MESSAGE_COLUMNS, messageFrom, messageValues, type Row } from "../rows.ts";
-import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
+import type { Message } from "../../domain/message.ts";
+import { type Cancelled, planCancel } from "../../domain/plan/endings.ts";
+import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
+import { type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { decayed } from "./decay.ts";
-import { noteEvents } from "./events.ts";
 import { conditions, statementFor } from "./lists.ts";
-import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
-
-const TYPES: Readonly<Record<(typeof MESSAGE_COLUMNS)[number], string>> = {
-  organization_id: "text",
-  id: "text",
-  direction: "text",
-  messaging_profile_id: "text",
-  phone_number_id: "text",
-  '"from"': "text",
-  carrier: "text",
-  line_type: "text",
-  '"to"': "text",
-  text: "text",
-  encoding: "text",
-  parts: "integer",
-  num_chars: "integer",
-  webhook_url: "text",
-  webhook_failover_url: "text",
-  use_profile_webhooks: "boolean",
-  status: "text",
-  decision_rule: "text",
-  decision_tier: "text",
-  decision_pool_size: "integer",
-  decision_eligible: "integer",
-  decision_excluded: "text",
-  decision_is_fallback: "boolean",
-  received_at: "bigint",
-  send_at: "bigint",
-  queued_at: "bigint",
-  sent_at: "bigint",
-  completed_at: "bigint",
-  valid_until: "bigint",
-  wait_seconds: "float8",
-  submits: "integer",
-  next_submit_at: "bigint",
-  error_reason: "integer",
-  error_detail: "text",
-};
-const PROGRESS_TYPES = {
-  organization_id: "text",
-  id: "text",
-  status: "text",
-  sent_at: "bigint",
-  completed_at: "bigint",
-  error_reason: "integer",
-  error_detail: "text",
-} as const;
+import { writeChanges } from "./write-changes.ts";
 
 const columns = MESSAGE_COLUMNS.join(", ");
-const insert = statement(`INSERT INTO messages (${columns}) SELECT ${columns} FROM ${givenRows("given", TYPES)}`);
-const rewrite = statement(
-  `UPDATE messages m SET (${columns}) = ROW(${columnsOf("given", MESSAGE_COLUMNS)})
-   FROM ${givenRows("given", TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
-);
-const updateProgress = statement(
-  `UPDATE messages m SET status = given.status, sent_at = given.sent_at, completed_at = given.completed_at,
-     error_reason = given.error_reason, error_detail = given.error_detail
-   FROM ${givenRows("given", PROGRESS_TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
-);
 const select = statement<Row>(`SELECT ${columns} FROM messages WHERE organization_id = $1 AND id = $2`);
 const lock = statement<Row>(`${select.text} FOR UPDATE`);
 const scan = "FROM messages WHERE organization_id = $1 AND id < $2 AND id >= $3 ORDER BY id DESC LIMIT $4";
@@ -81,28 +23,6 @@ const selectRange = statement<Row>(
 );
 const deleteMessages = statement("DELETE FROM messages WHERE organization_id = $1 AND id = ANY ($2)");
 const deleteEvents = statement("DELETE FROM message_events WHERE organization_id = $1 AND message_id = ANY ($2)");
-
-/** Inserts messages; any that is there already fails the transaction. */
-export function insertMessages(session: Session, messages: readonly Message[]): void {
-  if (messages.length > 0) void session.run(insert, ...listsOf(TYPES, messages.map(messageValues)));
-}
-
-/** Writes every field of messages that are there. */
-export function rewriteMessages(session: Session, messages: readonly Message[]): void {
-  if (messages.length > 0) void session.run(rewrite, ...listsOf(TYPES, messages.map(messageValues)));
-}
-
-/** Writes the progress of messages that are there. */
-export function setProgress(
-  session: Session,
-  given: readonly (readonly [Pick<Message, "organizationId" | "id">, Progress])[],
-): void {
-  if (given.length === 0) return;
-  const rows = given.map(([{ organizationId, id }, { status, sentAt, completedAt, error }]) => {
-    return [organizationId, id, status, sentAt, completedAt, error?.reason, error?.detail];
-  });
-  void session.run(updateProgress, ...listsOf(PROGRESS_TYPES, rows));
-}
 
 /** One message by its id. */
 export async function getMessage(session: Session, organizationId: string, id: string): Promise<Message | undefined> {
@@ -119,13 +39,9 @@ export async function cancelMessage(
 ): Promise<Cancelled> {
   // A claim passes over it from here on.
   const row = await session.get(lock, organizationId, id);
-  if (row === undefined) return { kind: "unknown" };
-  const message = messageFrom(row);
-  if (!CANCELLABLE.has(message.status)) return { kind: "tooLate", message };
-  const { progress, event, applied } = planEnd(message, "cancelled", at, undefined);
-  setProgress(session, [[message, progress]]);
-  noteEvents(session, [{ organizationId, event }]);
-  return { kind: "cancelled", message: { ...message, ...progress }, applied };
+  const { cancelled, changes } = planCancel(row && messageFrom(row), at);
+  void writeChanges(session, changes);
+  return cancelled;
 }
 
 /** A page of messages, newest first; wants one state of the database for all that it looks at. */

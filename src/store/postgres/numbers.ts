@@ -3,7 +3,7 @@ import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import type { NumberQuery } from "../queries.ts";
 import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted, NumberFound, NumberWritten } from "../store.ts";
-import { noteChanges } from "./changes.ts";
+import { noteChanges } from "./configuration-changes.ts";
 import { conditions, counted } from "./lists.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";

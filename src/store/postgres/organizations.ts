@@ -1,6 +1,6 @@
 import type { ApiKey, Organization } from "../organization-records.ts";
 import { optional, type Row } from "../rows.ts";
-import { noteChanges } from "./changes.ts";
+import { noteChanges } from "./configuration-changes.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 

@@ -1,7 +1,7 @@
 import type { Store, StoreOptions } from "../store.ts";
 import { accept } from "./acceptance.ts";
-import { createChangeTeller } from "./changes.ts";
 import { claim, expireMessages, requeue } from "./claim.ts";
+import { createChangeTeller } from "./configuration-changes.ts";
 import { type DatabaseOptions, openDatabase } from "./database.ts";
 import { listEvents } from "./events.ts";
 import { endDeliveryHold, forget, probe, readClock, readDeliveryHold } from "./keeping.ts";
@@ -129,7 +129,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
 
     measureQueue: () => measureQueue(database),
     listQueues: (most, after) => listQueues(database, most, after),
-    claim: (request) => transactAnd((session) => claim(session, request)),
+    claim: (request) => transact((session) => claim(session, request)),
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
     expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),

@@ -2,7 +2,7 @@ import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import type { ProfileQuery } from "../queries.ts";
 import { PROFILE_COLUMNS, profileFrom, profileValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted } from "../store.ts";
-import { noteChanges } from "./changes.ts";
+import { noteChanges } from "./configuration-changes.ts";
 import { conditions, counted } from "./lists.ts";
 import { lockNumbersOfDeleted, rewriteNumbers } from "./numbers.ts";
 import type { Session } from "./session.ts";

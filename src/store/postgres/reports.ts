@@ -2,23 +2,15 @@ import { hash } from "node:crypto";
 import { carrierMessageKey, carrierMessageKeys, type IdForm } from "../../domain/carrier-message-id.ts";
 import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
 import type { Report } from "../../domain/lifecycle.ts";
-import { type MatchPlan, planMatch } from "../../domain/plan/match-receipt.ts";
+import type { CarrierIdForm } from "../../domain/plan/changes.ts";
+import { planMatches } from "../../domain/plan/matches.ts";
+import { planForEach, planReports, type ReportsPlan } from "../../domain/plan/reports.ts";
 import type { Swept } from "../delivery-records.ts";
-import { REPORTED_COLUMNS, type Row } from "../rows.ts";
-import { noteEvents } from "./events.ts";
-import { recordHealth } from "./health.ts";
-import {
-  createReportBook,
-  type HeldMessage,
-  heldFrom,
-  type Outcome,
-  type ReportBook,
-  type UnmatchedReceipt,
-  unmatchedFrom,
-} from "./report-book.ts";
+import { heldMessageFrom, RECEIPT_COLUMNS, REPORTED_COLUMNS, type Row, unmatchedReceiptFrom } from "../rows.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
+import { writeChanges } from "./write-changes.ts";
 
 /**
  * The first half of the locks between carriers' answers and receipts: any number that nobody else takes, here the bytes of "answ".
@@ -33,33 +25,7 @@ const LOCK = 0x616e_7377;
 const MAX_LOCKS = 512;
 
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
-const CHANGED_TYPES = {
-  organization_id: "text",
-  id: "text",
-  status: "text",
-  sent_at: "bigint",
-  completed_at: "bigint",
-  error_reason: "integer",
-  error_detail: "text",
-  next_submit_at: "bigint",
-  carrier_message_id: "text",
-  carrier_message_key: "text",
-} as const;
-const RECEIPT_TYPES = {
-  carrier: "text",
-  carrier_message_key: "text",
-  carrier_message_id: "text",
-  organization_id: "text",
-  kind: "text",
-  occurred_at: "bigint",
-  carrier_code: "text",
-  error_reason: "integer",
-  detail: "text",
-  received_at: "bigint",
-} as const;
-
 const LOCK_TYPES = { lock: "integer", alone: "boolean" } as const;
-const FORM_TYPES = { carrier: "text", organization_id: "text", form: "text" } as const;
 
 // In the order in which they are given.
 const holdLocks = statement(
@@ -69,7 +35,7 @@ const holdLocks = statement(
 );
 
 /** The columns of a message `m` that reports need and change, with its number `n`. */
-const heldColumns = `${columnsOf("m", REPORTED_COLUMNS)}, m.next_submit_at, m.carrier_message_id, m.carrier_message_key,
+const heldColumns = `${columnsOf("m", REPORTED_COLUMNS)}, m.carrier_message_id,
   n.id IS NULL AS is_number_gone`;
 const withNumber = "messages m LEFT JOIN phone_numbers n ON n.id = m.phone_number_id";
 // In the order of ids, so that no two transactions wait for each other.
@@ -84,42 +50,21 @@ const lockNamed = statement<Row>(
    ORDER BY m.organization_id, m.id FOR UPDATE OF m`,
 );
 const lockReceipts = statement<Row>(
-  `SELECT sequence, ${Object.keys(RECEIPT_TYPES).join(", ")} FROM unmatched_receipts WHERE carrier_message_key = ANY ($1)
+  `SELECT sequence, ${RECEIPT_COLUMNS.join(", ")} FROM unmatched_receipts WHERE carrier_message_key = ANY ($1)
    ORDER BY sequence FOR UPDATE`,
 );
-const insertReceipts = statement(
-  `INSERT INTO unmatched_receipts (${Object.keys(RECEIPT_TYPES).join(", ")})
-   SELECT ${Object.keys(RECEIPT_TYPES).join(", ")} FROM ${givenRows("given", RECEIPT_TYPES)} ON CONFLICT DO NOTHING`,
-);
 const selectUnexamined = statement<Row>(
-  `SELECT sequence, ${Object.keys(RECEIPT_TYPES).join(", ")} FROM unmatched_receipts WHERE NOT is_examined AND sequence > $1
+  `SELECT sequence, ${RECEIPT_COLUMNS.join(", ")} FROM unmatched_receipts WHERE NOT is_examined AND sequence > $1
    ORDER BY sequence LIMIT $2`,
 );
 const lockUnexamined = statement<{ sequence: number }>(
   "SELECT sequence FROM unmatched_receipts WHERE sequence = ANY ($1) AND NOT is_examined ORDER BY sequence FOR UPDATE",
-);
-const setExamined = statement("UPDATE unmatched_receipts SET is_examined = true WHERE sequence = ANY ($1)");
-const reopenReceipts = statement(
-  `UPDATE unmatched_receipts r SET is_examined = false FROM unnest($1::text[], $2::text[]) AS given (key, carrier)
-   WHERE r.carrier_message_key = given.key AND r.carrier = given.carrier AND r.is_examined`,
 );
 const selectOpen = statement<Row>(
   "SELECT carrier, min(submitted_at) AS since FROM messages WHERE status = 'sending' GROUP BY carrier",
 );
 const selectForms = statement<Row>(
   "SELECT carrier, organization_id, form FROM carrier_id_forms WHERE carrier = ANY ($1)",
-);
-const putForms = statement(
-  `INSERT INTO carrier_id_forms (carrier, organization_id, form)
-   SELECT carrier, organization_id, form FROM ${givenRows("given", FORM_TYPES)} ORDER BY carrier, organization_id
-   ON CONFLICT (carrier, organization_id) DO UPDATE SET form = excluded.form WHERE carrier_id_forms.form <> excluded.form`,
-);
-const deleteReceipts = statement("DELETE FROM unmatched_receipts WHERE sequence = ANY ($1)");
-const update = statement(
-  `UPDATE messages m SET status = given.status, sent_at = given.sent_at, completed_at = given.completed_at,
-     error_reason = given.error_reason, error_detail = given.error_detail, next_submit_at = given.next_submit_at,
-     carrier_message_id = given.carrier_message_id, carrier_message_key = given.carrier_message_key
-   FROM ${givenRows("given", CHANGED_TYPES)} WHERE m.organization_id = given.organization_id AND m.id = given.id`,
 );
 // Those of processes that are not there any more, or that are named as silent. One look at both tables: a process is in the one
 // before its messages are in the other.
@@ -210,10 +155,12 @@ async function applyInTransaction(
     session.all(lockNamed, ...listsOf(NAMED_TYPES, named), ...listsOf({ key: "text", carrier: "text" }, receipts)),
     answers.size === 0 ? [] : session.all(lockReceipts, [...answers]),
   ]);
-  const book = createReportBook(messages.map(heldFrom), unmatched.map(unmatchedFrom));
-  const outcomes = reports.map(book.take);
-  if (book.hasUnmatched() && !isAlone) throw MUST_BE_ALONE;
-  return writeBook(session, book, outcomes, memory);
+  const plan = planReports(reports, {
+    messages: messages.map(heldMessageFrom),
+    receipts: unmatched.map(unmatchedReceiptFrom),
+  });
+  if (plan.hasUnmatched && !isAlone) throw MUST_BE_ALONE;
+  return writePlan(session, plan, memory);
 }
 
 /** The second half of the lock of a carrier's id. */
@@ -233,7 +180,7 @@ export async function matchReceipts(
   ]);
   const next = rows.length === most ? String(rows.at(-1)?.sequence) : undefined;
   if (rows.length === 0) return async () => ({ applied: [], next });
-  const receipts = rows.map(unmatchedFrom);
+  const receipts = rows.map(unmatchedReceiptFrom);
   const keys = receipts.flatMap(({ carrier, carrierMessageId }) =>
     carrierMessageKeys(carrierMessageId).map((key) => [key, carrier]),
   );
@@ -245,46 +192,20 @@ export async function matchReceipts(
     ),
     session.all(selectForms, [...new Set(receipts.map(({ carrier }) => carrier))]),
   ]);
-  const held = messages.map(heldFrom);
-  const open = new Map(openRows.map((row) => [row.carrier as string, (row.since as number | null) ?? 0]));
-  const shown = new Map(formRows.map((row) => [`${row.carrier} ${row.organization_id}`, row.form as IdForm]));
   const isLocked = new Set(locked.map(({ sequence }) => sequence));
-  const book = createReportBook(held, []);
-  const outcomes: Outcome[] = [];
-  const forms = new Map<string, unknown[]>();
-  const matched: number[] = [];
-  const examined: number[] = [];
-  for (const receipt of receipts) {
-    const { sequence, carrier, organizationId, carrierMessageId, report } = receipt;
-    if (sequence === undefined || !isLocked.has(sequence)) continue;
-    const name = `${carrier} ${organizationId}`;
-    const plan = planFor(receipt, held, { now, openSince: open.get(carrier), shown: shown.get(name) });
-    if (plan.kind === "none") examined.push(sequence);
-    if (plan.kind !== "match") continue;
-    matched.push(sequence);
-    if (plan.shown !== undefined) {
-      shown.set(name, plan.shown);
-      forms.set(name, [carrier, organizationId, plan.shown]);
-    }
-    outcomes.push(book.apply(plan.candidate, report, carrierMessageId));
-  }
-  if (matched.length > 0) void session.run(deleteReceipts, matched);
-  if (examined.length > 0) void session.run(setExamined, examined);
-  if (forms.size > 0) void session.run(putForms, ...listsOf(FORM_TYPES, [...forms.values()]));
-  const applied = writeBook(session, book, outcomes);
+  const plan = planMatches({
+    now,
+    receipts: receipts.filter(({ sequence }) => sequence !== undefined && isLocked.has(sequence)),
+    messages: messages.map(heldMessageFrom),
+    openSince: new Map(openRows.map((row) => [row.carrier as string, (row.since as number | null) ?? 0])),
+    forms: formRows.map((row) => ({
+      carrier: row.carrier as string,
+      organizationId: row.organization_id as string,
+      form: row.form as IdForm,
+    })),
+  });
+  const applied = writePlan(session, plan);
   return async () => ({ applied: await applied(), next });
-}
-
-function planFor(
-  { carrier, organizationId, carrierMessageId, receivedAt }: UnmatchedReceipt,
-  held: readonly HeldMessage[],
-  facts: { readonly now: number; readonly openSince: number | undefined; readonly shown: IdForm | undefined },
-): MatchPlan<HeldMessage> {
-  const candidates = held.filter(
-    ({ message }) =>
-      message.carrier === carrier && (organizationId === "" || message.organizationId === organizationId),
-  );
-  return planMatch(carrierMessageId, candidates, { receivedAt, ...facts });
 }
 
 /** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
@@ -309,47 +230,25 @@ export async function settleReceiptTimeouts(
 }
 
 function applyToAll(session: Session, rows: readonly Row[], report: Report): () => Promise<AppliedReport[]> {
-  const messages = rows.map(heldFrom);
-  const book = createReportBook(messages, []);
-  const outcomes = messages.map((held) => book.apply(held, report, undefined));
-  return writeBook(session, book, outcomes);
+  return writePlan(session, planForEach(rows.map(heldMessageFrom), report));
 }
 
-/** Writes what a book has; what it did is known when the transaction has been committed. */
-function writeBook(
+/** Writes a plan; what the reports did is known when the transaction has been committed. */
+function writePlan(
   session: Session,
-  book: ReportBook,
-  outcomes: readonly Outcome[],
-  { exactCarriers, doubtedUntil }: ReportMemory = { exactCarriers: new Set(), doubtedUntil: 0 },
+  { changes, outcomes }: Pick<ReportsPlan, "changes" | "outcomes">,
+  memory?: ReportMemory,
 ): () => Promise<AppliedReport[]> {
-  const changed = book.changed();
-  if (changed.length > 0) void session.run(update, ...listsOf(CHANGED_TYPES, changed.map(changedValues)));
-  noteEvents(session, book.events, performance.now() < doubtedUntil);
-  if (book.followed.length > 0) void session.run(deleteReceipts, book.followed);
-  if (book.reopened.length > 0) {
-    void session.run(reopenReceipts, ...listsOf({ key: "text", carrier: "text" }, book.reopened));
-  }
-  const exact = [...book.exact].filter(([name]) => !exactCarriers.has(name));
-  const exactForms = exact.map(([, [carrier, organizationId]]) => [carrier, organizationId, "exact"]);
-  if (exactForms.length > 0) void session.run(putForms, ...listsOf(FORM_TYPES, exactForms));
-  const kept = book.kept().map((receipt) => {
-    const { carrier, carrierMessageKey, carrierMessageId, organizationId, report, receivedAt } = receipt;
-    const code = "carrierCode" in report ? report.carrierCode : undefined;
-    const error = "error" in report ? report.error : undefined;
-    const id = [carrier, carrierMessageKey, carrierMessageId, organizationId];
-    return [...id, report.kind, report.at, code, error?.reason, error?.detail, receivedAt];
-  });
-  if (kept.length > 0) void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, kept));
-  const healthAfter = recordHealth(session, book.outcomes);
+  const { idForms = [] } = changes;
+  const isKnown = ({ carrier, organizationId, form }: CarrierIdForm) =>
+    form === "exact" && memory?.exactCarriers.has(`${carrier} ${organizationId}`) === true;
+  const unknown = idForms.filter((form) => !isKnown(form));
+  const mayBeThere = memory !== undefined && performance.now() < memory.doubtedUntil;
+  const healthAfter = writeChanges(session, { ...changes, idForms: unknown }, { mayBeThere });
   return async () => {
-    for (const [name] of exact) exactCarriers.add(name);
+    for (const { carrier, organizationId, form } of unknown)
+      if (form === "exact") memory?.exactCarriers.add(`${carrier} ${organizationId}`);
     const after = await healthAfter();
     return outcomes.map((outcome) => outcome(after));
   };
-}
-
-function changedValues({ message, nextSubmitAt, carrierMessageId, carrierMessageKey }: HeldMessage): unknown[] {
-  const { organizationId, id, status, sentAt, completedAt, error } = message;
-  const progress = [organizationId, id, status, sentAt, completedAt, error?.reason, error?.detail];
-  return [...progress, nextSubmitAt, carrierMessageId, carrierMessageKey];
 }

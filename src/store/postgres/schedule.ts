@@ -1,23 +1,20 @@
-import { ownEvent } from "../../domain/message-event.ts";
 import { laneFrom, MESSAGE_COLUMNS, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
 import {
+  type DecideScheduled,
   type DueMessages,
   laneText,
   type ScheduledFacts,
   type ScheduledRead,
-  type ScheduledWrites,
   type WaitingLane,
 } from "../schedule-records.ts";
-import { type NewEvent, noteEvents } from "./events.ts";
-import { rewriteMessages } from "./messages.ts";
-import { FACT_COLUMNS, factsFrom, putMappings } from "./recipients.ts";
+import { FACT_COLUMNS, factsFrom } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { decideWithTrials } from "./trials.ts";
+import { writeChanges } from "./write-changes.ts";
 
 const READ_TYPES = { organization_id: "text", id: "text" } as const;
-const RETRY_TYPES = { organization_id: "text", id: "text", next_submit_at: "bigint" } as const;
 
 const selectDue = statement<Row>(
   `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages
@@ -55,11 +52,6 @@ const lockScheduled = statement<Row>(
        AND m.messaging_profile_id = s.messaging_profile_id AND m."to" = s."to"
    ORDER BY s.organization_id, s.id FOR UPDATE OF s`,
 );
-const setNextSubmit = statement(
-  `UPDATE messages m SET next_submit_at = given.next_submit_at FROM ${givenRows("given", RETRY_TYPES)}
-   WHERE m.organization_id = given.organization_id AND m.id = given.id`,
-);
-
 /** Scheduled messages that are due, and when the next one will be. */
 export async function listDueMessages(session: Session, now: number, most: number): Promise<DueMessages> {
   const rows = await session.all(selectDue, most + 1);
@@ -87,7 +79,7 @@ export async function listWaitingMessages(
 export async function releaseScheduled(
   session: Session,
   reads: readonly ScheduledRead[],
-  decide: (facts: readonly ScheduledFacts[], occupied: readonly string[]) => ScheduledWrites,
+  decide: DecideScheduled,
 ): Promise<void> {
   const given = listsOf(
     READ_TYPES,
@@ -99,25 +91,5 @@ export async function releaseScheduled(
     facts.set(`${message.organizationId} ${message.id}`, { message, recipient: factsFrom(row, message) });
   }
   const asked = reads.flatMap(({ organizationId, id }) => facts.get(`${organizationId} ${id}`) ?? []);
-  const { messages, mappings } = await decideWithTrials(session, (occupied) => decide(asked, occupied));
-
-  const later = messages.filter(({ message }) => message.status === "scheduled");
-  const decided = messages.filter(({ message }) => message.status !== "scheduled");
-  if (later.length > 0) {
-    const rows = later.map(({ message, retryAt }) => [message.organizationId, message.id, retryAt]);
-    void session.run(setNextSubmit, ...listsOf(RETRY_TYPES, rows));
-  }
-  rewriteMessages(
-    session,
-    decided.map(({ message }) => message),
-  );
-  noteEvents(
-    session,
-    decided.map(({ message, at }): NewEvent => {
-      const { organizationId, status, error } = message;
-      const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
-      return { organizationId, event: ownEvent(message, kind, at, error) };
-    }),
-  );
-  putMappings(session, mappings);
+  void writeChanges(session, await decideWithTrials(session, (occupied) => decide(asked, occupied)));
 }

@@ -1,5 +1,5 @@
 import type { Row } from "../rows.ts";
-import type { Trials } from "../store.ts";
+import type { Trials } from "../trials.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 

@@ -1,7 +1,7 @@
 import type { IdempotencyKey, IdempotencyRecord, RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
 import type { Row } from "../rows.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
+import type { AcceptFacts, AcceptReads } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
@@ -16,13 +16,6 @@ export function prepareAcceptance(
   const selectRecent = db.prepare(
     `SELECT organization_id, message_id FROM recent_sends WHERE second = +? AND request_hash = +? ORDER BY message_id DESC`,
   );
-  const insertKey = db.prepare(
-    "INSERT INTO idempotency_keys (organization_id, method, key, request_hash, response, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-  );
-  const insertRecent = db.prepare(
-    "INSERT INTO recent_sends (second, request_hash, organization_id, message_id) VALUES (?, ?, ?, ?)",
-  );
-
   const keyFacts = ({ organizationId, method, key }: IdempotencyKey): IdempotencyRecord | undefined => {
     const row = selectKey.get(organizationId, method, key) as Row | undefined;
     if (row === undefined) return undefined;
@@ -52,16 +45,6 @@ export function prepareAcceptance(
       keys: reads.keys.map(keyFacts),
       retries: reads.retries.map(retryFacts),
     }),
-    write: (writes: AcceptWrites) => {
-      for (const message of writes.messages) messages.insert(message);
-      for (const mapping of writes.mappings) recipients.putMapping(mapping);
-      for (const k of writes.keys) {
-        insertKey.run(k.organizationId, k.method, k.key, k.requestHash, k.response, k.createdAt);
-      }
-      for (const r of writes.recentSends) {
-        insertRecent.run(secondOf(r.at), r.requestHash, r.organizationId, r.messageId);
-      }
-    },
   };
 }
 

@@ -1,40 +1,22 @@
 import { HALF_LIFE_MS } from "../../domain/health.ts";
-import type { Progress } from "../../domain/lifecycle.ts";
-import { CANCELLABLE, type Message } from "../../domain/message.ts";
-import type { MessageEvent, NewMessageEvent } from "../../domain/message-event.ts";
-import { planEnd } from "../../domain/plan/report.ts";
+import type { Message } from "../../domain/message.ts";
+import type { MessageEvent } from "../../domain/message-event.ts";
+import { type Cancelled, planCancel } from "../../domain/plan/endings.ts";
 import type { EventQuery } from "../queries.ts";
-import {
-  EVENT_COLUMNS,
-  eventFrom,
-  eventValues,
-  MESSAGE_COLUMNS,
-  messageFrom,
-  messageValues,
-  type Row,
-} from "../rows.ts";
-import { type Cancelled, type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
+import { eventFrom, messageFrom, type Row } from "../rows.ts";
+import { type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { conditions } from "./lists.ts";
 import type { Connection } from "./open.ts";
+import type { WriteChanges } from "./write-changes.ts";
 
 /** The statements about messages as they are kept and read. Each function runs inside a transaction of the caller. */
-export function prepareMessages(db: Connection) {
-  const insert = db.prepare(
-    `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${MESSAGE_COLUMNS.map(() => "?").join(", ")})`,
-  );
+export function prepareMessages(db: Connection, write: WriteChanges) {
   const select = db.prepare("SELECT * FROM messages WHERE organization_id = ? AND id = ?");
   const scan = "FROM messages WHERE organization_id = ? AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?";
   const lastScanned = db.prepare(`SELECT min(id) AS id, count(*) AS count FROM (SELECT id ${scan})`);
   const selectTraffic = db.prepare(
     `SELECT id, sent_lately * pow(0.5, max(0, ? - sent_lately_as_of) / ${HALF_LIFE_MS}.0) AS messages FROM phone_numbers
      WHERE organization_id = ? AND messaging_profile_id = ? AND sent_lately > 0`,
-  );
-  const updateProgress = db.prepare(
-    `UPDATE messages SET status = ?, sent_at = ?, completed_at = ?, error_reason = ?, error_detail = ?
-     WHERE organization_id = ? AND id = ?`,
-  );
-  const insertEvent = db.prepare(
-    `INSERT INTO message_events (${EVENT_COLUMNS.join(", ")}) VALUES (${EVENT_COLUMNS.map(() => "?").join(", ")})`,
   );
   const selectEvents = db.prepare(
     `SELECT * FROM message_events WHERE organization_id = ? AND message_id = ? AND sequence > +?
@@ -52,23 +34,8 @@ export function prepareMessages(db: Connection) {
     const row = select.get(organizationId, id) as Row | undefined;
     return row === undefined ? undefined : messageFrom(row);
   };
-  const setProgress = (
-    { organizationId, id }: Pick<Message, "organizationId" | "id">,
-    { status, sentAt, completedAt, error }: Progress,
-  ) => {
-    updateProgress.run(status, sentAt, completedAt, error?.reason, error?.detail, organizationId, id);
-  };
-  const noteEvent = (organizationId: string, event: NewMessageEvent) => {
-    insertEvent.run(eventValues(organizationId, event));
-  };
-
   return {
-    insert: (message: Message) => {
-      insert.run(messageValues(message));
-    },
     get,
-    setProgress,
-    noteEvent,
     listEvents: (organizationId: string, messageId: string, query: EventQuery): Continued<MessageEvent> => {
       const after = Number(query.after ?? 0);
       const rows = selectEvents.all(organizationId, messageId, after, query.limit + 1) as Row[];
@@ -76,13 +43,9 @@ export function prepareMessages(db: Connection) {
       return { rows: page, next: rows.length > query.limit ? String(page.at(-1)?.sequence ?? after) : undefined };
     },
     cancel: (organizationId: string, id: string, at: number): Cancelled => {
-      const message = get(organizationId, id);
-      if (message === undefined) return { kind: "unknown" };
-      if (!CANCELLABLE.has(message.status)) return { kind: "tooLate", message };
-      const end = planEnd(message, "cancelled", at, undefined);
-      setProgress(message, end.progress);
-      noteEvent(organizationId, end.event);
-      return { kind: "cancelled", message: { ...message, ...end.progress }, applied: end.applied };
+      const { cancelled, changes } = planCancel(get(organizationId, id), at);
+      write(changes);
+      return cancelled;
     },
     forget: (organizationId: string, before: string, after: string | undefined, most: number) => {
       const rows = selectEnded.all(organizationId, after ?? "", before, most) as { id: string; is_open: number }[];

@@ -1,35 +1,21 @@
-import { ownEvent } from "../../domain/message-event.ts";
+import { laneFrom, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
 import {
-  laneFrom,
-  MESSAGE_COLUMNS,
-  messageFrom,
-  messageValues,
-  type Row,
-  scheduledReadFrom as readFrom,
-} from "../rows.ts";
-import {
+  type DecideScheduled,
   type DueMessages,
   laneText,
   type ScheduledFacts,
   type ScheduledRead,
-  type ScheduledWrites,
   type WaitingLane,
 } from "../schedule-records.ts";
-import type { prepareAcceptance } from "./acceptance.ts";
-import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
+import type { WriteChanges } from "./write-changes.ts";
 
 /** As the index of waiting messages has it. */
 const LANE = "organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, '')";
 
 /** The statements of messages that are scheduled. Each function runs inside a transaction of the caller. */
-export function prepareSchedule(
-  db: Connection,
-  messages: ReturnType<typeof prepareMessages>,
-  recipients: ReturnType<typeof prepareRecipients>,
-  acceptance: ReturnType<typeof prepareAcceptance>,
-) {
+export function prepareSchedule(db: Connection, recipients: ReturnType<typeof prepareRecipients>, write: WriteChanges) {
   const selectDue = db.prepare(
     `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages
      WHERE status = 'scheduled' AND next_submit_at IS NOT NULL ORDER BY next_submit_at LIMIT +?`,
@@ -45,11 +31,13 @@ export function prepareSchedule(
   const selectScheduled = db.prepare(
     "SELECT * FROM messages WHERE organization_id = ? AND id = ? AND status = 'scheduled'",
   );
-  const update = db.prepare(
-    `UPDATE messages SET (${MESSAGE_COLUMNS.join(", ")}) = (${MESSAGE_COLUMNS.map(() => "?").join(", ")})
-     WHERE organization_id = ? AND id = ?`,
-  );
-  const setNextSubmit = db.prepare("UPDATE messages SET next_submit_at = ? WHERE organization_id = ? AND id = ?");
+  const readFacts = (reads: readonly ScheduledRead[]): ScheduledFacts[] =>
+    reads.flatMap(({ organizationId, id }) => {
+      const row = selectScheduled.get(organizationId, id) as Row | undefined;
+      if (row === undefined) return [];
+      const message = messageFrom(row);
+      return [{ message, recipient: recipients.read(message, true) }];
+    });
 
   return {
     listDue: (now: number, most: number): DueMessages => {
@@ -70,26 +58,8 @@ export function prepareSchedule(
     listWaiting: (lanes: readonly WaitingLane[], most: number): ScheduledRead[] =>
       lanes.flatMap((lane) => (selectWaiting.all(laneText(lane), most) as Row[]).map(readFrom)),
 
-    readFacts: (reads: readonly ScheduledRead[]): ScheduledFacts[] =>
-      reads.flatMap(({ organizationId, id }) => {
-        const row = selectScheduled.get(organizationId, id) as Row | undefined;
-        if (row === undefined) return [];
-        const message = messageFrom(row);
-        return [{ message, recipient: recipients.read(message, true) }];
-      }),
-
-    write: ({ messages: written, mappings }: ScheduledWrites) => {
-      for (const { message, at, retryAt } of written) {
-        const { organizationId, id, status, error } = message;
-        if (status === "scheduled") {
-          setNextSubmit.run(retryAt ?? null, organizationId, id);
-          continue;
-        }
-        update.run(...messageValues(message), organizationId, id);
-        const kind = status === "queued" ? "decided" : (status as "expired" | "sending_failed");
-        messages.noteEvent(organizationId, ownEvent(message, kind, at, error));
-      }
-      acceptance.write({ messages: [], mappings, keys: [], recentSends: [] });
+    release: (reads: readonly ScheduledRead[], decide: DecideScheduled) => {
+      write(decide(readFacts(reads), []));
     },
   };
 }

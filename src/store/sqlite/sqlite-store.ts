@@ -12,6 +12,7 @@ import { prepareRecipients } from "./recipients.ts";
 import { prepareReports } from "./reports.ts";
 import { prepareSchedule } from "./schedule.ts";
 import { emptyLog } from "./write-ahead-log.ts";
+import { prepareChanges } from "./write-changes.ts";
 
 /** How often the file is looked at for changes that other processes made, milliseconds. */
 const WATCH_INTERVAL = 500;
@@ -23,12 +24,13 @@ const MAX_LOOKS = 10;
 export function openSqliteStore(path: string, options: StoreOptions): Store {
   const db = openConnection(path);
   const configuration = prepareConfiguration(db);
-  const messages = prepareMessages(db);
   const recipients = prepareRecipients(db);
+  const write = prepareChanges(db, recipients);
+  const messages = prepareMessages(db, write);
   const acceptance = prepareAcceptance(db, messages, recipients);
-  const schedule = prepareSchedule(db, messages, recipients, acceptance);
-  const dispatch = prepareDispatch(db, messages, recipients);
-  const reports = prepareReports(db, messages);
+  const schedule = prepareSchedule(db, recipients, write);
+  const dispatch = prepareDispatch(db, recipients, write);
+  const reports = prepareReports(db, write);
   const selectHold = db.prepare("SELECT min(held_since) FROM delivery_holds").pluck();
   const deleteHolds = db.prepare("DELETE FROM delivery_holds");
   const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
@@ -190,7 +192,10 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listHealth: (most, after) => run(() => configuration.listHealth(most, after)),
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),
 
-    accept: (reads, decide) => transact(() => acceptance.write(decide(acceptance.readFacts(reads)))),
+    accept: (reads, decide) =>
+      transact(() => {
+        write(decide(acceptance.readFacts(reads)));
+      }),
     getMessage: (organizationId, id) => run(() => messages.get(organizationId, id)),
     listMessages: (organizationId, query) => run(() => messages.list(organizationId, query)),
     listMessageEvents: (organizationId, id, query) => run(() => messages.listEvents(organizationId, id, query)),
@@ -198,7 +203,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listDueMessages: (now, most) => run(() => schedule.listDue(now, most)),
     listWaitingLanes: (most, after) => run(() => schedule.listWaitingLanes(most, after)),
     listWaitingMessages: (lanes, most) => run(() => schedule.listWaiting(lanes, most)),
-    releaseScheduled: (reads, decide) => transact(() => schedule.write(decide(schedule.readFacts(reads), []))),
+    releaseScheduled: (reads, decide) => transact(() => schedule.release(reads, decide)),
     readRecipient: (key) => run(() => recipients.read(key, true)),
     listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
 

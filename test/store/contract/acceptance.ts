@@ -4,7 +4,7 @@ import type { IdempotencyRecord, RecentSend } from "../../../src/domain/idempote
 import type { DecisionRecord, Message, QueuedMessage } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { StickyMapping } from "../../../src/domain/recipient.ts";
-import type { AcceptWrites, Store } from "../../../src/store/store.ts";
+import type { Store } from "../../../src/store/store.ts";
 import {
   aMessage,
   aProfile,
@@ -279,7 +279,7 @@ export function acceptance(subject: Subject): void {
       await write(store, { keys: [storedKey] });
 
       const fresh = aMessage(number, { text: "fresh" });
-      const group: AcceptWrites = {
+      const group = {
         messages: [fresh, twin === "message" ? { ...stored, text: "twin" } : aMessage(number)],
         mappings: [aMapping(profile)],
         keys: [aKey(profile, { key: "fresh" }), ...(twin === "key" ? [{ ...storedKey, createdAt: NOON + 1 }] : [])],

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { Claim } from "../../../src/store/delivery-records.ts";
+import type { Claim } from "../../../src/domain/plan/claims.ts";
 import {
   claimOne,
   HOUR,

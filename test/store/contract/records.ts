@@ -9,8 +9,8 @@ import type { Message, MessageSender, QueuedMessage } from "../../../src/domain/
 import type { MessageEvent } from "../../../src/domain/message-event.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
+import type { Claim } from "../../../src/domain/plan/claims.ts";
 import type { RecipientKey } from "../../../src/domain/recipient.ts";
-import type { Claim } from "../../../src/store/delivery-records.ts";
 import type { Organization } from "../../../src/store/organization-records.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites, Store } from "../../../src/store/store.ts";
 

@@ -2,11 +2,11 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Message } from "../../../src/domain/message.ts";
+import { changesOfReleased } from "../../../src/domain/plan/released.ts";
 import {
   laneText,
   type ScheduledFacts,
   type ScheduledRead,
-  type ScheduledWrites,
   type WaitingLane,
 } from "../../../src/store/schedule-records.ts";
 import {
@@ -32,7 +32,7 @@ import type { Subject } from "./subject.ts";
 
 const DUE = NOON + HOUR;
 const byLane = (one: WaitingLane, other: WaitingLane) => (laneText(one) < laneText(other) ? -1 : 1);
-const NO_WRITES: ScheduledWrites = { messages: [], mappings: [] };
+const NO_WRITES = {};
 const FULL = { reason: ErrorReason.QUEUE_FULL, detail: "Später – “maybe” 📵" };
 
 /** Messages that wait for their moment. */
@@ -54,8 +54,7 @@ export function schedule(subject: Subject): void {
   };
   const release = (message: Message, change: Partial<Message>, retryAt?: number) =>
     subject().store.releaseScheduled([readOf(message)], (facts) => ({
-      ...NO_WRITES,
-      messages: facts.map((fact) => ({ message: { ...fact.message, ...change }, at: DUE + 5, retryAt })),
+      ...changesOfReleased(facts.map((fact) => ({ message: { ...fact.message, ...change }, at: DUE + 5, retryAt }))),
     }));
 
   it("lists what is due, the earliest first, no more than it is asked for, and when the next one is", async () => {
@@ -168,7 +167,7 @@ export function schedule(subject: Subject): void {
       lastMessageAt: DUE,
     };
     await store.releaseScheduled([readOf(message)], () => ({
-      messages: [{ message: queued, at: DUE, retryAt: undefined }],
+      ...changesOfReleased([{ message: queued, at: DUE, retryAt: undefined }]),
       mappings: [mapping],
     }));
     expect(await stored(message)).toEqual(queued);
@@ -330,12 +329,13 @@ export function schedule(subject: Subject): void {
     const cancelled = messages[1] as Message;
     expect((await store.cancelMessage(profile.organizationId, cancelled.id, DUE)).kind).toBe("cancelled");
     await store.releaseScheduled(due, (facts) => ({
-      ...NO_WRITES,
-      messages: facts.map(({ message }) => ({
-        message: { ...message, ...senderOf(number), status: "queued" as const, decision: aMessage(number).decision },
-        at: DUE,
-        retryAt: undefined,
-      })),
+      ...changesOfReleased(
+        facts.map(({ message }) => ({
+          message: { ...message, ...senderOf(number), status: "queued" as const, decision: aMessage(number).decision },
+          at: DUE,
+          retryAt: undefined,
+        })),
+      ),
     }));
     const statuses = await Promise.all(messages.map(async (message) => (await stored(message))?.status));
     expect(statuses).toEqual(["queued", "cancelled", "queued"]);
@@ -358,12 +358,13 @@ export function schedule(subject: Subject): void {
         await each.releaseScheduled(due, (facts) => {
           released.push(...facts.map(({ message }) => message.id));
           return {
-            ...NO_WRITES,
-            messages: facts.map(({ message }) => ({
-              message: { ...message, ...senderOf(number), status: "queued" as const, decision },
-              at: DUE,
-              retryAt: undefined,
-            })),
+            ...changesOfReleased(
+              facts.map(({ message }) => ({
+                message: { ...message, ...senderOf(number), status: "queued" as const, decision },
+                at: DUE,
+                retryAt: undefined,
+              })),
+            ),
           };
         });
       }),

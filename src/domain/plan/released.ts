@@ -1,0 +1,28 @@
+import type { Message } from "../message.ts";
+import { type Changes, ownedEvent } from "./changes.ts";
+
+/**
+ * A scheduled message as the decision at `at` left it: `queued`, `sending_failed` or `expired`, or still `scheduled`, to be decided
+ * again at `retryAt`, or when its lane has room (undefined).
+ */
+export type ReleasedMessage = {
+  readonly message: Message;
+  readonly at: number;
+  readonly retryAt: number | undefined;
+};
+
+/** What the decisions about scheduled messages change. */
+export function changesOfReleased(released: readonly ReleasedMessage[]): Changes {
+  const decided = released.filter(({ message }) => message.status !== "scheduled");
+  const waiting = released.filter(({ message }) => message.status === "scheduled");
+  return {
+    rewritten: decided.map(({ message }) => message),
+    changed: waiting.map(({ message: { organizationId, id }, retryAt }) => {
+      return { organizationId, id, nextSubmitAt: retryAt ?? "never" };
+    }),
+    events: decided.map(({ message, at }) => {
+      const kind = message.status === "queued" ? "decided" : (message.status as "expired" | "sending_failed");
+      return ownedEvent(message, kind, at, message.error);
+    }),
+  };
+}

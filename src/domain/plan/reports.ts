@@ -1,0 +1,226 @@
+import { carrierMessageKey, carrierMessageKeys, compareIds, isSameId } from "../carrier-message-id.ts";
+import type { AppliedReport, CarrierReport } from "../carrier-report.ts";
+import { isSubmitUnconfirmed, type Report } from "../lifecycle.ts";
+import type {
+  CarrierIdForm,
+  CarrierKey,
+  Changes,
+  HealthAfter,
+  HealthOutcome,
+  MessageChange,
+  OwnedEvent,
+  UnmatchedReceipt,
+} from "./changes.ts";
+import { planReport, type ReportedMessage, UNMATCHED } from "./report.ts";
+
+/** A message that a transaction holds, with what reports need to know of it. */
+export type HeldMessage = {
+  readonly message: ReportedMessage;
+  readonly carrierMessageId: string | undefined;
+  /** Its number was removed. */
+  readonly isNumberGone: boolean;
+};
+
+/** What a group of reports needs to know. */
+export type ReportFacts = {
+  /** The messages that the reports name, by their own ids or by the carriers'. */
+  readonly messages: readonly HeldMessage[];
+  /** Stored receipts with the keys of the ids that the reports bring. */
+  readonly receipts: readonly UnmatchedReceipt[];
+};
+
+/** What reports do: what to write, and what each did once the health is known. */
+export type ReportsPlan = {
+  readonly changes: Changes;
+  readonly outcomes: readonly ReportOutcome[];
+  /** A receipt fits none of the messages. */
+  readonly hasUnmatched: boolean;
+};
+
+/** What a report did, given the sender's counts after its outcome. */
+export type ReportOutcome = (healthAfter: HealthAfter) => AppliedReport;
+
+/** Plans what reports do, in order, as if each had been written before the next. */
+export function planReports(reports: readonly CarrierReport[], { messages, receipts }: ReportFacts): ReportsPlan {
+  const book = new ReportBook(messages, receipts);
+  const outcomes = reports.map((report) => book.take(report));
+  return { changes: book.changes(), outcomes, hasUnmatched: book.hasUnmatched };
+}
+
+/** Plans one report for each of some messages. */
+export function planForEach(messages: readonly HeldMessage[], report: Report): ReportsPlan {
+  const book = new ReportBook(messages, []);
+  const outcomes = messages.map(({ message }) => book.applyTo(message, report));
+  return { changes: book.changes(), outcomes, hasUnmatched: false };
+}
+
+/** A message as the reports so far leave it, and what they change. */
+type Entry = {
+  message: ReportedMessage;
+  carrierMessageId: string | undefined;
+  readonly isNumberGone: boolean;
+  change: MessageChange | undefined;
+};
+
+/** Applies reports in memory. */
+export class ReportBook {
+  hasUnmatched = false;
+  private readonly byId = new Map<string, Entry>();
+  private readonly byKey = new Map<string, Set<Entry>>();
+  private readonly events: OwnedEvent[] = [];
+  private readonly health: HealthOutcome[] = [];
+  private readonly places = new Map<string, number>();
+  private readonly deleted: number[] = [];
+  private readonly reopened: CarrierKey[] = [];
+  private readonly forms = new Map<string, CarrierIdForm>();
+  private unmatched: readonly UnmatchedReceipt[];
+
+  constructor(messages: readonly HeldMessage[], receipts: readonly UnmatchedReceipt[]) {
+    this.unmatched = receipts;
+    for (const { message, carrierMessageId, isNumberGone } of messages) {
+      if (this.byId.has(nameOf(message))) continue;
+      const entry = { message, carrierMessageId, isNumberGone, change: undefined };
+      this.byId.set(nameOf(message), entry);
+      this.index(entry);
+    }
+  }
+
+  /** Applies a report to the message that it names; keeps a receipt that fits none. */
+  take(given: CarrierReport): ReportOutcome {
+    const entry = this.find(given);
+    if (entry === undefined) {
+      this.keep(given);
+      return () => UNMATCHED;
+    }
+    const { target, report, submit } = given;
+    return this.apply(entry, report, "carrierMessageId" in target ? target.carrierMessageId : undefined, submit);
+  }
+
+  /** Applies a report to one of the messages. `carrierMessageId`: the id that the report named. */
+  applyTo(message: ReportedMessage, report: Report, carrierMessageId?: string): ReportOutcome {
+    const entry = this.byId.get(nameOf(message));
+    if (entry === undefined) throw new Error("A report was planned for a message that is not held.");
+    return this.apply(entry, report, carrierMessageId);
+  }
+
+  changes(): Changes {
+    return {
+      changed: [...this.byId.values()].flatMap(({ change }) => change ?? []),
+      events: this.events,
+      health: this.health,
+      keptReceipts: this.unmatched.filter(({ sequence }) => sequence === undefined),
+      deletedReceipts: this.deleted,
+      reopenedReceipts: this.reopened,
+      idForms: [...this.forms.values()],
+    };
+  }
+
+  private index(entry: Entry): void {
+    if (entry.carrierMessageId === undefined) return;
+    const key = carrierMessageKey(entry.carrierMessageId);
+    this.byKey.set(key, (this.byKey.get(key) ?? new Set()).add(entry));
+  }
+
+  private apply(entry: Entry, report: Report, named: string | undefined, submit?: number): ReportOutcome {
+    const { message, isNumberGone } = entry;
+    const { organizationId, id, phoneNumberId } = message;
+    const plan = planReport(message, report, named, isNumberGone, submit);
+    const { progress, nextSubmitAt, carrierMessageId } = plan;
+    if ((progress ?? nextSubmitAt ?? carrierMessageId) !== undefined) {
+      const { change } = entry;
+      entry.change = {
+        organizationId,
+        id,
+        progress: progress ?? change?.progress,
+        nextSubmitAt: nextSubmitAt ?? change?.nextSubmitAt,
+        carrierMessageId: carrierMessageId ?? change?.carrierMessageId,
+      };
+    }
+    entry.message = { ...message, ...progress };
+    this.events.push({ organizationId, event: plan.event });
+    const outcome =
+      plan.health === undefined || phoneNumberId === undefined
+        ? undefined
+        : this.learn({ phoneNumberId, change: plan.health, at: plan.event.at, submittedAt: plan.submittedAt });
+    if (carrierMessageId !== undefined && isSubmitUnconfirmed(message)) {
+      // Receipts in another form were compared without this message.
+      for (const key of carrierMessageKeys(carrierMessageId))
+        this.reopened.push({ carrierMessageKey: key, carrier: message.carrier ?? "" });
+    }
+    const followed = carrierMessageId === undefined ? [] : this.follow(entry, carrierMessageId);
+    return (healthAfter) => ({
+      ...plan.applied,
+      health: outcome && healthAfter(outcome),
+      followed: followed.map((each) => each(healthAfter)),
+    });
+  }
+
+  private learn(outcome: Omit<HealthOutcome, "place">): HealthOutcome {
+    const place = this.places.get(outcome.phoneNumberId) ?? 0;
+    this.places.set(outcome.phoneNumberId, place + 1);
+    const placed = { ...outcome, place };
+    this.health.push(placed);
+    return placed;
+  }
+
+  /** Applies the receipts that came before the carrier's answer with their id. */
+  private follow(entry: Entry, carrierMessageId: string): ReportOutcome[] {
+    if (entry.carrierMessageId !== undefined) this.byKey.get(carrierMessageKey(entry.carrierMessageId))?.delete(entry);
+    entry.carrierMessageId = carrierMessageId;
+    this.index(entry);
+    const { carrier, organizationId } = entry.message;
+    const meant = this.unmatched.filter(
+      (receipt) =>
+        receipt.carrier === carrier &&
+        isSameId(receipt.carrierMessageId, carrierMessageId) &&
+        (receipt.organizationId === "" || receipt.organizationId === organizationId),
+    );
+    if (meant.length === 0) return [];
+    this.unmatched = this.unmatched.filter((receipt) => !meant.includes(receipt));
+    for (const { sequence, organizationId: reporter } of meant) {
+      if (sequence !== undefined) this.deleted.push(sequence);
+      this.noteExact(carrier, reporter, carrierMessageId);
+    }
+    return meant.map((receipt) => this.apply(entry, receipt.report, receipt.carrierMessageId));
+  }
+
+  private noteExact(carrier: string | undefined, organizationId: string, id: string): void {
+    if (carrier === undefined || !compareIds(id, id)?.isConclusive) return;
+    this.forms.set(`${carrier} ${organizationId}`, { carrier, organizationId, form: "exact" });
+  }
+
+  private find({ target }: CarrierReport): Entry | undefined {
+    if ("messageId" in target) return this.byId.get(`${target.organizationId} ${target.messageId}`);
+    let newest: Entry | undefined;
+    for (const entry of this.byKey.get(carrierMessageKey(target.carrierMessageId)) ?? []) {
+      const { carrier, organizationId, id } = entry.message;
+      if (carrier !== target.carrier || (target.organizationId ?? organizationId) !== organizationId) continue;
+      if (!isSameId(entry.carrierMessageId ?? "", target.carrierMessageId)) continue;
+      if (newest === undefined || id > newest.message.id) newest = entry;
+    }
+    if (newest !== undefined) this.noteExact(target.carrier, target.organizationId ?? "", target.carrierMessageId);
+    return newest;
+  }
+
+  private keep({ target, report, receivedAt }: CarrierReport): void {
+    if (!("carrierMessageId" in target) || !RECEIPTS.has(report.kind)) return;
+    this.hasUnmatched = true;
+    const { carrier, carrierMessageId, organizationId = "" } = target;
+    const isKnown = this.unmatched.some(
+      (known) =>
+        known.carrierMessageId === carrierMessageId &&
+        known.carrier === carrier &&
+        known.organizationId === organizationId &&
+        known.report.kind === report.kind,
+    );
+    if (isKnown) return;
+    const id = { carrier, carrierMessageId, carrierMessageKey: carrierMessageKey(carrierMessageId), organizationId };
+    this.unmatched = [...this.unmatched, { ...id, report, sequence: undefined, receivedAt: receivedAt ?? report.at }];
+  }
+}
+
+const RECEIPTS: ReadonlySet<Report["kind"]> = new Set(["buffered", "delivered", "failed"]);
+
+function nameOf({ organizationId, id }: Pick<ReportedMessage, "organizationId" | "id">): string {
+  return `${organizationId} ${id}`;
+}
