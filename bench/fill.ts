@@ -3,7 +3,7 @@ import Database from "better-sqlite3";
 import { createIds } from "../src/domain/ids.ts";
 import type { Message } from "../src/domain/message.ts";
 import type { PhoneNumber } from "../src/domain/phone-number-record.ts";
-import { MESSAGE_COLUMNS, messageValues } from "../src/store/rows.ts";
+import { MESSAGE_COLUMNS, messageValues } from "../src/store/codecs/message.ts";
 import { openSqliteStore } from "../src/store/sqlite/sqlite-store.ts";
 import { AREA_CODES } from "./requests.ts";
 

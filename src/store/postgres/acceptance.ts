@@ -1,6 +1,7 @@
 import type { RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
-import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
+import { MESSAGE_COLUMNS, messageFrom } from "../codecs/message.ts";
+import type { Row } from "../codecs/row.ts";
 import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
 import { holdAttempts } from "./attempts.ts";
 import { holdKeys } from "./idempotency.ts";

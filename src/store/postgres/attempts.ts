@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import { type AcceptReads, hashTextOf } from "../store.ts";
 import { givenRows } from "./row-lists.ts";
 import type { Session } from "./session.ts";

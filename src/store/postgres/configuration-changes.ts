@@ -1,5 +1,5 @@
 import { createChangeFeed } from "../change-feed.ts";
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import type { ConfigurationChange } from "../store.ts";
 import type { Database } from "./database.ts";
 import type { Session } from "./session.ts";

@@ -1,6 +1,7 @@
 import type { HealthCounts } from "../../domain/health.ts";
 import type { HealthAfter, HealthOutcome } from "../../domain/plan/changes.ts";
-import { healthFrom, type Row } from "../rows.ts";
+import { healthFrom } from "../codecs/number.ts";
+import type { Row } from "../codecs/row.ts";
 import { decay, decayed } from "./decay.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";

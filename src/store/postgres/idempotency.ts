@@ -1,5 +1,5 @@
 import type { IdempotencyKey, IdempotencyRecord } from "../../domain/idempotency.ts";
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import type { Store } from "../store.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

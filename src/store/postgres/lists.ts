@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import type { Counted } from "../store.ts";
 import type { Session } from "./session.ts";
 import { type Statement, statement, type Value } from "./statement.ts";

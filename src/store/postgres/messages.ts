@@ -1,6 +1,7 @@
 import type { Message } from "../../domain/message.ts";
 import { type Cancelled, planCancel } from "../../domain/plan/endings.ts";
-import { MESSAGE_COLUMNS, messageFrom, type Row } from "../rows.ts";
+import { MESSAGE_COLUMNS, messageFrom } from "../codecs/message.ts";
+import type { Row } from "../codecs/row.ts";
 import { type Continued, LIST_SCAN, type MessageQuery, scanOf } from "../store.ts";
 import { decayed } from "./decay.ts";
 import { conditions, statementFor } from "./lists.ts";

@@ -1,7 +1,8 @@
 import { resetCounts } from "../../domain/health.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
+import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues } from "../codecs/number.ts";
+import type { Row } from "../codecs/row.ts";
 import type { NumberQuery } from "../queries.ts";
-import { healthFrom, NUMBER_COLUMNS, numberFrom, numberValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted, NumberFound, NumberWritten } from "../store.ts";
 import { noteChanges } from "./configuration-changes.ts";
 import { conditions, counted } from "./lists.ts";

@@ -1,6 +1,7 @@
 import { MAX_UNREPORTED_COUNTED, unreportedCount } from "../../domain/phone-number-record.ts";
+import { assignedHealth, healthFrom, numberFrom } from "../codecs/number.ts";
+import type { Row } from "../codecs/row.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
-import { assignedHealth, healthFrom, numberFrom, type Row } from "../rows.ts";
 import type { Continued } from "../store.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
 import { getProfile } from "./profiles.ts";

@@ -1,6 +1,7 @@
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
+import { PROFILE_COLUMNS, profileFrom, profileValues } from "../codecs/profile.ts";
+import type { Row } from "../codecs/row.ts";
 import type { ProfileQuery } from "../queries.ts";
-import { PROFILE_COLUMNS, profileFrom, profileValues, type Row } from "../rows.ts";
 import type { ConfigurationChange, Counted } from "../store.ts";
 import { noteChanges } from "./configuration-changes.ts";
 import { conditions, counted } from "./lists.ts";

@@ -1,5 +1,5 @@
+import type { Row } from "../codecs/row.ts";
 import type { QueuedNumber } from "../delivery-records.ts";
-import type { Row } from "../rows.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 

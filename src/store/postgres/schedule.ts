@@ -1,4 +1,5 @@
-import { laneFrom, MESSAGE_COLUMNS, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
+import { laneFrom, MESSAGE_COLUMNS, messageFrom, scheduledReadFrom as readFrom } from "../codecs/message.ts";
+import type { Row } from "../codecs/row.ts";
 import {
   type DecideScheduled,
   type DueMessages,

@@ -1,16 +1,10 @@
 import type { Message } from "../../domain/message.ts";
 import type { Changes, HealthAfter, MessageChange } from "../../domain/plan/changes.ts";
 import type { StickyMapping } from "../../domain/recipient.ts";
-import {
-  CHANGE_TYPES,
-  changedColumns,
-  EVENT_COLUMNS,
-  eventValues,
-  MESSAGE_COLUMNS,
-  messageValues,
-  RECEIPT_COLUMNS,
-  receiptValues,
-} from "../rows.ts";
+import { EVENT_COLUMNS, eventValues } from "../codecs/event.ts";
+import { MESSAGE_COLUMNS, messageValues } from "../codecs/message.ts";
+import { CHANGE_TYPES, changedColumns } from "../codecs/message-change.ts";
+import { RECEIPT_COLUMNS, receiptValues } from "../codecs/receipt.ts";
 import { decayed } from "./decay.ts";
 import { recordHealth } from "./health.ts";
 import { putKeys } from "./idempotency.ts";

@@ -2,21 +2,12 @@ import { resetCounts } from "../../domain/health.ts";
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { MAX_UNREPORTED_COUNTED, type PhoneNumber, unreportedCount } from "../../domain/phone-number-record.ts";
 import type { SequencedChange } from "../change-feed.ts";
+import { assignedHealth, healthFrom, NUMBER_COLUMNS, numberFrom, numberValues } from "../codecs/number.ts";
+import { PROFILE_COLUMNS, profileFrom, profileValues } from "../codecs/profile.ts";
+import { optional, type Row } from "../codecs/row.ts";
 import type { ApiKey, Organization } from "../organization-records.ts";
 import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
 import type { NumberQuery, ProfileQuery } from "../queries.ts";
-import {
-  assignedHealth,
-  healthFrom,
-  NUMBER_COLUMNS,
-  numberFrom,
-  numberValues,
-  optional,
-  PROFILE_COLUMNS,
-  profileFrom,
-  profileValues,
-  type Row,
-} from "../rows.ts";
 import type { ConfigurationChange, Continued, Counted, NumberFound, NumberWritten } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";

@@ -1,4 +1,4 @@
-import type { Row } from "../rows.ts";
+import type { Row } from "../codecs/row.ts";
 import type { Counted } from "../store.ts";
 import type { Connection } from "./open.ts";
 

@@ -1,7 +1,7 @@
 import type { RecipientFacts, RecipientKey, StickyMapping } from "../../domain/recipient.ts";
+import { mappingFrom, optOutFrom } from "../codecs/recipient.ts";
+import type { Row } from "../codecs/row.ts";
 import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
-import { mappingFrom, optOutFrom } from "../recipient-rows.ts";
-import type { Row } from "../rows.ts";
 import { type Continued, type Counted, LIST_SCAN, type OptOut } from "../store.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";

@@ -4,8 +4,10 @@ import type { Report } from "../../domain/lifecycle.ts";
 import type { CarrierIdForm, UnmatchedReceipt } from "../../domain/plan/changes.ts";
 import { planMatches } from "../../domain/plan/matches.ts";
 import { type HeldMessage, planForEach, planReports, type ReportOutcome } from "../../domain/plan/reports.ts";
+import { heldMessageFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
+import { unmatchedReceiptFrom } from "../codecs/receipt.ts";
+import type { Row } from "../codecs/row.ts";
 import type { Swept } from "../delivery-records.ts";
-import { heldMessageFrom, REPORTED_COLUMNS, type Row, unmatchedReceiptFrom } from "../rows.ts";
 import type { Connection } from "./open.ts";
 import type { WriteChanges } from "./write-changes.ts";
 

@@ -1,4 +1,5 @@
-import { laneFrom, messageFrom, type Row, scheduledReadFrom as readFrom } from "../rows.ts";
+import { laneFrom, messageFrom, scheduledReadFrom as readFrom } from "../codecs/message.ts";
+import type { Row } from "../codecs/row.ts";
 import {
   type DecideScheduled,
   type DueMessages,

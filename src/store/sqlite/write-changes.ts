@@ -1,16 +1,11 @@
 import { addOutcome, HALF_LIFE_MS, type HealthCounts, isCounted } from "../../domain/health.ts";
 import type { Changes, HealthAfter, HealthOutcome, MessageChange } from "../../domain/plan/changes.ts";
-import {
-  changedColumns,
-  EVENT_COLUMNS,
-  eventValues,
-  healthFrom,
-  MESSAGE_COLUMNS,
-  messageValues,
-  RECEIPT_COLUMNS,
-  type Row,
-  receiptValues,
-} from "../rows.ts";
+import { EVENT_COLUMNS, eventValues } from "../codecs/event.ts";
+import { MESSAGE_COLUMNS, messageValues } from "../codecs/message.ts";
+import { changedColumns } from "../codecs/message-change.ts";
+import { healthFrom } from "../codecs/number.ts";
+import { RECEIPT_COLUMNS, receiptValues } from "../codecs/receipt.ts";
+import type { Row } from "../codecs/row.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
 

@@ -1,6 +1,6 @@
-import type { StickyMapping } from "../domain/recipient.ts";
-import type { Row } from "./rows.ts";
-import type { OptOut } from "./store.ts";
+import type { StickyMapping } from "../../domain/recipient.ts";
+import type { OptOut } from "../store.ts";
+import type { Row } from "./row.ts";
 
 /** A sticky mapping from its row. */
 export function mappingFrom(row: Row): StickyMapping {
