@@ -1,7 +1,6 @@
 import { type Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedReport } from "../domain/carrier-report.ts";
 import type { Message } from "../domain/message.ts";
-import type { ScheduledWrites } from "../store/schedule-records.ts";
 import type { Store } from "../store/store.ts";
 import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
 
@@ -19,7 +18,7 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
       let accepted: readonly Message[] = [];
       await accept(reads, (facts) => {
         const writes = decide(facts);
-        accepted = writes.messages;
+        accepted = writes.messages ?? [];
         return writes;
       });
       const scheduled = accepted.filter(({ status }) => status === "scheduled").length;
@@ -33,13 +32,13 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
     },
     applyReports: timed("reports", store.applyReports),
     releaseScheduled: async (reads, decide) => {
-      let written: ScheduledWrites["messages"] = [];
+      let decided: readonly Message[] = [];
       await store.releaseScheduled(reads, (facts, occupied) => {
         const writes = decide(facts, occupied);
-        written = writes.messages;
+        decided = writes.rewritten ?? [];
         return writes;
       });
-      for (const { message } of written) if (message.status !== "scheduled") messages.inc({ status: message.status });
+      for (const { status } of decided) messages.inc({ status });
     },
     cancelMessage: async (organizationId, id, at) => {
       const cancelled = await store.cancelMessage(organizationId, id, at);
