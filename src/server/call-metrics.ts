@@ -1,5 +1,5 @@
 import { Counter, Histogram, type Registry } from "prom-client";
-import type { CallObserver } from "../transport/invoke.ts";
+import type { CallObserver } from "../transport/call-record.ts";
 import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
 
 /** Adds the metrics of calls to a registry, and gives their observer. */

@@ -4,7 +4,7 @@ import type { Carrier } from "../carriers/carrier.ts";
 import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import type { Store } from "../store/store.ts";
-import type { CallObserver } from "../transport/invoke.ts";
+import type { CallObserver } from "../transport/call-record.ts";
 import { createCallMetrics } from "./call-metrics.ts";
 import { addCarrierGauge } from "./carrier-gauge.ts";
 import { measureStore } from "./measured-store.ts";

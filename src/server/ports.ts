@@ -103,6 +103,7 @@ export function createPorts({
     drain: async () => {
       isDraining = true;
       health.stopServing();
+      invoke.drain();
       await Promise.all([drainHttp(http.server, connections), drainGrpc(grpc, grpcListener)]);
       await http.close();
     },

@@ -1,42 +1,69 @@
-import type { DescMessage, Message } from "@bufbuild/protobuf";
-import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodUnary,
+  DescService,
+  Message,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 import type { ClientAttempt } from "../domain/client-attempt.ts";
 import type { Refusal } from "../domain/failure.ts";
 
-/** Who calls, and what the call's headers say that matters to a method. */
+/** An authenticated call, as its service method sees it. */
 export type Call = {
   readonly organizationId: string;
   readonly apiKeyId: string;
-  /** The header `Idempotency-Key`, unchecked; undefined when absent. */
+  /** The header `Idempotency-Key` of a unary call, unchecked; undefined when absent. */
   readonly idempotencyKey: string | undefined;
-  /** On the JSON transport: which attempt of the official client's it is, which repeats sends without a key. */
+  /**
+   * The attempt of the official client, which retries sends without a key; undefined for other
+   * clients.
+   */
   readonly attempt: ClientAttempt | undefined;
   /**
-   * What is wrong with a message of a type by the contract alone. Requests of unary methods were checked; items of a batch and
-   * requests of a stream are not, because each is refused by itself.
+   * Checks a message against the contract. The request of a unary method is checked already; items
+   * of a batch and requests of a stream are not, because each has its own refusal.
    */
   readonly check: (desc: DescMessage, message: Message) => Refusal | undefined;
-  /** Why the caller no longer waits for the answer: its deadline passed, or it left. Undefined while it waits. */
+  /**
+   * Aborts, with a Failure as its reason, when the deadline passes, the caller cancels, or the
+   * server drains.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Why the caller no longer waits, exact to the moment: its deadline passed, or it cancelled.
+   * Undefined while it waits, also during a drain.
+   */
   readonly abandoned: () => Refusal | undefined;
+  /** The headers of the response, by their names in lower case. */
+  readonly responseHeaders: Map<string, string>;
 };
 
-/** Where a transport leaves the call for the service methods. */
-export const callKey: ContextKey<Call> = createContextKey<Call>(
-  {
-    organizationId: "",
-    apiKeyId: "",
-    idempotencyKey: undefined,
-    attempt: undefined,
-    check: () => undefined,
-    abandoned: () => undefined,
-  },
-  { description: "the authenticated call" },
-);
+/** A unary method. It may return the fields of its response alone. */
+export type UnaryMethod<In extends DescMessage = DescMessage, Out extends DescMessage = DescMessage> = (
+  request: MessageShape<In>,
+  call: Call,
+) => Promise<MessageInitShape<Out>>;
 
-/** The header of an answer that repeats the first one. */
+/**
+ * A streaming method, of either direction. The requests end when the client or the server ends
+ * them; `call.signal` tells which.
+ */
+export type StreamingMethod<In extends DescMessage = DescMessage, Out extends DescMessage = DescMessage> = (
+  requests: AsyncIterable<MessageShape<In>>,
+  call: Call,
+) => AsyncIterable<MessageInitShape<Out>>;
+
+/** The methods of a service that this release implements. */
+export type Methods<Service extends DescService> = {
+  readonly [Name in keyof Service["method"]]?: MethodOf<Service["method"][Name]>;
+};
+
+type MethodOf<Desc extends DescMethod> =
+  Desc extends DescMethodUnary<infer In, infer Out>
+    ? UnaryMethod<In, Out>
+    : StreamingMethod<Desc["input"], Desc["output"]>;
+
+/** The header of a response that repeats the first one. */
 export const REPLAYED_HEADER = "idempotent-replayed";
-
-/** The call of a handler's context. Only authenticated calls get as far as a handler. */
-export function callOf(context: HandlerContext): Call {
-  return context.values.get(callKey);
-}

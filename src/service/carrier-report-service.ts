@@ -1,5 +1,4 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import {
   type CarrierReportService,
   ReceiptStatus,
@@ -10,19 +9,15 @@ import { deliveryError } from "../domain/delivery-error.ts";
 import { failure } from "../domain/failure.ts";
 import type { Report } from "../domain/lifecycle.ts";
 import { LIMITS, RECEIPT_WINDOW_MS } from "../domain/limits.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownCarrier } from "./unknown.ts";
 
 /** The methods of CarrierReportService that this release has. */
-export function carrierReportService({
-  carriers,
-  clock,
-  report,
-}: ServiceParts): Partial<ServiceImpl<typeof CarrierReportService>> {
+export function carrierReportService({ carriers, clock, report }: ServiceParts): Methods<typeof CarrierReportService> {
   return {
-    reportReceipt: async (request, context) => {
-      const { organizationId } = callOf(context);
+    reportReceipt: async (request, call) => {
+      const { organizationId } = call;
       const { carrier } = request;
       if (!carriers.includes(carrier)) unknownCarrier(carriers);
       const carrierMessageId = checkText(request.carrierMessageId, "carrier_message_id", LIMITS.carrierMessageId);

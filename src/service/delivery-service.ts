@@ -1,12 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { type Delivery, DeliverySchema, DeliveryState } from "../../gen/numberpool/v1/delivery_pb.ts";
 import type { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
+import type { Methods } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
 
 /** The methods of DeliveryService. */
-export function deliveryService({ delivery }: ServiceParts): Partial<ServiceImpl<typeof DeliveryService>> {
+export function deliveryService({ delivery }: ServiceParts): Methods<typeof DeliveryService> {
   return {
     getDelivery: async () => ({ data: deliveryMessage(delivery.heldSince()) }),
 

@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import type { Decision } from "../../gen/numberpool/v1/decision_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { MessageStatus } from "../../gen/numberpool/v1/message_pb.ts";
@@ -19,7 +18,7 @@ import { decide } from "../domain/pool/decide.ts";
 import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
 import type { MessageQuery } from "../store/store.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { toProtoAcceptance, toProtoEvent } from "./message-event-form.ts";
 import { sendError, statusFrom, toProtoDecision, toProtoMessage, toProtoSender } from "./message-form.ts";
@@ -28,7 +27,7 @@ import type { ServiceParts } from "./parts.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
 type Queries = Pick<
-  ServiceImpl<typeof PoolSendService>,
+  Methods<typeof PoolSendService>,
   "getMessage" | "listMessages" | "listMessageEvents" | "previewSender"
 >;
 
@@ -49,12 +48,12 @@ const EVENTS: RowMeasures<MessageEvent> = {
 /** The methods of PoolSendService that change nothing. */
 export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceParts): Queries {
   return {
-    getMessage: async (request, context) => {
-      const message = await store.getMessage(callOf(context).organizationId, request.id);
+    getMessage: async (request, call) => {
+      const message = await store.getMessage(call.organizationId, request.id);
       return { data: toProtoMessage(message ?? unknownMessage()) };
     },
 
-    listMessages: async ({ filter, page }, context) => {
+    listMessages: async ({ filter, page }, call) => {
       const status = filter?.status ?? MessageStatus.UNSPECIFIED;
       const known = statusFrom(status);
       if (status !== MessageStatus.UNSPECIFIED && known === undefined) {
@@ -67,7 +66,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         status: known,
         ...idsIn(filter?.receivedAt),
       };
-      const { organizationId } = callOf(context);
+      const { organizationId } = call;
       const { rows, next } = await fillPage(
         rowsAfter(page, CURSOR_ROWS.id),
         (part) => store.listMessages(organizationId, { ...part, ...filters }),
@@ -76,8 +75,8 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       return { data: rows.map(toProtoMessage), meta: cursorMeta(next) };
     },
 
-    listMessageEvents: async (request, context) => {
-      const { organizationId } = callOf(context);
+    listMessageEvents: async (request, call) => {
+      const { organizationId } = call;
       const { after, limit } = rowsAfter(request.page, CURSOR_ROWS.sequence);
       const message = (await store.getMessage(organizationId, request.id)) ?? unknownMessage();
       // The story begins with the acceptance, which the message itself tells.
@@ -92,8 +91,8 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       return { data: isFirst ? [toProtoAcceptance(message), ...events] : events, meta: cursorMeta(next) };
     },
 
-    previewSender: async (request, context) => {
-      const { organizationId } = callOf(context);
+    previewSender: async (request, call) => {
+      const { organizationId } = call;
       const profileId = request.messagingProfileId;
       if (profileId === undefined || profileId === "") {
         throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");

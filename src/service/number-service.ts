@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import {
   type ListNumberMessagingSettingsRequest,
@@ -14,7 +13,7 @@ import { ALL_PATHS, changeNumber, newNumber, type PhoneNumber, populatedPaths } 
 import { pathsOfUpdate } from "../domain/update.ts";
 import type { NumberQuery, PageQuery } from "../store/queries.ts";
 import type { NumberFound, NumberWritten } from "../store/store.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { messagingSettings, toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -28,7 +27,7 @@ export function numberService({
   ids,
   carriers,
   mayShareNumbers,
-}: ServiceParts): Partial<ServiceImpl<typeof NumberService>> {
+}: ServiceParts): Methods<typeof NumberService> {
   const find = async (organizationId: string, id: string): Promise<NumberFound> =>
     (await store.getNumber(organizationId, id)) ?? unknownNumber();
 
@@ -36,31 +35,31 @@ export function numberService({
     store.listNumbers(organizationId, queryOf(request, page));
 
   return {
-    registerNumber: (request, context) =>
+    registerNumber: (request, call) =>
       within("number", async () => {
-        const { organizationId } = callOf(context);
+        const { organizationId } = call;
         const at = clock();
         const input = request.number ?? create(PhoneNumberInputSchema);
         const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
         return { data: toProtoNumber(written(await store.insertNumber(number, mayShareNumbers)), at) };
       }),
 
-    getNumber: async (request, context) => {
-      return { data: toProtoNumber(await find(callOf(context).organizationId, request.id), clock()) };
+    getNumber: async (request, call) => {
+      return { data: toProtoNumber(await find(call.organizationId, request.id), clock()) };
     },
 
-    listNumbers: async (request, context) => {
+    listNumbers: async (request, call) => {
       const page = rowsOf(request.page);
-      const { rows, total } = await list(callOf(context).organizationId, request, page);
+      const { rows, total } = await list(call.organizationId, request, page);
       return { data: rows.map((row) => toProtoNumber(row, clock())), meta: pageMeta(page, total) };
     },
 
-    updateNumber: async (request, context) => {
+    updateNumber: async (request, call) => {
       const input = request.number ?? create(PhoneNumberInputSchema);
       const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
       const result = await within("number", async () =>
         written(
-          await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+          await store.updateNumber(call.organizationId, request.id, (number) =>
             changeNumber(number, input, paths, carriers, clock()),
           ),
         ),
@@ -68,28 +67,28 @@ export function numberService({
       return { data: toProtoNumber(result, clock()) };
     },
 
-    resetNumberHealth: async ({ id }, context) => {
+    resetNumberHealth: async ({ id }, call) => {
       const at = clock();
-      const reset = await store.resetHealth(callOf(context).organizationId, id, at);
+      const reset = await store.resetHealth(call.organizationId, id, at);
       return { data: toProtoNumber(reset ?? unknownNumber(), at) };
     },
 
-    removeNumber: async (request, context) => {
-      const removed = await store.removeNumber(callOf(context).organizationId, request.id);
+    removeNumber: async (request, call) => {
+      const removed = await store.removeNumber(call.organizationId, request.id);
       return { data: toProtoNumber(removed ?? unknownNumber(), clock()) };
     },
 
-    getNumberMessagingSettings: async (request, context) => {
-      return { data: messagingSettings(await find(callOf(context).organizationId, request.id), clock()) };
+    getNumberMessagingSettings: async (request, call) => {
+      return { data: messagingSettings(await find(call.organizationId, request.id), clock()) };
     },
 
-    listNumberMessagingSettings: async (request, context) => {
+    listNumberMessagingSettings: async (request, call) => {
       const page = rowsOf(request.page);
-      const { rows, total } = await list(callOf(context).organizationId, request, page);
+      const { rows, total } = await list(call.organizationId, request, page);
       return { data: rows.map((row) => messagingSettings(row, clock())), meta: pageMeta(page, total) };
     },
 
-    updateNumberMessagingSettings: async (request, context) => {
+    updateNumberMessagingSettings: async (request, call) => {
       const settings = request.settings;
       if (settings?.messagingProduct !== undefined && settings.messagingProduct !== "A2P") {
         throw failure(
@@ -106,7 +105,7 @@ export function numberService({
       const paths = named.filter((path) => path !== "messaging_product");
       const result = await within("settings", async () =>
         written(
-          await store.updateNumber(callOf(context).organizationId, request.id, (number) =>
+          await store.updateNumber(call.organizationId, request.id, (number) =>
             changeNumber(number, input, paths, carriers, clock()),
           ),
         ),

@@ -1,23 +1,22 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type OptOut as OptOutMessage, OptOutSchema } from "../../gen/numberpool/v1/opt_out_pb.ts";
 import type { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
 import type { OptOut } from "../store/store.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownOptOut, unknownProfile } from "./unknown.ts";
 
 /** The methods of OptOutService. */
-export function optOutService({ store, clock }: ServiceParts): Partial<ServiceImpl<typeof OptOutService>> {
+export function optOutService({ store, clock }: ServiceParts): Methods<typeof OptOutService> {
   return {
-    listOptOuts: async ({ filter, createdAt, page }, context) => {
+    listOptOuts: async ({ filter, createdAt, page }, call) => {
       const rows = rowsOf(page);
-      const list = await store.listOptOuts(callOf(context).organizationId, {
+      const list = await store.listOptOuts(call.organizationId, {
         ...rows,
         messagingProfileId: filter?.messagingProfileId,
         to: filter?.to,
@@ -28,8 +27,8 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
       return { data: list.rows.map(optOutMessage), meta: pageMeta(rows, list.total) };
     },
 
-    addOptOut: async (request, context) => {
-      const { organizationId } = callOf(context);
+    addOptOut: async (request, call) => {
+      const { organizationId } = call;
       const profileId = request.messagingProfileId;
       if (profileId === undefined || profileId === "") {
         throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
@@ -48,8 +47,8 @@ export function optOutService({ store, clock }: ServiceParts): Partial<ServiceIm
       return { data: optOutMessage(await store.addOptOut(optOut)) };
     },
 
-    removeOptOut: async (request, context) => {
-      const { organizationId } = callOf(context);
+    removeOptOut: async (request, call) => {
+      const { organizationId } = call;
       const { messagingProfileId, to } = request;
       const removed = await store.removeOptOut({ organizationId, messagingProfileId, to });
       return { data: optOutMessage(removed ?? unknownOptOut()) };

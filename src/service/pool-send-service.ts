@@ -1,6 +1,5 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import {
   type CreateMessageRequest,
@@ -21,7 +20,7 @@ import { checkSend, checkSendAt } from "../domain/send.ts";
 import { checkUrl } from "../domain/text.ts";
 import { createAcceptance } from "../engine/accept/acceptance.ts";
 import type { Item, Outcome, UnitOutcome } from "../engine/accept/decide-group.ts";
-import { type Call, callOf, REPLAYED_HEADER } from "./call.ts";
+import { type Call, type Methods, REPLAYED_HEADER } from "./call.ts";
 import { outcomeOf, toProtoMessage } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -30,7 +29,7 @@ import { streamResults } from "./stream-results.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
 /** The methods of PoolSendService. */
-export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof PoolSendService>> {
+export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendService> {
   const { store, pools } = parts;
   const acceptance = createAcceptance(parts);
 
@@ -145,12 +144,9 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
     return { answer: answerTo(outcome, forms.response, answerOf), isReplayed: outcome.kind !== "decided" };
   };
 
-  const answerCall = async <Answer>(
-    context: HandlerContext,
-    sent: Promise<{ answer: Answer; isReplayed: boolean }>,
-  ) => {
+  const answerCall = async <Answer>(call: Call, sent: Promise<{ answer: Answer; isReplayed: boolean }>) => {
     const { answer, isReplayed } = await sent;
-    if (isReplayed) context.responseHeader.set(REPLAYED_HEADER, "true");
+    if (isReplayed) call.responseHeaders.set(REPLAYED_HEADER, "true");
     return answer;
   };
 
@@ -168,35 +164,31 @@ export function poolSendService(parts: ServiceParts): Partial<ServiceImpl<typeof
   };
 
   return {
-    sendMessage: (request, context) => answerCall(context, sendMessage(callOf(context), request)),
+    sendMessage: (request, call) => answerCall(call, sendMessage(call, request)),
 
-    sendMessages: (request, context) => {
+    sendMessages: (request, call) => {
       checkBatch(request.messages);
       const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
-      const sent = send(callOf(context), "SendMessages", forms, request, request.messages, (outcomes) =>
+      const sent = send(call, "SendMessages", forms, request, request.messages, (outcomes) =>
         create(SendMessagesResponseSchema, {
           data: outcomes.map((outcome) => create(SendResultSchema, { outcome: outcomeOf(outcome) })),
         }),
       );
-      return answerCall(context, sent);
+      return answerCall(call, sent);
     },
 
-    streamMessages: (requests, context) => {
-      // A key belongs to one text: the stream's own header can hold none.
-      const call = { ...callOf(context), idempotencyKey: undefined, attempt: undefined };
-      return streamResults(requests, call, (request) => sendMessage(call, request));
-    },
+    streamMessages: (requests, call) => streamResults(requests, call, (request) => sendMessage(call, request)),
 
-    createMessage: (request, context) => {
+    createMessage: (request, call) => {
       const forms = { request: CreateMessageRequestSchema, response: CreateMessageResponseSchema };
-      const sent = send(callOf(context), "CreateMessage", forms, request, [request], (outcomes) =>
+      const sent = send(call, "CreateMessage", forms, request, [request], (outcomes) =>
         create(CreateMessageResponseSchema, { data: one(outcomes) }),
       );
-      return answerCall(context, sent);
+      return answerCall(call, sent);
     },
 
-    cancelMessage: async (request, context) => {
-      const cancelled = await store.cancelMessage(callOf(context).organizationId, request.id, parts.clock());
+    cancelMessage: async (request, call) => {
+      const cancelled = await store.cancelMessage(call.organizationId, request.id, parts.clock());
       if (cancelled.kind === "unknown") return unknownMessage();
       if (cancelled.kind === "cancelled") pools.book([cancelled.applied]);
       else if (cancelled.message.status !== "cancelled") throw notCancellable(cancelled.message.status);

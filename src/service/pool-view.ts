@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import {
   NotEligibleCause,
   type PoolNumber,
@@ -10,21 +9,17 @@ import {
 import { advance } from "../domain/pool/advance.ts";
 import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
 import type { NumberFound } from "../store/store.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownProfile } from "./unknown.ts";
 
 /** The method of ProfileService that shows a pool as the next pick would see it. */
-export function poolView({
-  store,
-  pools,
-  clock,
-}: ServiceParts): Pick<ServiceImpl<typeof ProfileService>, "getNumberPool"> {
+export function poolView({ store, pools, clock }: ServiceParts): Pick<Methods<typeof ProfileService>, "getNumberPool"> {
   return {
-    getNumberPool: async (request, context) => {
-      const { organizationId } = callOf(context);
+    getNumberPool: async (request, call) => {
+      const { organizationId } = call;
       const page = rowsOf(request.page);
       const live = (await pools.load(organizationId, request.id)) ?? unknownProfile();
       const now = clock();

@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import {
   MessagingProfileInputSchema,
   type MessagingProfile as MessagingProfileMessage,
@@ -16,7 +15,7 @@ import {
   REDACTION_LEVEL,
 } from "../domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../domain/update.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { messagingSettings } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -25,13 +24,13 @@ import { unknownProfile } from "./unknown.ts";
 import { within } from "./within.ts";
 
 /** The methods of ProfileService. */
-export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof ProfileService>> {
+export function profileService(parts: ServiceParts): Methods<typeof ProfileService> {
   const { store, clock, ids } = parts;
   return {
     ...poolView(parts),
 
-    createProfile: async (request, context) => {
-      const { organizationId } = callOf(context);
+    createProfile: async (request, call) => {
+      const { organizationId } = call;
       const at = clock();
       const input = request.profile ?? create(MessagingProfileInputSchema);
       const profile = await within("profile", async () => newProfile(input, { organizationId, id: ids(at), at }));
@@ -39,14 +38,14 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
       return { data: profileMessage(profile) };
     },
 
-    getProfile: async (request, context) => {
-      const profile = await store.getProfile(callOf(context).organizationId, request.id);
+    getProfile: async (request, call) => {
+      const profile = await store.getProfile(call.organizationId, request.id);
       return { data: profileMessage(profile ?? unknownProfile()) };
     },
 
-    listProfiles: async (request, context) => {
+    listProfiles: async (request, call) => {
       const page = rowsOf(request.page);
-      const { rows, total } = await store.listProfiles(callOf(context).organizationId, {
+      const { rows, total } = await store.listProfiles(call.organizationId, {
         ...page,
         nameEquals: request.filter?.name?.eq,
         nameContains: request.filter?.name?.contains,
@@ -54,24 +53,24 @@ export function profileService(parts: ServiceParts): Partial<ServiceImpl<typeof 
       return { data: rows.map(profileMessage), meta: pageMeta(page, total) };
     },
 
-    updateProfile: async (request, context) => {
+    updateProfile: async (request, call) => {
       const input = request.profile ?? create(MessagingProfileInputSchema);
       const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
       const profile = await within("profile", () =>
-        store.updateProfile(callOf(context).organizationId, request.id, (current) =>
+        store.updateProfile(call.organizationId, request.id, (current) =>
           changeProfile(current, input, paths, clock()),
         ),
       );
       return { data: profileMessage(profile ?? unknownProfile()) };
     },
 
-    deleteProfile: async (request, context) => {
-      const profile = await store.deleteProfile(callOf(context).organizationId, request.id, clock());
+    deleteProfile: async (request, call) => {
+      const profile = await store.deleteProfile(call.organizationId, request.id, clock());
       return { data: profileMessage(profile ?? unknownProfile()) };
     },
 
-    listProfileNumbers: async (request, context) => {
-      const { organizationId } = callOf(context);
+    listProfileNumbers: async (request, call) => {
+      const { organizationId } = call;
       const page = rowsOf(request.page);
       if ((await store.getProfile(organizationId, request.id)) === undefined) unknownProfile();
       const { rows, total } = await store.listNumbers(organizationId, { ...page, messagingProfileId: request.id });

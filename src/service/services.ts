@@ -1,5 +1,4 @@
 import type { DescService } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { CarrierReportService } from "../../gen/numberpool/v1/carrier_report_service_pb.ts";
 import { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
 import { NumberService } from "../../gen/numberpool/v1/number_service_pb.ts";
@@ -8,6 +7,7 @@ import { PoolSendService } from "../../gen/numberpool/v1/pool_send_service_pb.ts
 import { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
 import { WebhookDeliveryService } from "../../gen/numberpool/v1/webhook_delivery_service_pb.ts";
+import type { Methods } from "./call.ts";
 import { carrierReportService } from "./carrier-report-service.ts";
 import { deliveryService } from "./delivery-service.ts";
 import { numberService } from "./number-service.ts";
@@ -20,12 +20,12 @@ import { stickyMappingService } from "./sticky-mapping-service.ts";
 /** A service of the contract with the methods that this release has. */
 export type Service<Desc extends DescService = DescService> = {
   readonly service: Desc;
-  readonly methods: Partial<ServiceImpl<Desc>>;
+  readonly methods: Methods<Desc>;
 };
 
 /** Every service of the contract. Methods that are missing answer NOT_IMPLEMENTED. */
 export function createServices(parts: ServiceParts): Service[] {
-  const of = <Desc extends DescService>(service: Desc, methods: Partial<ServiceImpl<Desc>>): Service =>
+  const of = <Desc extends DescService>(service: Desc, methods: Methods<Desc>): Service =>
     ({ service, methods }) as unknown as Service;
   return [
     of(ProfileService, profileService(parts)),

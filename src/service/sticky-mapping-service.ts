@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import {
   type StickyMapping as StickyMappingMessage,
@@ -10,7 +9,7 @@ import type { StickyMappingService } from "../../gen/numberpool/v1/sticky_mappin
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
 import type { StickyMapping } from "../domain/recipient.ts";
-import { callOf } from "./call.ts";
+import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -24,7 +23,7 @@ export function stickyMappingService({
   store,
   clock,
   stickyLifetime,
-}: ServiceParts): Partial<ServiceImpl<typeof StickyMappingService>> {
+}: ServiceParts): Methods<typeof StickyMappingService> {
   const profileOf = async (organizationId: string, id: string) =>
     (await store.getProfile(organizationId, id)) ?? unknownProfile();
 
@@ -45,8 +44,8 @@ export function stickyMappingService({
   };
 
   return {
-    listStickyMappings: async (request, context) => {
-      const { organizationId } = callOf(context);
+    listStickyMappings: async (request, call) => {
+      const { organizationId } = call;
       const page = rowsAfter(request.page, CURSOR_ROWS.to);
       const profile = await profileOf(organizationId, request.messagingProfileId);
       const wanted = request.phoneNumber;
@@ -67,8 +66,8 @@ export function stickyMappingService({
       return { data: await Promise.all(rows.map(withNumber)), meta: cursorMeta(next) };
     },
 
-    setStickyMapping: async (request, context) => {
-      const { organizationId } = callOf(context);
+    setStickyMapping: async (request, call) => {
+      const { organizationId } = call;
       const profile = await profileOf(organizationId, request.messagingProfileId);
       const to = checkE164(request.to, "to");
       if (request.phoneNumber === undefined || request.phoneNumber === "") {
@@ -95,8 +94,8 @@ export function stickyMappingService({
       return { data: message(mapping, number.phoneNumber) };
     },
 
-    clearStickyMapping: async (request, context) => {
-      const { organizationId } = callOf(context);
+    clearStickyMapping: async (request, call) => {
+      const { organizationId } = call;
       const profile = await profileOf(organizationId, request.messagingProfileId);
       const removed = await store.removeMapping({ organizationId, messagingProfileId: profile.id, to: request.to });
       return { data: await withNumber(removed ?? unknownMapping()) };

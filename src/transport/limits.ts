@@ -77,4 +77,6 @@ export const TRANSPORT_LIMITS = {
    * finish in time.
    */
   inFlight: 2_000,
+  /** Open streams, each of them a call in flight: most of those remain for unary calls. */
+  openStreams: 500,
 } as const;

@@ -13,10 +13,11 @@ import { type Failure, failure, type Refusal } from "../../domain/failure.ts";
 import { quoted } from "../../domain/text.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller, UNAUTHENTICATED } from "../authentication.ts";
-import { CANCELLED, DEADLINE_PASSED, type Invoke, type Method } from "../invoke.ts";
+import type { Invoke } from "../invoke.ts";
 import { parseBody } from "../json/body.ts";
 import { decodeInto } from "../json/decode.ts";
 import { TRANSPORT_LIMITS } from "../limits.ts";
+import type { Method } from "../method.ts";
 import { transportRefusal } from "../transport-refusal.ts";
 import { isByGet, readRequest } from "./request.ts";
 import { connectError, rpcRefusal } from "./rpc-refusal.ts";
@@ -102,25 +103,23 @@ function neverDecoded(): never {
   throw new Error("A call that is not admitted has no message.");
 }
 
-function addMethod(router: ConnectRouter, method: Method, { invoke }: Invoke): void {
+function addMethod(router: ConnectRouter, method: Method, invoke: Invoke): void {
   const { desc } = method;
   const handleUnary = async (_request: Message, context: HandlerContext): Promise<Message> => {
     const { admitted, bytes, decode } = context.values.get(arrivalKey);
     if ("refusal" in admitted) throw connectError(admitted.refusal);
-    const outcome = await invoke(method, {
+    const outcome = await invoke.unary(method, {
       transport: "connect",
       caller: admitted.caller,
       header: (name) => context.requestHeader.get(name) ?? undefined,
-      abandoned: () => {
-        const left = context.timeoutMs();
-        if (left !== undefined && left <= 0) return DEADLINE_PASSED;
-        return context.signal.aborted ? CANCELLED : undefined;
-      },
+      deadlineMs: performance.now() + (context.timeoutMs() ?? Number.POSITIVE_INFINITY),
+      isCancelled: () => context.signal.aborted,
+      onCancelled: (listener) => context.signal.addEventListener("abort", listener, { once: true }),
       bytes,
       decode,
     });
     if ("refusal" in outcome) throw connectError(outcome.refusal);
-    for (const [name, value] of outcome.headers ?? []) context.responseHeader.set(name, value);
+    for (const [name, value] of outcome.headers) context.responseHeader.set(name, value);
     return outcome.response;
   };
   // biome-ignore lint/correctness/useYield: it refuses the stream.

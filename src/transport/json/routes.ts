@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, getOption, hasOption } from "@bufbuil
 import { http } from "../../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
 import { path_not_implemented, required_field } from "../../../gen/numberpool/v1/call_options_pb.ts";
-import type { Method } from "../invoke.ts";
+import type { Method } from "../method.ts";
 
 export type Verb = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 

@@ -5,7 +5,8 @@ import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import { failure, type Refusal } from "../../domain/failure.ts";
 import type { Admit } from "../admission.ts";
 import { authorizationOf, type Caller } from "../authentication.ts";
-import { CANCELLED, type Invoke } from "../invoke.ts";
+import { CANCELLED } from "../call.ts";
+import type { Invoke } from "../invoke.ts";
 import { transportRefusal, unsupportedEncoding } from "../transport-refusal.ts";
 import { parseBody } from "./body.ts";
 import { decodeInto, type JsonObject, maskOf, refuseNulls, refuseUnknownQuery } from "./decode.ts";
@@ -91,7 +92,7 @@ function hasBody({ method, headers }: FastifyRequest): boolean {
 
 type Authenticated = { caller: Caller };
 
-function handlerOf(route: Route, { invoke }: Invoke) {
+function handlerOf(route: Route, invoke: Invoke) {
   const encode = jsonEncoderOf(route.method.desc.output);
   const inner = route.method.desc.output.fields.find((field) => field.name === route.responseBody);
   const encodeInner = inner?.message === undefined ? undefined : jsonEncoderOf(inner.message);
@@ -103,21 +104,27 @@ function handlerOf(route: Route, { invoke }: Invoke) {
 
   return async (request: FastifyRequest, reply: FastifyReply) => {
     const body = request.body as Buffer | undefined;
-    const outcome = await invoke(route.method, {
+    const outcome = await invoke.unary(route.method, {
       transport: "json",
       caller: (request as unknown as Authenticated).caller,
       header: (name) => {
         const value = request.headers[name];
         return Array.isArray(value) ? value.join(", ") : value;
       },
-      abandoned: () => (request.raw.socket.destroyed ? CANCELLED : undefined),
+      deadlineMs: Number.POSITIVE_INFINITY,
+      isCancelled: () => request.raw.socket.destroyed,
+      onCancelled: (listener) => {
+        reply.raw.once("close", () => {
+          if (!reply.raw.writableFinished) listener();
+        });
+      },
       bytes: body?.length ?? 0,
       decode: () => decodeRequest(route, request, body),
     });
     if ("refusal" in outcome) {
       return outcome.refusal === CANCELLED ? reply.hijack() : refuse(reply, outcome.refusal, route);
     }
-    for (const [name, value] of outcome.headers ?? []) reply.header(name, value);
+    for (const [name, value] of outcome.headers) reply.header(name, value);
     return reply.type("application/json").send(encodeResponse(outcome.response));
   };
 }
