@@ -12,7 +12,7 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   engine: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
   service: {
     rooms: ["gen", "domain", "store", "engine"],
-    packages: /^(node:crypto|@bufbuild\/protobuf|@connectrpc\/connect$)/,
+    packages: /^(node:crypto$|@bufbuild\/protobuf)/,
   },
   transport: {
     rooms: ["gen", "domain", "store", "engine", "service"],
