@@ -87,24 +87,19 @@ export function createInvoke({
     return outcome;
   };
 
-  const runUnary = async (method: InvokableMethod, call: UnaryCall): Promise<CallOutcome> => {
-    try {
-      return await unaryOutcome(method, call, draining.signal);
-    } catch (error) {
-      return { refusal: refusalOfError(log, method, error) };
-    }
-  };
+  const runUnary = (method: InvokableMethod, call: UnaryCall): Promise<CallOutcome> =>
+    unaryOutcome(method, call, draining.signal).catch((error: unknown) => ({
+      refusal: refusalOfError(log, method, error),
+    }));
 
   const runStream = async (method: InvokableMethod, call: StreamCall): Promise<Refusal | undefined> => {
     if (openStreams >= TRANSPORT_LIMITS.openStreams) return TOO_MANY_STREAMS;
     openStreams += 1;
-    try {
-      return await streamOutcome(method, call, draining.signal);
-    } catch (error) {
-      return refusalOfError(log, method, error);
-    } finally {
-      openStreams -= 1;
-    }
+    const refusal = await streamOutcome(method, call, draining.signal).catch((error: unknown) =>
+      refusalOfError(log, method, error),
+    );
+    openStreams -= 1;
+    return refusal;
   };
 
   return {
