@@ -50,7 +50,9 @@ export function codeOf(refusal: Refusal | undefined): string {
   return refusal === undefined ? "OK" : reasonName(refusal.reason);
 }
 
-/** The refusal for an error: a failure's own, or INTERNAL without details for a bug, which it logs. */
+/**
+ * The refusal for an error: a failure's own, or INTERNAL without details for a bug, which it logs.
+ */
 export function refusalOfError(log: Logger, method: Method, error: unknown): Refusal {
   if (!(error instanceof Failure)) {
     log.error({ event: "call_failed", rpc_method: method.path, err: error }, "call failed unexpectedly");

@@ -72,7 +72,9 @@ function startWaiting(connection: Connection): void {
   }
 }
 
-/** Counts ended responses until their clients have read them, and destroys clients that do not read. */
+/**
+ * Counts ended responses until their clients have read them, and destroys clients that do not read.
+ */
 function createUnsentResponses(elapsedMs: () => number) {
   const connections = new Map<Duplex, Connection>();
   let count = 0;

@@ -8,7 +8,9 @@ import { patternOf, type Route } from "./json/routes.ts";
 import { refuse } from "./json/transport.ts";
 import { UNKNOWN_METHOD } from "./transport-refusal.ts";
 
-/** Refuses unknown paths and verbs of the HTTP port, each in the protocol that the path belongs to. */
+/**
+ * Refuses unknown paths and verbs of the HTTP port, each in the protocol that the path belongs to.
+ */
 export function refuseUnknownPaths(app: FastifyInstance, invoke: Invoke, routes: readonly Route[]): void {
   refuseUnknownMethods(app, invoke);
   const known = [

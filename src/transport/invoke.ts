@@ -45,7 +45,9 @@ export type Invoke = {
   readonly inFlight: () => number;
   /** Records a call that a transport refused itself: unauthenticated, too large, unknown method. */
   readonly recordRefusal: (transport: TransportName, method: Method | undefined, refusal: Refusal) => void;
-  /** Lets unary calls finish, and ends streams after the responses to the requests they have read. */
+  /**
+   * Lets unary calls finish, and ends streams after the responses to the requests they have read.
+   */
   readonly drain: () => void;
 };
 
@@ -146,7 +148,10 @@ async function unaryOutcome(method: InvokableMethod, from: UnaryCall, draining: 
   }
 }
 
-/** Runs a streaming call; gives the refusal of one that a drain ended, and throws others as a Failure. */
+/**
+ * Runs a streaming call; gives the refusal of one that a drain ended, and throws others as a
+ * Failure.
+ */
 async function streamOutcome(
   method: InvokableMethod,
   from: StreamCall,

@@ -14,7 +14,7 @@ import { ALL_PATHS, changeProfile, newProfile, populatedPaths } from "../../src/
 import { pathsOfUpdate } from "../../src/domain/update.ts";
 import { parseBody } from "../../src/transport/json/body.ts";
 import { decodeInto, maskOf, refuseUnknownQuery } from "../../src/transport/json/decode.ts";
-import { parseQuery } from "../../src/transport/json/query.ts";
+import { parseQuery, restorePlus } from "../../src/transport/json/query.ts";
 import { patternOf } from "../../src/transport/json/routes.ts";
 import { timestampOf } from "../../src/transport/json/time.ts";
 import { requestCheckOf } from "../../src/transport/request-checks.ts";
@@ -67,6 +67,7 @@ const READERS: Readonly<Record<string, (size: number) => () => unknown>> = {
   "a query of closing brackets": (size) => () => parseQuery(`a[${repeat("]", size)}`),
   "a query of escapes": (size) => () => parseQuery(`a=${repeat("%41", size)}`),
   "a query of broken escapes": (size) => () => parseQuery(`a=${repeat("%", size)}`),
+  "a query of phone numbers": (size) => () => restorePlus(parseQuery(`filter[phone_number]=${repeat("+1,", size)}`)),
   "a long filter": (size) => {
     const query = parseQuery(`filter[status]=${repeat("sent,", size)}`);
     return () => decodeInto(ListMessagesRequestSchema, create(ListMessagesRequestSchema), query, "text");

@@ -27,7 +27,10 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** The table in docs/sdks.md: each method of the official client, as "messages.send", and whether it works. */
+/**
+ * The table in docs/sdks.md: each method of the official client, as "messages.send", and whether it
+ * works.
+ */
 const DOCUMENTED = new Map(
   [...DOCUMENT.matchAll(/^\| `([\w.]+)` \| ((?:`\w+`(?:, )?)*) ?\| ((?:`\w+`(?:, )?)*) ?\|$/gm)].flatMap((row) =>
     [row[2], row[3]].flatMap((cell, column) =>

@@ -38,16 +38,24 @@ const PHONE_NUMBER_KEYS = new Set(["to", "from", "phone_number"]);
  * The query with the plus of its phone numbers: an unescaped one, `filter[to]=+13125550100`, decodes
  * to a space.
  */
-export function restorePlus(query: JsonObject, isPhoneNumber = false): JsonObject {
-  const restore = (key: string, value: unknown): unknown => {
+export function restorePlus(query: JsonObject): JsonObject {
+  return mapStrings(query, false, (text) => text.replaceAll(/(^|,) /g, "$1+"));
+}
+
+/**
+ * An object with the strings of its phone numbers mapped; `isPhoneNumber`: with all of its strings.
+ */
+function mapStrings(object: JsonObject, isPhoneNumber: boolean, map: (text: string) => string): JsonObject {
+  const mapped: Record<string, unknown> = Object.create(null);
+  for (const [key, value] of Object.entries(object)) {
     const isPhone = isPhoneNumber || PHONE_NUMBER_KEYS.has(key);
-    if (Array.isArray(value)) return value.map((each) => restore(key, each));
-    if (isObject(value)) return restorePlus(value, isPhone);
-    return isPhone && typeof value === "string" ? value.replaceAll(/(^|,) /g, "$1+") : value;
-  };
-  const restored: Record<string, unknown> = Object.create(null);
-  for (const [key, value] of Object.entries(query)) restored[key] = restore(key, value);
-  return restored;
+    const mapOne = (one: unknown): unknown => {
+      if (isObject(one)) return mapStrings(one, isPhone, map);
+      return isPhone && typeof one === "string" ? map(one) : one;
+    };
+    mapped[key] = Array.isArray(value) ? value.map(mapOne) : mapOne(value);
+  }
+  return mapped;
 }
 
 /** Levels of a nested key, `a[b][c][d]`; deeper keys are ignored. */
