@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { apiKeyId, createApiKey, hashOfToken } from "../domain/api-key.ts";
 import type { Ids } from "../domain/ids.ts";
-import type { ApiKey, Organization } from "../store/organization-records.ts";
+import type { ApiKey, Organization } from "../store/organizations.ts";
 import type { Store } from "../store/store.ts";
 import { DEFAULT_ORGANIZATION, ensureOrganization } from "./organization.ts";
 

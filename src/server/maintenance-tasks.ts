@@ -4,7 +4,7 @@ import { earliestId } from "../domain/ids.ts";
 import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../domain/limits.ts";
 import type { MaintenanceTask } from "../engine/maintenance/maintenance.ts";
 import type { Pools } from "../engine/pools/pools.ts";
-import type { AssignedHealth } from "../store/pool-records.ts";
+import type { AssignedHealth } from "../store/pool-rows.ts";
 import type { Store } from "../store/store.ts";
 
 /** The parts of the maintenance tasks. */

@@ -1,5 +1,5 @@
 import type { Ids } from "../domain/ids.ts";
-import type { Organization } from "../store/organization-records.ts";
+import type { Organization } from "../store/organizations.ts";
 import type { Store } from "../store/store.ts";
 
 /** The name of the organization in a new database. */

@@ -4,7 +4,7 @@ import { PhoneNumberInputSchema } from "../../gen/numberpool/v1/phone_number_pb.
 import type { Ids } from "../domain/ids.ts";
 import { newProfile } from "../domain/messaging-profile.ts";
 import { newNumber } from "../domain/phone-number-record.ts";
-import type { Organization } from "../store/organization-records.ts";
+import type { Organization } from "../store/organizations.ts";
 import type { Store } from "../store/store.ts";
 import { createKey, SCOPES } from "./api-keys.ts";
 

@@ -1,5 +1,5 @@
 import { LIMITS } from "../domain/limits.ts";
-import type { Continued } from "../store/store.ts";
+import type { Continued } from "../store/pages.ts";
 
 /** Where a page begins, and how many entries it may have. */
 export type PageAsked = { readonly after: string | undefined; readonly limit: number };

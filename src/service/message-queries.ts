@@ -17,7 +17,7 @@ import { advance } from "../domain/pool/advance.ts";
 import { decide } from "../domain/pool/decide.ts";
 import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
-import type { MessageQuery } from "../store/store.ts";
+import type { MessageQuery } from "../store/messages.ts";
 import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { toProtoAcceptance, toProtoEvent } from "./message-event-form.ts";

@@ -14,7 +14,7 @@ import {
 } from "../../gen/numberpool/v1/phone_number_pb.ts";
 import { type HealthCounts, healthFigures, judge } from "../domain/health.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
-import type { NumberFound } from "../store/store.ts";
+import type { NumberFound } from "../store/numbers.ts";
 
 /** How a number of no country is kept; its country_code is absent. */
 const NO_COUNTRY = "001";

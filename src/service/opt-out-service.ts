@@ -5,7 +5,7 @@ import { type OptOut as OptOutMessage, OptOutSchema } from "../../gen/numberpool
 import type { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
-import type { OptOut } from "../store/store.ts";
+import type { OptOut } from "../store/recipients.ts";
 import type { Methods } from "./call.ts";
 import { pageMeta, rowsOf } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";

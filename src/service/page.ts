@@ -10,7 +10,7 @@ import {
 } from "../../gen/numberpool/v1/page_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import type { PageQuery } from "../store/queries.ts";
+import type { PageQuery } from "../store/pages.ts";
 
 /** The rows that a page asks for, or a failure that names the parameter. */
 export function rowsOf(page: Page | undefined): PageQuery {

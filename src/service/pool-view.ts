@@ -8,7 +8,7 @@ import {
 } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { advance } from "../domain/pool/advance.ts";
 import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
-import type { NumberFound } from "../store/store.ts";
+import type { NumberFound } from "../store/numbers.ts";
 import type { Methods } from "./call.ts";
 import { toProtoNumber } from "./number-form.ts";
 import { pageMeta, rowsOf } from "./page.ts";

@@ -1,16 +1,19 @@
 import { setImmediate } from "node:timers/promises";
-import type { ConfigurationChange } from "./store.ts";
+import type { ConfigurationChange } from "./configuration-changes.ts";
 
 /** A change with its place in the order of all changes. */
 export type SequencedChange = { readonly sequence: number; readonly change: ConfigurationChange };
 
-/** Passes configuration changes on to listeners, to each at its own pace: one that is slow or fails holds up no other. */
+/**
+ * Passes configuration changes on to listeners, to each at its own pace: one that is slow or fails
+ * holds up no other.
+ */
 export type ChangeFeed = {
   /** Passes on the changes that are made from now on. Returns how to stop. */
   readonly listen: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
   /**
-   * Resolves when every listener has every change that was committed before this call. Rejects when one failed, after all others have
-   * theirs; the next call goes on with the change that failed.
+   * Resolves when every listener has every change that was committed before this call. Rejects when
+   * one failed, after all others have theirs; the next call goes on with the change that failed.
    */
   readonly deliver: () => Promise<void>;
 };
@@ -30,7 +33,10 @@ type Follower = {
   next: Promise<void> | undefined;
 };
 
-/** A feed of the changes after `start`. `read` gives changes after a place, in order, at most so many. */
+/**
+ * A feed of the changes after `start`. `read` gives changes after a place, in order, at most so
+ * many.
+ */
 export function createChangeFeed(
   read: (after: number, most: number) => Promise<SequencedChange[]>,
   start: number,
@@ -41,7 +47,8 @@ export function createChangeFeed(
     current: Promise.resolve(),
     next: undefined,
   });
-  // Follows the changes without a use for them, so that a new listener begins with those that come after it.
+  // Follows the changes without a use for them, so that a new listener begins with those that come
+  // after it.
   const head = follower(async () => {}, start);
   const followers = new Set([head]);
 
@@ -59,7 +66,10 @@ export function createChangeFeed(
     }
   };
 
-  /** One at a time for each listener. A delivery that has not begun yet reads what this caller wants passed on. */
+  /**
+   * One at a time for each listener. A delivery that has not begun yet reads what this caller wants
+   * passed on.
+   */
   const deliverTo = (to: Follower): Promise<void> => {
     to.next ??= to.current
       .catch(() => {})

@@ -5,7 +5,7 @@ import type { Scope } from "../../gen/numberpool/v1/scope_pb.ts";
 import { Scope as Scopes } from "../../gen/numberpool/v1/scope_pb.ts";
 import { apiKeyId, hashOfToken } from "../domain/api-key.ts";
 import type { Refusal } from "../domain/failure.ts";
-import type { ApiKey } from "../store/organization-records.ts";
+import type { ApiKey } from "../store/organizations.ts";
 import type { Store } from "../store/store.ts";
 
 /** The caller, identified by its API key. */

@@ -2,9 +2,9 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
-import type { QueuedSegments } from "../../src/store/delivery-records.ts";
 import { connect } from "../../src/store/postgres/connection.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
+import type { QueuedSegments } from "../../src/store/processes.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   claimOne,

@@ -6,9 +6,11 @@ import type { IdempotencyRecord } from "../../src/domain/idempotency.ts";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
 import type { PhoneNumber } from "../../src/domain/phone-number-record.ts";
+import type { AcceptWrites } from "../../src/store/accept.ts";
+import type { ConfigurationChange } from "../../src/store/configuration-changes.ts";
 import { connect } from "../../src/store/postgres/connection.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
-import type { AcceptWrites, ConfigurationChange, Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/store.ts";
 import {
   aMessage,
   claimOne,

@@ -3,7 +3,7 @@ import { createIds } from "../../domain/ids.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import { createKey, SCOPES } from "../../server/api-keys.ts";
 import { ensureOrganization } from "../../server/organization.ts";
-import type { ApiKey } from "../../store/organization-records.ts";
+import type { ApiKey } from "../../store/organizations.ts";
 import { answer, type Command, JSON_OPTION } from "../command.ts";
 import { withStore } from "../with-store.ts";
 

@@ -4,7 +4,8 @@ import { Failure, type Refusal } from "../../domain/failure.ts";
 import type { Ids } from "../../domain/ids.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
 import type { Pool } from "../../domain/pool/pool.ts";
-import type { AcceptReads, Store } from "../../store/store.ts";
+import type { AcceptReads } from "../../store/accept.ts";
+import type { Store } from "../../store/store.ts";
 import { confirmAll, undoAll } from "../decide-send.ts";
 import {
   type DecidedGroup,

@@ -6,7 +6,7 @@ import type { Ids } from "../../domain/ids.ts";
 import type { Message } from "../../domain/message.ts";
 import type { RecipientFacts, StickyMapping } from "../../domain/recipient.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
-import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/store.ts";
+import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/accept.ts";
 import { type Booked, decideSend, undoAll } from "../decide-send.ts";
 import type { LivePool } from "../pools/pools.ts";
 

@@ -1,4 +1,4 @@
-import type { PeerUpdates, QueuedSegments } from "../../store/delivery-records.ts";
+import type { PeerUpdates, QueuedSegments } from "../../store/processes.ts";
 
 /**
  * What this process and all others together contributed to the queues of numbers, in segments: what was accepted less what was sent.

@@ -12,9 +12,10 @@ import {
   setUnreported,
 } from "../../domain/pool/book.ts";
 import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../domain/pool/pool.ts";
-import type { PeerUpdates, QueuedSegments } from "../../store/delivery-records.ts";
-import type { PoolRow } from "../../store/pool-records.ts";
-import type { ConfigurationChange, Store } from "../../store/store.ts";
+import type { ConfigurationChange } from "../../store/configuration-changes.ts";
+import type { PoolRow } from "../../store/pool-rows.ts";
+import type { PeerUpdates, QueuedSegments } from "../../store/processes.ts";
+import type { Store } from "../../store/store.ts";
 import { createBacklog } from "./backlog.ts";
 
 /** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */

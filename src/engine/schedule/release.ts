@@ -6,7 +6,7 @@ import { EXPIRED_WITHOUT_ROOM } from "../../domain/plan/report.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
 import { decide } from "../../domain/pool/decide.ts";
 import type { StickyMapping } from "../../domain/recipient.ts";
-import { laneText, type ScheduledFacts, type ScheduledRead, type WaitingLane } from "../../store/schedule-records.ts";
+import { laneText, type ScheduledFacts, type ScheduledRead, type WaitingLane } from "../../store/schedule.ts";
 import type { Store } from "../../store/store.ts";
 import { type Booked, confirmAll, decideSend, undoAll } from "../decide-send.ts";
 import type { LivePool, Pools } from "../pools/pools.ts";

@@ -4,7 +4,7 @@ import type { HeldMessage } from "../../domain/plan/reports.ts";
 import type { Rule, Tier } from "../../domain/pool/decide.ts";
 import type { Cause } from "../../domain/pool/pool.ts";
 import { CAUSES } from "../../domain/pool/pool.ts";
-import type { ScheduledRead, WaitingLane } from "../schedule-records.ts";
+import type { ScheduledRead, WaitingLane } from "../schedule.ts";
 import type { Row } from "./row.ts";
 import { errorFrom, optional } from "./row.ts";
 

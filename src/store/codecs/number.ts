@@ -2,8 +2,8 @@ import type { HealthCounts } from "../../domain/health.ts";
 import type { PhoneNumber } from "../../domain/phone-number-record.ts";
 import { unassigned } from "../../domain/phone-number-record.ts";
 import type { Pace } from "../../domain/plan/claim.ts";
-import type { AssignedHealth } from "../pool-records.ts";
-import type { Continued } from "../store.ts";
+import type { Continued } from "../pages.ts";
+import type { AssignedHealth } from "../pool-rows.ts";
 import type { Row } from "./row.ts";
 import { optional } from "./row.ts";
 

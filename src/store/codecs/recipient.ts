@@ -1,5 +1,5 @@
 import type { StickyMapping } from "../../domain/recipient.ts";
-import type { OptOut } from "../store.ts";
+import type { OptOut } from "../recipients.ts";
 import type { Row } from "./row.ts";
 
 /** A sticky mapping from its row. */

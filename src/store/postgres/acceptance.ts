@@ -1,8 +1,8 @@
 import type { RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites } from "../accept.ts";
 import { MESSAGE_COLUMNS, messageFrom } from "../codecs/message.ts";
 import type { Row } from "../codecs/row.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites } from "../store.ts";
 import { holdAttempts } from "./attempts.ts";
 import { holdKeys } from "./idempotency.ts";
 import { readRecipients } from "./recipients.ts";

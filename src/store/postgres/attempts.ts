@@ -1,5 +1,5 @@
+import { type AcceptReads, hashTextOf } from "../accept.ts";
 import type { Row } from "../codecs/row.ts";
-import { type AcceptReads, hashTextOf } from "../store.ts";
 import { givenRows } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

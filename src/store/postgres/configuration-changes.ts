@@ -1,6 +1,6 @@
 import { createChangeFeed } from "../change-feed.ts";
 import type { Row } from "../codecs/row.ts";
-import type { ConfigurationChange } from "../store.ts";
+import type { ConfigurationChange } from "../configuration-changes.ts";
 import type { Database } from "./database.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

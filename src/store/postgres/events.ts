@@ -1,8 +1,8 @@
 import type { MessageEvent } from "../../domain/message-event.ts";
 import { EVENT_COLUMNS, eventFrom } from "../codecs/event.ts";
 import type { Row } from "../codecs/row.ts";
-import type { EventQuery } from "../queries.ts";
-import type { Continued } from "../store.ts";
+import type { EventQuery } from "../events.ts";
+import type { Continued } from "../pages.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 

@@ -1,5 +1,5 @@
 import type { Row } from "../codecs/row.ts";
-import type { Counted } from "../store.ts";
+import type { Counted } from "../pages.ts";
 import type { Session } from "./session.ts";
 import { type Statement, statement, type Value } from "./statement.ts";
 

@@ -1,5 +1,5 @@
 import { optional, type Row } from "../codecs/row.ts";
-import type { ApiKey, Organization } from "../organization-records.ts";
+import type { ApiKey, Organization } from "../organizations.ts";
 import { noteChanges } from "./configuration-changes.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

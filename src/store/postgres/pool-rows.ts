@@ -1,8 +1,8 @@
 import { MAX_UNREPORTED_COUNTED, unreportedCount } from "../../domain/phone-number-record.ts";
 import { assignedHealth, healthFrom, numberFrom } from "../codecs/number.ts";
 import type { Row } from "../codecs/row.ts";
-import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
-import type { Continued } from "../store.ts";
+import type { Continued } from "../pages.ts";
+import type { AssignedHealth, PoolRow, PoolRows } from "../pool-rows.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
 import { getProfile } from "./profiles.ts";
 import type { Session } from "./session.ts";

@@ -1,6 +1,6 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
 import type { Row } from "../codecs/row.ts";
-import { type Heartbeat, type PeerUpdates, type QueuedSegments, SILENCE } from "../delivery-records.ts";
+import { type Heartbeat, type PeerUpdates, type QueuedSegments, SILENCE } from "../processes.ts";
 import type { Database } from "./database.ts";
 import { selectHealthSince } from "./health.ts";
 import { settleAbandoned } from "./reports.ts";

@@ -1,8 +1,9 @@
 import type { MessagingProfile } from "../../domain/messaging-profile.ts";
 import { PROFILE_COLUMNS, profileFrom, profileValues } from "../codecs/profile.ts";
 import type { Row } from "../codecs/row.ts";
-import type { ProfileQuery } from "../queries.ts";
-import type { ConfigurationChange, Counted } from "../store.ts";
+import type { ConfigurationChange } from "../configuration-changes.ts";
+import type { Counted } from "../pages.ts";
+import type { ProfileQuery } from "../profiles.ts";
 import { noteChanges } from "./configuration-changes.ts";
 import { conditions, counted } from "./lists.ts";
 import { lockNumbersOfDeleted, rewriteNumbers } from "./numbers.ts";

@@ -1,5 +1,5 @@
 import type { Row } from "../codecs/row.ts";
-import type { QueuedNumber } from "../delivery-records.ts";
+import type { QueuedNumber } from "../queues.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 

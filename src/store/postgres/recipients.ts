@@ -1,8 +1,9 @@
 import type { RecipientFacts, RecipientKey, StickyMapping } from "../../domain/recipient.ts";
+import type { AcceptReads } from "../accept.ts";
 import { mappingFrom, optOutFrom } from "../codecs/recipient.ts";
 import { optional, type Row } from "../codecs/row.ts";
-import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
-import { type AcceptReads, type Continued, type Counted, LIST_SCAN, type OptOut } from "../store.ts";
+import { type Continued, type Counted, LIST_SCAN } from "../pages.ts";
+import type { MappingList, MappingQuery, OptOut, OptOutQuery } from "../recipients.ts";
 import { conditions, counted, statementFor } from "./lists.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";

@@ -8,7 +8,7 @@ import { planForEach, planReports, type ReportsPlan } from "../../domain/plan/re
 import { heldMessageFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
 import { RECEIPT_COLUMNS, unmatchedReceiptFrom } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
-import type { Swept } from "../delivery-records.ts";
+import type { Swept } from "../reports.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";

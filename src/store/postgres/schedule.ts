@@ -7,7 +7,7 @@ import {
   type ScheduledFacts,
   type ScheduledRead,
   type WaitingLane,
-} from "../schedule-records.ts";
+} from "../schedule.ts";
 import { FACT_COLUMNS, factsFrom } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";

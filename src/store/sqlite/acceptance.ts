@@ -1,7 +1,7 @@
 import type { IdempotencyKey, IdempotencyRecord, RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
+import type { AcceptFacts, AcceptReads } from "../accept.ts";
 import type { Row } from "../codecs/row.ts";
-import type { AcceptFacts, AcceptReads } from "../store.ts";
 import type { prepareMessages } from "./messages.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";

@@ -5,10 +5,12 @@ import type { SequencedChange } from "../change-feed.ts";
 import { assignedHealth, healthFrom, NUMBER_COLUMNS, numberFrom, numberValues } from "../codecs/number.ts";
 import { PROFILE_COLUMNS, profileFrom, profileValues } from "../codecs/profile.ts";
 import { optional, type Row } from "../codecs/row.ts";
-import type { ApiKey, Organization } from "../organization-records.ts";
-import type { AssignedHealth, PoolRow, PoolRows } from "../pool-records.ts";
-import type { NumberQuery, ProfileQuery } from "../queries.ts";
-import type { ConfigurationChange, Continued, Counted, NumberFound, NumberWritten } from "../store.ts";
+import type { ConfigurationChange } from "../configuration-changes.ts";
+import type { NumberFound, NumberQuery, NumberWritten } from "../numbers.ts";
+import type { ApiKey, Organization } from "../organizations.ts";
+import type { Continued, Counted } from "../pages.ts";
+import type { AssignedHealth, PoolRow, PoolRows } from "../pool-rows.ts";
+import type { ProfileQuery } from "../profiles.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
 

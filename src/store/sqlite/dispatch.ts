@@ -6,7 +6,7 @@ import { planExpiry, planRequeue } from "../../domain/plan/endings.ts";
 import { messageFrom, queuedMessageFrom } from "../codecs/message.ts";
 import { paceFrom } from "../codecs/number.ts";
 import type { Row } from "../codecs/row.ts";
-import type { QueuedNumber } from "../delivery-records.ts";
+import type { QueuedNumber } from "../queues.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
 import type { WriteChanges } from "./write-changes.ts";

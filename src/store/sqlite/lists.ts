@@ -1,5 +1,5 @@
 import type { Row } from "../codecs/row.ts";
-import type { Counted } from "../store.ts";
+import type { Counted } from "../pages.ts";
 import type { Connection } from "./open.ts";
 
 /** Conditions of a WHERE, and their values. */

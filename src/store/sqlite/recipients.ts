@@ -1,8 +1,8 @@
 import type { RecipientFacts, RecipientKey, StickyMapping } from "../../domain/recipient.ts";
 import { mappingFrom, optOutFrom } from "../codecs/recipient.ts";
 import type { Row } from "../codecs/row.ts";
-import type { MappingList, MappingQuery, OptOutQuery } from "../queries.ts";
-import { type Continued, type Counted, LIST_SCAN, type OptOut } from "../store.ts";
+import { type Continued, type Counted, LIST_SCAN } from "../pages.ts";
+import type { MappingList, MappingQuery, OptOut, OptOutQuery } from "../recipients.ts";
 import { conditions, counted } from "./lists.ts";
 import type { Connection } from "./open.ts";
 

@@ -7,7 +7,7 @@ import { type HeldMessage, planForEach, planReports, type ReportOutcome } from "
 import { heldMessageFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
 import { unmatchedReceiptFrom } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
-import type { Swept } from "../delivery-records.ts";
+import type { Swept } from "../reports.ts";
 import type { Connection } from "./open.ts";
 import type { WriteChanges } from "./write-changes.ts";
 

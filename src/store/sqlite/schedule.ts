@@ -7,7 +7,7 @@ import {
   type ScheduledFacts,
   type ScheduledRead,
   type WaitingLane,
-} from "../schedule-records.ts";
+} from "../schedule.ts";
 import type { Connection } from "./open.ts";
 import type { prepareRecipients } from "./recipients.ts";
 import type { WriteChanges } from "./write-changes.ts";

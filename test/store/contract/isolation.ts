@@ -4,7 +4,8 @@ import type { Message } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { StickyMapping } from "../../../src/domain/recipient.ts";
-import type { OptOut, Store } from "../../../src/store/store.ts";
+import type { OptOut } from "../../../src/store/recipients.ts";
+import type { Store } from "../../../src/store/store.ts";
 import {
   ALL,
   ANY_NAME,

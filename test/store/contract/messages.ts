@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Message } from "../../../src/domain/message.ts";
-import { LIST_SCAN, type MessageQuery } from "../../../src/store/store.ts";
+import type { MessageQuery } from "../../../src/store/messages.ts";
+import { LIST_SCAN } from "../../../src/store/pages.ts";
 import { aProfile, idsOf, newId, storeMessage, storeMessages, storeNumber, storeProfile } from "./records.ts";
 import type { Subject } from "./subject.ts";
 

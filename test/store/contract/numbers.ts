@@ -5,7 +5,7 @@ import { NO_EVIDENCE } from "../../../src/domain/health.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { NumberQuery } from "../../../src/store/queries.ts";
+import type { NumberQuery } from "../../../src/store/numbers.ts";
 import {
   ALL,
   aNumber,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { ApiKey } from "../../../src/store/organization-records.ts";
+import type { ApiKey } from "../../../src/store/organizations.ts";
 import { anOrganization, idsOf, NOON, newId } from "./records.ts";
 import type { Subject } from "./subject.ts";
 

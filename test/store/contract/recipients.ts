@@ -3,8 +3,8 @@ import { beforeEach, expect, it } from "vitest";
 import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { StickyMapping } from "../../../src/domain/recipient.ts";
-import type { MappingQuery } from "../../../src/store/queries.ts";
-import { LIST_SCAN, type OptOut } from "../../../src/store/store.ts";
+import { LIST_SCAN } from "../../../src/store/pages.ts";
+import type { MappingQuery, OptOut } from "../../../src/store/recipients.ts";
 import { ALL, aProfile, HOUR, NOON, newId, read, SECOND, storeNumber, storeProfile, write } from "./records.ts";
 import type { Subject } from "./subject.ts";
 

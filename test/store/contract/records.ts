@@ -11,8 +11,9 @@ import type { MessagingProfile } from "../../../src/domain/messaging-profile.ts"
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
 import type { Claim } from "../../../src/domain/plan/claims.ts";
 import type { RecipientKey } from "../../../src/domain/recipient.ts";
-import type { Organization } from "../../../src/store/organization-records.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites, Store } from "../../../src/store/store.ts";
+import type { AcceptFacts, AcceptReads, AcceptWrites } from "../../../src/store/accept.ts";
+import type { Organization } from "../../../src/store/organizations.ts";
+import type { Store } from "../../../src/store/store.ts";
 
 /** A Thursday; what the records of these tests begin at. */
 export const NOON = Date.UTC(2026, 0, 15, 12);

@@ -3,12 +3,7 @@ import { expect, it } from "vitest";
 import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import { changesOfReleased } from "../../../src/domain/plan/released.ts";
-import {
-  laneText,
-  type ScheduledFacts,
-  type ScheduledRead,
-  type WaitingLane,
-} from "../../../src/store/schedule-records.ts";
+import { laneText, type ScheduledFacts, type ScheduledRead, type WaitingLane } from "../../../src/store/schedule.ts";
 import {
   aMessage,
   aScheduled,

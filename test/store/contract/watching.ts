@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it, vi } from "vitest";
 import type { PhoneNumber } from "../../../src/domain/phone-number-record.ts";
-import type { ConfigurationChange } from "../../../src/store/store.ts";
+import type { ConfigurationChange } from "../../../src/store/configuration-changes.ts";
 import { aNumber, aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
