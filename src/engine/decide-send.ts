@@ -1,43 +1,34 @@
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, MessageSender } from "../domain/message.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { type Charge, charge, confirm, undo } from "../domain/pool/charge.ts";
-import { decide } from "../domain/pool/decide.ts";
-import type { Pool } from "../domain/pool/pool.ts";
+import { decide, type Picked } from "../domain/pool/decide.ts";
 import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
 import type { LivePool } from "./pools/pools.ts";
 
-/** A charge of a pool, to be undone when its commit fails. */
-export type Booked = { readonly pool: Pool; readonly charged: Charge };
+/** A sender was found, or none may send this now. */
+export type SendDecision = RefusedSend | DecidedSend;
 
-/** Takes charges back, the latest first. */
-export function undoAll(booked: readonly Booked[]): void {
-  for (const { pool, charged } of booked.toReversed()) undo(pool, charged);
-}
+export type RefusedSend = {
+  readonly refusal: Refusal;
+  /** What a pool that is on had to choose from; undefined: the refusal came before the pool. */
+  readonly decision: DecisionRecord | undefined;
+};
 
-/** Notes that charges are on disk. */
-export function confirmAll(booked: readonly Booked[]): void {
-  for (const { charged } of booked) confirm(charged);
-}
+export type DecidedSend = {
+  readonly pick: Picked;
+  readonly sender: MessageSender;
+  readonly decision: DecisionRecord;
+  /** How long the message will wait in its queue, milliseconds. */
+  readonly waitMs: number;
+  /** The sender is on trial: no other message may have it before this one is reported. */
+  readonly isTrial: boolean;
+  /** The recipient's mapping after the send; undefined: it stays as it is. */
+  readonly mapping: StickyMapping | undefined;
+};
 
-/** A sender was found and charged, or nobody may send this now. */
-export type SendDecision =
-  | { readonly refusal: Refusal }
-  | {
-      readonly sender: MessageSender;
-      readonly decision: DecisionRecord;
-      /** What the message will wait in its queue, milliseconds. */
-      readonly waitMs: number;
-      readonly booked: Booked;
-      /** The sender is on trial: nobody else may pick it before this message is reported. */
-      readonly isTrial: boolean;
-      /** The recipient's mapping as it is then; undefined: it is left alone. */
-      readonly mapping: StickyMapping | undefined;
-    };
-
-/** A text to be decided upon. */
+/** A text to decide about. */
 export type SendRequest = {
   readonly to: string;
   readonly parts: number;
@@ -47,7 +38,10 @@ export type SendRequest = {
   readonly validUntil?: number | undefined;
 };
 
-/** Decides one text at a moment and charges its sender. `stickyLifetime` in milliseconds. */
+/**
+ * Decides one send at a moment, for sends, batches, released messages and previews alike. Nothing is charged: see `Decisions`.
+ * `stickyLifetime` in milliseconds.
+ */
 export function decideSend(
   live: LivePool,
   { to, parts, from, validUntil }: SendRequest,
@@ -56,9 +50,9 @@ export function decideSend(
   stickyLifetime: number,
 ): SendDecision {
   const { profile, pool } = live;
-  if (recipient?.optedOut) return { refusal: OPTED_OUT };
+  if (recipient?.optedOut) return { refusal: OPTED_OUT, decision: undefined };
   const own = live.idByPhoneNumber.get(to);
-  if (from !== undefined && own === from) return { refusal: TO_IS_FROM };
+  if (from !== undefined && own === from) return { refusal: TO_IS_FROM, decision: undefined };
   advance(pool, now);
   const picked = decide(pool, {
     segments: parts,
@@ -68,18 +62,20 @@ export function decideSend(
     near: profile.poolSettings?.geomatch ? nearOf(to) : undefined,
     except: own,
   });
-  if (picked.kind === "refuse") return { refusal: poolRefusal(picked) };
+  if (picked.kind === "refuse") {
+    const decision = { ...picked, rule: undefined, tier: undefined, isFallback: false };
+    return { refusal: poolRefusal(picked), decision: picked.because === "poolOff" ? undefined : decision };
+  }
   const { number, standing } = pool.slots[picked.slot] ?? unreachable();
   const isTrial = standing.standing === "trial" && pool.settings?.skipUnhealthy === true;
-  const booked = { pool, charged: charge(pool, picked, parts) };
   const record = live.numbers.get(number.id) ?? unreachable();
   const { id: phoneNumberId, phoneNumber, carrier, lineType } = record;
   const isMapped = profile.poolSettings?.stickySender === true && from === undefined && !picked.isFallback;
   return {
+    pick: picked,
     sender: { phoneNumberId, from: phoneNumber, carrier, lineType },
     decision: picked,
     waitMs: picked.waitMs,
-    booked,
     isTrial,
     mapping: isMapped
       ? {

@@ -13,10 +13,8 @@ import { failure, type Refusal } from "../domain/failure.ts";
 import { earliestId } from "../domain/ids.ts";
 import type { Message } from "../domain/message.ts";
 import type { MessageEvent } from "../domain/message-event.ts";
-import { advance } from "../domain/pool/advance.ts";
-import { decide } from "../domain/pool/decide.ts";
-import { checkSend, nearOf, OPTED_OUT, poolRefusal } from "../domain/send.ts";
-import { stickyOf } from "../domain/sticky.ts";
+import { checkSend } from "../domain/send.ts";
+import { decideSend } from "../engine/decide-send.ts";
 import type { MessageQuery } from "../store/messages.ts";
 import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
@@ -98,7 +96,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
         throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
       }
       const live = (await pools.load(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
-      const { profile, pool } = live;
+      const { profile } = live;
       const content = {
         to: request.to,
         text: request.text ?? "preview",
@@ -108,26 +106,18 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       const send = checkSend(profile, content);
       if ("reason" in send) return { data: refusedPreview(send) };
       const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
-      if (facts.optedOut) return { data: refusedPreview(OPTED_OUT) };
-      const now = clock();
-      advance(pool, now);
-      const picked = decide(pool, {
-        segments: send.segments.parts,
-        sticky: stickyOf(facts.mapping, profile, now - stickyLifetime),
-        near: profile.poolSettings?.geomatch ? nearOf(send.to) : undefined,
-        except: live.idByPhoneNumber.get(send.to),
-      });
-      if (picked.kind === "refuse") {
-        const decision = toProtoDecision({ ...picked, rule: undefined, tier: undefined, isFallback: false });
-        return { data: refusedPreview(poolRefusal(picked), picked.because === "poolOff" ? undefined : decision) };
+      const asked = { to: send.to, parts: send.segments.parts, from: undefined };
+      const decided = decideSend(live, asked, facts, clock(), stickyLifetime);
+      if ("refusal" in decided) {
+        const { refusal, decision } = decided;
+        return { data: refusedPreview(refusal, decision && toProtoDecision(decision)) };
       }
-      const number = live.numbers.get(pool.slots[picked.slot]?.number.id ?? "");
-      if (number === undefined) throw new Error("The pool picked a number that its profile does not have.");
+      const { sender, decision, waitMs } = decided;
       return {
         data: create(SenderPreviewSchema, {
-          outcome: { case: "from", value: toProtoSender(number.phoneNumber, number) },
-          decision: toProtoDecision(picked),
-          waitSeconds: Math.round(picked.waitMs) / 1000,
+          outcome: { case: "from", value: toProtoSender(sender.from, sender) },
+          decision: toProtoDecision(decision),
+          waitSeconds: Math.round(waitMs) / 1000,
         }),
       };
     },

@@ -6,7 +6,6 @@ import { noteUnreported } from "../../domain/pool/book.ts";
 import type { Pool } from "../../domain/pool/pool.ts";
 import type { AcceptReads } from "../../store/accept.ts";
 import type { Store } from "../../store/store.ts";
-import { confirmAll, undoAll } from "../decide-send.ts";
 import {
   type DecidedGroup,
   decideOrUndo,
@@ -89,29 +88,29 @@ export function createAcceptance(parts: AcceptanceParts) {
     let decided: DecidedGroup | undefined;
     try {
       await store.accept(readsOf(group, parts.clock()), (facts) => {
-        undoAll(decided?.booked ?? []);
+        decided?.decisions.undo();
         decided = undefined;
         for (const id of facts.occupied ?? []) for (const pool of poolsOf(units)) noteUnreported(pool, id);
         decided = decideOrUndo(units, facts, parts);
         return decided.writes;
       });
     } catch (error) {
-      undoAll(decided?.booked ?? []);
+      decided?.decisions.undo();
       // One bad unit must not take the others down; but a store that cannot be written is no better for one.
       const isOurs = error instanceof Failure;
       if (isOurs || group.length === 1) for (const { reject } of group) reject(error);
       else for (const one of group) await commit([one]);
       return;
     }
-    const { results, queued, booked } = decided as DecidedGroup;
-    confirmAll(booked);
+    const { results, decisions } = decided as DecidedGroup;
+    decisions.confirm();
     group.forEach(({ resolve, reject }, index) => {
       const result = results[index] as UnitResult;
       if (result === "in_flight") defer(group[index] as Waiting);
       else if (result instanceof Failure) reject(result);
       else resolve(result);
     });
-    if (queued.size > 0) parts.onAccepted(queued);
+    if (decisions.queued.size > 0) parts.onAccepted(decisions.queued);
   };
 
   /** Others go on meanwhile: whoever waited inside the transaction would hold up every send. */

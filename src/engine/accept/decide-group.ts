@@ -4,10 +4,10 @@ import { Failure, failure, type Refusal } from "../../domain/failure.ts";
 import type { IdempotencyRecord, RecentSend } from "../../domain/idempotency.ts";
 import type { Ids } from "../../domain/ids.ts";
 import type { Message } from "../../domain/message.ts";
-import type { RecipientFacts, StickyMapping } from "../../domain/recipient.ts";
+import type { RecipientFacts } from "../../domain/recipient.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
 import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/accept.ts";
-import { type Booked, decideSend, undoAll } from "../decide-send.ts";
+import { Decisions } from "../decisions.ts";
 import type { LivePool } from "../pools/pools.ts";
 
 /** One text to be decided upon: refused by its content already, or ready for the pool. */
@@ -60,8 +60,7 @@ export type UnitResult = UnitOutcome | Failure | "in_flight";
 export type DecidedGroup = {
   readonly results: UnitResult[];
   readonly writes: AcceptWrites;
-  readonly booked: Booked[];
-  readonly queued: Map<string, number>;
+  readonly decisions: Decisions;
 };
 
 /** What deciding goes by besides the facts. */
@@ -74,30 +73,31 @@ export type GroupParts = {
 
 /** Decides a group; when that fails midway, the charges made until then are undone. */
 export function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: GroupParts): DecidedGroup {
-  const booked: Booked[] = [];
+  const decisions = new Decisions(parts.clock(), parts.stickyLifetime);
   try {
-    return decideGroup(units, facts, parts, booked);
+    return decideGroup(units, facts, parts, decisions);
   } catch (error) {
-    undoAll(booked);
+    decisions.undo();
     throw error;
   }
 }
 
-/** Decides a group in order. Twins inside it see each other through the overlays, as if each had been committed before the next. */
-function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupParts, booked: Booked[]): DecidedGroup {
-  const now = parts.clock();
-  const trials: string[] = [];
+/** Decides a group in order. Twins inside it see each other, as if each had been committed before the next. */
+function decideGroup(
+  units: readonly Unit[],
+  facts: AcceptFacts,
+  parts: GroupParts,
+  decisions: Decisions,
+): DecidedGroup {
+  const { now } = decisions;
+  const results: UnitResult[] = [];
   const writes = {
     messages: [] as Message[],
-    mappings: [] as StickyMapping[],
     keys: [] as IdempotencyRecord[],
     recentSends: [] as RecentSend[],
-    trials,
   };
-  const group: DecidedGroup = { results: [], writes, booked, queued: new Map() };
   const keys = new Map<string, IdempotencyRecord>();
   const repeats = new Map<string, Message>();
-  const mappings = new Map<string, StickyMapping>();
   let nextKey = 0;
   let nextRetry = 0;
   let nextRecipient = 0;
@@ -106,12 +106,8 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
     if ("refusal" in item) return item;
     if (item.sendAt !== undefined) return scheduleItem(item, facts, item.sendAt);
     const { live, send, from } = item;
-    const recipient = `${live.profile.id} ${send.to}`;
-    const known = facts && { ...facts, mapping: mappings.get(recipient) ?? facts.mapping };
-    const request = { to: send.to, parts: send.segments.parts, from };
-    const decided = decideSend(live, request, known, now, parts.stickyLifetime);
-    if ("refusal" in decided) return decided;
-    group.booked.push(decided.booked);
+    const decided = decisions.decide(live, { to: send.to, parts: send.segments.parts, from }, facts);
+    if ("refusal" in decided) return { refusal: decided.refusal };
     const message: Message = {
       ...newMessage(item, parts.ids(now), now),
       ...decided.sender,
@@ -120,13 +116,6 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
       waitSeconds: Math.round(decided.waitMs) / 1000,
     };
     writes.messages.push(message);
-    if (decided.isTrial) trials.push(decided.sender.phoneNumberId);
-    const { phoneNumberId } = decided.sender;
-    group.queued.set(phoneNumberId, (group.queued.get(phoneNumberId) ?? 0) + message.parts);
-    if (decided.mapping !== undefined) {
-      mappings.set(recipient, decided.mapping);
-      writes.mappings.push(decided.mapping);
-    }
     return { message };
   };
 
@@ -165,7 +154,7 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
       nextKey += 1;
       if (stored !== undefined) {
         const isSame = requestHash !== undefined && Buffer.compare(stored.requestHash, requestHash) === 0;
-        group.results.push(isSame ? { kind: "replayed", answer: stored.response } : keyReused());
+        results.push(isSame ? { kind: "replayed", answer: stored.response } : keyReused());
         continue;
       }
     } else if (isRetry(unit)) {
@@ -173,22 +162,22 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
       nextRetry += 1;
       // What is in flight may be newer than what is found.
       if (message !== undefined && !isInFlight) {
-        group.results.push({ kind: "repeated", message });
+        results.push({ kind: "repeated", message });
         continue;
       }
     }
     const abandoned = unit.abandoned?.();
     if (abandoned !== undefined) {
-      group.results.push(new Failure(abandoned));
+      results.push(new Failure(abandoned));
       continue;
     }
     if (isInFlight) {
-      group.results.push("in_flight");
+      results.push("in_flight");
       continue;
     }
     let used = 0;
     const outcomes = items.map((item) => decideItem(item, "live" in item ? recipients[used++] : undefined));
-    group.results.push({ kind: "decided", outcomes });
+    results.push({ kind: "decided", outcomes });
     const accepted = outcomes.find((outcome) => "message" in outcome)?.message;
     if (accepted === undefined || requestHash === undefined) continue;
     if (key !== undefined) {
@@ -201,7 +190,7 @@ function decideGroup(units: readonly Unit[], facts: AcceptFacts, parts: GroupPar
       writes.recentSends.push({ organizationId, requestHash, messageId: accepted.id, at: now });
     }
   }
-  return group;
+  return { results, writes: { ...writes, mappings: decisions.mappings, trials: decisions.trials }, decisions };
 }
 
 /** What a message is before anything is decided. */

@@ -1,15 +1,9 @@
-import { ErrorReason } from "../../../gen/numberpool/v1/error_reason_pb.ts";
-import { Failure, type Refusal } from "../../domain/failure.ts";
-import type { Message } from "../../domain/message.ts";
-import { changesOfReleased, type ReleasedMessage } from "../../domain/plan/released.ts";
-import { EXPIRED_WITHOUT_ROOM } from "../../domain/plan/report.ts";
+import { Failure } from "../../domain/failure.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
-import { decide } from "../../domain/pool/decide.ts";
-import type { StickyMapping } from "../../domain/recipient.ts";
-import { laneText, type ScheduledFacts, type ScheduledRead, type WaitingLane } from "../../store/schedule.ts";
+import { laneText, type ScheduledRead, type WaitingLane } from "../../store/schedule.ts";
 import type { Store } from "../../store/store.ts";
-import { type Booked, confirmAll, decideSend, undoAll } from "../decide-send.ts";
-import type { LivePool, Pools } from "../pools/pools.ts";
+import type { Pools } from "../pools/pools.ts";
+import { decideReleased, type Lane, MAX_RETRY_MS, MIN_RETRY_MS, type ReleasedGroup } from "./decide-released.ts";
 
 /** What the release is made from. */
 export type ReleaseParts = {
@@ -33,21 +27,6 @@ const LANES_AT_ONCE = 10;
 /** Lanes read in one pass when they are looked for, and how often that happens, milliseconds: other processes fill lanes, too. */
 const LANES_PAGE = 500;
 const LANES_POLL = 60_000;
-/** A full pool is tried again no sooner and no later than this, milliseconds: a cancelled message or a higher rate may make room. */
-const MIN_RETRY = 1_000;
-const MAX_RETRY = 60_000;
-
-type Written = ReleasedMessage;
-
-/** What a message becomes: written, and charged when it has a sender; or it waits, and its lane with it until `fullUntil`. */
-type Decided =
-  | { readonly kind: "written"; readonly written: Written }
-  | { readonly kind: "queued"; readonly written: Written; readonly decided: Sent }
-  | { readonly kind: "laneFull"; readonly fullUntil: number };
-type Sent = Extract<ReturnType<typeof decideSend>, { sender: unknown }>;
-
-/** A lane in which messages wait, and when it is tried again. */
-type Lane = { readonly lane: WaitingLane; readonly retryAt: number };
 
 /**
  * Picks the senders of scheduled messages as they become due, as if they had been sent just then. What finds its pool full waits in
@@ -62,7 +41,10 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   let putOffUntil = Number.POSITIVE_INFINITY;
 
   /** Releases a group; of one that the store does not take, each message alone, so that a bad one holds up no other. */
-  const releaseGroup = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<Map<string, Lane>> => {
+  const releaseGroup = async (
+    due: readonly ScheduledRead[],
+    isWaiting: boolean,
+  ): Promise<ReadonlyMap<string, Lane>> => {
     try {
       return await release(due, isWaiting);
     } catch (error) {
@@ -82,63 +64,33 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   };
 
   /** Decides some that are due; resolves with the lanes that are full. `isWaiting`: they stand in lanes already. */
-  const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<Map<string, Lane>> => {
+  const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<ReadonlyMap<string, Lane>> => {
     for (const { organizationId, messagingProfileId } of due) {
       if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
       await pools.load(organizationId, messagingProfileId);
       // Each may be of another pool, and a large one takes a while to load.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    let booked: Booked[] = [];
-    let queued = new Map<string, number>();
-    let full = new Map<string, Lane>();
-    let retryAt = Number.POSITIVE_INFINITY;
+    let group: ReleasedGroup | undefined;
     try {
       await store.releaseScheduled(due, (facts, occupied) => {
-        undoAll(booked);
+        group?.decisions.undo();
         for (const id of occupied) {
           for (const { organizationId, messagingProfileId } of due) {
             const pool = pools.peek(organizationId, messagingProfileId)?.pool;
             if (pool !== undefined) noteUnreported(pool, id);
           }
         }
-        booked = [];
-        queued = new Map();
-        full = new Map();
-        retryAt = Number.POSITIVE_INFINITY;
-        const now = clock();
-        const trials: string[] = [];
-        const written: Written[] = [];
-        const mappings = new Map<string, StickyMapping>();
-        for (const fact of facts) {
-          const { message } = fact;
-          const lane = laneText(message);
-          const recipient = `${message.messagingProfileId} ${message.to}`;
-          const known = { ...fact.recipient, mapping: mappings.get(recipient) ?? fact.recipient.mapping };
-          const live = pools.peek(message.organizationId, message.messagingProfileId);
-          const one = full.has(lane) ? undefined : decideOne({ message, recipient: known }, live, now, parts);
-          if (one?.kind === "laneFull") full.set(lane, { lane: laneOf(message), retryAt: one.fullUntil });
-          if (one === undefined || one.kind === "laneFull") {
-            if (!isWaiting) written.push({ message, at: now, retryAt: undefined });
-            continue;
-          }
-          written.push(one.written);
-          retryAt = Math.min(retryAt, one.written.retryAt ?? retryAt);
-          if (one.kind === "written") continue;
-          const { booked: charged, sender, mapping, isTrial } = one.decided;
-          booked.push(charged);
-          if (isTrial) trials.push(sender.phoneNumberId);
-          queued.set(sender.phoneNumberId, (queued.get(sender.phoneNumberId) ?? 0) + message.parts);
-          if (mapping !== undefined) mappings.set(recipient, mapping);
-        }
-        return { ...changesOfReleased(written), mappings: [...mappings.values()], trials };
+        group = decideReleased(facts, isWaiting, parts);
+        return group.changes;
       });
     } catch (error) {
-      undoAll(booked);
+      group?.decisions.undo();
       throw error;
     }
-    confirmAll(booked);
-    if (queued.size > 0) parts.onAccepted(queued);
+    const { decisions, full, retryAt } = group as ReleasedGroup;
+    decisions.confirm();
+    if (decisions.queued.size > 0) parts.onAccepted(decisions.queued);
     putOffUntil = Math.min(putOffUntil, retryAt);
     return full;
   };
@@ -160,7 +112,7 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     const due: Lane[] = [];
     for (const each of lanes.values()) {
       // A moment further ahead was planned before the clock was set back.
-      if (each.retryAt <= now || each.retryAt > now + MAX_RETRY) due.push(each);
+      if (each.retryAt <= now || each.retryAt > now + MAX_RETRY_MS) due.push(each);
       if (due.length === LANES_AT_ONCE) break;
     }
     if (due.length === 0) return;
@@ -172,7 +124,7 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     // The next pass takes others first.
     for (const { lane } of due) lanes.delete(laneText(lane));
     const full = await releaseGroup(waiting, true).catch((error) => {
-      for (const { lane } of due) lanes.set(laneText(lane), { lane, retryAt: now + MIN_RETRY });
+      for (const { lane } of due) lanes.set(laneText(lane), { lane, retryAt: now + MIN_RETRY_MS });
       throw error;
     });
     for (const { lane } of due) {
@@ -199,56 +151,3 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   };
 }
-
-/** The message as it is after its moment came, its charge and its sticky mapping. */
-function decideOne(
-  { message, recipient }: ScheduledFacts,
-  live: LivePool | undefined,
-  now: number,
-  { stickyLifetime }: ReleaseParts,
-): Decided {
-  if (message.validUntil <= now)
-    return { kind: "written", written: ended(message, "expired", now, EXPIRED_WITHOUT_ROOM) };
-  if (live === undefined) return { kind: "written", written: ended(message, "sending_failed", now, PROFILE_GONE) };
-  const named = message.phoneNumberId;
-  const from = named === undefined || live.numbers.has(named) ? named : "";
-  const decided = decideSend(live, { ...message, from }, recipient, now, stickyLifetime);
-  if ("refusal" in decided) return refused(message, decided.refusal, live, now);
-  const { sender, decision, waitMs } = decided;
-  const waitSeconds = Math.round(waitMs) / 1000;
-  // Behind what was accepted in this millisecond, whose ids are newer.
-  const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
-  return { kind: "queued", written: { message: queued, at: now, retryAt: undefined }, decided };
-}
-
-/** A pool that is merely full has room later; every other refusal is the message's end. */
-function refused(message: Message, { reason, detail, retryAfterMs }: Refusal, live: LivePool, now: number): Decided {
-  if (reason !== ErrorReason.QUEUE_FULL) {
-    return { kind: "written", written: ended(message, "sending_failed", now, { reason, detail }) };
-  }
-  const wait = Math.min(MAX_RETRY, Math.max(MIN_RETRY, retryAfterMs ?? MIN_RETRY));
-  const retryAt = Math.ceil(now + wait);
-  // Where there is room for others, one that waits for longer, for its length or its recipient, holds up none of them.
-  const isAlone = (retryAfterMs ?? 0) > MAX_RETRY || live.idByPhoneNumber.has(message.to);
-  // Queues hold more than the time it has left: it is tried again, ever sooner, until it expires.
-  const isDoomed = now + (retryAfterMs ?? 0) >= message.validUntil;
-  const hasRoomForOthers = decide(live.pool, { segments: 1, from: message.phoneNumberId }).kind === "pick";
-  if ((isAlone || isDoomed) && hasRoomForOthers) {
-    const later = isDoomed ? Math.max(retryAt, Math.ceil((now + message.validUntil) / 2)) : retryAt;
-    return { kind: "written", written: { message, at: now, retryAt: later } };
-  }
-  return { kind: "laneFull", fullUntil: retryAt };
-}
-
-function ended(message: Message, status: "expired" | "sending_failed", now: number, error: Message["error"]): Written {
-  return { message: { ...message, status, completedAt: now, error }, at: now, retryAt: undefined };
-}
-
-function laneOf({ organizationId, messagingProfileId, phoneNumberId }: WaitingLane): WaitingLane {
-  return { organizationId, messagingProfileId, phoneNumberId };
-}
-
-const PROFILE_GONE = {
-  reason: ErrorReason.NO_USABLE_NUMBERS,
-  detail: "The messaging profile was deleted before the message was due.",
-} as const;
