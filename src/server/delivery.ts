@@ -73,8 +73,8 @@ export function createDelivery(parts: DeliveryParts): Delivery {
     log,
     yieldAfter,
     owner,
-    submitTimeout: config.submitTimeoutSeconds * 1000,
-    isHeld: () => hold.heldSince() !== undefined,
+    submitTimeoutMs: config.submitTimeoutSeconds * 1000,
+    isDeliveryHeld: () => hold.heldSince() !== undefined,
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
   const countUnreachable = createUnreachableCount({ store, log, carriers: names, observe: parts.observeUnreachable });

@@ -34,7 +34,7 @@ const BUSY: SubmitAnswer = { kind: "deferred", carrierCode: "busy", retryAfterMs
 const FAST = 1_000;
 const log = pino({ level: "silent" });
 
-type Given = { readonly submitTimeout?: number; readonly laidOver?: (store: Store) => Store };
+type Given = { readonly submitTimeoutMs?: number; readonly laidOver?: (store: Store) => Store };
 
 /** A real store with a dispatcher over it, whose clock began at noon. */
 async function openHouse(given: Given = {}) {
@@ -61,7 +61,7 @@ async function openHouse(given: Given = {}) {
     start: async (...carriers: FakeCarrier[]) => {
       const reporter = createReporter({ store, pools, log, yieldAfter, observe: () => {} });
       const dispatcher = createDispatcher({
-        isHeld: () => false,
+        isDeliveryHeld: () => false,
         store,
         pools,
         carriers: new Map(carriers.map((carrier) => [carrier.name, carrier])),
@@ -71,7 +71,7 @@ async function openHouse(given: Given = {}) {
         log,
         yieldAfter,
         owner: "process-1",
-        submitTimeout: given.submitTimeout ?? 60 * SECOND,
+        submitTimeoutMs: given.submitTimeoutMs ?? 60 * SECOND,
       });
       running.push(dispatcher);
       await dispatcher.start();
@@ -245,7 +245,7 @@ describe.concurrent("The dispatcher", () => {
     }));
 
   it("never sends again what a carrier did not answer, and says so", () =>
-    inHouse({ submitTimeout: 200 }, async ({ store, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 200 }, async ({ store, carrier, number, messages, start }) => {
       const silent = carrier("silent", () => "never");
       const stored = await messages(await number("silent"), 4);
       await start(silent);
@@ -257,7 +257,7 @@ describe.concurrent("The dispatcher", () => {
     }));
 
   it("loses no more than ten messages and a probe to a carrier that takes and never answers, a second at a time", () =>
-    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 100 }, async ({ store, carrier, number, messages, start }) => {
       const silent = carrier("silent", () => "never");
       const slow = await number("silent", { segmentsPerSecond: 50 });
       const stored = await messages(slow, 60);
@@ -410,7 +410,7 @@ describe.concurrent("The dispatcher", () => {
     }));
 
   it("an answer that comes after the submit was given up is booked, and its receipt settles the message", () =>
-    inHouse({ submitTimeout: 100 }, async ({ store, clock, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 100 }, async ({ store, clock, carrier, number, messages, start }) => {
       let answer = (_: undefined) => {};
       const late = carrier("late", () => new Promise<undefined>((resolve) => (answer = resolve)));
       const [message] = await messages(await number("late"), 1);
@@ -445,7 +445,7 @@ describe.concurrent("The dispatcher", () => {
   ];
 
   it.each(LATE)("%s that comes late ends the message as failed, and nothing is sent again", (_, given, code, reason) =>
-    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 100 }, async ({ store, carrier, number, messages, start }) => {
       let answer = (_: SubmitAnswer) => {};
       const late = carrier("late", () => new Promise<SubmitAnswer>((resolve) => (answer = resolve)));
       const one = await number("late");
@@ -469,7 +469,7 @@ describe.concurrent("The dispatcher", () => {
   );
 
   it("a carrier that is down stays so, whatever it answers late", () =>
-    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 100 }, async ({ store, carrier, number, messages, start }) => {
       const answers: ((_: undefined) => void)[] = [];
       const late = carrier("late", () => new Promise<undefined>((resolve) => answers.push(resolve)));
       const one = await number("late");
@@ -490,7 +490,7 @@ describe.concurrent("The dispatcher", () => {
     }));
 
   it("does not wait for late answers when it stops", () =>
-    inHouse({ submitTimeout: 100 }, async ({ store, carrier, number, messages, start }) => {
+    inHouse({ submitTimeoutMs: 100 }, async ({ store, carrier, number, messages, start }) => {
       const silent = carrier("silent", () => "never");
       const stored = await messages(await number("silent"), 5);
       const dispatcher = await start(silent);

@@ -107,8 +107,8 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
       log,
       yieldAfter,
       owner: "process-1",
-      submitTimeout: 60 * SECOND,
-      isHeld: () => false,
+      submitTimeoutMs: 60 * SECOND,
+      isDeliveryHeld: () => false,
     });
     await stallCommits();
     await dispatcher.start();
