@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import type { Log } from "../telemetry/log.ts";
 
 /** The clock of a process that shares its database with others: the database server's, kept between two looks at it. */
 export type SharedClock = {
@@ -16,7 +16,7 @@ export type SharedClockParts = {
   readonly monotonic: () => number;
   /** Resolves after so many milliseconds, and keeps no program alive. */
   readonly sleep: (milliseconds: number) => Promise<unknown>;
-  readonly log: Logger;
+  readonly log: Log;
 };
 
 /** How often the database server's clock is looked at, milliseconds. */
@@ -57,8 +57,7 @@ export async function openSharedClock({ read, system, monotonic, sleep, log }: S
     const difference = Math.round(system() - now());
     const isOff = Math.abs(difference) > MAX_DIFFERENCE;
     if (isOff && !wasOff) {
-      const told = { event: "clock_differs", difference_ms: difference };
-      log.warn(told, "this machine's clock differs from the database server's, which is the one that counts");
+      log.warn({ event: "clock_differs", difference_ms: difference }, "clock differs from the database server's");
     }
     wasOff = isOff;
   };

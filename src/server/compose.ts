@@ -1,16 +1,17 @@
 import { randomBytes } from "node:crypto";
-import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import { createIds } from "../domain/ids.ts";
 import { openPools } from "../engine/pools/pools.ts";
 import { createScheduledRelease } from "../engine/schedule/release.ts";
 import type { ServiceParts } from "../service/parts.ts";
 import { createServices } from "../service/services.ts";
+import type { Log } from "../telemetry/log.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
 import { openAuthentication } from "../transport/authentication.ts";
 import { installKey } from "./api-keys.ts";
 import { openDatabase } from "./database.ts";
 import { createDelivery } from "./delivery.ts";
-import { createMetrics } from "./metrics.ts";
+import { measureStore } from "./measured-store.ts";
 import { createPorts, type Ports } from "./ports.ts";
 import { makeSample, type Sample } from "./sample.ts";
 
@@ -30,15 +31,15 @@ export type Server = {
  * Constructs a server from its configuration: the only place that connects its parts. Throws an
  * error of one sentence when the database or a certificate cannot be used.
  */
-export async function compose(config: Config, log: Logger): Promise<Server> {
+export async function compose(config: Config, log: Log): Promise<Server> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
   const database = await openDatabase(config, log);
   const { clock } = database;
-  const store = metrics.measured(database.store);
+  const store = measureStore(database.store, metrics);
   const organization = await installKey(store, config.apiKey, clock(), ids);
   const pools = openPools(store, clock, new Set(config.carriers.keys()));
-  metrics.watch(store, pools, clock);
+  metrics.watch({ measureQueue: store.measureQueue, countUnhealthy: pools.countUnhealthy, clock });
   const authentication = await openAuthentication(store);
   const { observeReport: observe, observeUnreachable } = metrics;
   const delivery = createDelivery({ config, store, pools, log, clock, observe, observeUnreachable });

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import { openSharedClock } from "../engine/shared-clock.ts";
 import { codeOf, holdExclusively } from "../store/sqlite/open.ts";
 import { inspectLog } from "../store/sqlite/write-ahead-log.ts";
 import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import { isPostgres, openStore } from "./open-store.ts";
 
 /** The database of a running server, and the clock that goes with it. */
@@ -19,7 +19,7 @@ export type ServerDatabase = {
  * Opens the configured database for a server: a SQLite file for this process alone. A disk error
  * ends the process. Throws an error of one sentence when the database cannot be used.
  */
-export async function openDatabase(config: Config, log: Logger): Promise<ServerDatabase> {
+export async function openDatabase(config: Config, log: Log): Promise<ServerDatabase> {
   const unlock = isPostgres(config) ? () => {} : holdExclusively(config.database);
   if (!isPostgres(config)) logRecovery(config.database, log);
   const onLost = (error: unknown) => {
@@ -53,7 +53,7 @@ export async function openDatabase(config: Config, log: Logger): Promise<ServerD
  * Logs the state of a SQLite file's write-ahead log: the commits that recovery applies, and those
  * that are lost.
  */
-function logRecovery(database: string, log: Logger): void {
+function logRecovery(database: string, log: Log): void {
   const { pages, commits, lostCommits, keptAs } = inspectLog(database);
   const found = { database, log_pages: pages, log_commits: commits };
   if (lostCommits === 0) {

@@ -1,6 +1,6 @@
-import type { Logger } from "pino";
 import type { DeliveryControl } from "../service/parts.ts";
 import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
 
 /** The hold of delivery that a restored backup starts with. */
 export type DeliveryHold = DeliveryControl & {
@@ -13,7 +13,7 @@ export type DeliveryHold = DeliveryControl & {
 const HOLD_POLL_MS = 1_000;
 
 /** Creates a hold that is not read yet. `onResumed` runs when the hold ends. */
-export function createDeliveryHold(store: Store, log: Logger, onResumed: () => void): DeliveryHold {
+export function createDeliveryHold(store: Store, log: Log, onResumed: () => void): DeliveryHold {
   let heldSince: number | undefined;
   let polling: NodeJS.Timeout | undefined;
 

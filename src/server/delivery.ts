@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
-import type { Logger } from "pino";
 import type { Carrier, CarrierParts } from "../carriers/carrier.ts";
 import { openCarrier } from "../carriers/registry.ts";
 import type { Config } from "../config/config.ts";
@@ -13,6 +12,7 @@ import { createScheduler, type Scheduler } from "../engine/schedule/scheduler.ts
 import { createYielding } from "../engine/yielding.ts";
 import type { DeliveryControl } from "../service/parts.ts";
 import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import { createDeliveryHold } from "./delivery-hold.ts";
 import { maintenanceTasks } from "./maintenance-tasks.ts";
 import { createUnreachableCount } from "./unreachable-numbers.ts";
@@ -42,7 +42,7 @@ export type DeliveryParts = {
   readonly config: Config;
   readonly store: Store;
   readonly pools: Pools;
-  readonly log: Logger;
+  readonly log: Log;
   readonly clock: () => number;
   readonly observe: ReporterParts["observe"];
   /** Takes the counts of numbers whose carrier is not configured, by carrier. */

@@ -1,16 +1,14 @@
-import { type Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedReport } from "../domain/carrier-report.ts";
 import type { Message } from "../domain/message.ts";
 import type { Store } from "../store/store.ts";
-import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 
 /** A store that times its writing transactions, and counts the messages that reach a status. */
-export function measureStore(store: Store, registry: Registry, messages: Counter<"status">): Store {
-  const timed = createCommitTimer(registry);
+export function measureStore(store: Store, { timed, countMessages }: Metrics): Store {
   const accept = timed("accept", store.accept);
   const claim = timed("claim", store.claim);
   const count = (applied: readonly AppliedReport[]) => {
-    for (const { status } of applied) if (status !== undefined) messages.inc({ status });
+    for (const { status } of applied) if (status !== undefined) countMessages(status);
   };
   return {
     ...store,
@@ -22,8 +20,8 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
         return writes;
       });
       const scheduled = accepted.filter(({ status }) => status === "scheduled").length;
-      messages.inc({ status: "queued" }, accepted.length - scheduled);
-      if (scheduled > 0) messages.inc({ status: "scheduled" }, scheduled);
+      countMessages("queued", accepted.length - scheduled);
+      if (scheduled > 0) countMessages("scheduled", scheduled);
     },
     claim: async (request) => {
       const claims = await claim(request);
@@ -38,7 +36,7 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
         decided = writes.rewritten ?? [];
         return writes;
       });
-      for (const { status } of decided) messages.inc({ status });
+      for (const { status } of decided) countMessages(status);
     },
     cancelMessage: async (organizationId, id, at) => {
       const cancelled = await store.cancelMessage(organizationId, id, at);
@@ -65,27 +63,5 @@ export function measureStore(store: Store, registry: Registry, messages: Counter
       count(peerUpdates.settled);
       return peerUpdates;
     },
-  };
-}
-
-/** Adds the histogram of commits, and gives a wrapper that times a writing transaction. */
-function createCommitTimer(registry: Registry) {
-  const commitSeconds = new Histogram({
-    name: "numberpool_commit_duration_seconds",
-    help: "Time of the store's writing transactions, including the sync to disk.",
-    labelNames: ["kind"],
-    buckets: DURATION_BUCKETS_SECONDS,
-    registers: [registry],
-  });
-  return <Args extends unknown[], Result>(kind: string, write: (...args: Args) => Promise<Result>) => {
-    const observe = commitSeconds.labels(kind);
-    return async (...args: Args): Promise<Result> => {
-      const start = performance.now();
-      try {
-        return await write(...args);
-      } finally {
-        observe.observe((performance.now() - start) / 1000);
-      }
-    };
   };
 }

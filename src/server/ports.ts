@@ -1,10 +1,11 @@
 import { createServer } from "node:http";
 import type { Server as NetServer } from "node:net";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import { type Address, isLoopback } from "../config/values.ts";
 import type { Service } from "../service/services.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { createAdmission } from "../transport/admission.ts";
 import type { Authenticate } from "../transport/authentication.ts";
 import { createGrpcListener } from "../transport/grpc/listener.ts";
@@ -16,7 +17,6 @@ import { createInvoke } from "../transport/invoke.ts";
 import { readTls } from "../transport/tls.ts";
 import { connectionLimits } from "./connection-limits.ts";
 import { drainGrpc, drainHttp } from "./drain.ts";
-import type { Metrics } from "./metrics.ts";
 
 /** The three ports: JSON and Connect, gRPC, and metrics. */
 export type Ports = {
@@ -32,7 +32,7 @@ export type PortsParts = {
   readonly services: readonly Service[];
   readonly authenticate: Authenticate;
   readonly metrics: Metrics;
-  readonly log: Logger;
+  readonly log: Log;
   readonly clock: () => number;
   /** Rejects while the store cannot be written. */
   readonly probe: () => Promise<void>;

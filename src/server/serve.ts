@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
+import { openLog } from "../telemetry/log.ts";
 import { compose } from "./compose.ts";
-import { openLog } from "./log.ts";
 import { sampleCommands } from "./sample.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -12,7 +12,7 @@ const MAX_DRAIN_MS = 30_000;
  */
 export async function serve(config: Config): Promise<void> {
   const stop = stopSignal();
-  const { log, finish } = openLog(config.logLevel);
+  const { log, finish } = openLog(config.logLevel, process.stderr, Date.now);
   const server = await compose(config, log);
   const addresses = await server.start();
   // Its key is shown only once, so create it when nothing else can fail before it is shown.

@@ -1,10 +1,10 @@
-import type { Logger } from "pino";
 import type { Store } from "../store/store.ts";
+import type { Log } from "../telemetry/log.ts";
 
 /** The parts of the count of unreachable numbers. */
 export type UnreachableNumbersParts = {
   readonly store: Store;
-  readonly log: Logger;
+  readonly log: Log;
   /** The names of the configured carriers. */
   readonly carriers: readonly string[];
   /** Takes the counts of numbers whose carrier is not configured, by carrier. */

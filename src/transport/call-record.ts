@@ -1,19 +1,11 @@
-import type { Logger } from "pino";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { reasonName } from "../domain/error-form.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
+import type { CallObserver } from "../telemetry/call-metrics.ts";
+import type { Log, LogFields } from "../telemetry/log.ts";
 import type { TransportCall, TransportName } from "./call.ts";
 import type { Method } from "./method.ts";
 import { traceIdOf } from "./tracing.ts";
-
-/** Receives every ended call, for metrics. */
-export type CallObserver = (call: {
-  readonly method: string;
-  readonly transport: string;
-  /** "OK" or the reason's name. */
-  readonly code: string;
-  readonly seconds: number;
-}) => void;
 
 /** An ended call, as its record has it. */
 export type EndedCall = {
@@ -27,11 +19,11 @@ export type EndedCall = {
 };
 
 /** Writes one log line and one observation for an ended call. */
-export function createCallRecord(log: Logger, observe: CallObserver): (ended: EndedCall) => void {
+export function createCallRecord(log: Log, observe: CallObserver): (ended: EndedCall) => void {
   return ({ transport, method, refusal, durationMs, call }) => {
     const code = codeOf(refusal);
     observe({ method: method?.path ?? "", transport, code, seconds: durationMs / 1000 });
-    const fields = {
+    const fields: LogFields = {
       event: "call_ended",
       transport,
       rpc_method: method?.path,
@@ -53,7 +45,7 @@ export function codeOf(refusal: Refusal | undefined): string {
 /**
  * The refusal for an error: a failure's own, or INTERNAL without details for a bug, which it logs.
  */
-export function refusalOfError(log: Logger, method: Method, error: unknown): Refusal {
+export function refusalOfError(log: Log, method: Method, error: unknown): Refusal {
   if (!(error instanceof Failure)) {
     log.error({ event: "call_failed", rpc_method: method.path, err: error }, "call failed unexpectedly");
     return INTERNAL;

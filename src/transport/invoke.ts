@@ -1,11 +1,12 @@
 import { create, type DescMessage, type Message, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Logger } from "pino";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
 import { type Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Service } from "../service/services.ts";
+import type { CallObserver } from "../telemetry/call-metrics.ts";
+import type { Log } from "../telemetry/log.ts";
 import { abandonedBecause, DRAINING, serviceCall, type TransportCall, type TransportName } from "./call.ts";
-import { type CallObserver, codeOf, createCallRecord, refusalOfError } from "./call-record.ts";
+import { codeOf, createCallRecord, refusalOfError } from "./call-record.ts";
 import { enumSpellings } from "./enum-spelling.ts";
 import { TRANSPORT_LIMITS } from "./limits.ts";
 import { type InvokableMethod, invokableMethods, type Method } from "./method.ts";
@@ -58,7 +59,7 @@ export function createInvoke({
   observe,
 }: {
   readonly services: readonly Service[];
-  readonly log: Logger;
+  readonly log: Log;
   readonly observe: CallObserver;
 }): Invoke {
   const methods = new Map(invokableMethods(services).map((method) => [method.path, method]));

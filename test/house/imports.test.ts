@@ -9,20 +9,21 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   domain: { rooms: ["gen"], packages: /^(@bufbuild\/protobuf|node:crypto|node:zlib)$/ },
   store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
   carriers: { rooms: ["gen", "domain"], packages: /^(node:|zod$)/ },
-  engine: { rooms: ["gen", "domain", "store", "carriers"], packages: /^(node:|pino$)/ },
+  telemetry: { rooms: ["gen", "domain"], packages: /^(node:|pino$|prom-client$)/ },
+  engine: { rooms: ["gen", "domain", "store", "carriers", "telemetry"], packages: /^node:/ },
   service: {
     rooms: ["gen", "domain", "store", "engine"],
     packages: /^(node:crypto$|@bufbuild\/protobuf)/,
   },
   transport: {
-    rooms: ["gen", "domain", "store", "engine", "service"],
+    rooms: ["gen", "domain", "store", "telemetry", "engine", "service"],
     packages:
-      /^(node:|pino$|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
+      /^(node:|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   config: { rooms: ["domain", "carriers"], packages: /^(node:fs|yaml|zod)$/ },
   server: {
-    rooms: ["gen", "domain", "store", "carriers", "engine", "service", "transport", "config"],
-    packages: /^(node:|pino$|prom-client$|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
+    rooms: ["gen", "domain", "store", "carriers", "telemetry", "engine", "service", "transport", "config"],
+    packages: /^(node:|@grpc\/grpc-js$|@bufbuild\/protobuf)/,
   },
   cli: {
     rooms: ["gen", "domain", "store", "service", "transport", "config", "server"],

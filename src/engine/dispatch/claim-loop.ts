@@ -1,6 +1,6 @@
-import type { Logger } from "pino";
 import type { Claim } from "../../domain/plan/claims.ts";
 import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Yielding } from "../yielding.ts";
 import type { CircuitBreakers } from "./circuit-breakers.ts";
@@ -15,7 +15,7 @@ export type ClaimLoopParts = {
   readonly breakers: CircuitBreakers;
   readonly handOver: HandOver;
   readonly clock: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly yieldAfter: Yielding["yieldAfter"];
   /** This process, as claimed messages name it. */
   readonly owner: string;

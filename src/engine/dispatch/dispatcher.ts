@@ -1,6 +1,6 @@
-import type { Logger } from "pino";
 import type { Carrier } from "../../carriers/carrier.ts";
 import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Reporter } from "../reports/reporter.ts";
 import type { Yielding } from "../yielding.ts";
@@ -21,7 +21,7 @@ export type DispatcherParts = {
   readonly clock: () => number;
   /** A number from 0 to 1, 1 excluded. */
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   readonly yieldAfter: Yielding["yieldAfter"];
   /** This process, as claimed messages name it. */
   readonly owner: string;

@@ -1,8 +1,8 @@
-import type { Logger } from "pino";
 import type { Carrier, SubmitAnswer } from "../../carriers/carrier.ts";
 import type { Report } from "../../domain/lifecycle.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import { nextSubmitAt } from "../../domain/retry.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Reporter } from "../reports/reporter.ts";
 import type { CircuitBreakers } from "./circuit-breakers.ts";
 import type { LateAnswers } from "./late-answers.ts";
@@ -15,7 +15,7 @@ export type HandOverParts = {
   readonly report: Reporter["report"];
   readonly clock: () => number;
   readonly random: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   /** The wait for an answer to a submit; after it the submit counts as unconfirmed. */
   readonly submitTimeoutMs: number;
 };

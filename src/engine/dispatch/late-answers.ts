@@ -1,7 +1,7 @@
-import type { Logger } from "pino";
 import type { SubmitAnswer } from "../../carriers/carrier.ts";
 import type { CarrierReport } from "../../domain/carrier-report.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
+import type { Log } from "../../telemetry/log.ts";
 
 /** A submit that was given up: its message, and which submit of the message it was. */
 export type LateSubmit = Pick<QueuedMessage, "organizationId" | "id" | "carrier" | "submits">;
@@ -14,7 +14,7 @@ export type LateAnswers = {
 export type LateAnswersParts = {
   readonly report: (report: CarrierReport) => Promise<unknown>;
   readonly clock: () => number;
-  readonly log: Logger;
+  readonly log: Log;
   /** Submits whose answers are still expected at most; beyond it the oldest is forgotten. */
   readonly most?: number;
 };

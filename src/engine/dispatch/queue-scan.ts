@@ -1,13 +1,13 @@
-import type { Logger } from "pino";
 import type { QueuedNumber } from "../../store/queues.ts";
 import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Pools } from "../pools/pools.ts";
 
 /** The parts of a queue scan. */
 export type QueueScanParts = {
   readonly store: Store;
   readonly pools: Pools;
-  readonly log: Logger;
+  readonly log: Log;
   /** Takes the queues of one page. */
   readonly onFound: (queues: readonly QueuedNumber[]) => void;
 };

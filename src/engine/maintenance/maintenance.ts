@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import type { Log } from "../../telemetry/log.ts";
 
 /** A recurring task of maintenance. `step` resolves with whether there is more to do at once. */
 export type MaintenanceTask = {
@@ -20,7 +20,7 @@ export type Maintenance = {
 const PAUSE_RATIO = 9;
 
 /** Runs tasks, each at its own interval. */
-export function createMaintenance(tasks: readonly MaintenanceTask[], log: Logger): Maintenance {
+export function createMaintenance(tasks: readonly MaintenanceTask[], log: Log): Maintenance {
   const timers = new Map<MaintenanceTask, NodeJS.Timeout>();
   const running = new Set<Promise<void>>();
   let isRunning = false;

@@ -1,9 +1,9 @@
 import { setTimeout } from "node:timers/promises";
-import type { Logger } from "pino";
 import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.ts";
 import { Failure } from "../../domain/failure.ts";
 import { UNMATCHED } from "../../domain/plan/report.ts";
 import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Yielding } from "../yielding.ts";
 
@@ -18,7 +18,7 @@ export type Reporter = {
 export type ReporterParts = {
   readonly store: Store;
   readonly pools: Pools;
-  readonly log: Logger;
+  readonly log: Log;
   readonly yieldAfter: Yielding["yieldAfter"];
   /** Told of every report that was written, with what it did; for metrics. */
   readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
@@ -45,7 +45,7 @@ export function createReporter({ store, pools, log, yieldAfter, observe }: Repor
         written(group, await store.applyReports(group.map(({ report }) => report)));
       } catch (error) {
         if (error instanceof Failure) {
-          log.error({ err: error }, "reports could not be written; trying again");
+          log.error({ event: "report_write_failed", err: error }, "report write failed, retrying");
           await setTimeout(1000);
         } else if (group.length > 1) alone = group.length;
         else giveUp(group[0] as Waiting, error);
@@ -57,7 +57,7 @@ export function createReporter({ store, pools, log, yieldAfter, observe }: Repor
 
   /** A carrier's answer is replaced by none, so that its message comes to an end; anything else is dropped. */
   const giveUp = ({ report, resolve }: Waiting, error: unknown) => {
-    log.error({ err: error }, "a report cannot be written, and is given up");
+    log.error({ event: "report_dropped", err: error }, "report dropped");
     const { target } = report;
     if (!("messageId" in target) || report.report.kind === "submit_unconfirmed")
       return written([{ report, resolve }], [UNMATCHED]);

@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import type { Log } from "../../telemetry/log.ts";
 import type { Yielding } from "../yielding.ts";
 
 /** Has scheduled messages decided upon as they become due. */
@@ -13,7 +13,7 @@ export type SchedulerParts = {
   readonly release: () => Promise<number | undefined>;
   readonly yieldAfter: Yielding["yieldAfter"];
   readonly clock: () => number;
-  readonly log: Logger;
+  readonly log: Log;
 };
 
 /** How often the schedule is looked at, milliseconds: sooner only when something is due, and another process may have scheduled it. */

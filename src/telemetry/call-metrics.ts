@@ -1,23 +1,19 @@
-import { Counter, Histogram, type Registry } from "prom-client";
-import type { CallObserver } from "../transport/call-record.ts";
-import { DURATION_BUCKETS_SECONDS } from "./duration-buckets.ts";
+import type { Counter, Histogram, Registry } from "prom-client";
+import { addCounter, addHistogram } from "./metric-table.ts";
+
+/** Receives every ended call, for metrics. */
+export type CallObserver = (call: {
+  readonly method: string;
+  readonly transport: string;
+  /** "OK" or the reason's name. */
+  readonly code: string;
+  readonly seconds: number;
+}) => void;
 
 /** Adds the metrics of calls to a registry, and gives their observer. */
 export function createCallMetrics(registry: Registry): CallObserver {
-  const registers = [registry];
-  const calls = new Counter({
-    name: "numberpool_calls_total",
-    help: "Calls, by method, transport and outcome.",
-    labelNames: ["method", "transport", "code"],
-    registers,
-  });
-  const callSeconds = new Histogram({
-    name: "numberpool_call_duration_seconds",
-    help: "Time from a call's decoding to its outcome.",
-    labelNames: ["method", "transport"],
-    buckets: DURATION_BUCKETS_SECONDS,
-    registers,
-  });
+  const calls = addCounter(registry, "calls");
+  const callSeconds = addHistogram(registry, "callSeconds");
   // The library hashes the labels at every lookup, which is slow at the rate of calls.
   const callSeries = new Map<
     string,

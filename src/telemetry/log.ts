@@ -1,9 +1,21 @@
-import { type Logger, pino } from "pino";
-import type { Config } from "../config/config.ts";
+import { type Level, type LevelWithSilent, pino } from "pino";
+import type { LogEvent } from "./log-events.ts";
+
+/** The fields of a line of the log. */
+export type LogFields = { readonly event: LogEvent; readonly [field: string]: unknown };
+
+/** Writes one line of the log. */
+type WriteLine = (fields: LogFields, message: string) => void;
+
+/** The log: a line for each event. Fields hold ids, never texts, phone numbers or keys. */
+export type Log = { readonly [Name in Level]: WriteLine } & {
+  /** Writes the remaining lines at once. */
+  readonly flush: () => void;
+};
 
 /** The server's log, and its orderly end. */
 export type ServerLog = {
-  readonly log: Logger;
+  readonly log: Log;
   /** Writes the remaining lines; waits only briefly for a slow reader. */
   readonly finish: () => Promise<void>;
 };
@@ -16,15 +28,15 @@ const MAX_UNREAD_BYTES = 256 * 1024;
 /** The longest wait for a reader at the end of the program. */
 const MAX_FINISH_MS = 500;
 
+/** A stream of the process, with its handle. */
+type Output = NodeJS.WriteStream & { readonly _handle?: { setBlocking?: (isBlocking: boolean) => void } };
+
 /**
- * A log on standard error that never blocks the program: lines for a pipe that is not read are
- * dropped, and counted in a later line.
+ * A log on a stream of the process that never blocks the program: lines for a pipe that is not read
+ * are dropped, and counted in a later line. `clock` gives milliseconds since 1970.
  */
-export function openLog(level: Config["logLevel"]): ServerLog {
-  const output = process.stderr as typeof process.stderr & {
-    _handle?: { setBlocking?: (isBlocking: boolean) => void };
-  };
-  // Node makes a pipe on standard error blocking: a write into a full one would block the whole
+export function openLog(level: LevelWithSilent, output: Output, clock: () => number): ServerLog {
+  // Node makes a pipe of the process blocking: a write into a full one would block the whole
   // program.
   if (!output.isTTY) output._handle?.setBlocking?.(false);
   // The server runs on when the reader of its log ends.
@@ -41,8 +53,8 @@ export function openLog(level: Config["logLevel"]): ServerLog {
     }
     const notice = {
       level: 40,
-      time: Date.now(),
-      event: "log_lines_dropped",
+      time: clock(),
+      event: "log_lines_dropped" satisfies LogEvent,
       lines: dropped,
       msg: "log lines dropped",
     };
