@@ -6,7 +6,8 @@ import { regionOf } from "../src/domain/phone-number.ts";
 import { advance } from "../src/domain/pool/advance.ts";
 import { charge } from "../src/domain/pool/charge.ts";
 import { decide, type Near } from "../src/domain/pool/decide.ts";
-import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../src/domain/pool/pool.ts";
+import { createPool } from "../src/domain/pool/pool.ts";
+import type { Pool, PoolNumber, PoolSettings } from "../src/domain/pool/state.ts";
 import { nearOf } from "../src/domain/send.ts";
 import { AREA_CODES } from "./requests.ts";
 

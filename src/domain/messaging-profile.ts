@@ -3,7 +3,7 @@ import type { MessagingProfileInput, NumberPoolSettings } from "../../gen/number
 import { failure } from "./failure.ts";
 import { isRegion, suggestedRegion } from "./geography/regions.ts";
 import { LIMITS } from "./limits.ts";
-import type { PoolSettings } from "./pool/pool.ts";
+import type { PoolSettings } from "./pool/state.ts";
 import { checkText, checkUrl, quoted } from "./text.ts";
 import { unlessSame } from "./update.ts";
 

@@ -4,7 +4,8 @@ import { failure } from "./failure.ts";
 import type { HealthCounts } from "./health.ts";
 import { LIMITS } from "./limits.ts";
 import { areaCodeOf, countryOf, e164Error, lineTypeOf, regionOf } from "./phone-number.ts";
-import { dayOf, type PoolNumber, segmentsAfter } from "./pool/pool.ts";
+import { dayOf, segmentsAfter } from "./pool/room.ts";
+import type { PoolNumber } from "./pool/state.ts";
 import { checkTags } from "./text.ts";
 import { unlessSame } from "./update.ts";
 

@@ -7,7 +7,8 @@ import {
   type ProfileService,
 } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import { advance } from "../domain/pool/advance.ts";
-import { type Cause, type Pool, waitOf } from "../domain/pool/pool.ts";
+import { waitOf } from "../domain/pool/room.ts";
+import type { Cause, Pool } from "../domain/pool/state.ts";
 import type { NumberFound } from "../store/numbers.ts";
 import type { Methods } from "./call.ts";
 import { toProtoNumber } from "./number-form.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { advance } from "../../src/domain/pool/advance.ts";
-import { waitOf } from "../../src/domain/pool/pool.ts";
+import { waitOf } from "../../src/domain/pool/room.ts";
 import { segment } from "../../src/domain/segments.ts";
 import { createAcceptance } from "../../src/engine/accept/acceptance.ts";
 import type { Unit } from "../../src/engine/accept/decide-group.ts";

@@ -5,7 +5,7 @@ import type { MessagingProfile } from "../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { segment } from "../../src/domain/segments.ts";
 import { createAcceptance } from "../../src/engine/accept/acceptance.ts";
-import type { Outcome, ReadyItem } from "../../src/engine/accept/decide-group.ts";
+import type { Outcome, ReadyItem } from "../../src/engine/accept/decide-item.ts";
 import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
 import { createScheduledRelease } from "../../src/engine/schedule/release.ts";
 import type { ServiceParts } from "../../src/service/parts.ts";

@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { advance } from "../../src/domain/pool/advance.ts";
 import { undo } from "../../src/domain/pool/charge.ts";
-import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../src/domain/pool/pool.ts";
+import { changeSettings, createPool, dropNumber, putNumber } from "../../src/domain/pool/pool.ts";
+import type { Pool } from "../../src/domain/pool/state.ts";
 import {
   ask,
   HOUR,

@@ -5,7 +5,7 @@ import { advance } from "../../src/domain/pool/advance.ts";
 import { bookClaim, bookQueue } from "../../src/domain/pool/book.ts";
 import { type Charge, charge, undo } from "../../src/domain/pool/charge.ts";
 import { decide } from "../../src/domain/pool/decide.ts";
-import type { Pool } from "../../src/domain/pool/pool.ts";
+import type { Pool } from "../../src/domain/pool/state.ts";
 import { NOON, pickOf, poolNumber, poolNumbers, poolOf, send, sendMany } from "./pool-builder.ts";
 
 const TURN = 20;

@@ -4,7 +4,8 @@ import { NO_EVIDENCE } from "../../src/domain/health.ts";
 import { regionOf } from "../../src/domain/phone-number.ts";
 import { type Charge, charge } from "../../src/domain/pool/charge.ts";
 import { decide, type Near, type Picked, type PickRefusal, type PickRequest } from "../../src/domain/pool/decide.ts";
-import { createPool, type Pool, type PoolNumber, type PoolSettings } from "../../src/domain/pool/pool.ts";
+import { createPool } from "../../src/domain/pool/pool.ts";
+import type { Pool, PoolNumber, PoolSettings } from "../../src/domain/pool/state.ts";
 
 export const SECOND = 1000;
 export const HOUR = 3_600 * SECOND;

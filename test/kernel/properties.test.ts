@@ -5,15 +5,8 @@ import { advance } from "../../src/domain/pool/advance.ts";
 import { bookOutcome } from "../../src/domain/pool/book.ts";
 import { type Charge, charge, undo } from "../../src/domain/pool/charge.ts";
 import { decide, type Picked, type PickRequest } from "../../src/domain/pool/decide.ts";
-import {
-  changeSettings,
-  createPool,
-  dropNumber,
-  type Pool,
-  type PoolNumber,
-  type PoolSettings,
-  putNumber,
-} from "../../src/domain/pool/pool.ts";
+import { changeSettings, createPool, dropNumber, putNumber } from "../../src/domain/pool/pool.ts";
+import type { Pool, PoolNumber, PoolSettings } from "../../src/domain/pool/state.ts";
 import {
   ask,
   DAY,

@@ -1,6 +1,6 @@
 import { type HealthCounts, judge } from "../../src/domain/health.ts";
 import type { PickRequest, Rule, Tier } from "../../src/domain/pool/decide.ts";
-import type { Cause, PoolNumber, PoolSettings } from "../../src/domain/pool/pool.ts";
+import type { Cause, PoolNumber, PoolSettings } from "../../src/domain/pool/state.ts";
 import { DAY, HOUR } from "./pool-builder.ts";
 
 /** A number with its history. */

@@ -4,14 +4,8 @@ import { advance } from "../../src/domain/pool/advance.ts";
 import { bookClaim, bookOutcome, bookQueue } from "../../src/domain/pool/book.ts";
 import { undo } from "../../src/domain/pool/charge.ts";
 import { decide } from "../../src/domain/pool/decide.ts";
-import {
-  changeSettings,
-  createPool,
-  dropNumber,
-  type Pool,
-  type PoolSettings,
-  putNumber,
-} from "../../src/domain/pool/pool.ts";
+import { changeSettings, createPool, dropNumber, putNumber } from "../../src/domain/pool/pool.ts";
+import type { Pool, PoolSettings } from "../../src/domain/pool/state.ts";
 import {
   ask,
   DAY,

@@ -1,7 +1,7 @@
 import { LIMITS } from "../limits.ts";
 import type { QueuedMessage } from "../message.ts";
 import { maxReleased, release } from "../pace.ts";
-import { DAY_MS, dayOf } from "../pool/pool.ts";
+import { DAY_MS, dayOf } from "../pool/room.ts";
 
 /** What a claim must know of a number. */
 export type Pace = {

@@ -1,5 +1,7 @@
 import { smallest } from "./heap.ts";
-import { dayOf, type Pool, reclassify } from "./pool.ts";
+import { reclassify } from "./pool.ts";
+import { dayOf } from "./room.ts";
+import type { Pool } from "./state.ts";
 
 /**
  * Advances a pool to a moment (milliseconds since 1970): queues that have room again, numbers whose

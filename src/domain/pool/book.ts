@@ -1,5 +1,7 @@
 import type { HealthCounts } from "../health.ts";
-import { type Pool, quantized, reclassify, type Slot, usedOnDeparture } from "./pool.ts";
+import { reclassify } from "./pool.ts";
+import { quantized, usedOnDeparture } from "./room.ts";
+import type { Pool, Slot } from "./state.ts";
 
 /**
  * Books an outcome: the number's new counts (undefined: unchanged), and how many messages became

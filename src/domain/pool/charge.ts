@@ -1,7 +1,9 @@
 import type { Picked } from "./decide.ts";
 import { MAX_SEGMENTS } from "./group.ts";
-import { hasRoom, leftOfDay, type Pool, reclassify, reorder, type Slot, usedOnDeparture } from "./pool.ts";
+import { reclassify, reorder } from "./pool.ts";
+import { hasRoom, leftOfDay, usedOnDeparture } from "./room.ts";
 import { type RoundRobin, turn } from "./round-robin.ts";
+import type { Pool, Slot } from "./state.ts";
 
 /** The fields of a number that a charge changes. */
 type Load = {

@@ -1,7 +1,8 @@
 import { firstThat, type Group, heapsOf } from "./group.ts";
 import { before, smallest, smallestThat } from "./heap.ts";
-import { type Cause, hasRoom, type Pool, QUEUE_CAPACITY_MS, type Slot, untilRoom, waitOf } from "./pool.ts";
+import { hasRoom, QUEUE_CAPACITY_MS, untilRoom, waitOf } from "./room.ts";
 import { LONG_CODE, nextType, TOLL_FREE } from "./round-robin.ts";
+import type { Cause, Pool, Slot } from "./state.ts";
 
 /** A request for the sender of one message. */
 export type PickRequest = {

@@ -3,7 +3,7 @@ import { lookBackMs } from "../../domain/client-attempt.ts";
 import { Failure, type Refusal } from "../../domain/failure.ts";
 import type { Ids } from "../../domain/ids.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
-import type { Pool } from "../../domain/pool/pool.ts";
+import type { Pool } from "../../domain/pool/state.ts";
 import type { AcceptReads } from "../../store/accept.ts";
 import type { Store } from "../../store/store.ts";
 import {

@@ -4,26 +4,9 @@ import { Failure, failure, type Refusal } from "../../domain/failure.ts";
 import type { IdempotencyRecord, RecentSend } from "../../domain/idempotency.ts";
 import type { Ids } from "../../domain/ids.ts";
 import type { Message } from "../../domain/message.ts";
-import type { RecipientFacts } from "../../domain/recipient.ts";
-import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
 import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/accept.ts";
 import { Decisions } from "../decisions.ts";
-import type { LivePool } from "../pools/pools.ts";
-
-/** One text to be decided upon: refused by its content already, or ready for the pool. */
-export type Item = { readonly refusal: Refusal } | ReadyItem;
-
-export type ReadyItem = {
-  readonly live: LivePool;
-  readonly send: CheckedSend;
-  /** The number that the caller named, by id; "" when the profile has no such number. */
-  readonly from: string | undefined;
-  /** When to send it, milliseconds since 1970; undefined: now. */
-  readonly sendAt: number | undefined;
-  readonly webhookUrl: string | undefined;
-  readonly webhookFailoverUrl: string | undefined;
-  readonly useProfileWebhooks: boolean;
-};
+import { decideItem, type Item, type Outcome } from "./decide-item.ts";
 
 /** What arrives as one call: one text, or a batch that is never split between transactions. */
 export type Unit = {
@@ -44,9 +27,6 @@ export type Unit = {
   /** The answer to these outcomes, as protobuf, to be kept with the key. */
   readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;
 };
-
-/** What became of one text. */
-export type Outcome = { readonly message: Message } | { readonly refusal: Refusal };
 
 /** What became of a call: outcomes in the order of its items, or the first answer again. */
 export type UnitOutcome =
@@ -102,45 +82,6 @@ function decideGroup(
   let nextRetry = 0;
   let nextRecipient = 0;
 
-  const decideItem = (item: Item, facts: RecipientFacts | undefined): Outcome => {
-    if ("refusal" in item) return item;
-    if (item.sendAt !== undefined) return scheduleItem(item, facts, item.sendAt);
-    const { live, send, from } = item;
-    const decided = decisions.decide(live, { to: send.to, parts: send.segments.parts, from }, facts);
-    if ("refusal" in decided) return { refusal: decided.refusal };
-    const message: Message = {
-      ...newMessage(item, parts.ids(now), now),
-      ...decided.sender,
-      status: "queued",
-      decision: decided.decision,
-      waitSeconds: Math.round(decided.waitMs) / 1000,
-    };
-    writes.messages.push(message);
-    return { message };
-  };
-
-  /** A scheduled text is decided upon when it is due; what is wrong with it by then already is told now. */
-  const scheduleItem = (item: ReadyItem, facts: RecipientFacts | undefined, sendAt: number): Outcome => {
-    const { live, send, from } = item;
-    if (facts?.optedOut) return { refusal: OPTED_OUT };
-    if (from !== undefined && live.idByPhoneNumber.get(send.to) === from) return { refusal: TO_IS_FROM };
-    const record = from === undefined ? undefined : live.numbers.get(from);
-    if (from !== undefined && record === undefined) return { refusal: FROM_UNKNOWN };
-    const message: Message = {
-      ...newMessage(item, parts.ids(now), now),
-      phoneNumberId: record?.id,
-      from: record?.phoneNumber,
-      carrier: record?.carrier,
-      lineType: record?.lineType,
-      status: "scheduled",
-      sendAt,
-      queuedAt: undefined,
-      validUntil: sendAt + live.profile.validityPeriodSeconds * 1000,
-    };
-    writes.messages.push(message);
-    return { message };
-  };
-
   for (const unit of units) {
     const { organizationId, method, items, key, requestHash } = unit;
     const ready = items.filter((item) => "live" in item).length;
@@ -176,7 +117,10 @@ function decideGroup(
       continue;
     }
     let used = 0;
-    const outcomes = items.map((item) => decideItem(item, "live" in item ? recipients[used++] : undefined));
+    const outcomes = items.map((item) =>
+      decideItem(item, "live" in item ? recipients[used++] : undefined, decisions, parts.ids),
+    );
+    for (const outcome of outcomes) if ("message" in outcome) writes.messages.push(outcome.message);
     results.push({ kind: "decided", outcomes });
     const accepted = outcomes.find((outcome) => "message" in outcome)?.message;
     if (accepted === undefined || requestHash === undefined) continue;
@@ -191,39 +135,6 @@ function decideGroup(
     }
   }
   return { results, writes: { ...writes, mappings: decisions.mappings, trials: decisions.trials }, decisions };
-}
-
-/** What a message is before anything is decided. */
-function newMessage({ live, send, ...item }: ReadyItem, id: string, now: number): Message {
-  const { organizationId, id: messagingProfileId, validityPeriodSeconds } = live.profile;
-  return {
-    organizationId,
-    id,
-    messagingProfileId,
-    phoneNumberId: undefined,
-    from: undefined,
-    carrier: undefined,
-    lineType: undefined,
-    to: send.to,
-    text: send.text,
-    encoding: send.segments.encoding,
-    parts: send.segments.parts,
-    numChars: send.segments.numChars,
-    webhookUrl: item.webhookUrl,
-    webhookFailoverUrl: item.webhookFailoverUrl,
-    useProfileWebhooks: item.useProfileWebhooks,
-    status: "queued",
-    decision: undefined,
-    receivedAt: now,
-    sendAt: undefined,
-    queuedAt: now,
-    sentAt: undefined,
-    completedAt: undefined,
-    validUntil: now + validityPeriodSeconds * 1000,
-    waitSeconds: 0,
-    submits: 0,
-    error: undefined,
-  };
 }
 
 function keyReused(): Failure {

@@ -11,7 +11,8 @@ import {
   numbersOnTrial,
   setUnreported,
 } from "../../domain/pool/book.ts";
-import { changeSettings, createPool, dropNumber, type Pool, putNumber } from "../../domain/pool/pool.ts";
+import { changeSettings, createPool, dropNumber, putNumber } from "../../domain/pool/pool.ts";
+import type { Pool } from "../../domain/pool/state.ts";
 import type { ConfigurationChange } from "../../store/configuration-changes.ts";
 import type { PoolRow } from "../../store/pool-rows.ts";
 import type { PeerUpdates, QueuedSegments } from "../../store/processes.ts";

@@ -2,8 +2,8 @@ import type { DecisionRecord, Message, MessageStatus, QueuedMessage } from "../.
 import type { ReportedMessage } from "../../domain/plan/report.ts";
 import type { HeldMessage } from "../../domain/plan/reports.ts";
 import type { Rule, Tier } from "../../domain/pool/decide.ts";
-import type { Cause } from "../../domain/pool/pool.ts";
-import { CAUSES } from "../../domain/pool/pool.ts";
+import type { Cause } from "../../domain/pool/state.ts";
+import { CAUSES } from "../../domain/pool/state.ts";
 import type { ScheduledRead, WaitingLane } from "../schedule.ts";
 import type { Row } from "./row.ts";
 import { errorFrom, optional } from "./row.ts";
