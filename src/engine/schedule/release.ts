@@ -1,9 +1,10 @@
 import { Failure } from "../../domain/failure.ts";
 import { noteUnreported } from "../../domain/pool/book.ts";
-import { laneText, type ScheduledRead, type WaitingLane } from "../../store/schedule.ts";
+import { laneText, type ScheduledRead } from "../../store/schedule.ts";
 import type { Store } from "../../store/store.ts";
 import type { Pools } from "../pools/pools.ts";
-import { decideReleased, type Lane, MAX_RETRY_MS, MIN_RETRY_MS, type ReleasedGroup } from "./decide-released.ts";
+import { decideReleased, type Lane, MIN_RETRY_MS, type ReleasedGroup } from "./decide-released.ts";
+import { Lanes } from "./lanes.ts";
 
 /** What the release is made from. */
 export type ReleaseParts = {
@@ -24,9 +25,6 @@ export type ScheduledRelease = () => Promise<number | undefined>;
 const GROUP = 100;
 /** Full lanes that are tried in one pass; each gets an equal part of GROUP. */
 const LANES_AT_ONCE = 10;
-/** Lanes read in one pass when they are looked for, and how often that happens, milliseconds: other processes fill lanes, too. */
-const LANES_PAGE = 500;
-const LANES_POLL = 60_000;
 
 /**
  * Picks the senders of scheduled messages as they become due, as if they had been sent just then. What finds its pool full waits in
@@ -34,9 +32,7 @@ const LANES_POLL = 60_000;
  */
 export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   const { store, pools, clock } = parts;
-  const lanes = new Map<string, Lane>();
-  let lanesPage: WaitingLane | undefined;
-  let lanesReadAt = Number.NEGATIVE_INFINITY;
+  const lanes = new Lanes();
   /** When the first of the messages that this pass put off alone is due again. */
   let putOffUntil = Number.POSITIVE_INFINITY;
 
@@ -59,7 +55,7 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
         failed = error;
       }
     }
-    for (const [text, lane] of full) lanes.set(text, lane);
+    for (const lane of full.values()) lanes.put(lane);
     throw failed ?? new Error("Messages that could not be released together were released one by one.");
   };
 
@@ -95,59 +91,40 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     return full;
   };
 
-  /** Reads a page of the lanes in which messages wait: from before this process started, or from another one. */
-  const findLanes = async (now: number) => {
-    if (lanesPage === undefined && now - lanesReadAt < LANES_POLL && now >= lanesReadAt) return;
-    if (lanesPage === undefined) lanesReadAt = now;
-    const page = await store.listWaitingLanes(LANES_PAGE, lanesPage);
-    lanesPage = page.length < LANES_PAGE ? undefined : page.at(-1);
-    for (const lane of page) {
-      const text = laneText(lane);
-      if (!lanes.has(text)) lanes.set(text, { lane, retryAt: now });
-    }
-  };
-
   /** Tries the first messages of some lanes that may have room. */
   const tryLanes = async (now: number) => {
-    const due: Lane[] = [];
-    for (const each of lanes.values()) {
-      // A moment further ahead was planned before the clock was set back.
-      if (each.retryAt <= now || each.retryAt > now + MAX_RETRY_MS) due.push(each);
-      if (due.length === LANES_AT_ONCE) break;
-    }
+    const due = lanes.takeDue(now, LANES_AT_ONCE);
     if (due.length === 0) return;
-    const most = Math.floor(GROUP / due.length);
-    const waiting = await store.listWaitingMessages(
-      due.map(({ lane }) => lane),
-      most,
-    );
-    // The next pass takes others first.
-    for (const { lane } of due) lanes.delete(laneText(lane));
-    const full = await releaseGroup(waiting, true).catch((error) => {
-      for (const { lane } of due) lanes.set(laneText(lane), { lane, retryAt: now + MIN_RETRY_MS });
+    const limit = Math.floor(GROUP / due.length);
+    try {
+      const waiting = await store.listWaitingMessages(
+        due.map(({ lane }) => lane),
+        limit,
+      );
+      const full = await releaseGroup(waiting, true);
+      for (const { lane } of due) {
+        const known = full.get(laneText(lane));
+        if (known !== undefined) lanes.put(known);
+        // There may be more behind those that were read.
+        else if (waiting.length >= limit) lanes.put({ lane, retryAt: now });
+      }
+    } catch (error) {
+      for (const { lane } of due) lanes.put({ lane, retryAt: now + MIN_RETRY_MS });
       throw error;
-    });
-    for (const { lane } of due) {
-      const text = laneText(lane);
-      const known = full.get(text);
-      if (known !== undefined) lanes.set(text, known);
-      // There may be more behind those that were read.
-      else if (waiting.length >= most) lanes.set(text, { lane, retryAt: now });
     }
   };
 
   return async () => {
     const now = clock();
     putOffUntil = Number.POSITIVE_INFINITY;
-    await findLanes(now);
+    await lanes.read(store, now);
     await tryLanes(now);
     const { messages, nextAt } = await store.listDueMessages(now, GROUP);
     if (messages.length > 0) {
-      for (const [text, lane] of await releaseGroup(messages, false)) lanes.set(text, lane);
+      for (const lane of (await releaseGroup(messages, false)).values()) lanes.put(lane);
     }
-    if (messages.length === GROUP || lanesPage !== undefined) return now;
-    let next = Math.min(nextAt ?? Number.POSITIVE_INFINITY, putOffUntil);
-    for (const { retryAt } of lanes.values()) next = Math.min(next, retryAt);
+    if (messages.length === GROUP || lanes.isReading) return now;
+    const next = Math.min(nextAt ?? Number.POSITIVE_INFINITY, putOffUntil, lanes.nextAt);
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   };
 }
