@@ -103,7 +103,7 @@ function expireMessages({ store, pools, clock }: MaintenanceParts): Step {
 function matchReceipts({ store, pools, clock }: MaintenanceParts): Step {
   let cursor: string | undefined;
   return async () => {
-    const { applied, next } = await store.matchReceipts({ now: clock(), after: cursor, most: STEP_RECEIPTS });
+    const { applied, next } = await store.matchReceipts({ now: clock(), after: cursor, limit: STEP_RECEIPTS });
     pools.book(applied);
     cursor = next;
     return next !== undefined;
@@ -114,7 +114,7 @@ function settleReceiptTimeouts({ store, pools, clock }: MaintenanceParts, receip
   let cursor: string | undefined;
   return async () => {
     const now = clock();
-    const request = { sentBefore: now - receiptWindowMs, at: now, after: cursor, most: STEP_SENT_MESSAGES };
+    const request = { sentBefore: now - receiptWindowMs, at: now, after: cursor, limit: STEP_SENT_MESSAGES };
     const { applied, next } = await store.settleReceiptTimeouts(request);
     pools.book(applied);
     cursor = next;
@@ -131,7 +131,7 @@ function deleteOldMessages({ store, clock }: MaintenanceParts, retentionMs: numb
     const organizationId = organizations[0];
     if (organizationId === undefined) return false;
     const before = earliestId(clock() - retentionMs);
-    const request = { organizationId, before, after: cursor, most: STEP_OLD_MESSAGES };
+    const request = { organizationId, before, after: cursor, limit: STEP_OLD_MESSAGES };
     const { next } = await store.forgetMessages(request);
     cursor = next;
     if (next === undefined) organizations.shift();

@@ -53,8 +53,8 @@ export function measureStore(store: Store, { timed, countMessages }: Metrics): S
       count(swept.applied);
       return swept;
     },
-    expireMessages: async (now, most) => {
-      const applied = await store.expireMessages(now, most);
+    expireMessages: async (now, limit) => {
+      const applied = await store.expireMessages(now, limit);
       count(applied);
       return applied;
     },

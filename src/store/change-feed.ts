@@ -38,7 +38,7 @@ type Follower = {
  * many.
  */
 export function createChangeFeed(
-  read: (after: number, most: number) => Promise<SequencedChange[]>,
+  read: (after: number, limit: number) => Promise<SequencedChange[]>,
   start: number,
 ): ChangeFeed {
   const follower = (listener: Follower["listener"], sequence: number): Follower => ({

@@ -16,21 +16,21 @@ export type ReportStore = {
   readonly applyReports: (reports: readonly CarrierReport[]) => Promise<AppliedReport[]>;
   /**
    * Applies stored receipts whose id is another form of the id in the carrier's answer, where
-   * `plan-match.ts` allows it. One call reads `most` receipts from a cursor on.
+   * `plan-match.ts` allows it. One call reads `limit` receipts from a cursor on.
    */
   readonly matchReceipts: (request: {
     readonly now: number;
     readonly after: string | undefined;
-    readonly most: number;
+    readonly limit: number;
   }) => Promise<Swept>;
   /**
    * Applies `receipt_timeout` to messages that were sent before `sentBefore` and have no receipt.
-   * One call reads `most` sent messages from a cursor on.
+   * One call reads `limit` sent messages from a cursor on.
    */
   readonly settleReceiptTimeouts: (request: {
     readonly sentBefore: number;
     readonly at: number;
     readonly after: string | undefined;
-    readonly most: number;
+    readonly limit: number;
   }) => Promise<Swept>;
 };

@@ -3,7 +3,7 @@ export type RetentionStore = {
   /** Deletes rows older than these moments, at most `limit` of each kind; gives their count. */
   readonly forget: (before: RetentionLimits, limit: number) => Promise<number>;
   /**
-   * Deletes ended messages with their events. One call reads `most` messages of one organization
+   * Deletes ended messages with their events. One call reads `limit` messages of one organization
    * with ids between the cursor and `before`, and gives the cursor of the next call.
    */
   readonly forgetMessages: (request: {
@@ -11,7 +11,7 @@ export type RetentionStore = {
     /** An id, or the prefix of one: see `earliestId`. */
     readonly before: string;
     readonly after: string | undefined;
-    readonly most: number;
+    readonly limit: number;
   }) => Promise<{ readonly forgotten: number; readonly next: string | undefined }>;
 };
 

@@ -284,9 +284,9 @@ async function perform(
     case "expire":
       return store.expireMessages(now, LIMIT);
     case "match":
-      return store.matchReceipts({ now, after: undefined, most: LIMIT });
+      return store.matchReceipts({ now, after: undefined, limit: LIMIT });
     case "timeouts":
-      return store.settleReceiptTimeouts({ sentBefore: now - HOUR, at: now, after: undefined, most: LIMIT });
+      return store.settleReceiptTimeouts({ sentBefore: now - HOUR, at: now, after: undefined, limit: LIMIT });
     case "settle":
       return (await store.synchronize({ owner: `settler-${world.settlers}`, now, backlog: [] })).settled;
     case "optOut": {

@@ -312,7 +312,7 @@ describe("What carriers report to either of two processes", () => {
         const id = String(0xa00000 + index);
         const matching = async (store: Store, at: number) => {
           await sleep(at);
-          return (await store.matchReceipts({ now: NOON + 1_000, after: undefined, most: 100 })).applied;
+          return (await store.matchReceipts({ now: NOON + 1_000, after: undefined, limit: 100 })).applied;
         };
         return [
           sleep(index % 7).then(() => report(first, message, accepted(answerOf(index)))),
@@ -322,7 +322,7 @@ describe("What carriers report to either of two processes", () => {
       }),
     );
     const last = await Promise.all(
-      [one, two].map((store) => store.matchReceipts({ now: NOON + 1_000, after: undefined, most: 100 })),
+      [one, two].map((store) => store.matchReceipts({ now: NOON + 1_000, after: undefined, limit: 100 })),
     );
     for (const message of messages) expect(await statusOf(message)).toBe("delivered");
     const all = [...applied, ...last.map((swept) => swept.applied)].flat();

@@ -54,12 +54,12 @@ describe("A watch on a PostgreSQL database", () => {
 
   it("reads again when it was woken during a read, and never twice at once", async () => {
     let atOnce = 0;
-    let most = 0;
+    let highest = 0;
     let finish = () => {};
     start({
       read: async () => {
         reads++;
-        most = Math.max(most, ++atOnce);
+        highest = Math.max(highest, ++atOnce);
         await new Promise<void>((resolve) => {
           finish = resolve;
         });
@@ -77,7 +77,7 @@ describe("A watch on a PostgreSQL database", () => {
     finish();
     await refreshed;
     await setTimeout(100);
-    expect([reads, most]).toEqual([2, 1]);
+    expect([reads, highest]).toEqual([2, 1]);
     const closing = watch?.close();
     finish();
     await closing;

@@ -91,12 +91,12 @@ export function healthFrom(row: Row): HealthCounts {
   };
 }
 
-/** A step over numbers' health from its rows, of which it asked for `most`; numbers that are in no pool are left out. */
-export function assignedHealth(rows: readonly Row[], most: number): Continued<AssignedHealth> {
+/** A step over numbers' health from its rows, of which it asked for `limit`; numbers that are in no pool are left out. */
+export function assignedHealth(rows: readonly Row[], limit: number): Continued<AssignedHealth> {
   const assigned = rows.flatMap((row) => {
     const messagingProfileId = optional<string>(row.messaging_profile_id);
     if (messagingProfileId === undefined) return [];
     return [{ organizationId: row.organization_id as string, messagingProfileId, health: healthFrom(row) }];
   });
-  return { rows: assigned, next: rows.length === most ? (rows.at(-1)?.phone_number_id as string) : undefined };
+  return { rows: assigned, next: rows.length === limit ? (rows.at(-1)?.phone_number_id as string) : undefined };
 }

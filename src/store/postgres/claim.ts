@@ -15,7 +15,7 @@ import { writeChanges } from "./write-changes.ts";
 /** When to come back to a number that another process holds, milliseconds: a transaction takes a few. */
 const OCCUPIED = 20;
 
-const QUEUE_TYPES = { id: "text", most: "integer", until: "float8" } as const;
+const QUEUE_TYPES = { id: "text", max_rows: "integer", until: "float8" } as const;
 
 /** Milliseconds, to be divided by a rate and added: what `maxAheadMs` says, in SQL. */
 const MAX_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
@@ -33,7 +33,7 @@ const lockQueued = statement<Row>(
   `SELECT ${columnsOf("queued", MESSAGE_COLUMNS)}, o."to" IS NOT NULL AS is_opted_out FROM ${givenRows("given", QUEUE_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
      WHERE m.phone_number_id = given.id AND m.status = 'queued' AND coalesce(m.next_submit_at, 0) <= given.until
-     ORDER BY m.queued_at, m.id LIMIT given.most FOR NO KEY UPDATE SKIP LOCKED
+     ORDER BY m.queued_at, m.id LIMIT given.max_rows FOR NO KEY UPDATE SKIP LOCKED
    ) queued LEFT JOIN opt_outs o ON o.organization_id = queued.organization_id
      AND o.messaging_profile_id = queued.messaging_profile_id AND o."to" = queued."to"
    ORDER BY queued.queued_at, queued.id`,

@@ -49,8 +49,8 @@ export type ChangeTeller = {
 
 /** Begins with the changes that are made from now on. */
 export async function createChangeTeller(url: string, database: Database): Promise<ChangeTeller> {
-  const read = async (after: number, most: number) =>
-    (await database.all(selectChanges, after, most)).map((row) => ({
+  const read = async (after: number, limit: number) =>
+    (await database.all(selectChanges, after, limit)).map((row) => ({
       sequence: row.change_sequence as number,
       change: {
         kind: row.kind as ConfigurationChange["kind"],

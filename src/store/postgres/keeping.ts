@@ -29,12 +29,12 @@ const selectClock = statement<Row>("SELECT (extract(epoch FROM clock_timestamp()
 const writeProbe = statement("UPDATE write_probes SET count = count + 1");
 
 /** Forgets what is older than the moments given, at most so many of each kind. */
-export async function forget(session: Session, before: Parameters<Store["forget"]>[0], most: number): Promise<number> {
+export async function forget(session: Session, before: Parameters<Store["forget"]>[0], limit: number): Promise<number> {
   const forgotten = await Promise.all([
-    session.run(forgetKeys, before.keys, most),
-    session.run(forgetRecent, Math.floor(before.recentSends / 1000), most),
-    session.run(forgetMappings, before.stickyMappings, most),
-    session.run(forgetReceipts, before.unmatchedReceipts, most),
+    session.run(forgetKeys, before.keys, limit),
+    session.run(forgetRecent, Math.floor(before.recentSends / 1000), limit),
+    session.run(forgetMappings, before.stickyMappings, limit),
+    session.run(forgetReceipts, before.unmatchedReceipts, limit),
   ]);
   return forgotten.reduce((sum, count) => sum + count, 0);
 }

@@ -64,21 +64,21 @@ export async function listMessages(
     6,
   );
   const isFiltered = where.values.length > 0;
-  const most = isFiltered ? LIST_SCAN : query.limit + 1;
+  const limit = isFiltered ? LIST_SCAN : query.limit + 1;
   const filter = isFiltered ? `WHERE ${where.text}` : "";
   const rows = await session.all(
     statementFor(`SELECT ${columns} FROM (SELECT ${columns} ${scan}) scanned ${filter} ORDER BY id DESC LIMIT $5`),
     organizationId,
     below,
     fromId,
-    most,
+    limit,
     query.limit + 1,
     ...where.values,
   );
   const page = rows.slice(0, query.limit).map(messageFrom);
   if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.id };
-  const scanned = isFiltered ? await session.get(lastScanned, organizationId, below, fromId, most) : undefined;
-  return { rows: page, next: scanned?.count === most ? (scanned.id as string) : undefined };
+  const scanned = isFiltered ? await session.get(lastScanned, organizationId, below, fromId, limit) : undefined;
+  return { rows: page, next: scanned?.count === limit ? (scanned.id as string) : undefined };
 }
 
 /** What left from each number of a profile lately. */
@@ -98,13 +98,13 @@ export async function forgetMessages(
   organizationId: string,
   before: string,
   after: string | undefined,
-  most: number,
+  limit: number,
 ): Promise<{ readonly forgotten: number; readonly next: string | undefined }> {
-  const rows = await session.all(selectRange, organizationId, after ?? "", before, most);
+  const rows = await session.all(selectRange, organizationId, after ?? "", before, limit);
   const ended = rows.filter((row) => row.is_open === false).map((row) => row.id as string);
   if (ended.length > 0) {
     void session.run(deleteEvents, organizationId, ended);
     void session.run(deleteMessages, organizationId, ended);
   }
-  return { forgotten: ended.length, next: rows.length === most ? (rows.at(-1)?.id as string | undefined) : undefined };
+  return { forgotten: ended.length, next: rows.length === limit ? (rows.at(-1)?.id as string | undefined) : undefined };
 }

@@ -228,13 +228,13 @@ export async function removeNumber(
   return found(row);
 }
 
-/** Locks up to `most` numbers of a profile that was deleted; gives them as they are without it. */
+/** Locks up to `limit` numbers of a profile that was deleted; gives them as they are without it. */
 export async function lockNumbersOfDeleted(
   session: Session,
   { organizationId, id, deletedAt }: { organizationId: string; id: string; deletedAt: number },
-  most: number,
+  limit: number,
 ): Promise<PhoneNumber[]> {
-  const rows = await session.all(lockOfProfile, organizationId, id, most);
+  const rows = await session.all(lockOfProfile, organizationId, id, limit);
   return rows.map((row) => numberFrom({ ...row, profile_deleted_at: deletedAt }));
 }
 

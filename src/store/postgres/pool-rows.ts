@@ -65,8 +65,8 @@ export async function loadPool(
 }
 
 /** A step over the health of numbers that are assigned, by id. */
-export async function listHealth(session: Session, most: number, after = ""): Promise<Continued<AssignedHealth>> {
-  return assignedHealth(await session.all(selectHealth, after, most), most);
+export async function listHealth(session: Session, limit: number, after = ""): Promise<Continued<AssignedHealth>> {
+  return assignedHealth(await session.all(selectHealth, after, limit), limit);
 }
 
 /** One number with its traffic. */

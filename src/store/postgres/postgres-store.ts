@@ -89,7 +89,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     updateProfile: (organizationId, id, change) =>
       configure((session) => updateProfile(session, organizationId, id, change)),
     deleteProfile: (organizationId, id, at) => configure((session) => deleteProfile(session, organizationId, id, at)),
-    unassignNumbers: (most) => transact((session) => unassignNumbers(session, most)),
+    unassignNumbers: (limit) => transact((session) => unassignNumbers(session, limit)),
 
     insertNumber: (number, mayBeShared = false) => configure((session) => insertNumber(session, number, mayBeShared)),
     insertNumbers: (numbers, mayBeShared = false) =>
@@ -104,7 +104,7 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
 
     countUnreachable: (carriers) => read((session) => countUnreachable(session, carriers)),
     loadPool: (organizationId, id) => read((session) => loadPool(session, organizationId, id)),
-    listHealth: (most, after) => listHealth(database, most, after),
+    listHealth: (limit, after) => listHealth(database, limit, after),
     loadPoolNumber: (id) => loadPoolNumber(database, id),
 
     accept: (reads, decide) => transact((session) => accept(session, reads, decide)),
@@ -112,9 +112,9 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     listMessages: (organizationId, query) => read((session) => listMessages(session, organizationId, query)),
     listMessageEvents: (organizationId, id, query) => listEvents(database, organizationId, id, query),
     cancelMessage: (organizationId, id, at) => transact((session) => cancelMessage(session, organizationId, id, at)),
-    listDueMessages: (now, most) => listDueMessages(database, now, most),
-    listWaitingLanes: (most, after) => listWaitingLanes(database, most, after),
-    listWaitingMessages: (lanes, most) => listWaitingMessages(database, lanes, most),
+    listDueMessages: (now, limit) => listDueMessages(database, now, limit),
+    listWaitingLanes: (limit, after) => listWaitingLanes(database, limit, after),
+    listWaitingMessages: (lanes, limit) => listWaitingMessages(database, lanes, limit),
     releaseScheduled: (reads, decide) => transact((session) => releaseScheduled(session, reads, decide)),
     readRecipient: (key) => readRecipient(database, key),
     listTraffic: (organizationId, profileId, now) => listTraffic(database, organizationId, profileId, now),
@@ -128,11 +128,11 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     removeOptOut: (key) => removeOptOut(database, key),
 
     measureQueue: () => measureQueue(database),
-    listQueues: (most, after) => listQueues(database, most, after),
+    listQueues: (limit, after) => listQueues(database, limit, after),
     claim: (request) => transact((session) => claim(session, request)),
     readDeliveryHold: () => readDeliveryHold(database),
     endDeliveryHold: () => endDeliveryHold(database),
-    expireMessages: (now, most) => transact((session) => expireMessages(session, now, most)),
+    expireMessages: (now, limit) => transact((session) => expireMessages(session, now, limit)),
     requeue: async (owner, underWay, now) => {
       // Asked first: what is committed after this look was not settled at it.
       const isSettled = await database.isSettled();
@@ -156,9 +156,9 @@ export async function openPostgresStore(url: string, options: StoreOptions & Dat
     },
     synchronize: exchange.synchronize,
 
-    forget: (before, most) => transact((session) => forget(session, before, most)),
-    forgetMessages: ({ organizationId, before, after, most }) =>
-      transact((session) => forgetMessages(session, organizationId, before, after, most)),
+    forget: (before, limit) => transact((session) => forget(session, before, limit)),
+    forgetMessages: ({ organizationId, before, after, limit }) =>
+      transact((session) => forgetMessages(session, organizationId, before, after, limit)),
     readClock: () => readClock(database),
     probe: () => probe(database),
     watchConfiguration: changes.listen,

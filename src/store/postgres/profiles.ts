@@ -96,14 +96,14 @@ export async function deleteProfile(
   return profile;
 }
 
-/** Rewrites up to `most` numbers of a profile that was deleted, and removes the profile's row after the last. */
-export async function unassignNumbers(session: Session, most: number) {
+/** Rewrites up to `limit` numbers of a profile that was deleted, and removes the profile's row after the last. */
+export async function unassignNumbers(session: Session, limit: number) {
   const row = await session.get(lockDeleted);
   if (row === undefined) return { unassigned: 0, isMore: false };
   const [organizationId, id, deletedAt] = [row.organization_id as string, row.id as string, row.deleted_at as number];
-  const numbers = await lockNumbersOfDeleted(session, { organizationId, id, deletedAt }, most);
+  const numbers = await lockNumbersOfDeleted(session, { organizationId, id, deletedAt }, limit);
   rewriteNumbers(session, numbers);
-  if (numbers.length < most) void session.run(remove, organizationId, id);
+  if (numbers.length < limit) void session.run(remove, organizationId, id);
   return { unassigned: numbers.length, isMore: numbers.length > 0 };
 }
 

@@ -21,8 +21,8 @@ const measure = statement<Row>(
   "SELECT count(*) AS messages, min(id) AS oldest_id FROM messages WHERE status = 'queued'",
 );
 /** A page of the numbers that have messages queued. */
-export async function listQueues(session: Session, most: number, after = ""): Promise<QueuedNumber[]> {
-  const rows = await session.all(selectQueues, after, most);
+export async function listQueues(session: Session, limit: number, after = ""): Promise<QueuedNumber[]> {
+  const rows = await session.all(selectQueues, after, limit);
   return rows.map((row) => ({ phoneNumberId: row.phone_number_id as string, dueAt: row.due_at as number }));
 }
 

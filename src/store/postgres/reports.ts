@@ -173,14 +173,14 @@ function lockOf(carrierMessageKey: string): number {
 /** Matches receipts that are kept: see `planMatch`. */
 export async function matchReceipts(
   session: Session,
-  { now, after, most }: { now: number; after: string | undefined; most: number },
+  { now, after, limit }: { now: number; after: string | undefined; limit: number },
 ): Promise<() => Promise<Swept>> {
   // What is open is read before the receipts are locked: an answer that is not open any more took those with exactly its id.
   const [rows, openRows] = await Promise.all([
-    session.all(selectUnexamined, Number(after ?? 0), most),
+    session.all(selectUnexamined, Number(after ?? 0), limit),
     session.all(selectOpen),
   ]);
-  const next = rows.length === most ? String(rows.at(-1)?.sequence) : undefined;
+  const next = rows.length === limit ? String(rows.at(-1)?.sequence) : undefined;
   if (rows.length === 0) return async () => ({ applied: [], next });
   const receipts = rows.map(unmatchedReceiptFrom);
   const keys = receipts.flatMap(({ carrier, carrierMessageId }) =>
@@ -211,20 +211,20 @@ export async function matchReceipts(
 }
 
 /** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
-export async function settleAbandoned(session: Session, silent: readonly string[], at: number, most: number) {
-  const rows = await session.all(lockAbandoned, silent, most);
+export async function settleAbandoned(session: Session, silent: readonly string[], at: number, limit: number) {
+  const rows = await session.all(lockAbandoned, silent, limit);
   return applyToAll(session, rows, { kind: "submit_unconfirmed", at });
 }
 
-/** Settles what was sent before a moment and that no receipt came for, among `most` messages from a cursor on. */
+/** Settles what was sent before a moment and that no receipt came for, among `limit` messages from a cursor on. */
 export async function settleReceiptTimeouts(
   session: Session,
-  { sentBefore, at, after, most }: { sentBefore: number; at: number; after: string | undefined; most: number },
+  { sentBefore, at, after, limit }: { sentBefore: number; at: number; after: string | undefined; limit: number },
 ): Promise<() => Promise<Swept>> {
   const [number = "", id = ""] = after?.split(" ") ?? [];
-  const looked = await session.all(selectSent, number, id, sentBefore, most);
+  const looked = await session.all(selectSent, number, id, sentBefore, limit);
   const last = looked.at(-1);
-  const next = last !== undefined && looked.length === most ? `${last.phone_number_id} ${last.id}` : undefined;
+  const next = last !== undefined && looked.length === limit ? `${last.phone_number_id} ${last.id}` : undefined;
   const late = looked.filter((row) => row.is_late === true).map((row) => [row.organization_id, row.id]);
   const rows = late.length === 0 ? [] : await session.all(lockLate, ...listsOf(NAMED_TYPES, late), sentBefore);
   const applied = applyToAll(session, rows, { kind: "receipt_timeout", at });

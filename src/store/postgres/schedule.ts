@@ -54,15 +54,15 @@ const lockScheduled = statement<Row>(
    ORDER BY s.organization_id, s.id FOR UPDATE OF s`,
 );
 /** Scheduled messages that are due, and when the next one will be. */
-export async function listDueMessages(session: Session, now: number, most: number): Promise<DueMessages> {
-  const rows = await session.all(selectDue, most + 1);
-  const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, most);
+export async function listDueMessages(session: Session, now: number, limit: number): Promise<DueMessages> {
+  const rows = await session.all(selectDue, limit + 1);
+  const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, limit);
   return { messages: due.map(readFrom), nextAt: rows[due.length]?.next_submit_at as number | undefined };
 }
 
 /** A page of the lanes in which messages wait for room. */
-export async function listWaitingLanes(session: Session, most: number, after?: WaitingLane): Promise<WaitingLane[]> {
-  const rows = await session.all(selectLanes, after === undefined ? "" : laneText(after), most);
+export async function listWaitingLanes(session: Session, limit: number, after?: WaitingLane): Promise<WaitingLane[]> {
+  const rows = await session.all(selectLanes, after === undefined ? "" : laneText(after), limit);
   return rows.map(laneFrom);
 }
 
@@ -70,9 +70,9 @@ export async function listWaitingLanes(session: Session, most: number, after?: W
 export async function listWaitingMessages(
   session: Session,
   lanes: readonly WaitingLane[],
-  most: number,
+  limit: number,
 ): Promise<ScheduledRead[]> {
-  const rows = await session.all(selectWaiting, lanes.map(laneText), most);
+  const rows = await session.all(selectWaiting, lanes.map(laneText), limit);
   return rows.map(readFrom);
 }
 

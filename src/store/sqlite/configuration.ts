@@ -160,8 +160,8 @@ export function prepareConfiguration(db: Connection) {
   };
 
   return {
-    changesAfter: (sequence: number, most: number): SequencedChange[] =>
-      (changesAfter.all(sequence, most) as Row[]).map((row) => ({
+    changesAfter: (sequence: number, limit: number): SequencedChange[] =>
+      (changesAfter.all(sequence, limit) as Row[]).map((row) => ({
         sequence: row.change_sequence as number,
         change: {
           kind: row.kind as ConfigurationChange["kind"],
@@ -225,16 +225,16 @@ export function prepareConfiguration(db: Connection) {
       changed("messaging_profile", organizationId, id);
       return profileFrom(row);
     },
-    unassignNumbers: (most: number) => {
+    unassignNumbers: (limit: number) => {
       const profile = selectDeleted.get() as Row | undefined;
       if (profile === undefined) return { unassigned: 0, isMore: false };
       const { organization_id: organizationId, id, deleted_at: deletedAt } = profile;
-      const members = selectMembers.all(organizationId, id, most) as Row[];
+      const members = selectMembers.all(organizationId, id, limit) as Row[];
       for (const member of members) {
         const number = numberFrom({ ...member, profile_deleted_at: deletedAt });
         updateNumber.run(...numberValues(number), organizationId, number.id);
       }
-      if (members.length < most) deleteProfile.run(organizationId, id);
+      if (members.length < limit) deleteProfile.run(organizationId, id);
       return { unassigned: members.length, isMore: true };
     },
 
@@ -307,8 +307,8 @@ export function prepareConfiguration(db: Connection) {
       const numbers = (selectNumbersOfProfile.all(organizationId, profileId) as Row[]).map(poolRow);
       return { profile: profileFrom(profile), numbers };
     },
-    listHealth: (most: number, after = ""): Continued<AssignedHealth> =>
-      assignedHealth(selectHealth.all(after, most) as Row[], most),
+    listHealth: (limit: number, after = ""): Continued<AssignedHealth> =>
+      assignedHealth(selectHealth.all(after, limit) as Row[], limit),
     loadPoolNumber: (id: string): PoolRow | undefined => {
       const row = selectNumberById.get(id) as Row | undefined;
       return row === undefined ? undefined : poolRow(row);

@@ -85,8 +85,8 @@ export function prepareDispatch(db: Connection, recipients: ReturnType<typeof pr
       const row = measureQueue.get() as { messages: number; oldest_id: string | null };
       return { messages: row.messages, oldestId: row.oldest_id ?? undefined };
     },
-    listQueues: (most: number, after = ""): QueuedNumber[] =>
-      (selectQueues.all(after, most) as Row[]).map((row) => ({
+    listQueues: (limit: number, after = ""): QueuedNumber[] =>
+      (selectQueues.all(after, limit) as Row[]).map((row) => ({
         phoneNumberId: row.phone_number_id as string,
         dueAt: row.due_at as number,
       })),

@@ -50,15 +50,15 @@ export function prepareMessages(db: Connection, write: WriteChanges) {
       write(changes);
       return cancelled;
     },
-    forget: (organizationId: string, before: string, after: string | undefined, most: number) => {
-      const rows = selectEnded.all(organizationId, after ?? "", before, most) as { id: string; is_open: number }[];
+    forget: (organizationId: string, before: string, after: string | undefined, limit: number) => {
+      const rows = selectEnded.all(organizationId, after ?? "", before, limit) as { id: string; is_open: number }[];
       const ended = rows.filter((row) => row.is_open === 0);
       for (const { id } of ended) {
         deleteEvents.run(organizationId, id);
         deleteMessage.run(organizationId, id);
       }
       if (ended.length > 0) countForgotten.run(ended.length);
-      return { forgotten: ended.length, next: rows.length === most ? rows.at(-1)?.id : undefined };
+      return { forgotten: ended.length, next: rows.length === limit ? rows.at(-1)?.id : undefined };
     },
     list: (organizationId: string, query: MessageQuery): Continued<Message> => {
       const { below, fromId } = scanOf(query);
@@ -69,14 +69,14 @@ export function prepareMessages(db: Connection, write: WriteChanges) {
         ["status = ?", query.status],
       ]);
       const isFiltered = where.values.length > 0;
-      const most = isFiltered ? LIST_SCAN : query.limit + 1;
+      const limit = isFiltered ? LIST_SCAN : query.limit + 1;
       const rows = db
         .prepare(`SELECT * FROM (SELECT * ${scan}) ${isFiltered ? `WHERE ${where.text}` : ""} ORDER BY id DESC LIMIT ?`)
-        .all(organizationId, below, fromId, most, ...where.values, query.limit + 1) as Row[];
+        .all(organizationId, below, fromId, limit, ...where.values, query.limit + 1) as Row[];
       const page = rows.slice(0, query.limit).map(messageFrom);
       if (rows.length > query.limit) return { rows: page, next: page.at(-1)?.id };
-      const scanned = lastScanned.get(organizationId, below, fromId, most) as { id: string | null; count: number };
-      return { rows: page, next: isFiltered && scanned.count === most ? (scanned.id ?? undefined) : undefined };
+      const scanned = lastScanned.get(organizationId, below, fromId, limit) as { id: string | null; count: number };
+      return { rows: page, next: isFiltered && scanned.count === limit ? (scanned.id ?? undefined) : undefined };
     },
     listTraffic: (organizationId: string, profileId: string, now: number): ReadonlyMap<string, number> =>
       new Map(

@@ -41,23 +41,23 @@ export function prepareSchedule(db: Connection, recipients: ReturnType<typeof pr
     });
 
   return {
-    listDue: (now: number, most: number): DueMessages => {
-      const rows = selectDue.all(most + 1) as Row[];
-      const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, most);
+    listDue: (now: number, limit: number): DueMessages => {
+      const rows = selectDue.all(limit + 1) as Row[];
+      const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, limit);
       return { messages: due.map(readFrom), nextAt: rows[due.length]?.next_submit_at as number | undefined };
     },
 
-    listWaitingLanes: (most: number, after?: WaitingLane): WaitingLane[] => {
+    listWaitingLanes: (limit: number, after?: WaitingLane): WaitingLane[] => {
       const lanes: WaitingLane[] = [];
-      for (let last = after; lanes.length < most; last = lanes.at(-1)) {
+      for (let last = after; lanes.length < limit; last = lanes.at(-1)) {
         const row = selectNextWaiting.get(last === undefined ? "" : laneText(last)) as Row | undefined;
         if (row === undefined) break;
         lanes.push(laneFrom(row));
       }
       return lanes;
     },
-    listWaiting: (lanes: readonly WaitingLane[], most: number): ScheduledRead[] =>
-      lanes.flatMap((lane) => (selectWaiting.all(laneText(lane), most) as Row[]).map(readFrom)),
+    listWaiting: (lanes: readonly WaitingLane[], limit: number): ScheduledRead[] =>
+      lanes.flatMap((lane) => (selectWaiting.all(laneText(lane), limit) as Row[]).map(readFrom)),
 
     release: (reads: readonly ScheduledRead[], decide: DecideScheduled) => {
       write(decide(readFacts(reads), []));

@@ -88,7 +88,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
   };
 
   const feed = createChangeFeed(
-    (after, most) => run(() => configuration.changesAfter(after, most)),
+    (after, limit) => run(() => configuration.changesAfter(after, limit)),
     configuration.lastChange(),
   );
 
@@ -175,7 +175,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     updateProfile: (organizationId, id, change) =>
       configure(() => configuration.updateProfile(organizationId, id, change)),
     deleteProfile: (organizationId, id, at) => configure(() => configuration.deleteProfile(organizationId, id, at)),
-    unassignNumbers: (most) => transact(() => configuration.unassignNumbers(most)),
+    unassignNumbers: (limit) => transact(() => configuration.unassignNumbers(limit)),
 
     insertNumber: (number, mayBeShared = false) => configure(() => configuration.insertNumber(number, mayBeShared)),
     insertNumbers: (numbers, mayBeShared = false) => configure(() => configuration.insertNumbers(numbers, mayBeShared)),
@@ -189,7 +189,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
 
     countUnreachable: (carriers) => run(() => configuration.countUnreachable(carriers)),
     loadPool: (organizationId, id) => run(() => configuration.loadPool(organizationId, id)),
-    listHealth: (most, after) => run(() => configuration.listHealth(most, after)),
+    listHealth: (limit, after) => run(() => configuration.listHealth(limit, after)),
     loadPoolNumber: (id) => run(() => configuration.loadPoolNumber(id)),
 
     accept: (reads, decide) =>
@@ -200,9 +200,9 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     listMessages: (organizationId, query) => run(() => messages.list(organizationId, query)),
     listMessageEvents: (organizationId, id, query) => run(() => messages.listEvents(organizationId, id, query)),
     cancelMessage: (organizationId, id, at) => transact(() => messages.cancel(organizationId, id, at)),
-    listDueMessages: (now, most) => run(() => schedule.listDue(now, most)),
-    listWaitingLanes: (most, after) => run(() => schedule.listWaitingLanes(most, after)),
-    listWaitingMessages: (lanes, most) => run(() => schedule.listWaiting(lanes, most)),
+    listDueMessages: (now, limit) => run(() => schedule.listDue(now, limit)),
+    listWaitingLanes: (limit, after) => run(() => schedule.listWaitingLanes(limit, after)),
+    listWaitingMessages: (lanes, limit) => run(() => schedule.listWaiting(lanes, limit)),
     releaseScheduled: (reads, decide) => transact(() => schedule.release(reads, decide)),
     readRecipient: (key) => run(() => recipients.read(key, true)),
     listTraffic: (organizationId, profileId, now) => run(() => messages.listTraffic(organizationId, profileId, now)),
@@ -216,7 +216,7 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     removeOptOut: (key) => transact(() => recipients.removeOptOut(key)),
 
     measureQueue: () => run(dispatch.measureQueue),
-    listQueues: (most, after) => run(() => dispatch.listQueues(most, after)),
+    listQueues: (limit, after) => run(() => dispatch.listQueues(limit, after)),
     claim: (request) => transact(() => dispatch.claim(request)),
     readDeliveryHold: () => run(() => (selectHold.get() as number | null) ?? undefined),
     endDeliveryHold: () =>
@@ -226,26 +226,26 @@ export function openSqliteStore(path: string, options: StoreOptions): Store {
     requeue: (owner, underWay, now) =>
       transact(() => ({ phoneNumberIds: dispatch.requeue(owner, underWay, now), isSettled: true })),
     applyReports: (given) => transact(() => reports.applyReports(given)),
-    matchReceipts: ({ now, after, most }) => transact(() => reports.matchReceipts(now, after, most)),
-    settleReceiptTimeouts: ({ sentBefore, at, after, most }) =>
-      transact(() => reports.settleReceiptTimeouts(sentBefore, at, after, most)),
-    expireMessages: (now, most) => transact(() => dispatch.expire(now, most)),
+    matchReceipts: ({ now, after, limit }) => transact(() => reports.matchReceipts(now, after, limit)),
+    settleReceiptTimeouts: ({ sentBefore, at, after, limit }) =>
+      transact(() => reports.settleReceiptTimeouts(sentBefore, at, after, limit)),
+    expireMessages: (now, limit) => transact(() => dispatch.expire(now, limit)),
     synchronize: async ({ owner, now }) => {
       const settled = owner === heartbeatOwner ? [] : await transact(() => reports.settleOthers(owner, now));
       heartbeatOwner = owner;
       return { backlog: [], health: [], settled };
     },
 
-    forget: (before, most) =>
+    forget: (before, limit) =>
       transact(
         () =>
-          forgetKeys.run(before.keys, most).changes +
-          forgetRecent.run(Math.floor(before.recentSends / 1000), most).changes +
-          forgetMappings.run(before.stickyMappings, most).changes +
-          forgetReceipts.run(before.unmatchedReceipts, most).changes,
+          forgetKeys.run(before.keys, limit).changes +
+          forgetRecent.run(Math.floor(before.recentSends / 1000), limit).changes +
+          forgetMappings.run(before.stickyMappings, limit).changes +
+          forgetReceipts.run(before.unmatchedReceipts, limit).changes,
       ),
-    forgetMessages: ({ organizationId, before, after, most }) =>
-      transact(() => messages.forget(organizationId, before, after, most)),
+    forgetMessages: ({ organizationId, before, after, limit }) =>
+      transact(() => messages.forget(organizationId, before, after, limit)),
     readClock: undefined,
     probe: () =>
       transact(() => {

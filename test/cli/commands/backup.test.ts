@@ -198,7 +198,7 @@ describe("A backup", () => {
   ] as const)("is verified although retention deletes messages %s", async (_when, moment, messages) => {
     const database = databaseOf(`retention-${moment}.db`, 100);
     const store = openSqliteStore(database, { onLost: () => {} });
-    const forget = () => store.forgetMessages({ organizationId: "o", before: "n", after: undefined, most: 30 });
+    const forget = () => store.forgetMessages({ organizationId: "o", before: "n", after: undefined, limit: 30 });
     if (moment === "before") expect((await forget()).forgotten).toBe(30);
     let forgotten: ReturnType<typeof forget> | undefined;
     const copied = copyVerified(database, at(`retention-${moment}.copy`), 0, () => {

@@ -36,12 +36,12 @@ export function forgetting(subject: Subject): void {
   const isThere = async ({ organizationId, id }: Message) =>
     (await subject().store.getMessage(organizationId, id)) !== undefined;
   /** Every step of one round over an organization. */
-  const forget = async (organizationId: string, before: string, most: number): Promise<number[]> => {
+  const forget = async (organizationId: string, before: string, limit: number): Promise<number[]> => {
     const steps: number[] = [];
     let after: string | undefined;
     do {
-      const step = await subject().store.forgetMessages({ organizationId, before, after, most });
-      expect(step.forgotten).toBeLessThanOrEqual(most);
+      const step = await subject().store.forgetMessages({ organizationId, before, after, limit });
+      expect(step.forgotten).toBeLessThanOrEqual(limit);
       steps.push(step.forgotten);
       after = step.next;
       if (steps.length > 100) throw new Error("the round has no end");
@@ -63,7 +63,7 @@ export function forgetting(subject: Subject): void {
         given,
         fc.integer({ min: 0, max: 10 }),
         fc.integer({ min: 1, max: 14 }),
-        async (all, until, most) => {
+        async (all, until, limit) => {
           // Later runs use later days, so that what earlier ones left is in front.
           day += 24 * HOUR;
           const messages: [Message, number][] = [];
@@ -71,7 +71,7 @@ export function forgetting(subject: Subject): void {
             const id = idAt(day + after * SECOND);
             messages.push([await storeMessage(store, numbers[isForeign ? 1 : 0], { id, status: each }), after]);
           }
-          await forget(numbers[0].organizationId, earliestId(day + until * SECOND), most);
+          await forget(numbers[0].organizationId, earliestId(day + until * SECOND), limit);
           for (const [message, after] of messages) {
             const isOld = ENDED.includes(message.status) && after < until;
             const isForgotten = isOld && message.organizationId === numbers[0].organizationId;
@@ -106,7 +106,7 @@ export function forgetting(subject: Subject): void {
     const messages = await storeMessages(store, number, ended, ended, ended, ended, ended);
     const [first, , third, , last] = idsOf(messages) as [string, string, string, string, string];
     const { organizationId } = number;
-    const between = { organizationId, before: last, after: first, most: 2 };
+    const between = { organizationId, before: last, after: first, limit: 2 };
     expect(await store.forgetMessages(between)).toEqual({ forgotten: 2, next: third });
     expect(await store.forgetMessages({ ...between, after: third })).toMatchObject({ forgotten: 1, next: undefined });
     expect(await Promise.all(messages.map(isThere))).toEqual([true, false, false, false, true]);

@@ -174,7 +174,7 @@ export function receipts(subject: Subject): void {
     const applied: AppliedReport[] = [];
     let after: string | undefined;
     do {
-      const swept = await subject().store.matchReceipts({ now, after, most: 2 });
+      const swept = await subject().store.matchReceipts({ now, after, limit: 2 });
       applied.push(...swept.applied);
       after = swept.next;
     } while (after !== undefined);
@@ -315,7 +315,7 @@ export function receipts(subject: Subject): void {
     const { store } = subject();
     const carrier = aCarrier();
     for (const id of ["7001", "7002", "7003"]) await receive(id, DELIVERED, { carrier });
-    const look = () => store.matchReceipts({ now: NOON + SECOND, after: undefined, most: 3 });
+    const look = () => store.matchReceipts({ now: NOON + SECOND, after: undefined, limit: 3 });
     expect((await look()).next).toBeDefined();
     expect((await look()).next).toBeUndefined();
   });

@@ -64,9 +64,9 @@ export function schedule(subject: Subject): void {
         const messages = given.map((at) => aScheduled(profiles[at % 2 === 0 ? 0 : 1], { sendAt: NOON + at }));
         await write(store, { messages });
         const inOrder = messages.toSorted((one, other) => (one.sendAt ?? 0) - (other.sendAt ?? 0));
-        for (const [after, most] of asked) {
-          const due = inOrder.filter(({ sendAt }) => (sendAt ?? 0) <= NOON + after).slice(0, most);
-          const listed = await store.listDueMessages(NOON + after, most);
+        for (const [after, limit] of asked) {
+          const due = inOrder.filter(({ sendAt }) => (sendAt ?? 0) <= NOON + after).slice(0, limit);
+          const listed = await store.listDueMessages(NOON + after, limit);
           expect(listed.messages).toEqual(due.map(readOf));
           expect(listed.nextAt).toBe(inOrder[due.length]?.sendAt);
         }
@@ -257,10 +257,10 @@ export function schedule(subject: Subject): void {
     expect(await store.listWaitingLanes(2)).toEqual(found.slice(0, 2));
     expect(await store.listWaitingLanes(2, found[1])).toEqual(found.slice(2));
     expect(await store.listWaitingLanes(2, found[2])).toEqual([]);
-    const inLane = (all: Message[], most: number) =>
+    const inLane = (all: Message[], limit: number) =>
       all
         .toSorted((one, other) => (one.sendAt ?? 0) - (other.sendAt ?? 0))
-        .slice(0, most)
+        .slice(0, limit)
         .map(readOf);
     expect(await store.listWaitingMessages(expected, 2)).toEqual([
       ...inLane(lanes.slice(0, 3), 2),

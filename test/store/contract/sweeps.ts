@@ -26,7 +26,7 @@ export function sweeps(subject: Subject): void {
   const statusOf = async ({ organizationId, id }: Message) =>
     (await subject().store.getMessage(organizationId, id))?.status;
   /** Every step of one sweep. */
-  const sweep = async (sentBefore: number, most: number): Promise<AppliedReport[][]> => {
+  const sweep = async (sentBefore: number, limit: number): Promise<AppliedReport[][]> => {
     const steps: AppliedReport[][] = [];
     let after: string | undefined;
     do {
@@ -34,9 +34,9 @@ export function sweeps(subject: Subject): void {
         sentBefore,
         at: NOON + WINDOW,
         after,
-        most,
+        limit,
       });
-      expect(applied.length).toBeLessThanOrEqual(most);
+      expect(applied.length).toBeLessThanOrEqual(limit);
       steps.push([...applied]);
       after = next;
       if (steps.length > 100) throw new Error("the sweep has no end");
@@ -48,7 +48,7 @@ export function sweeps(subject: Subject): void {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { status: "sent", sentAt: NOON });
-    expect(await store.settleReceiptTimeouts({ sentBefore: NOON, at: NOON, after: undefined, most: 10 })).toEqual({
+    expect(await store.settleReceiptTimeouts({ sentBefore: NOON, at: NOON, after: undefined, limit: 10 })).toEqual({
       applied: [],
       next: undefined,
     });
@@ -90,7 +90,7 @@ export function sweeps(subject: Subject): void {
     const others = ["queued", "sending", "delivered", "delivery_failed", "cancelled", "expired"] as const;
     const sent = fc.array(fc.tuple(fc.nat(2), fc.integer({ min: -2, max: 2 })), { maxLength: 14 });
     await fc.assert(
-      fc.asyncProperty(sent, fc.integer({ min: 1, max: 16 }), async (given, most) => {
+      fc.asyncProperty(sent, fc.integer({ min: 1, max: 16 }), async (given, limit) => {
         const profiles = [await storeProfile(store), await storeProfile(store)] as const;
         const numbers = [
           await storeNumber(store, profiles[0]),
@@ -107,7 +107,7 @@ export function sweeps(subject: Subject): void {
           numbers[0],
           ...others.map((status) => ({ status, sentAt: NOON - HOUR })),
         );
-        const steps = await sweep(NOON, most);
+        const steps = await sweep(NOON, limit);
         const old = messages.filter(({ sentAt }) => (sentAt ?? 0) < NOON);
         expect(steps.flatMap((step) => step.map(({ messageId }) => messageId)).toSorted()).toEqual(
           idsOf(old).toSorted(),
@@ -127,7 +127,7 @@ export function sweeps(subject: Subject): void {
     const number = await storeNumber(store, await storeProfile(store));
     const old = { status: "sent", sentAt: NOON } as const;
     const messages = await storeMessages(store, number, old, old, old, old);
-    const request = { sentBefore: NOON + 1, at: NOON + WINDOW, most: 2 };
+    const request = { sentBefore: NOON + 1, at: NOON + WINDOW, limit: 2 };
     const first = await store.settleReceiptTimeouts({ ...request, after: undefined });
     expect(first.applied).toHaveLength(2);
     const second = await store.settleReceiptTimeouts({ ...request, after: first.next });
