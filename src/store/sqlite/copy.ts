@@ -6,9 +6,10 @@ import type { Connection } from "./open.ts";
 export type Copy = { readonly messages: number; readonly numbers: number; readonly bytes: number };
 
 /**
- * Copies a SQLite file as it is at one moment into another file, which must be empty or not there, marks the copy so that a server
- * on it holds delivery (`heldSince`: milliseconds since 1970), syncs it to disk and verifies it: by SQLite's own check, and by what
- * the source holds. Others may write to the source all the while, and retention may delete. Throws one sentence when anything is
+ * Copies a SQLite file as it is at one moment into another file, which must be empty or not there,
+ * marks the copy so that a server on it holds delivery (`heldSince`: milliseconds since 1970),
+ * syncs it to disk and verifies it: by SQLite's own check, and by what the source holds. Others may
+ * write to the source all the while, and retention may delete. Throws one sentence when anything is
  * wrong, and leaves what it wrote. `onCopied` is called before the verification.
  */
 export function copyVerified(from: string, to: string, heldSince: number, onCopied: () => void): Copy {
@@ -53,7 +54,10 @@ function mark(path: string, heldSince: number): void {
   }
 }
 
-/** All messages that were ever accepted: those that are there, and those that retention deleted. It only grows. */
+/**
+ * All messages that were ever accepted: those that are there, and those that retention deleted. It
+ * only grows.
+ */
 function countAccepted(db: Connection): number {
   return db
     .prepare("SELECT (SELECT count(*) FROM messages) + (SELECT count FROM forgotten_messages)")
@@ -72,8 +76,8 @@ function sync(path: string): void {
 }
 
 /**
- * After a change of the configuration: the ids of the numbers that came, went or changed, as a JSON list, and how many others there
- * are. Read at one moment, as numbers may be changing now.
+ * After a change of the configuration: the ids of the numbers that came, went or changed, as a JSON
+ * list, and how many others there are. Read at one moment, as numbers may be changing now.
  */
 function numbersUnchangedSince(source: Connection, change: number): { changed: string; others: number } {
   const select = source

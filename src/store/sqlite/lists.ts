@@ -11,15 +11,23 @@ export function conditions(all: readonly (readonly [string, unknown])[]): Condit
   return { text: given.map(([text]) => text).join(" AND "), values: given.map(([, value]) => value) };
 }
 
-/** A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters that are given. */
-export function counted<Record>(
+/** A mark for the value of each of these columns. */
+export function marks(columns: readonly string[]): string {
+  return columns.map(() => "?").join(", ");
+}
+
+/**
+ * A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters
+ * that are given.
+ */
+export function counted<Item>(
   db: Connection,
   source: string,
   where: Conditions,
   order: string,
   page: { offset: number; limit: number },
-  read: (row: Row) => Record,
-): Counted<Record> {
+  read: (row: Row) => Item,
+): Counted<Item> {
   const total = db.prepare(`SELECT count(*) FROM ${source} WHERE ${where.text}`).pluck().get(where.values) as number;
   const rows = db
     .prepare(`SELECT * FROM ${source} WHERE ${where.text} ORDER BY ${order} LIMIT ? OFFSET ?`)

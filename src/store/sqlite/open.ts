@@ -11,8 +11,9 @@ const BUSY_TIMEOUT = 5_000;
 export type Connection = Database.Database;
 
 /**
- * Opens and migrates a SQLite file, made if need be, with every commit synced to disk. Throws one sentence when SQLite is too old,
- * the settings do not hold, the file has several names, or it is newer than this program.
+ * Opens and migrates a SQLite file, made if need be, with every commit synced to disk. Throws one
+ * sentence when SQLite is too old, the settings do not hold, the file has several names, or it is
+ * newer than this program.
  */
 export function openConnection(path: string): Connection {
   createPrivately(path);
@@ -26,12 +27,14 @@ export function openConnection(path: string): Connection {
   try {
     checkVersion(db);
     switchToWal(db);
-    // The library is compiled for NORMAL, under which the newest commits may vanish with the power. It holds per connection.
+    // The library is compiled for NORMAL, under which the newest commits may vanish with the power.
+    // It holds per connection.
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
     db.pragma("temp_store = MEMORY");
     db.pragma("cache_size = -65536");
-    // 32 MiB of log before it is copied into the file: pages that many commits touch are then copied once, not once a second.
+    // 32 MiB of log before it is copied into the file: pages that many commits touch are then
+    // copied once, not once a second.
     db.pragma("wal_autocheckpoint = 8192");
     const journal = db.pragma("journal_mode", { simple: true });
     const synchronous = db.pragma("synchronous", { simple: true });
@@ -46,7 +49,10 @@ export function openConnection(path: string): Connection {
   }
 }
 
-/** Migrates a SQLite file, made if need be, and gives the schema that it had, 0 for a new one, and the one that it has. */
+/**
+ * Migrates a SQLite file, made if need be, and gives the schema that it had, 0 for a new one, and
+ * the one that it has.
+ */
 export function bringUpToDate(path: string): { readonly from: number; readonly to: number } {
   createPrivately(path);
   const before = new Database(path, { timeout: BUSY_TIMEOUT });
@@ -59,8 +65,9 @@ export function bringUpToDate(path: string): { readonly from: number; readonly t
 }
 
 /**
- * Holds a database for one serving process, by an exclusive transaction on a file beside it that ends with the process, however
- * it ends. Throws one sentence when another process holds it for longer than five seconds. Gives how to let go.
+ * Holds a database for one serving process, by an exclusive transaction on a file beside it that
+ * ends with the process, however it ends. Throws one sentence when another process holds it for
+ * longer than five seconds. Gives how to let go.
  */
 export function holdExclusively(path: string): () => void {
   // Two names of one file must lead to one lock.
@@ -79,7 +86,10 @@ export function holdExclusively(path: string): () => void {
   return () => lock.close();
 }
 
-/** Makes an empty file that its owner alone can read, if there is none; SQLite makes its log and index alike. */
+/**
+ * Makes an empty file that its owner alone can read, if there is none; SQLite makes its log and
+ * index alike.
+ */
 function createPrivately(path: string): void {
   try {
     closeSync(openSync(path, "wx", 0o600));
@@ -93,7 +103,10 @@ export function codeOf(error: unknown): string {
   return error instanceof Database.SqliteError ? error.code : "";
 }
 
-/** The switch takes the whole file and, unlike everything else, does not wait for whoever else is in it. */
+/**
+ * The switch takes the whole file and, unlike everything else, does not wait for whoever else is in
+ * it.
+ */
 function switchToWal(db: Connection): void {
   const until = performance.now() + BUSY_TIMEOUT;
   for (;;) {
@@ -116,7 +129,10 @@ function checkVersion(db: Connection): void {
   }
 }
 
-/** Applies the numbered migrations that the file has not seen, each in a transaction of its own. They go forward only. */
+/**
+ * Applies the numbered migrations that the file has not seen, each in a transaction of its own.
+ * They go forward only.
+ */
 function migrate(db: Connection, path: string): void {
   const files = readdirSync(MIGRATIONS).sort();
   const newest = files.length;

@@ -3,8 +3,8 @@ import { Worker } from "node:worker_threads";
 import type { Copy } from "./copy.ts";
 
 /**
- * Runs `copyVerified` in a thread of its own, so that this one can show how far it is and heed signals meanwhile. Rejects with its
- * error.
+ * Runs `copyVerified` in a thread of its own, so that this one can show how far it is and heed
+ * signals meanwhile. Rejects with its error.
  */
 export function startCopy(from: string, to: string, heldSince: number, onCopied: () => void): Promise<Copy> {
   // The same file with another ending when the program was built.

@@ -18,8 +18,9 @@ const FRAME_HEADER = 24;
 const MAGIC = 0x377f0682;
 
 /**
- * Reads what the log of a SQLite file holds, by the file format of SQLite, before the file is opened: recovery itself says nothing.
- * A log that is damaged in the middle is copied to a file of its own, because opening the database drops what recovery did not take.
+ * Reads what the log of a SQLite file holds, by the file format of SQLite, before the file is
+ * opened: recovery itself says nothing. A log that is damaged in the middle is copied to a file of
+ * its own, because opening the database drops what recovery did not take.
  */
 export function inspectLog(path: string): LogFound {
   const log = `${path}-wal`;
@@ -33,8 +34,8 @@ export function inspectLog(path: string): LogFound {
 }
 
 /**
- * Copies the whole log into the file and empties it, as far as nobody else reads or writes at this moment; nobody is waited for.
- * What stands in the file itself survives a damage of the log.
+ * Copies the whole log into the file and empties it, as far as nobody else reads or writes at this
+ * moment; nobody is waited for. What stands in the file itself survives a damage of the log.
  */
 export function emptyLog(db: Connection): void {
   const timeout = db.pragma("busy_timeout", { simple: true });
@@ -74,7 +75,8 @@ function readLog(log: Buffer): LogFound {
       pages = index + 1;
       commits += 1;
     }
-    // Each frame's checksum goes on from the one before it as it was written, so that frames behind a damage are recognized.
+    // Each frame's checksum goes on from the one before it as it was written, so that frames behind
+    // a damage are recognized.
     if (isCommit && !isWhole) lostCommits += 1;
     before = storedAt(view, at + 16);
   }

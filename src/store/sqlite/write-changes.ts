@@ -6,14 +6,18 @@ import { changedColumns } from "../codecs/message-change.ts";
 import { healthFrom } from "../codecs/number.ts";
 import { RECEIPT_COLUMNS, receiptValues } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
+import { marks } from "./lists.ts";
 import type { Connection } from "./open.ts";
-import type { prepareRecipients } from "./recipients.ts";
+import type { PutMapping } from "./recipients.ts";
 
-/** Writes what a transaction plans; inside a transaction of the caller. Gives the senders' health after each outcome. */
+/**
+ * Writes what a transaction plans; inside a transaction of the caller. Gives the senders' health
+ * after each outcome.
+ */
 export type WriteChanges = (changes: Changes) => HealthAfter;
 
 /** The only statements that write what plans change. */
-export function prepareChanges(db: Connection, recipients: ReturnType<typeof prepareRecipients>): WriteChanges {
+export function prepareChanges(db: Connection, putMapping: PutMapping): WriteChanges {
   const insertMessage = db.prepare(
     `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${marks(MESSAGE_COLUMNS)})`,
   );
@@ -60,7 +64,7 @@ export function prepareChanges(db: Connection, recipients: ReturnType<typeof pre
       rewriteMessage.run(...messageValues(message), message.organizationId, message.id);
     for (const change of changes.changed ?? []) changeMessage(change);
     for (const { organizationId, event } of changes.events ?? []) insertEvent.run(eventValues(organizationId, event));
-    for (const mapping of changes.mappings ?? []) recipients.putMapping(mapping);
+    for (const mapping of changes.mappings ?? []) putMapping(mapping);
     for (const k of changes.keys ?? [])
       insertKey.run(k.organizationId, k.method, k.key, k.requestHash, k.response, k.createdAt);
     for (const { at, requestHash, organizationId, messageId } of changes.recentSends ?? [])
@@ -85,7 +89,10 @@ export function prepareChanges(db: Connection, recipients: ReturnType<typeof pre
   };
 }
 
-/** Changes a message by a statement for the columns that change: an index of a column that does not is left alone. */
+/**
+ * Changes a message by a statement for the columns that change: an index of a column that does not
+ * is left alone.
+ */
 function prepareMessageChange(db: Connection): (change: MessageChange) => void {
   const prepare = (columns: readonly string[], submits: number) => {
     const moved = submits === 0 ? [] : [`submits = submits ${submits < 0 ? "-" : "+"} 1`];
@@ -133,8 +140,4 @@ function prepareHealthWriter(db: Connection): (outcomes: readonly HealthOutcome[
     for (const [id, h] of changed) put.run(id, h.delivered, h.failed, h.spam, h.inbound, h.asOf);
     return (outcome) => after.get(outcome);
   };
-}
-
-function marks(columns: readonly string[]): string {
-  return columns.map(() => "?").join(", ");
 }
