@@ -4,18 +4,17 @@ import type { Carrier, CarrierParts } from "../carriers/carrier.ts";
 import { openCarrier } from "../carriers/registry.ts";
 import type { Config } from "../config/config.ts";
 import { UNMATCHED } from "../domain/plan/report.ts";
+import { createDeliveryHold, type DeliveryControl } from "../engine/delivery-hold.ts";
 import { createDispatcher } from "../engine/dispatch/dispatcher.ts";
 import { createMaintenance } from "../engine/maintenance/maintenance.ts";
+import { maintenanceTasks } from "../engine/maintenance/maintenance-tasks.ts";
+import { createUnreachableCount } from "../engine/maintenance/unreachable-numbers.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import { createReporter, type Reporter, type ReporterParts } from "../engine/reports/reporter.ts";
 import { createScheduler, type Scheduler } from "../engine/schedule/scheduler.ts";
 import { createYielding } from "../engine/yielding.ts";
-import type { DeliveryControl } from "../service/parts.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
-import { createDeliveryHold } from "./delivery-hold.ts";
-import { maintenanceTasks } from "./maintenance-tasks.ts";
-import { createUnreachableCount } from "./unreachable-numbers.ts";
 
 /** The background work of a server: carriers, dispatcher, scheduler and maintenance. */
 export type Delivery = {
@@ -78,7 +77,12 @@ export function createDelivery(parts: DeliveryParts): Delivery {
   });
   const synchronize = () => pools.exchange((backlog) => store.synchronize({ owner, now: clock(), backlog }));
   const countUnreachable = createUnreachableCount({ store, log, carriers: names, observe: parts.observeUnreachable });
-  const tasks = maintenanceTasks({ config, store, pools, clock, synchronize, countUnreachable });
+  const settings = {
+    receiptWindowMs: config.receiptWindowSeconds * 1000,
+    messageRetentionMs: config.messageRetentionSeconds * 1000,
+    stickyLifetimeMs: config.stickyLifetimeSeconds * 1000,
+  };
+  const tasks = maintenanceTasks({ settings, store, pools, clock, synchronize, countUnreachable });
   const maintenance = createMaintenance(tasks, log);
   let scheduler: Scheduler | undefined;
 

@@ -1,5 +1,6 @@
 import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { Ids } from "../domain/ids.ts";
+import type { DeliveryControl } from "../engine/delivery-hold.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import type { Store } from "../store/store.ts";
 
@@ -22,12 +23,4 @@ export type ServiceParts = {
   readonly delivery: DeliveryControl;
   /** Told how many segments came into which numbers' queues, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
-};
-
-/** Whether messages leave, and how to let them. */
-export type DeliveryControl = {
-  /** Since when delivery is held, milliseconds since 1970; undefined: it is not. */
-  readonly heldSince: () => number | undefined;
-  /** Ends a hold for good; resolves when that is on disk. */
-  readonly resume: () => Promise<void>;
 };

@@ -23,7 +23,7 @@ function keep(...tasks: Partial<MaintenanceTask>[]): Maintenance {
   const log = pino({ level: "error" }, { write: (line: string) => failures.push(JSON.parse(line).task) });
   const whole = tasks.map((task) => ({
     name: "sweep",
-    interval: INTERVAL,
+    intervalMs: INTERVAL,
     step: async () => false,
     ...task,
   }));
@@ -34,7 +34,7 @@ function keep(...tasks: Partial<MaintenanceTask>[]): Maintenance {
 describe("Maintenance", () => {
   it("does nothing before it starts, and then every task in its own rhythm", async () => {
     const [often, seldom] = [vi.fn(async () => false), vi.fn(async () => false)];
-    const { start } = keep({ step: often }, { step: seldom, interval: 5 * INTERVAL });
+    const { start } = keep({ step: often }, { step: seldom, intervalMs: 5 * INTERVAL });
     await vi.advanceTimersByTimeAsync(10 * INTERVAL);
     expect(often).not.toHaveBeenCalled();
     start();

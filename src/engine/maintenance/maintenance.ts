@@ -4,8 +4,8 @@ import type { Log } from "../../telemetry/log.ts";
 export type MaintenanceTask = {
   /** Its name in the log, in snake_case. */
   readonly name: string;
-  /** Milliseconds between two runs. */
-  readonly interval: number;
+  /** The time between two runs. */
+  readonly intervalMs: number;
   readonly step: () => Promise<boolean>;
 };
 
@@ -44,13 +44,13 @@ export function createMaintenance(tasks: readonly MaintenanceTask[], log: Log): 
     } catch (error) {
       log.error({ event: "maintenance_failed", task: task.name, err: error }, "maintenance failed, retrying");
     }
-    plan(task, isMore ? Math.min(task.interval, PAUSE_RATIO * (performance.now() - start)) : task.interval);
+    plan(task, isMore ? Math.min(task.intervalMs, PAUSE_RATIO * (performance.now() - start)) : task.intervalMs);
   };
 
   return {
     start: () => {
       isRunning = true;
-      for (const task of tasks) plan(task, task.interval);
+      for (const task of tasks) plan(task, task.intervalMs);
     },
     stop: async () => {
       isRunning = false;

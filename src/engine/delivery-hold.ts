@@ -1,6 +1,13 @@
-import type { DeliveryControl } from "../service/parts.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
+
+/** Whether delivery is held, and how to resume it. */
+export type DeliveryControl = {
+  /** The start of the hold, milliseconds since 1970; undefined: delivery is not held. */
+  readonly heldSince: () => number | undefined;
+  /** Ends the hold; resolves when that is on disk. */
+  readonly resume: () => Promise<void>;
+};
 
 /** The hold of delivery that a restored backup starts with. */
 export type DeliveryHold = DeliveryControl & {

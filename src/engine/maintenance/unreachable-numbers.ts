@@ -1,5 +1,5 @@
-import type { Store } from "../store/store.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Store } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
 
 /** The parts of the count of unreachable numbers. */
 export type UnreachableNumbersParts = {

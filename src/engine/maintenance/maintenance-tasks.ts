@@ -1,15 +1,23 @@
-import type { Config } from "../config/config.ts";
-import { judge } from "../domain/health.ts";
-import { earliestId } from "../domain/ids.ts";
-import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../domain/limits.ts";
-import type { MaintenanceTask } from "../engine/maintenance/maintenance.ts";
-import type { Pools } from "../engine/pools/pools.ts";
-import type { AssignedHealth } from "../store/pool-rows.ts";
-import type { Store } from "../store/store.ts";
+import { judge } from "../../domain/health.ts";
+import { earliestId } from "../../domain/ids.ts";
+import { IDEMPOTENCY_RETENTION_MS, RECEIPT_WINDOW_MS, RETRY_WINDOW_MS } from "../../domain/limits.ts";
+import type { AssignedHealth } from "../../store/pool-rows.ts";
+import type { Store } from "../../store/store.ts";
+import type { Pools } from "../pools/pools.ts";
+import type { MaintenanceTask } from "./maintenance.ts";
+
+/** The ages at which maintenance acts on rows. */
+export type MaintenanceSettings = {
+  /** The longest wait for a receipt. */
+  readonly receiptWindowMs: number;
+  /** The age at which ended messages are deleted; 0: never. */
+  readonly messageRetentionMs: number;
+  readonly stickyLifetimeMs: number;
+};
 
 /** The parts of the maintenance tasks. */
 export type MaintenanceParts = {
-  readonly config: Config;
+  readonly settings: MaintenanceSettings;
   readonly store: Store;
   readonly pools: Pools;
   readonly clock: () => number;
@@ -43,26 +51,25 @@ const STEP_OLD_MESSAGES = 200;
 
 /** The recurring tasks that maintain the store and exchange changes with the other processes. */
 export function maintenanceTasks(parts: MaintenanceParts): MaintenanceTask[] {
-  const { config, synchronize, countUnreachable } = parts;
-  const receiptWindowMs = config.receiptWindowSeconds * SECOND_MS;
-  const retentionMs = config.messageRetentionSeconds * SECOND_MS;
+  const { settings, synchronize, countUnreachable } = parts;
+  const { receiptWindowMs, messageRetentionMs } = settings;
   const tasks: MaintenanceTask[] = [
-    { name: "heartbeat", interval: SECOND_MS, step: once(synchronize) },
-    { name: "find_unhealthy_numbers", interval: SECOND_MS, step: findUnhealthyNumbers(parts) },
-    { name: "count_unreachable_numbers", interval: HEALTH_INTERVAL_MS, step: once(countUnreachable) },
-    { name: "delete_outdated_rows", interval: 10 * SECOND_MS, step: deleteOutdatedRows(parts) },
-    { name: "unassign_numbers", interval: SECOND_MS, step: unassignNumbers(parts) },
-    { name: "expire_messages", interval: SECOND_MS / 2, step: expireMessages(parts) },
-    { name: "match_receipts", interval: SECOND_MS, step: matchReceipts(parts) },
+    { name: "heartbeat", intervalMs: SECOND_MS, step: once(synchronize) },
+    { name: "find_unhealthy_numbers", intervalMs: SECOND_MS, step: findUnhealthyNumbers(parts) },
+    { name: "count_unreachable_numbers", intervalMs: HEALTH_INTERVAL_MS, step: once(countUnreachable) },
+    { name: "delete_outdated_rows", intervalMs: 10 * SECOND_MS, step: deleteOutdatedRows(parts) },
+    { name: "unassign_numbers", intervalMs: SECOND_MS, step: unassignNumbers(parts) },
+    { name: "expire_messages", intervalMs: SECOND_MS / 2, step: expireMessages(parts) },
+    { name: "match_receipts", intervalMs: SECOND_MS, step: matchReceipts(parts) },
     {
       name: "settle_receipt_timeouts",
-      interval: Math.min(60 * SECOND_MS, receiptWindowMs),
-      step: settleReceiptTimeouts(parts, receiptWindowMs),
+      intervalMs: Math.min(60 * SECOND_MS, receiptWindowMs),
+      step: settleReceiptTimeouts(parts),
     },
   ];
-  if (retentionMs === 0) return tasks;
-  const interval = Math.min(60 * SECOND_MS, retentionMs);
-  return [...tasks, { name: "delete_old_messages", interval, step: deleteOldMessages(parts, retentionMs) }];
+  if (messageRetentionMs === 0) return tasks;
+  const intervalMs = Math.min(60 * SECOND_MS, messageRetentionMs);
+  return [...tasks, { name: "delete_old_messages", intervalMs, step: deleteOldMessages(parts) }];
 }
 
 type Step = MaintenanceTask["step"];
@@ -74,13 +81,13 @@ function once(work: () => Promise<unknown>): Step {
   };
 }
 
-function deleteOutdatedRows({ config, store, clock }: MaintenanceParts): Step {
+function deleteOutdatedRows({ settings, store, clock }: MaintenanceParts): Step {
   return async () => {
     const now = clock();
     const before = {
       keys: now - IDEMPOTENCY_RETENTION_MS,
       recentSends: now - RETRY_WINDOW_MS,
-      stickyMappings: now - config.stickyLifetimeSeconds * SECOND_MS,
+      stickyMappings: now - settings.stickyLifetimeMs,
       unmatchedReceipts: now - RECEIPT_WINDOW_MS,
     };
     return (await store.forget(before, STEP_ROWS)) >= STEP_ROWS;
@@ -110,11 +117,11 @@ function matchReceipts({ store, pools, clock }: MaintenanceParts): Step {
   };
 }
 
-function settleReceiptTimeouts({ store, pools, clock }: MaintenanceParts, receiptWindowMs: number): Step {
+function settleReceiptTimeouts({ settings, store, pools, clock }: MaintenanceParts): Step {
   let cursor: string | undefined;
   return async () => {
     const now = clock();
-    const request = { sentBefore: now - receiptWindowMs, at: now, after: cursor, limit: STEP_SENT_MESSAGES };
+    const request = { sentBefore: now - settings.receiptWindowMs, at: now, after: cursor, limit: STEP_SENT_MESSAGES };
     const { applied, next } = await store.settleReceiptTimeouts(request);
     pools.book(applied);
     cursor = next;
@@ -123,14 +130,14 @@ function settleReceiptTimeouts({ store, pools, clock }: MaintenanceParts, receip
 }
 
 /** Deletes the messages of one organization after the other. */
-function deleteOldMessages({ store, clock }: MaintenanceParts, retentionMs: number): Step {
+function deleteOldMessages({ settings, store, clock }: MaintenanceParts): Step {
   let organizations: string[] = [];
   let cursor: string | undefined;
   return async () => {
     if (organizations.length === 0) organizations = (await store.listOrganizations()).map(({ id }) => id);
     const organizationId = organizations[0];
     if (organizationId === undefined) return false;
-    const before = earliestId(clock() - retentionMs);
+    const before = earliestId(clock() - settings.messageRetentionMs);
     const request = { organizationId, before, after: cursor, limit: STEP_OLD_MESSAGES };
     const { next } = await store.forgetMessages(request);
     cursor = next;
