@@ -11,9 +11,9 @@ import { openAuthentication } from "../transport/authentication.ts";
 import { installKey } from "./api-keys.ts";
 import { openDatabase } from "./database.ts";
 import { createDelivery } from "./delivery.ts";
-import { measureStore } from "./measured-store.ts";
 import { createPorts, type Ports } from "./ports.ts";
 import { makeSample, type Sample } from "./sample.ts";
+import { timedStore } from "./timed-store.ts";
 
 /** A server whose parts are constructed. */
 export type Server = {
@@ -34,9 +34,9 @@ export type Server = {
 export async function compose(config: Config, log: Log): Promise<Server> {
   const ids = createIds((bytes) => randomBytes(bytes));
   const metrics = createMetrics();
-  const database = await openDatabase(config, log);
+  const database = await openDatabase(config, log, metrics.observeCommit);
   const { clock } = database;
-  const store = measureStore(database.store, metrics);
+  const store = timedStore(database.store, metrics.timed);
   const organization = await installKey(store, config.apiKey, clock(), ids);
   const pools = openPools(store, clock, new Set(config.carriers.keys()));
   metrics.watch({ measureQueue: store.measureQueue, countUnhealthy: pools.countUnhealthy, clock });

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import { openSharedClock } from "../engine/shared-clock.ts";
 import { codeOf, holdExclusively } from "../store/sqlite/open.ts";
 import { inspectLog } from "../store/sqlite/write-ahead-log.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, StoreOptions } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import { isPostgres, openStore } from "./open-store.ts";
 
@@ -17,9 +17,14 @@ export type ServerDatabase = {
 
 /**
  * Opens the configured database for a server: a SQLite file for this process alone. A disk error
- * ends the process. Throws an error of one sentence when the database cannot be used.
+ * ends the process. `onCommitted` receives the changes of each transaction. Throws an error of one
+ * sentence when the database cannot be used.
  */
-export async function openDatabase(config: Config, log: Log): Promise<ServerDatabase> {
+export async function openDatabase(
+  config: Config,
+  log: Log,
+  onCommitted: NonNullable<StoreOptions["onCommitted"]>,
+): Promise<ServerDatabase> {
   const unlock = isPostgres(config) ? () => {} : holdExclusively(config.database);
   if (!isPostgres(config)) logRecovery(config.database, log);
   const onLost = (error: unknown) => {
@@ -32,7 +37,7 @@ export async function openDatabase(config: Config, log: Log): Promise<ServerData
     if (detail === undefined) log.warn({ event: "database_file_back" }, "database file back in place");
     else log.error({ event: "database_file_moved", database: config.database }, detail);
   };
-  const store = await openStore(config, { onLost, onMoved });
+  const store = await openStore(config, { onLost, onMoved, onCommitted });
   await checkWritable(store);
   // All processes share the numbers' pace and daily limits, so they share one clock.
   const sleep = (milliseconds: number) => delay(milliseconds, undefined, { ref: false });

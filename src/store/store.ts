@@ -1,3 +1,4 @@
+import type { Changes } from "../domain/plan/changes.ts";
 import type { AcceptStore } from "./accept.ts";
 import type { ConfigurationChangeStore } from "./configuration-changes.ts";
 import type { DeliveryHoldStore } from "./delivery-hold.ts";
@@ -76,4 +77,9 @@ export type StoreOptions = {
    * when it is back; writes are refused meanwhile.
    */
   readonly onMoved?: (detail: string | undefined) => void;
+  /**
+   * Called with the changes of each transaction once they are on disk; must not throw. A transaction
+   * whose outcome is unknown is not reported.
+   */
+  readonly onCommitted?: (changes: Changes) => void;
 };

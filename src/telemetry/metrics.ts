@@ -1,9 +1,9 @@
 import type { RequestListener } from "node:http";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
-import type { MessageStatus } from "../domain/message.ts";
+import type { CarrierReport } from "../domain/carrier-report.ts";
 import { type CallObserver, createCallMetrics } from "./call-metrics.ts";
 import { addCarrierGauge, addGauges, type CarrierSource, type GaugeSources } from "./gauges.ts";
+import { type CommitObserver, createMessageMetrics } from "./message-metrics.ts";
 import { addCounter, addGauge, addHistogram } from "./metric-table.ts";
 
 /** The kinds of writing transactions that are timed. */
@@ -14,9 +14,8 @@ export type Metrics = {
   readonly observeCall: CallObserver;
   /** Sets the counts of numbers whose carrier is not configured, by carrier. */
   readonly observeUnreachable: (numbers: ReadonlyMap<string, number>) => void;
-  readonly observeReport: (report: CarrierReport, applied: AppliedReport) => void;
-  /** Counts messages that reached a status. */
-  readonly countMessages: (status: MessageStatus, count?: number) => void;
+  readonly observeReport: (report: CarrierReport) => void;
+  readonly observeCommit: CommitObserver;
   /** A writing transaction that is timed, whether it succeeds or fails. */
   readonly timed: <Args extends unknown[], Result>(
     kind: CommitKind,
@@ -35,7 +34,6 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry });
   // These gauges of the library have names that end in _total, which is for counters.
   for (const kind of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
-  const messages = addCounter(registry, "messages");
   const reports = addCounter(registry, "carrierReports");
   const unreachableNumbers = addGauge(registry, "unreachableNumbers");
   const commitSeconds = addHistogram(registry, "commitSeconds");
@@ -46,13 +44,11 @@ export function createMetrics(): Metrics {
       unreachableNumbers.reset();
       for (const [carrier, count] of numbers) unreachableNumbers.set({ carrier }, count);
     },
-    observeReport: ({ target, report, carrier }, { status, followed }) => {
+    observeReport: ({ target, report, carrier }) => {
       const name = "carrier" in target ? target.carrier : (carrier ?? "");
       reports.inc({ carrier: name, kind: report.kind });
-      if (status !== undefined) messages.inc({ status });
-      for (const each of followed) messages.inc({ status: each.status ?? "" });
     },
-    countMessages: (status, count = 1) => messages.inc({ status }, count),
+    observeCommit: createMessageMetrics(registry),
     timed: (kind, write) => {
       const observe = commitSeconds.labels(kind);
       return async (...args) => {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe } from "vitest";
 import { acceptance } from "./contract/acceptance.ts";
 import { budgets } from "./contract/budgets.ts";
 import { cancelling } from "./contract/cancelling.ts";
+import { commits } from "./contract/commits.ts";
 import { dispatch } from "./contract/dispatch.ts";
 import { events } from "./contract/events.ts";
 import { forgetting } from "./contract/forgetting.ts";
@@ -49,6 +50,7 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     describe("settles what nobody reports:", () => sweeps(subject));
     describe("survives mishaps:", () => mishaps(subject));
     describe("tells of configuration changes:", () => watching(subject));
+    describe("gives the observer of commits", () => commits(subject));
     describe("keeps and forgets:", () => keeping(subject));
     describe("forgets messages:", () => forgetting(subject));
   });

@@ -1,4 +1,5 @@
 import pg from "pg";
+import type { Changes } from "../../src/domain/plan/changes.ts";
 import { openPostgresStore } from "../../src/store/postgres/postgres-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Opened } from "./contract/subject.ts";
@@ -28,8 +29,10 @@ async function emptyDatabase(): Promise<string> {
 storeContract("PostgreSQL", async (): Promise<Opened> => {
   const url = await emptyDatabase();
   const open: Store[] = [];
+  const committed: Changes[] = [];
+  const onCommitted = (changes: Changes) => committed.push(changes);
   const openOne = async () => {
-    const store = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });
+    const store = await openPostgresStore(url, { onLost: () => {}, onCommitted, chance: Math.random });
     open.push(store);
     return store;
   };
@@ -39,6 +42,7 @@ storeContract("PostgreSQL", async (): Promise<Opened> => {
   const store = await openOne();
   return {
     store,
+    committed,
     reopen: async () => {
       await closeAll();
       return openOne();

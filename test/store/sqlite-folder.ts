@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, expect } from "vitest";
+import type { Changes } from "../../src/domain/plan/changes.ts";
 import { codeOf } from "../../src/store/sqlite/open.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -25,8 +26,12 @@ export function openInFolder(): Required<Opened> & { readonly path: string } {
   const path = freshPath();
   const open: Store[] = [];
   const lost: unknown[] = [];
+  const committed: Changes[] = [];
   const openOne = () => {
-    const store = openSqliteStore(path, { onLost: (error) => lost.push(error) });
+    const store = openSqliteStore(path, {
+      onLost: (error) => lost.push(error),
+      onCommitted: (changes) => committed.push(changes),
+    });
     open.push(store);
     return store;
   };
@@ -34,6 +39,7 @@ export function openInFolder(): Required<Opened> & { readonly path: string } {
   return {
     path,
     store,
+    committed,
     reopen: async () => {
       for (const each of open.splice(0)) await each.close();
       return openOne();

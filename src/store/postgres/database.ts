@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { Pool, type PoolClient } from "pg";
+import type { Changes } from "../../domain/plan/changes.ts";
 import { checkServer } from "./check-server.ts";
 import { connectionSettings, naming } from "./connection.ts";
 import { describeDatabase } from "./describe-database.ts";
@@ -38,6 +39,8 @@ export type DatabaseOptions = {
   readonly chance: () => number;
   /** How long a statement is waited for before its answer counts as lost, milliseconds. Default: 15 s. */
   readonly answerTimeoutMs?: number;
+  /** Called with the changes that a transaction wrote, once it is committed. */
+  readonly onCommitted?: ((changes: Changes) => void) | undefined;
 };
 
 /** A process of the server behind a connection of ours; another one may get the same number later. */
@@ -75,7 +78,7 @@ const selectBackends = statement<Backend>(
 /** Opens a database that is there. Throws one sentence without secrets when it cannot be reached or must not be used. */
 export async function openDatabase(
   url: string,
-  { chance, answerTimeoutMs = ANSWER_TIMEOUT }: DatabaseOptions,
+  { chance, answerTimeoutMs = ANSWER_TIMEOUT, onCommitted }: DatabaseOptions,
 ): Promise<Database> {
   const name = describeDatabase(url);
   const unreplicated = new WeakSet<object>();
@@ -181,10 +184,21 @@ export async function openDatabase(
     ),
   );
 
+  const transact: Database["transact"] = async (work) => {
+    let written: Changes[] = [];
+    const result = await repeatedly(() => {
+      // An earlier try was rolled back.
+      written = [];
+      return transaction(BEGIN, (session) => work({ ...session, note: (changes) => written.push(changes) }));
+    });
+    for (const changes of written) onCommitted?.(changes);
+    return result;
+  };
+
   return {
     ...alone,
     name,
-    transact: (work) => repeatedly(() => transaction(BEGIN, work)),
+    transact,
     read: (work) => repeatedly(() => transaction(BEGIN_READING, work)),
     isSettled,
     close: () => pool.end(),

@@ -1,4 +1,5 @@
 import type { QueryResult } from "pg";
+import type { Changes } from "../../domain/plan/changes.ts";
 import type { Statement, Value } from "./statement.ts";
 
 /** Runs prepared statements. */
@@ -8,6 +9,8 @@ export type Session = {
   readonly get: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row | undefined>;
   /** How many rows it touched. */
   readonly run: (statement: Statement, ...values: readonly Value[]) => Promise<number>;
+  /** Notes what a transaction writes, for the observer of commits. */
+  readonly note?: (changes: Changes) => void;
 };
 
 /** Sends one statement and gives what `take` makes of its result. */

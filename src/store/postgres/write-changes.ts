@@ -150,6 +150,7 @@ export function writeChanges(
   changes: Changes,
   { mayBeThere = false }: WriteOptions = {},
 ): () => Promise<HealthAfter> {
+  session.note?.(changes);
   writeMessages(session, insertMessages, changes.messages ?? []);
   writeMessages(session, rewriteMessages, changes.rewritten ?? []);
   changeMessages(session, changes.changed ?? []);

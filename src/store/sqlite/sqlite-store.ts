@@ -17,19 +17,23 @@ import { prepareReports } from "./reports.ts";
 import { prepareRetention } from "./retention.ts";
 import { prepareSchedule } from "./schedule.ts";
 import { createTransactions } from "./transactions.ts";
-import { prepareChanges } from "./write-changes.ts";
+import { prepareChanges, type WriteChanges } from "./write-changes.ts";
 
 /**
  * Opens the store on one SQLite file: creates the file if it does not exist, and migrates it.
  * Throws one sentence when the file cannot be used.
  */
-export function openSqliteStore(path: string, { onLost, onMoved }: StoreOptions): Store {
+export function openSqliteStore(path: string, options: StoreOptions): Store {
   const db = openConnection(path);
-  const transactions = createTransactions(db, onLost);
+  const transactions = createTransactions(db, options);
   const readMessage = prepareReadMessage(db);
   const readRecipient = prepareReadRecipient(db);
   const putMapping = preparePutMapping(db);
-  const write = prepareChanges(db, putMapping);
+  const writeChanges = prepareChanges(db, putMapping);
+  const write: WriteChanges = (changes) => {
+    transactions.note(changes);
+    return writeChanges(changes);
+  };
   const writeProbe = db.prepare("UPDATE write_probes SET count = count + 1");
   const configuration = watchConfiguration(db, transactions);
   const nouns = {
@@ -48,7 +52,7 @@ export function openSqliteStore(path: string, { onLost, onMoved }: StoreOptions)
     ...prepareProcesses(db, transactions, write),
     ...prepareRetention(db, transactions),
   };
-  const stopWatchingFile = onMoved && watchFile(db, path, transactions, onMoved);
+  const stopWatchingFile = options.onMoved && watchFile(db, path, transactions, options.onMoved);
 
   return {
     name: path,

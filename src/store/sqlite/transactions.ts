@@ -1,4 +1,6 @@
 import { Failure } from "../../domain/failure.ts";
+import type { Changes } from "../../domain/plan/changes.ts";
+import type { StoreOptions } from "../store.ts";
 import { type Connection, codeOf } from "./open.ts";
 import { isLoss, isRefusal, unavailable } from "./unavailable.ts";
 
@@ -6,6 +8,8 @@ import { isLoss, isRefusal, unavailable } from "./unavailable.ts";
 export type Transactions = {
   /** Work that only reads. */
   readonly read: <Result>(work: () => Result) => Promise<Result>;
+  /** Notes what the open transaction writes, for the observer of commits. */
+  readonly note: (changes: Changes) => void;
   /** One transaction; rolled back when `work` throws. */
   readonly transact: <Result>(work: () => Result) => Promise<Result>;
   /** Work of a timer: does nothing after the loss of the file, and throws nothing. */
@@ -16,9 +20,13 @@ export type Transactions = {
 
 /**
  * Work on an open file. Calls `onLost` once when the disk failed, and rejects everything from then
- * on.
+ * on. Calls `onCommitted` with the changes of each transaction.
  */
-export function createTransactions(db: Connection, onLost: (error: unknown) => void): Transactions {
+export function createTransactions(
+  db: Connection,
+  { onLost, onCommitted }: Pick<StoreOptions, "onLost" | "onCommitted">,
+): Transactions {
+  let written: Changes[] = [];
   let isLost = false;
   let refusal: string | undefined;
 
@@ -47,11 +55,19 @@ export function createTransactions(db: Connection, onLost: (error: unknown) => v
 
   return {
     read,
+    note: (changes) => {
+      written.push(changes);
+    },
     transact: async (work) => {
       // A write to a file without a name is lost when this process ends.
       if (refusal !== undefined) throw unavailable(refusal);
       // IMMEDIATE: a transaction that reads before it writes would not wait for another writer.
-      return read(() => db.transaction(work).immediate());
+      return read(() => {
+        written = [];
+        const result = db.transaction(work).immediate();
+        for (const changes of written) onCommitted?.(changes);
+        return result;
+      });
     },
     guard: (work) => () => {
       if (isLost) return;
