@@ -40,14 +40,14 @@ export type SendRequest = {
 
 /**
  * Decides one send at a moment, for sends, batches, released messages and previews alike. Nothing is charged: see `Decisions`.
- * `stickyLifetime` in milliseconds.
+ * `stickyLifetimeMs` in milliseconds.
  */
 export function decideSend(
   live: LivePool,
   { to, parts, from, validUntil }: SendRequest,
   recipient: RecipientFacts | undefined,
   now: number,
-  stickyLifetime: number,
+  stickyLifetimeMs: number,
 ): SendDecision {
   const { profile, pool } = live;
   if (recipient?.optedOut) return { refusal: OPTED_OUT, decision: undefined };
@@ -58,7 +58,7 @@ export function decideSend(
     segments: parts,
     maxWaitMs: validUntil === undefined ? profile.validityPeriodSeconds * 1000 : validUntil - now,
     from,
-    sticky: stickyOf(recipient?.mapping, profile, now - stickyLifetime),
+    sticky: stickyOf(recipient?.mapping, profile, now - stickyLifetimeMs),
     near: profile.poolSettings?.geomatch ? nearOf(to) : undefined,
     except: own,
   });

@@ -51,7 +51,7 @@ export async function compose(config: Config, log: Log): Promise<Server> {
     ids,
     carriers: delivery.carriers.map(({ name }) => name),
     mayShareNumbers: config.allowSharedNumbers,
-    stickyLifetime: config.stickyLifetimeSeconds * 1000,
+    stickyLifetimeMs: config.stickyLifetimeSeconds * 1000,
     report: delivery.report,
     delivery: delivery.control,
     onAccepted: delivery.accepted,

@@ -44,7 +44,7 @@ const EVENTS: RowMeasures<MessageEvent> = {
 };
 
 /** The methods of PoolSendService that change nothing. */
-export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceParts): Queries {
+export function messageQueries({ store, pools, clock, stickyLifetimeMs }: ServiceParts): Queries {
   return {
     getMessage: async (request, call) => {
       const message = await store.getMessage(call.organizationId, request.id);
@@ -107,7 +107,7 @@ export function messageQueries({ store, pools, clock, stickyLifetime }: ServiceP
       if ("reason" in send) return { data: refusedPreview(send) };
       const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
       const asked = { to: send.to, parts: send.segments.parts, from: undefined };
-      const decided = decideSend(live, asked, facts, clock(), stickyLifetime);
+      const decided = decideSend(live, asked, facts, clock(), stickyLifetimeMs);
       if ("refusal" in decided) {
         const { refusal, decision } = decided;
         return { data: refusedPreview(refusal, decision && toProtoDecision(decision)) };

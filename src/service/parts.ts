@@ -16,7 +16,7 @@ export type ServiceParts = {
   /** Whether several organizations may register one phone number. */
   readonly mayShareNumbers: boolean;
   /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
+  readonly stickyLifetimeMs: number;
   /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
   readonly report: (report: CarrierReport) => Promise<AppliedReport>;
   /** Delivery of the whole installation. */

@@ -22,7 +22,7 @@ const MAPPINGS: RowMeasures<StickyMapping> = { cursorOf: ({ to }) => to, bytesOf
 export function stickyMappingService({
   store,
   clock,
-  stickyLifetime,
+  stickyLifetimeMs,
 }: ServiceParts): Methods<typeof StickyMappingService> {
   const profileOf = async (organizationId: string, id: string) =>
     (await store.getProfile(organizationId, id)) ?? unknownProfile();
@@ -35,7 +35,7 @@ export function stickyMappingService({
       phoneNumber,
       phoneNumberId: mapping.phoneNumberId,
       lastMessageAt: timestampFromMs(mapping.lastMessageAt),
-      expiresAt: timestampFromMs(mapping.lastMessageAt + stickyLifetime),
+      expiresAt: timestampFromMs(mapping.lastMessageAt + stickyLifetimeMs),
     });
 
   const withNumber = async (mapping: StickyMapping): Promise<StickyMappingMessage> => {
@@ -55,7 +55,7 @@ export function stickyMappingService({
         organizationId,
         messagingProfileId: profile.id,
         profileGeneration: profile.stickyGeneration,
-        since: clock() - stickyLifetime,
+        since: clock() - stickyLifetimeMs,
       };
       const phoneNumberId = number?.number.id;
       const { rows, next } = await fillPage(

@@ -15,7 +15,7 @@ export type QueueStore = {
    * allows. Marks each claimed message `sending` with `owner` and the carrier of the number, and
    * sets when the number is due again. Gives no message of a paused number, of a number that is not
    * due, or of a carrier without budget. Messages past their valid_until expire. Queued messages of
-   * a removed number become `sending_failed`, at most `MAX_LEFT_BEHIND` in one claim.
+   * a removed number become `sending_failed`, at most `MAX_ORPHANS` in one claim.
    */
   readonly claim: (request: ClaimRequest) => Promise<Claim[]>;
   /**

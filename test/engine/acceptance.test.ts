@@ -34,7 +34,7 @@ function acceptanceFailing(times: number) {
     if (asked > 1 && asked <= 1 + times) throw new Error(`no id at ${now}`);
     return newId();
   };
-  return createAcceptance({ store, clock: () => NOON, ids, stickyLifetime: 0, onAccepted: () => {} });
+  return createAcceptance({ store, clock: () => NOON, ids, stickyLifetimeMs: 0, onAccepted: () => {} });
 }
 
 function unitTo(live: LivePool, ...recipients: string[]): Unit {

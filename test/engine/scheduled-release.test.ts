@@ -61,7 +61,7 @@ function partsOver(given: Store): ServiceParts {
     ids: newId,
     carriers: ["sandbox"],
     mayShareNumbers: false,
-    stickyLifetime: 8 * 24 * HOUR,
+    stickyLifetimeMs: 8 * 24 * HOUR,
     report: () => Promise.reject(new Error("nothing reports here")),
     delivery: { heldSince: () => undefined, resume: async () => {} },
     onAccepted: (segments) => {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { QueuedMessage } from "../../src/domain/message.ts";
 import { release } from "../../src/domain/pace.ts";
-import { isClaimable, maxLookedAt, type Pace, planClaim } from "../../src/domain/plan/claim.ts";
+import { isClaimable, maxQueueRows, type Pace, planClaim } from "../../src/domain/plan/claim.ts";
 import { NOON } from "./pool-builder.ts";
 
 type Queued = { readonly parts: number; readonly validUntil: number };
@@ -38,14 +38,14 @@ describe("The plan of a claim", () => {
   it("takes the oldest unexpired messages that its pace and its carrier allow, and none while paused", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, anyBudget, (pace, all, budget) => {
-        const queue = all.slice(0, maxLookedAt(pace, budget));
-        const { send, expire, setDueAt, freeAt, isHeld } = planClaim(pace, queue, NOON, budget);
+        const queue = all.slice(0, maxQueueRows(pace, budget));
+        const { send, expire, setDueAt, freeAt, waitsForCarrier } = planClaim(pace, queue, NOON, budget);
         const timely = queue.filter(({ validUntil }) => validUntil > NOON);
         expect(send).toEqual(timely.slice(0, send.length));
         expect(expire).toEqual(queue.filter(({ validUntil }) => validUntil <= NOON));
         expect(send.length).toBeLessThanOrEqual(budget);
         if (pace.isPaused) {
-          expect([send, setDueAt, freeAt, isHeld]).toEqual([[], undefined, Number.POSITIVE_INFINITY, false]);
+          expect([send, setDueAt, freeAt, waitsForCarrier]).toEqual([[], undefined, Number.POSITIVE_INFINITY, false]);
           return;
         }
         const sizes = timely.map(({ parts }) => parts);
@@ -72,7 +72,7 @@ describe("The plan of a claim", () => {
           expect(isClaimable(pace, now)).toBe(true);
           // A carrier that refuses everything accepts something in the end.
           const budget = (openings[claims % openings.length] as number) || (claims % 20 === 19 ? 1 : 0);
-          const plan = planClaim(pace, left.slice(0, maxLookedAt(pace, budget)), now, budget);
+          const plan = planClaim(pace, left.slice(0, maxQueueRows(pace, budget)), now, budget);
           const gone = new Set([...plan.send, ...plan.expire]);
           for (const message of plan.send) expect(message.validUntil).toBeGreaterThan(now);
           for (const message of plan.expire) expect(message.validUntil).toBeLessThanOrEqual(now);
@@ -82,9 +82,10 @@ describe("The plan of a claim", () => {
           pace = { ...pace, dueAt: plan.setDueAt ?? pace.dueAt };
           if (left.length === 0) break;
           // After "whenDeferred" only deferred messages cause a claim.
-          if (plan.next === "whenDeferred" && !plan.isHeld) throw new Error("the remaining messages were abandoned");
+          if (plan.next === "whenDeferred" && !plan.waitsForCarrier)
+            throw new Error("the remaining messages were abandoned");
           const next = plan.next === "whenDeferred" ? now : plan.next;
-          now = Math.max(now, plan.isHeld ? plan.freeAt : next);
+          now = Math.max(now, plan.waitsForCarrier ? plan.freeAt : next);
         }
         expect(new Set(done)).toEqual(new Set(queue));
         expect(done).toHaveLength(queue.length);
@@ -100,9 +101,9 @@ describe("The plan of a claim", () => {
   it("is held only when messages wait for nothing but their carrier", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, fc.nat(12), (pace, all, budget) => {
-        const queue = all.slice(0, maxLookedAt(pace, budget));
+        const queue = all.slice(0, maxQueueRows(pace, budget));
         const plan = planClaim(pace, queue, NOON, budget);
-        if (!plan.isHeld) return;
+        if (!plan.waitsForCarrier) return;
         expect(plan.send).toHaveLength(budget);
         expect(queue.filter(({ validUntil }) => validUntil > NOON).length).toBeGreaterThan(budget);
       }),
@@ -124,7 +125,7 @@ describe("The plan of a claim", () => {
         expect(plan.send).toEqual(free.send.slice(0, plan.send.length));
         if (plan.send.length === free.send.length) return;
         expect(segments + (free.send[plan.send.length] as QueuedMessage).parts).toBeGreaterThan(left);
-        expect([plan.next, plan.freeAt, plan.isHeld]).toEqual([MIDNIGHT, MIDNIGHT, false]);
+        expect([plan.next, plan.freeAt, plan.waitsForCarrier]).toEqual([MIDNIGHT, MIDNIGHT, false]);
       }),
       { numRuns: 2_000 },
     );

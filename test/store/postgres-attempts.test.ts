@@ -28,7 +28,7 @@ async function join(url: string, profile: Awaited<ReturnType<typeof storeProfile
     store,
     clock,
     ids: createIds((bytes) => randomBytes(bytes)),
-    stickyLifetime: SECOND,
+    stickyLifetimeMs: SECOND,
     onAccepted: (segments) => pools.bookAccepted(segments),
   });
   const segments = segment("Hello", "auto");

@@ -47,7 +47,7 @@ async function join(profile: Awaited<ReturnType<typeof storeProfile>>) {
     store,
     clock: () => NOON,
     ids,
-    stickyLifetime: 1_000,
+    stickyLifetimeMs: 1_000,
     onAccepted: (segments) => pools.bookAccepted(segments),
   });
   const segments = segment("Hello", "auto");

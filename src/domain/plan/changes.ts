@@ -26,7 +26,7 @@ export type Changes = {
   /** What numbers sent, and when they are due again. */
   readonly uses?: readonly NumberUse[];
   /** Receipts that fit no message yet. */
-  readonly keptReceipts?: readonly UnmatchedReceipt[];
+  readonly newReceipts?: readonly UnmatchedReceipt[];
   /** Sequences of stored receipts whose message was found. */
   readonly deletedReceipts?: readonly number[];
   /** Sequences of stored receipts that only a message with exactly their id can fit. */

@@ -33,11 +33,11 @@ function allowanceOf(pace: Pace, now: number): number {
 }
 
 /** Messages of numbers that are gone which one claim ends, all together: a few milliseconds. */
-export const MAX_LEFT_BEHIND = 100;
+export const MAX_ORPHANS = 100;
 
 /** How many messages a claim ends of each of so many numbers that are gone. Where there are as many, more may be left. */
-export function maxLeftBehind(numbersGone: number): number {
-  return Math.max(1, Math.floor(MAX_LEFT_BEHIND / numbersGone));
+export function maxOrphans(numbersGone: number): number {
+  return Math.max(1, Math.floor(MAX_ORPHANS / numbersGone));
 }
 
 /** What a claim of one number does, for any store to write. */
@@ -53,11 +53,11 @@ export type ClaimPlan = {
   /** When to look at it again; "whenDeferred": when the first of the messages that were put off may be tried again, if there are any. */
   readonly next: number | "whenDeferred";
   readonly freeAt: number;
-  readonly isHeld: boolean;
+  readonly waitsForCarrier: boolean;
 };
 
 /** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
-export function maxLookedAt(pace: Pace, budget: number): number {
+export function maxQueueRows(pace: Pace, budget: number): number {
   return Math.min(maxReleased(pace.segmentsPerSecond), budget) + 1;
 }
 
@@ -68,14 +68,14 @@ export function isClaimable(pace: Pace, now: number): boolean {
 
 /** How far ahead a claim sets `dueAt` at most, milliseconds. What lies beyond was set before the clock was put back. */
 export function maxAheadMs({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
-  return (1000 * LIMITS.parts) / segmentsPerSecond + CLOCKS_DIFFER;
+  return (1000 * LIMITS.parts) / segmentsPerSecond + MAX_CLOCK_SKEW_MS;
 }
 
 /** How far the clocks of processes may be apart, milliseconds. */
-export const CLOCKS_DIFFER = 1_000;
+export const MAX_CLOCK_SKEW_MS = 1_000;
 
 /**
- * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `maxLookedAt`; `budget` is
+ * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `maxQueueRows`; `budget` is
  * how many messages its carrier may be given.
  */
 export function planClaim(
@@ -96,7 +96,7 @@ export function planClaim(
   if (pace.isPaused) {
     const soonest = Math.min(...waiting.map((message) => message.validUntil));
     const next = waiting.length < queue.length ? now : waiting.length > 0 ? soonest : "whenDeferred";
-    const nothing = { send: [], setDueAt: undefined, isHeld: false };
+    const nothing = { send: [], setDueAt: undefined, waitsForCarrier: false };
     return { ...nothing, expire, optedOut, next, freeAt: Number.POSITIVE_INFINITY };
   }
   const allowed = waiting.slice(0, budget).map((message) => message.parts);
@@ -108,10 +108,10 @@ export function planClaim(
   // The next message is more than the day has left: nothing leaves before midnight, so that none overtakes another.
   const isDayUsed = released.count === today && today < allowed.length;
   const freeAt = isDayUsed ? (dayOfClaim(pace, now) + 1) * DAY_MS : (setDueAt ?? dueAt);
-  const isHeld = !isDayUsed && send.length === budget && waiting.length > send.length;
+  const waitsForCarrier = !isDayUsed && send.length === budget && waiting.length > send.length;
   // Behind late messages there may be more than were looked at.
   const next = queue.length > send.length ? freeAt : "whenDeferred";
-  return { send, expire, optedOut, setDueAt, next, freeAt, isHeld };
+  return { send, expire, optedOut, setDueAt, next, freeAt, waitsForCarrier };
 }
 
 /** How many messages, in order, a day's allowance has room for. */

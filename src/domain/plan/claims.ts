@@ -2,7 +2,7 @@ import type { AppliedReport } from "../carrier-report.ts";
 import type { QueuedMessage } from "../message.ts";
 import type { Changes, MessageChange, NumberUse, OwnedEvent } from "./changes.ts";
 import { ownedEvent } from "./changes.ts";
-import { type ClaimPlan, dayOfClaim, maxLookedAt, type Pace, planClaim } from "./claim.ts";
+import { type ClaimPlan, dayOfClaim, maxQueueRows, type Pace, planClaim } from "./claim.ts";
 import { EXPIRED_IN_QUEUE, OPTED_OUT_MEANWHILE, planEnd, REMOVED_MEANWHILE } from "./report.ts";
 
 export type ClaimRequest = {
@@ -23,7 +23,7 @@ export type Claim = {
   readonly carrier: string | undefined;
   readonly messages: readonly QueuedMessage[];
   /** Messages wait only for their carrier. */
-  readonly isHeld: boolean;
+  readonly waitsForCarrier: boolean;
   /** What the claim did to messages that it ended. */
   readonly expired: readonly AppliedReport[];
   /** When to claim the number again; undefined: its queue is empty, or it is gone. A paused one is claimed for what expires. */
@@ -41,12 +41,12 @@ export type ClaimFacts = {
   /** The beginnings of the queues of those, and of numbers that are gone, oldest first. */
   readonly queues: ReadonlyMap<string, readonly QueuedMessage[]>;
   /** How many messages at most were read of each number that is gone. */
-  readonly maxLeftBehind: number;
+  readonly maxOrphans: number;
   readonly isOptedOut: (message: QueuedMessage) => boolean;
   /** When the first message that was put off may be tried again, by number; undefined: none was. */
   readonly nextDeferredAt: (phoneNumberId: string) => number | undefined;
   /** When to look again at a number that another process holds. */
-  readonly whenOccupied: number;
+  readonly occupiedRetryAt: number;
 };
 
 /** Plans the claims of numbers, in order. */
@@ -58,13 +58,13 @@ export function planClaims(request: ClaimRequest, facts: ClaimFacts): { claims: 
     if (known === undefined) return endQueue(phoneNumberId, request, facts, writes);
     const pace = facts.paces.get(phoneNumberId);
     if (pace === undefined) {
-      const dueAt = known.dueAt > request.now ? known.dueAt : facts.whenOccupied;
-      const nothing = { phoneNumberId, messages: [], expired: [], isHeld: false };
+      const dueAt = known.dueAt > request.now ? known.dueAt : facts.occupiedRetryAt;
+      const nothing = { phoneNumberId, messages: [], expired: [], waitsForCarrier: false };
       return { ...nothing, carrier: known.carrier, dueAt, freeAt: dueAt };
     }
     const budget = budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY;
     // Numbers before it may have used up what its carrier takes: then it looks at less than was read.
-    const queue = (facts.queues.get(phoneNumberId) ?? []).slice(0, maxLookedAt(pace, budget));
+    const queue = (facts.queues.get(phoneNumberId) ?? []).slice(0, maxQueueRows(pace, budget));
     const plan = planClaim(pace, queue, request.now, budget, facts.isOptedOut);
     budgets.set(pace.carrier, budget - plan.send.length);
     return claimOne(phoneNumberId, pace, plan, request, facts, writes);
@@ -77,7 +77,7 @@ type Writes = { changed: MessageChange[]; events: OwnedEvent[]; uses: NumberUse[
 function claimOne(
   phoneNumberId: string,
   pace: Pace,
-  { send, expire, optedOut, setDueAt, next, freeAt, isHeld }: ClaimPlan,
+  { send, expire, optedOut, setDueAt, next, freeAt, waitsForCarrier }: ClaimPlan,
   { now, owner }: ClaimRequest,
   facts: ClaimFacts,
   writes: Writes,
@@ -98,7 +98,7 @@ function claimOne(
     writes.uses.push({ phoneNumberId, at: now, dueAt: setDueAt, messages: send.length, segments, day });
   }
   const messages = send.map((message) => ({ ...message, carrier, submits: message.submits + 1 }));
-  const claim = { phoneNumberId, carrier, messages, expired, freeAt, isHeld };
+  const claim = { phoneNumberId, carrier, messages, expired, freeAt, waitsForCarrier };
   if (next !== "whenDeferred") return { ...claim, dueAt: next };
   const deferredAt = facts.nextDeferredAt(phoneNumberId);
   return { ...claim, dueAt: deferredAt && Math.max(deferredAt, pace.isPaused ? now : freeAt) };
@@ -111,8 +111,8 @@ function endQueue(phoneNumberId: string, { now }: ClaimRequest, facts: ClaimFact
     const isLate = message.validUntil <= now;
     return end(message, isLate ? "expired" : facts.isOptedOut(message) ? "optedOut" : "removed", now, writes);
   });
-  const dueAt = queue.length === facts.maxLeftBehind ? now : undefined;
-  const nothing = { phoneNumberId, carrier: undefined, messages: [], isHeld: false };
+  const dueAt = queue.length === facts.maxOrphans ? now : undefined;
+  const nothing = { phoneNumberId, carrier: undefined, messages: [], waitsForCarrier: false };
   return { ...nothing, expired, dueAt, freeAt: Number.POSITIVE_INFINITY };
 }
 

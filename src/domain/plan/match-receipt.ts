@@ -1,5 +1,5 @@
 import { compareIds, type IdForm } from "../carrier-message-id.ts";
-import { CLOCKS_DIFFER } from "./claim.ts";
+import { MAX_CLOCK_SKEW_MS } from "./claim.ts";
 
 /** What becomes of a receipt that is kept because no message has exactly its id. */
 export type MatchPlan<Candidate> =
@@ -43,7 +43,7 @@ export function planMatch<Candidate extends { readonly carrierMessageId: string 
     return { kind: "match", candidate: exact.candidate, shown: undefined };
   }
   if (shown === "exact") return { kind: "none" };
-  const isOpen = openSince !== undefined && openSince <= receivedAt + CLOCKS_DIFFER;
+  const isOpen = openSince !== undefined && openSince <= receivedAt + MAX_CLOCK_SKEW_MS;
   if (isOpen && now - receivedAt < MAX_OPEN) return { kind: "wait" };
   const asShown = pairs.filter(({ form }) => form === shown);
   const meant = asShown.length > 0 ? asShown : pairs;

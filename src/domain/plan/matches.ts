@@ -1,7 +1,7 @@
 import type { IdForm } from "../carrier-message-id.ts";
 import type { CarrierIdForm, Changes, UnmatchedReceipt } from "./changes.ts";
 import { planMatch } from "./match-receipt.ts";
-import { type HeldMessage, ReportBook, type ReportOutcome } from "./reports.ts";
+import { type MessageFacts, ReportBook, type ReportOutcome } from "./reports.ts";
 
 /** What is known when stored receipts are compared with messages. */
 export type MatchesFacts = {
@@ -9,7 +9,7 @@ export type MatchesFacts = {
   /** Receipts that are stored. */
   readonly receipts: readonly UnmatchedReceipt[];
   /** The messages that they may be about. */
-  readonly messages: readonly HeldMessage[];
+  readonly messages: readonly MessageFacts[];
   /** When the oldest submit without an answer was made, by carrier. */
   readonly openSince: ReadonlyMap<string, number>;
   /** The forms that carriers' receipts have shown. */

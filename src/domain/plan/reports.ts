@@ -14,7 +14,7 @@ import type {
 import { planReport, type ReportedMessage, UNMATCHED } from "./report.ts";
 
 /** A message that a transaction holds, with what reports need to know of it. */
-export type HeldMessage = {
+export type MessageFacts = {
   readonly message: ReportedMessage;
   readonly carrierMessageId: string | undefined;
   /** Its number was removed. */
@@ -24,7 +24,7 @@ export type HeldMessage = {
 /** What a group of reports needs to know. */
 export type ReportFacts = {
   /** The messages that the reports name, by their own ids or by the carriers'. */
-  readonly messages: readonly HeldMessage[];
+  readonly messages: readonly MessageFacts[];
   /** Stored receipts with the keys of the ids that the reports bring. */
   readonly receipts: readonly UnmatchedReceipt[];
 };
@@ -48,7 +48,7 @@ export function planReports(reports: readonly CarrierReport[], { messages, recei
 }
 
 /** Plans one report for each of some messages. */
-export function planForEach(messages: readonly HeldMessage[], report: Report): ReportsPlan {
+export function planForEach(messages: readonly MessageFacts[], report: Report): ReportsPlan {
   const book = new ReportBook(messages, []);
   const outcomes = messages.map(({ message }) => book.applyTo(message, report));
   return { changes: book.changes(), outcomes, hasUnmatched: false };
@@ -75,7 +75,7 @@ export class ReportBook {
   private readonly forms = new Map<string, CarrierIdForm>();
   private unmatched: readonly UnmatchedReceipt[];
 
-  constructor(messages: readonly HeldMessage[], receipts: readonly UnmatchedReceipt[]) {
+  constructor(messages: readonly MessageFacts[], receipts: readonly UnmatchedReceipt[]) {
     this.unmatched = receipts;
     for (const { message, carrierMessageId, isNumberGone } of messages) {
       if (this.byId.has(nameOf(message))) continue;
@@ -108,7 +108,7 @@ export class ReportBook {
       changed: [...this.byId.values()].flatMap(({ change }) => change ?? []),
       events: this.events,
       health: this.health,
-      keptReceipts: this.unmatched.filter(({ sequence }) => sequence === undefined),
+      newReceipts: this.unmatched.filter(({ sequence }) => sequence === undefined),
       deletedReceipts: this.deleted,
       reopenedReceipts: this.reopened,
       idForms: [...this.forms.values()],

@@ -20,7 +20,7 @@ export type AcceptanceParts = {
   readonly clock: () => number;
   readonly ids: Ids;
   /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
+  readonly stickyLifetimeMs: number;
   /** Told how many segments came into which numbers' queues, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };

@@ -48,12 +48,12 @@ export type GroupParts = {
   readonly clock: () => number;
   readonly ids: Ids;
   /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
+  readonly stickyLifetimeMs: number;
 };
 
 /** Decides a group; when that fails midway, the charges made until then are undone. */
 export function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: GroupParts): DecidedGroup {
-  const decisions = new Decisions(parts.clock(), parts.stickyLifetime);
+  const decisions = new Decisions(parts.clock(), parts.stickyLifetimeMs);
   try {
     return decideGroup(units, facts, parts, decisions);
   } catch (error) {

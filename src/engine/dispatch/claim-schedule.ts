@@ -47,10 +47,10 @@ export function createClaimSchedule(breakers: CircuitBreakers): ClaimSchedule {
     },
     addDue: due.put,
     forgetPace: (phoneNumberId) => freeAt.delete(phoneNumberId),
-    addClaimed: ({ phoneNumberId, carrier, isHeld, dueAt, freeAt: free }) => {
+    addClaimed: ({ phoneNumberId, carrier, waitsForCarrier, dueAt, freeAt: free }) => {
       if (carrier === undefined) freeAt.delete(phoneNumberId);
       else freeAt.set(phoneNumberId, free);
-      if (isHeld && carrier !== undefined) blocked.put(carrier, phoneNumberId);
+      if (waitsForCarrier && carrier !== undefined) blocked.put(carrier, phoneNumberId);
       else if (dueAt !== undefined) due.put(phoneNumberId, dueAt);
     },
     takeDue: (now, max) => {

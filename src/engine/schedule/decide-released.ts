@@ -32,7 +32,7 @@ export type DecideParts = {
   readonly pools: Pools;
   readonly clock: () => number;
   /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
+  readonly stickyLifetimeMs: number;
 };
 
 /** The message's lane has no room; it is tried again then. */
@@ -42,9 +42,9 @@ type LaneFull = { readonly fullUntil: number };
 export function decideReleased(
   facts: readonly ScheduledFacts[],
   isWaiting: boolean,
-  { pools, clock, stickyLifetime }: DecideParts,
+  { pools, clock, stickyLifetimeMs }: DecideParts,
 ): ReleasedGroup {
-  const decisions = new Decisions(clock(), stickyLifetime);
+  const decisions = new Decisions(clock(), stickyLifetimeMs);
   const released: ReleasedMessage[] = [];
   const full = new Map<string, Lane>();
   let retryAt = Number.POSITIVE_INFINITY;

@@ -13,7 +13,7 @@ export type ReleaseParts = {
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** How long a sticky mapping lives, milliseconds. */
-  readonly stickyLifetime: number;
+  readonly stickyLifetimeMs: number;
   /** Gets the segments that came into numbers' queues, by number, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };

@@ -1,6 +1,6 @@
 import type { DecisionRecord, Message, MessageStatus, QueuedMessage } from "../../domain/message.ts";
 import type { ReportedMessage } from "../../domain/plan/report.ts";
-import type { HeldMessage } from "../../domain/plan/reports.ts";
+import type { MessageFacts } from "../../domain/plan/reports.ts";
 import type { Rule, Tier } from "../../domain/pool/decide.ts";
 import type { Cause } from "../../domain/pool/state.ts";
 import { CAUSES } from "../../domain/pool/state.ts";
@@ -159,7 +159,7 @@ export function reportedFrom(row: Row): ReportedMessage {
 }
 
 /** A message with what reports need, from a row that has `is_number_gone` too. */
-export function heldMessageFrom(row: Row): HeldMessage {
+export function messageFactsFrom(row: Row): MessageFacts {
   return {
     message: reportedFrom(row),
     carrierMessageId: optional(row.carrier_message_id),

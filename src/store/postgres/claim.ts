@@ -1,7 +1,7 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
 import { LIMITS } from "../../domain/limits.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
-import { CLOCKS_DIFFER, maxLeftBehind, maxLookedAt } from "../../domain/plan/claim.ts";
+import { MAX_CLOCK_SKEW_MS, maxOrphans, maxQueueRows } from "../../domain/plan/claim.ts";
 import { type Claim, type ClaimFacts, type ClaimRequest, planClaims } from "../../domain/plan/claims.ts";
 import { planExpiry, planRequeue } from "../../domain/plan/endings.ts";
 import { MESSAGE_COLUMNS, messageFrom, queuedMessageFrom } from "../codecs/message.ts";
@@ -18,7 +18,7 @@ const OCCUPIED = 20;
 const QUEUE_TYPES = { id: "text", max_rows: "integer", until: "float8" } as const;
 
 /** Milliseconds, to be divided by a rate and added: what `maxAheadMs` says, in SQL. */
-const MAX_AHEAD = [1000 * LIMITS.parts, CLOCKS_DIFFER] as const;
+const MAX_AHEAD = [1000 * LIMITS.parts, MAX_CLOCK_SKEW_MS] as const;
 
 // A number that another transaction holds is passed over. Where one was quicker, what it wrote is what is looked at here.
 const lockClaimable = statement<Row>(
@@ -74,12 +74,12 @@ async function readFacts(
   const known = new Map(
     knownRows.map((row) => [row.id as string, { carrier: row.carrier as string, dueAt: row.due_at as number }]),
   );
-  const limitOfGone = maxLeftBehind(phoneNumberIds.filter((id) => !known.has(id)).length);
+  const limitOfGone = maxOrphans(phoneNumberIds.filter((id) => !known.has(id)).length);
   const wanted = phoneNumberIds.flatMap((id) => {
     const pace = paces.get(id);
     // The queue of a number that is gone ends with what was put off.
     if (pace === undefined) return known.has(id) ? [] : [[id, limitOfGone, Number.POSITIVE_INFINITY]];
-    return [[id, maxLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY), now]];
+    return [[id, maxQueueRows(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY), now]];
   });
   const [rows, deferredRows] = await Promise.all([
     wanted.length === 0 ? [] : session.all(lockQueued, ...listsOf(QUEUE_TYPES, wanted)),
@@ -99,10 +99,10 @@ async function readFacts(
     known,
     paces,
     queues,
-    maxLeftBehind: limitOfGone,
+    maxOrphans: limitOfGone,
     isOptedOut: (message) => optedOut.has(message),
     nextDeferredAt: (id) => deferred.get(id),
-    whenOccupied: now + OCCUPIED,
+    occupiedRetryAt: now + OCCUPIED,
   };
 }
 

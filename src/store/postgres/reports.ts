@@ -5,7 +5,7 @@ import type { Report } from "../../domain/lifecycle.ts";
 import type { CarrierIdForm } from "../../domain/plan/changes.ts";
 import { planMatches } from "../../domain/plan/matches.ts";
 import { planForEach, planReports, type ReportsPlan } from "../../domain/plan/reports.ts";
-import { heldMessageFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
+import { messageFactsFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
 import { RECEIPT_COLUMNS, unmatchedReceiptFrom } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
 import type { Swept } from "../reports.ts";
@@ -158,7 +158,7 @@ async function applyInTransaction(
     answers.size === 0 ? [] : session.all(lockReceipts, [...answers]),
   ]);
   const plan = planReports(reports, {
-    messages: messages.map(heldMessageFrom),
+    messages: messages.map(messageFactsFrom),
     receipts: unmatched.map(unmatchedReceiptFrom),
   });
   if (plan.hasUnmatched && !isAlone) throw MUST_BE_ALONE;
@@ -198,7 +198,7 @@ export async function matchReceipts(
   const plan = planMatches({
     now,
     receipts: receipts.filter(({ sequence }) => sequence !== undefined && isLocked.has(sequence)),
-    messages: messages.map(heldMessageFrom),
+    messages: messages.map(messageFactsFrom),
     openSince: new Map(openRows.map((row) => [row.carrier as string, (row.since as number | null) ?? 0])),
     forms: formRows.map((row) => ({
       carrier: row.carrier as string,
@@ -232,7 +232,7 @@ export async function settleReceiptTimeouts(
 }
 
 function applyToAll(session: Session, rows: readonly Row[], report: Report): () => Promise<AppliedReport[]> {
-  return writePlan(session, planForEach(rows.map(heldMessageFrom), report));
+  return writePlan(session, planForEach(rows.map(messageFactsFrom), report));
 }
 
 /** Writes a plan; what the reports did is known when the transaction has been committed. */

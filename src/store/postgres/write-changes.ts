@@ -210,7 +210,7 @@ function changeMessages(session: Session, changes: readonly MessageChange[]): vo
 
 function writeReceipts(
   session: Session,
-  { keptReceipts = [], deletedReceipts = [], examinedReceipts = [], reopenedReceipts = [], idForms = [] }: Changes,
+  { newReceipts = [], deletedReceipts = [], examinedReceipts = [], reopenedReceipts = [], idForms = [] }: Changes,
 ): void {
   if (deletedReceipts.length > 0) void session.run(deleteReceipts, deletedReceipts);
   if (examinedReceipts.length > 0) void session.run(setExamined, examinedReceipts);
@@ -222,6 +222,6 @@ function writeReceipts(
     const rows = idForms.map(({ carrier, organizationId, form }) => [carrier, organizationId, form]);
     void session.run(putForms, ...listsOf(FORM_TYPES, rows));
   }
-  if (keptReceipts.length > 0)
-    void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, keptReceipts.map(receiptValues)));
+  if (newReceipts.length > 0)
+    void session.run(insertReceipts, ...listsOf(RECEIPT_TYPES, newReceipts.map(receiptValues)));
 }

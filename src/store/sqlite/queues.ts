@@ -1,5 +1,5 @@
 import type { QueuedMessage } from "../../domain/message.ts";
-import { isClaimable, maxLeftBehind, maxLookedAt, type Pace } from "../../domain/plan/claim.ts";
+import { isClaimable, maxOrphans, maxQueueRows, type Pace } from "../../domain/plan/claim.ts";
 import { type ClaimFacts, type ClaimRequest, planClaims } from "../../domain/plan/claims.ts";
 import { planExpiry, planRequeue } from "../../domain/plan/endings.ts";
 import { messageFrom, queuedMessageFrom } from "../codecs/message.ts";
@@ -101,21 +101,21 @@ function prepareClaimFacts(db: Connection, readRecipient: ReadRecipient): (reque
       known: new Map<string, { carrier: string; dueAt: number }>(),
       paces: new Map<string, Pace>(),
       queues: new Map<string, QueuedMessage[]>(),
-      maxLeftBehind: maxLeftBehind(rows.filter(([, row]) => row === undefined).length),
+      maxOrphans: maxOrphans(rows.filter(([, row]) => row === undefined).length),
       isOptedOut: (message: QueuedMessage) => readRecipient(message, false).optedOut,
       nextDeferredAt: (id: string) => (selectNextDeferred.get(id, now) as number | null) ?? undefined,
-      whenOccupied: now,
+      occupiedRetryAt: now,
     };
     for (const [id, row] of rows) {
       if (row === undefined) {
-        facts.queues.set(id, (selectLeftBehind.all(id, facts.maxLeftBehind) as Row[]).map(queuedMessageFrom));
+        facts.queues.set(id, (selectLeftBehind.all(id, facts.maxOrphans) as Row[]).map(queuedMessageFrom));
         continue;
       }
       const pace = paceFrom(row, isDeliveryHeld);
       facts.known.set(id, pace);
       if (!isClaimable(pace, now)) continue;
       facts.paces.set(id, pace);
-      const limit = maxLookedAt(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY);
+      const limit = maxQueueRows(pace, budgets.get(pace.carrier) ?? Number.POSITIVE_INFINITY);
       facts.queues.set(id, (selectQueued.all(id, now, limit) as Row[]).map(queuedMessageFrom));
     }
     return facts;

@@ -3,8 +3,8 @@ import type { AppliedReport, CarrierReport } from "../../domain/carrier-report.t
 import type { Report } from "../../domain/lifecycle.ts";
 import type { CarrierIdForm, UnmatchedReceipt } from "../../domain/plan/changes.ts";
 import { planMatches } from "../../domain/plan/matches.ts";
-import { type HeldMessage, planForEach, planReports, type ReportsPlan } from "../../domain/plan/reports.ts";
-import { heldMessageFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
+import { type MessageFacts, planForEach, planReports, type ReportsPlan } from "../../domain/plan/reports.ts";
+import { messageFactsFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
 import { unmatchedReceiptFrom } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
 import type { ReportStore, Swept } from "../reports.ts";
@@ -35,7 +35,7 @@ export function prepareReports(db: Connection, { transact }: Transactions, write
  * caller.
  */
 export function applyToAll(write: WriteChanges, rows: readonly Row[], report: Report): AppliedReport[] {
-  return writePlan(write, planForEach(rows.map(heldMessageFrom), report));
+  return writePlan(write, planForEach(rows.map(messageFactsFrom), report));
 }
 
 function writePlan(write: WriteChanges, { changes, outcomes }: Pick<ReportsPlan, "changes" | "outcomes">) {
@@ -43,13 +43,13 @@ function writePlan(write: WriteChanges, { changes, outcomes }: Pick<ReportsPlan,
   return outcomes.map((outcome) => outcome(healthAfter));
 }
 
-type ByKeys = (keys: ReadonlySet<string>, carrier: string) => HeldMessage[];
+type ByKeys = (keys: ReadonlySet<string>, carrier: string) => MessageFacts[];
 
 function prepareByKeys(db: Connection): ByKeys {
   // +?: with bare parameters SQLite plans some of these statements again whenever one has another
   // value.
   const select = db.prepare(`${SELECT_HELD} WHERE m.carrier_message_key = +? AND m.carrier = +? ORDER BY m.id DESC`);
-  return (keys, carrier) => [...keys].flatMap((key) => (select.all(key, carrier) as Row[]).map(heldMessageFrom));
+  return (keys, carrier) => [...keys].flatMap((key) => (select.all(key, carrier) as Row[]).map(messageFactsFrom));
 }
 
 function prepareReportFacts(db: Connection, byKeys: ByKeys) {
@@ -58,12 +58,12 @@ function prepareReportFacts(db: Connection, byKeys: ByKeys) {
     "SELECT * FROM unmatched_receipts WHERE carrier_message_key = +? ORDER BY sequence",
   );
   return (reports: readonly CarrierReport[]) => {
-    const messages: HeldMessage[] = [];
+    const messages: MessageFacts[] = [];
     const answers = new Set<string>();
     for (const { target, report } of reports) {
       if ("messageId" in target) {
         const row = selectById.get(target.organizationId, target.messageId) as Row | undefined;
-        if (row !== undefined) messages.push(heldMessageFrom(row));
+        if (row !== undefined) messages.push(messageFactsFrom(row));
       } else messages.push(...byKeys(new Set([carrierMessageKey(target.carrierMessageId)]), target.carrier));
       if (report.kind === "accepted") answers.add(carrierMessageKey(report.carrierMessageId));
     }

@@ -70,7 +70,7 @@ export function prepareChanges(db: Connection, putMapping: PutMapping): WriteCha
     for (const { at, requestHash, organizationId, messageId } of changes.recentSends ?? [])
       insertRecent.run(Math.floor(at / 1000), requestHash, organizationId, messageId);
     for (const use of changes.uses ?? []) setUse.run(use);
-    for (const receipt of changes.keptReceipts ?? []) insertReceipt.run(receiptValues(receipt));
+    for (const receipt of changes.newReceipts ?? []) insertReceipt.run(receiptValues(receipt));
     for (const sequence of changes.deletedReceipts ?? []) deleteReceipt.run(sequence);
     for (const sequence of changes.examinedReceipts ?? []) setExamined.run(sequence);
     for (const { carrierMessageKey, carrier } of changes.reopenedReceipts ?? [])

@@ -38,7 +38,7 @@ export function budgets(subject: Subject): void {
     const number = await filled("down", 3);
     const before = await store.loadPoolNumber(number.id);
     const [held] = await claim([number], { down: 0 });
-    expect(held).toMatchObject({ carrier: "down", messages: [], expired: [], isHeld: true });
+    expect(held).toMatchObject({ carrier: "down", messages: [], expired: [], waitsForCarrier: true });
     expect(held?.freeAt).toBeLessThanOrEqual(NOON);
     expect(await store.loadPoolNumber(number.id)).toEqual(before);
     expect(await store.measureQueue()).toMatchObject({ messages: 3 });
@@ -96,11 +96,11 @@ export function budgets(subject: Subject): void {
     expect(first + second + third).toBe(4);
     for (const [index, each] of claims.entries()) {
       const isLeft = each.carrier === "slow" && each.messages.length < 3;
-      expect([each.isHeld, each.carrier]).toEqual([isLeft, numbers[index]?.carrier]);
+      expect([each.waitsForCarrier, each.carrier]).toEqual([isLeft, numbers[index]?.carrier]);
     }
     const rest = await claim(numbers, { slow: 100 }, NOON + SECOND);
     expect(count(rest).reduce((sum, each) => sum + each)).toBe(5);
-    expect(rest.some(({ isHeld }) => isHeld)).toBe(false);
+    expect(rest.some(({ waitsForCarrier }) => waitsForCarrier)).toBe(false);
   });
 
   it("gives what its pace allows or its budget, whichever is less, and is held only by the budget", async () => {
@@ -113,10 +113,10 @@ export function budgets(subject: Subject): void {
         const paced = Math.min(queued, Math.floor((20 * segmentsPerSecond) / 1_000) + 1);
         const [given] = await claim([number], { slow: budget });
         expect(idsOf(given?.messages ?? [])).toEqual(idsOf(messages.slice(0, Math.min(paced, budget))));
-        if (budget < paced) expect(given?.isHeld).toBe(true);
-        else if (budget > paced || queued <= budget) expect(given?.isHeld).toBe(false);
+        if (budget < paced) expect(given?.waitsForCarrier).toBe(true);
+        else if (budget > paced || queued <= budget) expect(given?.waitsForCarrier).toBe(false);
         // Whoever is not held is told when to come back, as long as there is anything to come back for.
-        if (given?.isHeld === false) expect(given.dueAt !== undefined).toBe(queued > paced);
+        if (given?.waitsForCarrier === false) expect(given.dueAt !== undefined).toBe(queued > paced);
         const all = [...(given?.messages ?? [])];
         for (let now = NOON + 20; all.length < queued && now < NOON + HOUR; now += 1_000 / segmentsPerSecond) {
           all.push(...((await claim([number], {}, now))[0]?.messages ?? []));
@@ -141,7 +141,7 @@ export function budgets(subject: Subject): void {
     await claimOne(store, paced, NOON);
     await store.removeNumber(profile.organizationId, gone.id);
     const claims = await claim([paced, paused, empty, gone], { sandbox: 0 }, NOON + 1);
-    expect(claims.filter((each) => each?.isHeld)).toEqual([]);
+    expect(claims.filter((each) => each?.waitsForCarrier)).toEqual([]);
     expect(claims[0]).toMatchObject({ messages: [], dueAt: NOON + 980 });
     expect(claims[3] ?? { carrier: undefined, dueAt: undefined }).toMatchObject({
       carrier: undefined,
@@ -157,10 +157,10 @@ export function budgets(subject: Subject): void {
     const given = [...(await claim([number], { down: 0 })), ...(await claim([number], { down: 0 }))];
     expect(given.flatMap(({ messages }) => messages)).toEqual([]);
     expect(given.flatMap(({ expired }) => expired)).toMatchObject([{ messageId: late?.id, status: "expired" }]);
-    expect(given[1]?.isHeld).toBe(true);
+    expect(given[1]?.waitsForCarrier).toBe(true);
     expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: timely?.id });
     const [next] = await claim([number], { down: 1 }, NOON + SECOND);
-    expect([idsOf(next?.messages ?? []), next?.isHeld]).toEqual([[timely?.id], false]);
+    expect([idsOf(next?.messages ?? []), next?.waitsForCarrier]).toEqual([[timely?.id], false]);
   });
 
   it("a number that moved is claimed for the carrier it has now, and its messages say so", async () => {
@@ -170,11 +170,15 @@ export function budgets(subject: Subject): void {
       store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, carrier }));
     await move("new");
     const [claimed] = await claim([number], { old: 0, new: 1 });
-    expect(claimed).toMatchObject({ carrier: "new", messages: [{ carrier: "new", submits: 1 }], isHeld: true });
+    expect(claimed).toMatchObject({
+      carrier: "new",
+      messages: [{ carrier: "new", submits: 1 }],
+      waitsForCarrier: true,
+    });
     const [message] = claimed?.messages ?? [];
     expect(await store.getMessage(number.organizationId, message?.id ?? "")).toMatchObject({ carrier: "new" });
     await move("old");
-    expect(await claim([number], { old: 0 }, NOON + SECOND)).toMatchObject([{ carrier: "old", isHeld: true }]);
+    expect(await claim([number], { old: 0 }, NOON + SECOND)).toMatchObject([{ carrier: "old", waitsForCarrier: true }]);
     const queued = (await store.listMessages(number.organizationId, { after: undefined, limit: 1 })).rows[0];
     expect(queued).toMatchObject({ status: "queued", submits: 0 });
   });

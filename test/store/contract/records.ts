@@ -238,7 +238,7 @@ export async function claimOne(
 ): Promise<Omit<Claim, "phoneNumberId">> {
   const claims = await store.claim({ now, owner, phoneNumberIds: [number.id], budgets: NO_BUDGETS });
   const claim = claims.find(({ phoneNumberId }) => phoneNumberId === number.id);
-  const nothing = { carrier: undefined, messages: [], expired: [], isHeld: false, dueAt: undefined };
+  const nothing = { carrier: undefined, messages: [], expired: [], waitsForCarrier: false, dueAt: undefined };
   return claim ?? { ...nothing, freeAt: Number.POSITIVE_INFINITY };
 }
 
