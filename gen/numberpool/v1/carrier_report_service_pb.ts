@@ -33,29 +33,29 @@ export type ReportReceiptRequest = Message<"numberpool.v1.ReportReceiptRequest">
   carrier: string;
 
   /**
-   * Required. The carrier's id of the message. Where it is written in another form than the carrier's answer (hex for decimal or the
-   * other way round, another case or other leading zeros), the receipt is matched later, and message_id is absent.
+   * Required. The carrier's id of the message. If its form differs from the id in the carrier's answer (hexadecimal or decimal,
+   * letter case, leading zeros), the receipt is matched later, and message_id is absent.
    *
    * @generated from field: optional string carrier_message_id = 2;
    */
   carrierMessageId?: string | undefined;
 
   /**
-   * Required. What it says.
+   * Required. The reported status.
    *
    * @generated from field: numberpool.v1.ReceiptStatus status = 3;
    */
   status: ReceiptStatus;
 
   /**
-   * The carrier's code of a failure: a documented code (40001 …), or its own, which is kept.
+   * The carrier's code of a failure: a documented code (40001 …), or the carrier's own code, which is stored unchanged.
    *
    * @generated from field: optional string carrier_code = 4;
    */
   carrierCode?: string | undefined;
 
   /**
-   * When it happened, by the carrier's clock; absent: now.
+   * When the status was reached, by the carrier's clock. Absent: now.
    *
    * @generated from field: google.protobuf.Timestamp occurred_at = 5;
    */
@@ -70,13 +70,13 @@ export const ReportReceiptRequestSchema: GenMessage<ReportReceiptRequest> = /*@_
   messageDesc(file_numberpool_v1_carrier_report_service, 0);
 
 /**
- * ReportReceiptResponse tells what the receipt did.
+ * ReportReceiptResponse holds the outcome of the receipt.
  *
  * @generated from message numberpool.v1.ReportReceiptResponse
  */
 export type ReportReceiptResponse = Message<"numberpool.v1.ReportReceiptResponse"> & {
   /**
-   * What the receipt did.
+   * The outcome of the receipt.
    *
    * @generated from field: numberpool.v1.ReceiptOutcome data = 1;
    */
@@ -91,13 +91,13 @@ export const ReportReceiptResponseSchema: GenMessage<ReportReceiptResponse> = /*
   messageDesc(file_numberpool_v1_carrier_report_service, 1);
 
 /**
- * ReceiptOutcome tells what a receipt did.
+ * ReceiptOutcome is the outcome of a receipt.
  *
  * @generated from message numberpool.v1.ReceiptOutcome
  */
 export type ReceiptOutcome = Message<"numberpool.v1.ReceiptOutcome"> & {
   /**
-   * The message it belongs to; absent: none yet, so it was kept.
+   * The id of the receipt's message. Absent: no message matches yet, and the receipt is stored.
    *
    * @generated from field: optional string message_id = 1;
    */
@@ -112,7 +112,7 @@ export const ReceiptOutcomeSchema: GenMessage<ReceiptOutcome> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_carrier_report_service, 2);
 
 /**
- * ReportInboundMessageRequest is a message from outside.
+ * ReportInboundMessageRequest is an inbound message.
  *
  * @generated from message numberpool.v1.ReportInboundMessageRequest
  */
@@ -125,28 +125,28 @@ export type ReportInboundMessageRequest = Message<"numberpool.v1.ReportInboundMe
   carrier: string;
 
   /**
-   * Required. Who wrote, +E.164.
+   * Required. The sender, +E.164.
    *
    * @generated from field: optional string from = 2;
    */
   from?: string | undefined;
 
   /**
-   * Required. The number of ours, +E.164.
+   * Required. The registered number that received the message, +E.164.
    *
    * @generated from field: optional string to = 3;
    */
   to?: string | undefined;
 
   /**
-   * What was written; may be empty.
+   * The text; may be empty.
    *
    * @generated from field: optional string text = 4;
    */
   text?: string | undefined;
 
   /**
-   * The carrier's id of the message, by which repeats are recognized.
+   * The carrier's id of the message. It identifies repeats.
    *
    * @generated from field: optional string carrier_message_id = 5;
    */
@@ -161,7 +161,7 @@ export const ReportInboundMessageRequestSchema: GenMessage<ReportInboundMessageR
   messageDesc(file_numberpool_v1_carrier_report_service, 3);
 
 /**
- * ReportInboundMessageResponse holds the message as it was kept.
+ * ReportInboundMessageResponse holds the stored message.
  *
  * @generated from message numberpool.v1.ReportInboundMessageResponse
  */
@@ -182,7 +182,7 @@ export const ReportInboundMessageResponseSchema: GenMessage<ReportInboundMessage
   messageDesc(file_numberpool_v1_carrier_report_service, 4);
 
 /**
- * ReceiptStatus is what a receipt says.
+ * ReceiptStatus is the status that a receipt reports.
  *
  * @generated from enum numberpool.v1.ReceiptStatus
  */
@@ -195,21 +195,21 @@ export const ReceiptStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * It arrived.
+   * The message arrived.
    *
    * @generated from enum value: RECEIPT_STATUS_DELIVERED = 1;
    */
   DELIVERED: 1,
 
   /**
-   * It did not arrive.
+   * The message did not arrive.
    *
    * @generated from enum value: RECEIPT_STATUS_FAILED = 2;
    */
   FAILED: 2,
 
   /**
-   * It is on its way.
+   * The message is on its way.
    *
    * @generated from enum value: RECEIPT_STATUS_BUFFERED = 3;
    */
@@ -217,7 +217,7 @@ export const ReceiptStatus = {
 } as const;
 
 /**
- * ReceiptStatus is what a receipt says.
+ * ReceiptStatus is the status that a receipt reports.
  *
  * @generated from enum numberpool.v1.ReceiptStatus
  */
@@ -230,14 +230,14 @@ export const ReceiptStatusSchema: GenEnum<ReceiptStatus> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_carrier_report_service, 0);
 
 /**
- * CarrierReportService takes what carriers report when they cannot do it over their own connection.
+ * CarrierReportService receives the reports that a carrier cannot send over its own connection.
  *
  * @generated from service numberpool.v1.CarrierReportService
  */
 export const CarrierReportService: GenService<{
   /**
-   * Takes a receipt. Receipts may come in any order, repeatedly, and before the submit was answered; one that fits no message is
-   * kept and matched later.
+   * Records a receipt. Receipts may come in any order, repeatedly, and before the carrier answers the submit. A receipt that
+   * matches no message is stored and matched later.
    *
    * @generated from rpc numberpool.v1.CarrierReportService.ReportReceipt
    */
@@ -247,7 +247,7 @@ export const CarrierReportService: GenService<{
     output: typeof ReportReceiptResponseSchema;
   },
   /**
-   * Takes a message that someone sent to one of the numbers. Not served by this release (NOT_IMPLEMENTED).
+   * Records a message that a person sent to one of the numbers. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.CarrierReportService.ReportInboundMessage
    */

@@ -14,20 +14,20 @@ export const file_numberpool_v1_decision: GenFile = /*@__PURE__*/
   fileDesc("ChxudW1iZXJwb29sL3YxL2RlY2lzaW9uLnByb3RvEg1udW1iZXJwb29sLnYxIsUBCghEZWNpc2lvbhIpCgRydWxlGAEgASgOMhsubnVtYmVycG9vbC52MS5EZWNpc2lvblJ1bGUSKQoEdGllchgCIAEoDjIbLm51bWJlcnBvb2wudjEuR2VvbWF0Y2hUaWVyEhEKCXBvb2xfc2l6ZRgDIAEoBRIQCghlbGlnaWJsZRgEIAEoBRIpCghleGNsdWRlZBgFIAEoCzIXLm51bWJlcnBvb2wudjEuRXhjbHVkZWQSEwoLaXNfZmFsbGJhY2sYBiABKAgipgEKCEV4Y2x1ZGVkEhMKC3dlaWdodF96ZXJvGAEgASgFEg4KBnBhdXNlZBgCIAEoBRIQCghkcmFpbmluZxgDIAEoBRIRCgl1bmhlYWx0aHkYBCABKAUSEAoIb25fdHJpYWwYBSABKAUSEwoLZGFpbHlfbGltaXQYBiABKAUSDAoEZnVsbBgHIAEoBRIbChNjYXJyaWVyX3VuYXZhaWxhYmxlGAggASgFKoMCCgxEZWNpc2lvblJ1bGUSHQoZREVDSVNJT05fUlVMRV9VTlNQRUNJRklFRBAAEiIKEkRFQ0lTSU9OX1JVTEVfRlJPTRABGgr6jcqMCwRmcm9tEiYKFERFQ0lTSU9OX1JVTEVfU1RJQ0tZEAIaDPqNyowLBnN0aWNreRIqChZERUNJU0lPTl9SVUxFX0dFT01BVENIEAMaDvqNyowLCGdlb21hdGNoEigKFURFQ0lTSU9OX1JVTEVfV0VJR0hUUxAEGg36jcqMCwd3ZWlnaHRzEjIKGkRFQ0lTSU9OX1JVTEVfTEVBU1RfTE9BREVEEAUaEvqNyowLDGxlYXN0X2xvYWRlZCrPAQoMR2VvbWF0Y2hUaWVyEh0KGUdFT01BVENIX1RJRVJfVU5TUEVDSUZJRUQQABIsChdHRU9NQVRDSF9USUVSX0FSRUFfQ09ERRABGg/6jcqMCwlhcmVhX2NvZGUSKAoVR0VPTUFUQ0hfVElFUl9PVkVSTEFZEAIaDfqNyowLB292ZXJsYXkSJgoUR0VPTUFUQ0hfVElFUl9SRUdJT04QAxoM+o3KjAsGcmVnaW9uEiAKEUdFT01BVENIX1RJRVJfQU5ZEAQaCfqNyowLA2FueWIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
- * Decision tells which number sends a message, and why: the rule, the tier, and how many numbers were there and passed over.
+ * Decision explains why a number sends a message: the rule, the tier, and how many numbers the pool has and excludes.
  *
  * @generated from message numberpool.v1.Decision
  */
 export type Decision = Message<"numberpool.v1.Decision"> & {
   /**
-   * The rule that settled it.
+   * The rule that chose the sender.
    *
    * @generated from field: numberpool.v1.DecisionRule rule = 1;
    */
   rule: DecisionRule;
 
   /**
-   * How near the sender is; absent when geomatch is off or another rule settled it.
+   * How near the sender is to the recipient. Absent when geomatch is off or another rule chose the sender.
    *
    * @generated from field: numberpool.v1.GeomatchTier tier = 2;
    */
@@ -48,14 +48,14 @@ export type Decision = Message<"numberpool.v1.Decision"> & {
   eligible: number;
 
   /**
-   * The others, by the first cause that holds.
+   * The other numbers, counted by the first cause that applies.
    *
    * @generated from field: numberpool.v1.Excluded excluded = 5;
    */
   excluded?: Excluded | undefined;
 
   /**
-   * True when the recipient's sticky sender was full, and this number stands in for it once.
+   * True when the recipient's sticky sender was full and this number replaces it for one message.
    *
    * @generated from field: bool is_fallback = 6;
    */
@@ -70,7 +70,7 @@ export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_decision, 0);
 
 /**
- * Excluded counts the numbers of a pool that could not be picked, each under the first cause that holds, in this order.
+ * Excluded counts the excluded numbers of a pool. Each number counts once, under the first cause that applies, in this order.
  *
  * @generated from message numberpool.v1.Excluded
  */
@@ -90,42 +90,42 @@ export type Excluded = Message<"numberpool.v1.Excluded"> & {
   paused: number;
 
   /**
-   * Draining; they serve their sticky recipients and nobody new.
+   * Draining: they serve their sticky recipients and take no new ones.
    *
    * @generated from field: int32 draining = 3;
    */
   draining: number;
 
   /**
-   * Unhealthy, and the profile skips those.
+   * Unhealthy, and the profile skips unhealthy numbers.
    *
    * @generated from field: int32 unhealthy = 4;
    */
   unhealthy: number;
 
   /**
-   * Back for trial, with one message unreported.
+   * On trial after being unhealthy, and one message has no outcome yet.
    *
    * @generated from field: int32 on_trial = 5;
    */
   onTrial: number;
 
   /**
-   * The day's cap is used up.
+   * Their daily segment limit is used up.
    *
    * @generated from field: int32 daily_limit = 6;
    */
   dailyLimit: number;
 
   /**
-   * The queue holds 3 hours of the number's rate.
+   * Their queue is full: it holds 3 hours of the number's rate.
    *
    * @generated from field: int32 full = 7;
    */
   full: number;
 
   /**
-   * Their carrier is not configured. Looked at after paused.
+   * Their carrier is not configured. This cause is checked after paused.
    *
    * @generated from field: int32 carrier_unavailable = 8;
    */
@@ -140,20 +140,20 @@ export const ExcludedSchema: GenMessage<Excluded> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_decision, 1);
 
 /**
- * DecisionRule is the rule that settled the sender.
+ * DecisionRule is the rule that chose the sender.
  *
  * @generated from enum numberpool.v1.DecisionRule
  */
 export const DecisionRule = {
   /**
-   * Not decided yet, as with a scheduled message.
+   * No decision yet, for example on a scheduled message.
    *
    * @generated from enum value: DECISION_RULE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * The caller named it.
+   * The caller named the sender.
    *
    * @generated from enum value: DECISION_RULE_FROM = 1;
    */
@@ -167,21 +167,21 @@ export const DecisionRule = {
   STICKY: 2,
 
   /**
-   * The narrowest geographic tier with a number to offer; see GeomatchTier.
+   * The narrowest geographic tier with an available number; see GeomatchTier.
    *
    * @generated from enum value: DECISION_RULE_GEOMATCH = 3;
    */
   GEOMATCH: 3,
 
   /**
-   * Both types had numbers to offer, and the weights chose the type.
+   * Both types had available numbers, and the weights chose the type.
    *
    * @generated from enum value: DECISION_RULE_WEIGHTS = 4;
    */
   WEIGHTS: 4,
 
   /**
-   * Only one type had numbers to offer: the least loaded of them.
+   * Only one type had available numbers, and the least loaded of them was chosen.
    *
    * @generated from enum value: DECISION_RULE_LEAST_LOADED = 5;
    */
@@ -189,7 +189,7 @@ export const DecisionRule = {
 } as const;
 
 /**
- * DecisionRule is the rule that settled the sender.
+ * DecisionRule is the rule that chose the sender.
  *
  * @generated from enum numberpool.v1.DecisionRule
  */
@@ -208,7 +208,7 @@ export const DecisionRuleSchema: GenEnum<DecisionRule> = /*@__PURE__*/
  */
 export const GeomatchTier = {
   /**
-   * Geomatch is off, or the sender was not chosen by it.
+   * Geomatch is off, or another rule chose the sender.
    *
    * @generated from enum value: GEOMATCH_TIER_UNSPECIFIED = 0;
    */
@@ -236,7 +236,7 @@ export const GeomatchTier = {
   REGION: 3,
 
   /**
-   * Geomatch is on, but found nothing nearer.
+   * Geomatch is on, but no nearer number is available.
    *
    * @generated from enum value: GEOMATCH_TIER_ANY = 4;
    */

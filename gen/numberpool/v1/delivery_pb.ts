@@ -16,7 +16,7 @@ export const file_numberpool_v1_delivery: GenFile = /*@__PURE__*/
   fileDesc("ChxudW1iZXJwb29sL3YxL2RlbGl2ZXJ5LnByb3RvEg1udW1iZXJwb29sLnYxInwKCERlbGl2ZXJ5EhMKC3JlY29yZF90eXBlGAEgASgJEisKBXN0YXRlGAIgASgOMhwubnVtYmVycG9vbC52MS5EZWxpdmVyeVN0YXRlEi4KCmhlbGRfc2luY2UYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKn0KDURlbGl2ZXJ5U3RhdGUSHgoaREVMSVZFUllfU1RBVEVfVU5TUEVDSUZJRUQQABInChVERUxJVkVSWV9TVEFURV9BQ1RJVkUQARoM+o3KjAsGYWN0aXZlEiMKE0RFTElWRVJZX1NUQVRFX0hFTEQQAhoK+o3KjAsEaGVsZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_numberpool_v1_enum_options]);
 
 /**
- * Delivery is the state of delivery of the whole installation.
+ * Delivery is the delivery state of the whole installation.
  *
  * @generated from message numberpool.v1.Delivery
  */
@@ -29,14 +29,14 @@ export type Delivery = Message<"numberpool.v1.Delivery"> & {
   recordType: string;
 
   /**
-   * Whether messages leave.
+   * Whether delivery is active or held.
    *
    * @generated from field: numberpool.v1.DeliveryState state = 2;
    */
   state: DeliveryState;
 
   /**
-   * When the backup was made that delivery is held for; absent while it is active.
+   * When the restored backup was made. Absent while delivery is active.
    *
    * @generated from field: google.protobuf.Timestamp held_since = 3;
    */
@@ -51,7 +51,7 @@ export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_delivery, 0);
 
 /**
- * DeliveryState says whether messages leave.
+ * DeliveryState is whether delivery is active or held.
  *
  * @generated from enum numberpool.v1.DeliveryState
  */
@@ -71,7 +71,7 @@ export const DeliveryState = {
   ACTIVE: 1,
 
   /**
-   * The database is a restored backup. Sends are accepted and wait in their queues; nothing is handed to a carrier.
+   * The database is a restored backup. Sends are accepted and wait in their queues. Nothing is submitted to a carrier.
    *
    * @generated from enum value: DELIVERY_STATE_HELD = 2;
    */
@@ -79,7 +79,7 @@ export const DeliveryState = {
 } as const;
 
 /**
- * DeliveryState says whether messages leave.
+ * DeliveryState is whether delivery is active or held.
  *
  * @generated from enum numberpool.v1.DeliveryState
  */

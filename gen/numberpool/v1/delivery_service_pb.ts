@@ -17,7 +17,7 @@ export const file_numberpool_v1_delivery_service: GenFile = /*@__PURE__*/
   fileDesc("CiRudW1iZXJwb29sL3YxL2RlbGl2ZXJ5X3NlcnZpY2UucHJvdG8SDW51bWJlcnBvb2wudjEiFAoSR2V0RGVsaXZlcnlSZXF1ZXN0IjwKE0dldERlbGl2ZXJ5UmVzcG9uc2USJQoEZGF0YRgBIAEoCzIXLm51bWJlcnBvb2wudjEuRGVsaXZlcnkiFwoVUmVzdW1lRGVsaXZlcnlSZXF1ZXN0Ij8KFlJlc3VtZURlbGl2ZXJ5UmVzcG9uc2USJQoEZGF0YRgBIAEoCzIXLm51bWJlcnBvb2wudjEuRGVsaXZlcnkylwIKD0RlbGl2ZXJ5U2VydmljZRJzCgtHZXREZWxpdmVyeRIhLm51bWJlcnBvb2wudjEuR2V0RGVsaXZlcnlSZXF1ZXN0GiIubnVtYmVycG9vbC52MS5HZXREZWxpdmVyeVJlc3BvbnNlIh2QAgGC0+STAg4SDC92Mi9kZWxpdmVyedj53poNAhKOAQoOUmVzdW1lRGVsaXZlcnkSJC5udW1iZXJwb29sLnYxLlJlc3VtZURlbGl2ZXJ5UmVxdWVzdBolLm51bWJlcnBvb2wudjEuUmVzdW1lRGVsaXZlcnlSZXNwb25zZSIvkAICgtPkkwIgOgEqIhsvdjIvZGVsaXZlcnkvYWN0aW9ucy9yZXN1bWXY+d6aDQNiBnByb3RvMw", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_delivery]);
 
 /**
- * GetDeliveryRequest asks for the state of delivery.
+ * GetDeliveryRequest requests the delivery state.
  *
  * @generated from message numberpool.v1.GetDeliveryRequest
  */
@@ -32,7 +32,7 @@ export const GetDeliveryRequestSchema: GenMessage<GetDeliveryRequest> = /*@__PUR
   messageDesc(file_numberpool_v1_delivery_service, 0);
 
 /**
- * GetDeliveryResponse holds the state of delivery.
+ * GetDeliveryResponse holds the delivery state.
  *
  * @generated from message numberpool.v1.GetDeliveryResponse
  */
@@ -53,7 +53,7 @@ export const GetDeliveryResponseSchema: GenMessage<GetDeliveryResponse> = /*@__P
   messageDesc(file_numberpool_v1_delivery_service, 1);
 
 /**
- * ResumeDeliveryRequest asks for delivery to be resumed.
+ * ResumeDeliveryRequest resumes delivery.
  *
  * @generated from message numberpool.v1.ResumeDeliveryRequest
  */
@@ -68,7 +68,7 @@ export const ResumeDeliveryRequestSchema: GenMessage<ResumeDeliveryRequest> = /*
   messageDesc(file_numberpool_v1_delivery_service, 2);
 
 /**
- * ResumeDeliveryResponse holds the state of delivery after it was resumed.
+ * ResumeDeliveryResponse holds the delivery state after the call.
  *
  * @generated from message numberpool.v1.ResumeDeliveryResponse
  */
@@ -89,17 +89,18 @@ export const ResumeDeliveryResponseSchema: GenMessage<ResumeDeliveryResponse> = 
   messageDesc(file_numberpool_v1_delivery_service, 3);
 
 /**
- * DeliveryService shows and resumes delivery. It is one for the whole installation, whatever the organization of the API key.
+ * DeliveryService shows and resumes delivery. The delivery state belongs to the whole installation, not to the organization of
+ * the API key.
  *
- * A server that is started on a backup holds delivery, because what was queued in the backup may have been sent since it was made.
- * While delivery is held, sends are accepted, scheduled messages that are due join their queues, messages expire at their
- * valid_until and receipts are taken; nothing is handed to a carrier.
+ * A server that starts on a backup holds delivery, because messages that were queued in the backup may have been sent since.
+ * While delivery is held, the server accepts sends, queues scheduled messages that are due, expires messages at their valid_until
+ * and records receipts. It submits nothing to a carrier.
  *
  * @generated from service numberpool.v1.DeliveryService
  */
 export const DeliveryService: GenService<{
   /**
-   * Tells whether messages leave.
+   * Returns the delivery state.
    *
    * @generated from rpc numberpool.v1.DeliveryService.GetDelivery
    */
@@ -109,7 +110,7 @@ export const DeliveryService: GenService<{
     output: typeof GetDeliveryResponseSchema;
   },
   /**
-   * Resumes delivery for good: what waits in the queues leaves, on every process within two seconds. Changes nothing while
+   * Resumes delivery permanently. Every process starts to send the queued messages within two seconds. Changes nothing while
    * delivery is active.
    *
    * @generated from rpc numberpool.v1.DeliveryService.ResumeDelivery

@@ -34,14 +34,14 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   recordType: string;
 
   /**
-   * UUID, version 7, with the time of the event; the same in lists, webhooks and WatchMessages, however often it is sent.
+   * UUID, version 7, with the time of the event. It is the same in lists, webhooks and WatchMessages, and in every repeat.
    *
    * @generated from field: string id = 2;
    */
   id: string;
 
   /**
-   * The message it is about.
+   * The id of the message.
    *
    * @generated from field: string message_id = 3;
    */
@@ -55,7 +55,7 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   type: MessageEventType;
 
   /**
-   * The message's status after it.
+   * The message's status after the event.
    *
    * @generated from field: numberpool.v1.MessageStatus status = 5;
    */
@@ -83,14 +83,14 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   carrierCode?: string | undefined;
 
   /**
-   * How the carrier's code was read; absent: no error.
+   * The reason that the carrier's code maps to. Absent: no error.
    *
    * @generated from field: numberpool.v1.ErrorReason reason = 9;
    */
   reason: ErrorReason;
 
   /**
-   * For a person.
+   * A human-readable description.
    *
    * @generated from field: optional string detail = 10;
    */
@@ -98,7 +98,8 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
 
   /**
    * The documented type of the webhook that reports the event: "message.sent" for the change to `sent`, "message.finalized" for a
-   * change to a final status (again for each correction), "message.received" for an inbound message. Absent: no webhook reports it.
+   * change to a final status and for each correction of it, "message.received" for an inbound message. Absent: no webhook reports
+   * it.
    *
    * @generated from field: optional string event_type = 11;
    */
@@ -140,21 +141,21 @@ export const MessageEventType = {
   SUBMITTED: 2,
 
   /**
-   * A submit was never answered, or its answer was lost.
+   * The carrier did not answer a submit, or its answer was lost.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_SUBMIT_UNCONFIRMED = 3;
    */
   SUBMIT_UNCONFIRMED: 3,
 
   /**
-   * A receipt came, whether or not it changed anything.
+   * A receipt came, even if it changed nothing.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_RECEIPT = 4;
    */
   RECEIPT: 4,
 
   /**
-   * It waited too long in its queue.
+   * It expired in its queue.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_EXPIRED = 5;
    */
@@ -182,7 +183,7 @@ export const MessageEventType = {
   SENDING_FAILED: 8,
 
   /**
-   * It was scheduled, and became due: its sender was decided.
+   * It was scheduled and became due, and its sender was picked.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_DECIDED = 9;
    */
@@ -196,21 +197,21 @@ export const MessageEventType = {
   RECEIPT_TIMEOUT: 10,
 
   /**
-   * A process claimed it and hands it to the carrier.
+   * A process claimed it and submits it to the carrier.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_SENDING = 11;
    */
   SENDING: 11,
 
   /**
-   * The answer of the database to a claim was lost, and nothing was handed over: it waits in its queue again.
+   * The database's answer to a claim was lost and nothing was submitted: the message waits in its queue again.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_REQUEUED = 12;
    */
   REQUEUED: 12,
 
   /**
-   * Inbound: a carrier brought it. Not written by this release.
+   * Inbound: a carrier delivered it. Not written by this release.
    *
    * @generated from enum value: MESSAGE_EVENT_TYPE_RECEIVED = 13;
    */

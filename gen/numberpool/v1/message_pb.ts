@@ -20,7 +20,7 @@ export const file_numberpool_v1_message: GenFile = /*@__PURE__*/
   fileDesc("ChtudW1iZXJwb29sL3YxL21lc3NhZ2UucHJvdG8SDW51bWJlcnBvb2wudjEi2gkKB01lc3NhZ2USEwoLcmVjb3JkX3R5cGUYASABKAkSCgoCaWQYAiABKAkSKwoJZGlyZWN0aW9uGAMgASgOMhgubnVtYmVycG9vbC52MS5EaXJlY3Rpb24SKAoEdHlwZRgEIAEoDjIaLm51bWJlcnBvb2wudjEuTWVzc2FnZVR5cGUSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAkSFwoPb3JnYW5pemF0aW9uX2lkGAYgASgJEiMKBGZyb20YByABKAsyFS5udW1iZXJwb29sLnYxLlNlbmRlchIkCgJ0bxgIIAMoCzIYLm51bWJlcnBvb2wudjEuUmVjaXBpZW50EiQKAmNjGAkgAygLMhgubnVtYmVycG9vbC52MS5SZWNpcGllbnQSDAoEdGV4dBgKIAEoCRIUCgdzdWJqZWN0GAsgASgJSACIAQESIwoFbWVkaWEYDCADKAsyFC5udW1iZXJwb29sLnYxLk1lZGlhEhAKCGVuY29kaW5nGA0gASgJEg0KBXBhcnRzGA4gASgFEhEKCW51bV9jaGFycxgPIAEoBRIeChZzbWFydF9lbmNvZGluZ19hcHBsaWVkGBAgASgIEgwKBHRhZ3MYESADKAkSIQoEY29zdBgSIAEoCzITLm51bWJlcnBvb2wudjEuQ29zdBI0Cg5jb3N0X2JyZWFrZG93bhgTIAEoCzIcLm51bWJlcnBvb2wudjEuQ29zdEJyZWFrZG93bhIcCg90Y3JfY2FtcGFpZ25faWQYFCABKAlIAYgBARIdChV0Y3JfY2FtcGFpZ25fYmlsbGFibGUYFSABKAgSJAoXdGNyX2NhbXBhaWduX3JlZ2lzdGVyZWQYFiABKAlIAogBARIYCgt3ZWJob29rX3VybBgXIAEoCUgDiAEBEiEKFHdlYmhvb2tfZmFpbG92ZXJfdXJsGBggASgJSASIAQESLwoLcmVjZWl2ZWRfYXQYGSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbmRfYXQYGiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlbnRfYXQYGyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGNvbXBsZXRlZF9hdBgcIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdmFsaWRfdW50aWwYHSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKDHdhaXRfc2Vjb25kcxgeIAEoAUgFiAEBEisKBmVycm9ycxgfIAMoCzIbLm51bWJlcnBvb2wudjEuTWVzc2FnZUVycm9yEikKCGRlY2lzaW9uGCAgASgLMhcubnVtYmVycG9vbC52MS5EZWNpc2lvbhIeChFhdXRvcmVzcG9uc2VfdHlwZRghIAEoCUgGiAEBQgoKCF9zdWJqZWN0QhIKEF90Y3JfY2FtcGFpZ25faWRCGgoYX3Rjcl9jYW1wYWlnbl9yZWdpc3RlcmVkQg4KDF93ZWJob29rX3VybEIXChVfd2ViaG9va19mYWlsb3Zlcl91cmxCDwoNX3dhaXRfc2Vjb25kc0IUChJfYXV0b3Jlc3BvbnNlX3R5cGUigAEKBlNlbmRlchIUCgxwaG9uZV9udW1iZXIYASABKAkSDwoHY2FycmllchgCIAEoCRIRCglsaW5lX3R5cGUYAyABKAkSMQoGc3RhdHVzGAQgASgOMhwubnVtYmVycG9vbC52MS5NZXNzYWdlU3RhdHVzSACIAQFCCQoHX3N0YXR1cyJzCglSZWNpcGllbnQSFAoMcGhvbmVfbnVtYmVyGAEgASgJEiwKBnN0YXR1cxgCIAEoDjIcLm51bWJlcnBvb2wudjEuTWVzc2FnZVN0YXR1cxIPCgdjYXJyaWVyGAMgASgJEhEKCWxpbmVfdHlwZRgEIAEoCSJ8CgVNZWRpYRILCgN1cmwYASABKAkSGQoMY29udGVudF90eXBlGAIgASgJSACIAQESEwoGc2hhMjU2GAMgASgJSAGIAQESEQoEc2l6ZRgEIAEoBUgCiAEBQg8KDV9jb250ZW50X3R5cGVCCQoHX3NoYTI1NkIHCgVfc2l6ZSIoCgRDb3N0Eg4KBmFtb3VudBgBIAEoCRIQCghjdXJyZW5jeRgCIAEoCSJcCg1Db3N0QnJlYWtkb3duEigKC2NhcnJpZXJfZmVlGAEgASgLMhMubnVtYmVycG9vbC52MS5Db3N0EiEKBHJhdGUYAiABKAsyEy5udW1iZXJwb29sLnYxLkNvc3QiZwoMTWVzc2FnZUVycm9yEioKBnJlYXNvbhgBIAEoDjIaLm51bWJlcnBvb2wudjEuRXJyb3JSZWFzb24SDAoEY29kZRgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZkZXRhaWwYBCABKAkqdAoJRGlyZWN0aW9uEhkKFURJUkVDVElPTl9VTlNQRUNJRklFRBAAEiYKEkRJUkVDVElPTl9PVVRCT1VORBABGg76jcqMCwhvdXRib3VuZBIkChFESVJFQ1RJT05fSU5CT1VORBACGg36jcqMCwdpbmJvdW5kKm0KC01lc3NhZ2VUeXBlEhwKGE1FU1NBR0VfVFlQRV9VTlNQRUNJRklFRBAAEh8KEE1FU1NBR0VfVFlQRV9TTVMQARoJ+o3KjAsDU01TEh8KEE1FU1NBR0VfVFlQRV9NTVMQAhoJ+o3KjAsDTU1TKoEBCghFbmNvZGluZxIYChRFTkNPRElOR19VTlNQRUNJRklFRBAAEh0KDUVOQ09ESU5HX0FVVE8QARoK+o3KjAsEYXV0bxIdCg1FTkNPRElOR19HU003EAIaCvqNyowLBGdzbTcSHQoNRU5DT0RJTkdfVUNTMhADGgr6jcqMCwR1Y3MyKsYECg1NZXNzYWdlU3RhdHVzEh4KGk1FU1NBR0VfU1RBVFVTX1VOU1BFQ0lGSUVEEAASLQoYTUVTU0FHRV9TVEFUVVNfU0NIRURVTEVEEAEaD/qNyowLCXNjaGVkdWxlZBInChVNRVNTQUdFX1NUQVRVU19RVUVVRUQQAhoM+o3KjAsGcXVldWVkEikKFk1FU1NBR0VfU1RBVFVTX1NFTkRJTkcQAxoN+o3KjAsHc2VuZGluZxIjChNNRVNTQUdFX1NUQVRVU19TRU5UEAQaCvqNyowLBHNlbnQSLQoYTUVTU0FHRV9TVEFUVVNfREVMSVZFUkVEEAUaD/qNyowLCWRlbGl2ZXJlZBI5Ch5NRVNTQUdFX1NUQVRVU19ERUxJVkVSWV9GQUlMRUQQBhoV+o3KjAsPZGVsaXZlcnlfZmFpbGVkEkMKI01FU1NBR0VfU1RBVFVTX0RFTElWRVJZX1VOQ09ORklSTUVEEAcaGvqNyowLFGRlbGl2ZXJ5X3VuY29uZmlybWVkEjcKHU1FU1NBR0VfU1RBVFVTX1NFTkRJTkdfRkFJTEVEEAgaFPqNyowLDnNlbmRpbmdfZmFpbGVkEikKFk1FU1NBR0VfU1RBVFVTX0VYUElSRUQQCRoN+o3KjAsHZXhwaXJlZBItChhNRVNTQUdFX1NUQVRVU19DQU5DRUxMRUQQChoP+o3KjAsJY2FuY2VsbGVkEisKF01FU1NBR0VfU1RBVFVTX1JFQ0VJVkVEEAsaDvqNyowLCHJlY2VpdmVkYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_decision, file_numberpool_v1_enum_options, file_numberpool_v1_error_reason]);
 
 /**
- * Message is what a send leaves behind. It is stored before the send is answered.
+ * Message is an outbound or inbound message. A send stores its message before it responds.
  *
  * @generated from message numberpool.v1.Message
  */
@@ -40,14 +40,14 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   id: string;
 
   /**
-   * Who texted whom.
+   * The direction.
    *
    * @generated from field: numberpool.v1.Direction direction = 3;
    */
   direction: Direction;
 
   /**
-   * The kind.
+   * The kind of the message.
    *
    * @generated from field: numberpool.v1.MessageType type = 4;
    */
@@ -68,15 +68,15 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   organizationId: string;
 
   /**
-   * The sender. Outbound: our number; for a send through the pool the one that was picked; absent on a scheduled message until it is
-   * due. Inbound: whoever wrote.
+   * The sender. Outbound: the registered number, as named by the caller or picked by the pool; absent on a scheduled message
+   * until it is due. Inbound: the number of the person who wrote.
    *
    * @generated from field: numberpool.v1.Sender from = 7;
    */
   from?: Sender | undefined;
 
   /**
-   * The recipient, always one. Inbound: our number.
+   * The recipient; always exactly one. Inbound: the registered number.
    *
    * @generated from field: repeated numberpool.v1.Recipient to = 8;
    */
@@ -90,7 +90,7 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   cc: Recipient[];
 
   /**
-   * The text as given.
+   * The text, unchanged.
    *
    * @generated from field: string text = 10;
    */
@@ -118,14 +118,14 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   encoding: string;
 
   /**
-   * Segments the text takes on the network, 1 to 10. They are what is paced.
+   * The number of segments that the text takes on the network, 1 to 10. A number's rate counts segments.
    *
    * @generated from field: int32 parts = 14;
    */
   parts: number;
 
   /**
-   * Characters of the text.
+   * The number of characters in the text.
    *
    * @generated from field: int32 num_chars = 15;
    */
@@ -146,70 +146,70 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   tags: string[];
 
   /**
-   * Not known here; always absent.
+   * Unknown to Numberpool; always absent.
    *
    * @generated from field: numberpool.v1.Cost cost = 18;
    */
   cost?: Cost | undefined;
 
   /**
-   * Not known here; always absent.
+   * Unknown to Numberpool; always absent.
    *
    * @generated from field: numberpool.v1.CostBreakdown cost_breakdown = 19;
    */
   costBreakdown?: CostBreakdown | undefined;
 
   /**
-   * Not known here; always absent.
+   * Unknown to Numberpool; always absent.
    *
    * @generated from field: optional string tcr_campaign_id = 20;
    */
   tcrCampaignId?: string | undefined;
 
   /**
-   * Not known here; always false.
+   * Unknown to Numberpool; always false.
    *
    * @generated from field: bool tcr_campaign_billable = 21;
    */
   tcrCampaignBillable: boolean;
 
   /**
-   * Not known here; always absent.
+   * Unknown to Numberpool; always absent.
    *
    * @generated from field: optional string tcr_campaign_registered = 22;
    */
   tcrCampaignRegistered?: string | undefined;
 
   /**
-   * Where this message's events are reported, before the profile's URLs; absent: only there.
+   * The first URL for this message's events, before the profile's URLs. Absent: only the profile's URLs.
    *
    * @generated from field: optional string webhook_url = 23;
    */
   webhookUrl?: string | undefined;
 
   /**
-   * Tried when webhook_url did not accept an event.
+   * The URL for events that webhook_url does not accept.
    *
    * @generated from field: optional string webhook_failover_url = 24;
    */
   webhookFailoverUrl?: string | undefined;
 
   /**
-   * When it was accepted, or came in, by the server's clock.
+   * When it was accepted (outbound) or received (inbound), by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp received_at = 25;
    */
   receivedAt?: Timestamp | undefined;
 
   /**
-   * When it is to be sent; absent: at once.
+   * When to send it. Absent: at once.
    *
    * @generated from field: google.protobuf.Timestamp send_at = 26;
    */
   sendAt?: Timestamp | undefined;
 
   /**
-   * When the carrier took it.
+   * When the carrier accepted it.
    *
    * @generated from field: google.protobuf.Timestamp sent_at = 27;
    */
@@ -223,35 +223,37 @@ export type Message = Message$1<"numberpool.v1.Message"> & {
   completedAt?: Timestamp | undefined;
 
   /**
-   * It leaves its queue before this, or expires; absent once it has left.
+   * When it expires if it is still in its queue. Absent after it has left the queue.
    *
    * @generated from field: google.protobuf.Timestamp valid_until = 29;
    */
   validUntil?: Timestamp | undefined;
 
   /**
-   * The wait in the number's queue that was foreseen when the message was accepted, in seconds.
+   * The estimated wait in the number's queue at the time of acceptance, in seconds.
    *
    * @generated from field: optional double wait_seconds = 30;
    */
   waitSeconds?: number | undefined;
 
   /**
-   * Why it failed; empty as long as it did not.
+   * Why it failed. Empty unless it failed.
    *
    * @generated from field: repeated numberpool.v1.MessageError errors = 31;
    */
   errors: MessageError[];
 
   /**
-   * Which rule picked the sender and what it had to choose from. Ours. Absent on inbound messages.
+   * The rule that picked the sender, and the numbers that it picked from. Absent on inbound messages. An addition to the
+   * documented API.
    *
    * @generated from field: numberpool.v1.Decision decision = 32;
    */
   decision?: Decision | undefined;
 
   /**
-   * Inbound: what the text was understood as and answered to, "STOP", "START" or "HELP"; absent: none of them. Outbound: absent.
+   * Inbound: the keyword that was recognized and answered: "STOP", "START" or "HELP". Absent: no keyword. Outbound: always
+   * absent.
    *
    * @generated from field: optional string autoresponse_type = 33;
    */
@@ -266,7 +268,7 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 0);
 
 /**
- * Sender is the number that a message comes from: one of ours when it is outbound, somebody's phone when it is inbound.
+ * Sender is the number that a message comes from: a registered number if outbound, a person's phone if inbound.
  *
  * @generated from message numberpool.v1.Sender
  */
@@ -279,14 +281,14 @@ export type Sender = Message$1<"numberpool.v1.Sender"> & {
   phoneNumber: string;
 
   /**
-   * Outbound: the name of the carrier it is reached through. Inbound: not known here; "".
+   * Outbound: the configured name of its carrier. Inbound: unknown, always "".
    *
    * @generated from field: string carrier = 2;
    */
   carrier: string;
 
   /**
-   * Outbound: "long_code" or "toll_free", as LineType is spelled. Inbound: not known here; "".
+   * Outbound: "long_code" or "toll_free", as LineType is spelled. Inbound: unknown, always "".
    *
    * @generated from field: string line_type = 3;
    */
@@ -308,7 +310,7 @@ export const SenderSchema: GenMessage<Sender> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 1);
 
 /**
- * Recipient is the number that a message goes to, and how far it got. Inbound: one of our numbers.
+ * Recipient is the number that a message goes to, with the message's status. Inbound: a registered number.
  *
  * @generated from message numberpool.v1.Recipient
  */
@@ -321,21 +323,21 @@ export type Recipient = Message$1<"numberpool.v1.Recipient"> & {
   phoneNumber: string;
 
   /**
-   * Where the message stands. Inbound: `delivered`.
+   * The status of the message. Inbound: always `delivered`.
    *
    * @generated from field: numberpool.v1.MessageStatus status = 2;
    */
   status: MessageStatus;
 
   /**
-   * Outbound: not known here; "". Inbound: the name of the carrier that brought it.
+   * Outbound: unknown, always "". Inbound: the configured name of the carrier that delivered the message.
    *
    * @generated from field: string carrier = 3;
    */
   carrier: string;
 
   /**
-   * Outbound: not known here; "". Inbound: "long_code" or "toll_free".
+   * Outbound: unknown, always "". Inbound: "long_code" or "toll_free".
    *
    * @generated from field: string line_type = 4;
    */
@@ -356,7 +358,7 @@ export const RecipientSchema: GenMessage<Recipient> = /*@__PURE__*/
  */
 export type Media = Message$1<"numberpool.v1.Media"> & {
   /**
-   * Where it is fetched from.
+   * The URL of the attachment.
    *
    * @generated from field: string url = 1;
    */
@@ -398,14 +400,14 @@ export const MediaSchema: GenMessage<Media> = /*@__PURE__*/
  */
 export type Cost = Message$1<"numberpool.v1.Cost"> & {
   /**
-   * A decimal number, as text.
+   * A decimal number, as a string.
    *
    * @generated from field: string amount = 1;
    */
   amount: string;
 
   /**
-   * ISO 4217.
+   * The currency code, ISO 4217.
    *
    * @generated from field: string currency = 2;
    */
@@ -420,20 +422,20 @@ export const CostSchema: GenMessage<Cost> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 4);
 
 /**
- * CostBreakdown tells what a cost is made of.
+ * CostBreakdown holds the parts of a cost.
  *
  * @generated from message numberpool.v1.CostBreakdown
  */
 export type CostBreakdown = Message$1<"numberpool.v1.CostBreakdown"> & {
   /**
-   * What the carrier takes.
+   * The carrier's fee.
    *
    * @generated from field: numberpool.v1.Cost carrier_fee = 1;
    */
   carrierFee?: Cost | undefined;
 
   /**
-   * What the message costs.
+   * The price of the message.
    *
    * @generated from field: numberpool.v1.Cost rate = 2;
    */
@@ -454,7 +456,7 @@ export const CostBreakdownSchema: GenMessage<CostBreakdown> = /*@__PURE__*/
  */
 export type MessageError = Message$1<"numberpool.v1.MessageError"> & {
   /**
-   * The reason of the catalogue that the carrier's own code was read as.
+   * The reason of the catalogue that the carrier's own code maps to.
    *
    * @generated from field: numberpool.v1.ErrorReason reason = 1;
    */
@@ -475,7 +477,7 @@ export type MessageError = Message$1<"numberpool.v1.MessageError"> & {
   title: string;
 
   /**
-   * What happened, for a person; with the carrier's own code where it gave one.
+   * A human-readable description, with the carrier's own code if it gave one.
    *
    * @generated from field: string detail = 4;
    */
@@ -490,7 +492,7 @@ export const MessageErrorSchema: GenMessage<MessageError> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message, 6);
 
 /**
- * Direction tells who texted whom.
+ * Direction is the direction of a message.
  *
  * @generated from enum numberpool.v1.Direction
  */
@@ -503,14 +505,14 @@ export const Direction = {
   UNSPECIFIED: 0,
 
   /**
-   * From one of our numbers.
+   * From a registered number.
    *
    * @generated from enum value: DIRECTION_OUTBOUND = 1;
    */
   OUTBOUND: 1,
 
   /**
-   * To one of our numbers.
+   * To a registered number.
    *
    * @generated from enum value: DIRECTION_INBOUND = 2;
    */
@@ -518,7 +520,7 @@ export const Direction = {
 } as const;
 
 /**
- * Direction tells who texted whom.
+ * Direction is the direction of a message.
  *
  * @generated from enum numberpool.v1.Direction
  */
@@ -572,7 +574,7 @@ export const MessageTypeSchema: GenEnum<MessageType> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_message, 1);
 
 /**
- * Encoding is how a text is to be encoded.
+ * Encoding is the encoding of a text.
  *
  * @generated from enum numberpool.v1.Encoding
  */
@@ -592,7 +594,7 @@ export const Encoding = {
   AUTO: 1,
 
   /**
-   * GSM-7, or refused with ERROR_REASON_ENCODING_ERROR.
+   * GSM-7. A text that GSM-7 cannot encode is refused with ERROR_REASON_ENCODING_ERROR.
    *
    * @generated from enum value: ENCODING_GSM7 = 2;
    */
@@ -607,7 +609,7 @@ export const Encoding = {
 } as const;
 
 /**
- * Encoding is how a text is to be encoded.
+ * Encoding is the encoding of a text.
  *
  * @generated from enum numberpool.v1.Encoding
  */
@@ -620,8 +622,9 @@ export const EncodingSchema: GenEnum<Encoding> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_message, 2);
 
 /**
- * MessageStatus is where a message stands. scheduled, queued and sending change; sent awaits a receipt; the others are final,
- * but for a later, stronger receipt: delivered beats delivery_failed beats delivery_unconfirmed and expired.
+ * MessageStatus is the status of a message. The statuses scheduled, queued and sending are temporary, and sent awaits a receipt.
+ * All others are final, but a later, stronger receipt can replace them: delivered is stronger than delivery_failed, and
+ * delivery_failed is stronger than delivery_unconfirmed and expired.
  *
  * @generated from enum numberpool.v1.MessageStatus
  */
@@ -641,70 +644,71 @@ export const MessageStatus = {
   SCHEDULED: 1,
 
   /**
-   * Accepted, on disk, waiting for its number's turn.
+   * Accepted and stored on disk; waits for its number's turn.
    *
    * @generated from enum value: MESSAGE_STATUS_QUEUED = 2;
    */
   QUEUED: 2,
 
   /**
-   * Being handed to the carrier.
+   * Being submitted to the carrier.
    *
    * @generated from enum value: MESSAGE_STATUS_SENDING = 3;
    */
   SENDING: 3,
 
   /**
-   * The carrier took it.
+   * The carrier accepted it.
    *
    * @generated from enum value: MESSAGE_STATUS_SENT = 4;
    */
   SENT: 4,
 
   /**
-   * The carrier says it arrived.
+   * The carrier reports that it arrived.
    *
    * @generated from enum value: MESSAGE_STATUS_DELIVERED = 5;
    */
   DELIVERED: 5,
 
   /**
-   * The carrier says it did not arrive.
+   * The carrier reports that it did not arrive.
    *
    * @generated from enum value: MESSAGE_STATUS_DELIVERY_FAILED = 6;
    */
   DELIVERY_FAILED: 6,
 
   /**
-   * Nobody can say: the submit was never answered, or no receipt came within 72 hours. Never sent again.
+   * The outcome is unknown: the carrier did not answer the submit, or no receipt came within 72 hours. The message is not sent
+   * again.
    *
    * @generated from enum value: MESSAGE_STATUS_DELIVERY_UNCONFIRMED = 7;
    */
   DELIVERY_UNCONFIRMED: 7,
 
   /**
-   * It never left: the carrier refused it, or it could not be sent when due.
+   * Not sent: the carrier refused it, it could not be sent when it was due, or its number was removed.
    *
    * @generated from enum value: MESSAGE_STATUS_SENDING_FAILED = 8;
    */
   SENDING_FAILED: 8,
 
   /**
-   * It waited in its queue until valid_until.
+   * It was still in its queue at valid_until.
    *
    * @generated from enum value: MESSAGE_STATUS_EXPIRED = 9;
    */
   EXPIRED: 9,
 
   /**
-   * Cancelled before it left.
+   * Cancelled before it was sent.
    *
    * @generated from enum value: MESSAGE_STATUS_CANCELLED = 10;
    */
   CANCELLED: 10,
 
   /**
-   * Inbound: taken from the carrier.
+   * Inbound: received from the carrier.
    *
    * @generated from enum value: MESSAGE_STATUS_RECEIVED = 11;
    */
@@ -712,8 +716,9 @@ export const MessageStatus = {
 } as const;
 
 /**
- * MessageStatus is where a message stands. scheduled, queued and sending change; sent awaits a receipt; the others are final,
- * but for a later, stronger receipt: delivered beats delivery_failed beats delivery_unconfirmed and expired.
+ * MessageStatus is the status of a message. The statuses scheduled, queued and sending are temporary, and sent awaits a receipt.
+ * All others are final, but a later, stronger receipt can replace them: delivered is stronger than delivery_failed, and
+ * delivery_failed is stronger than delivery_unconfirmed and expired.
  *
  * @generated from enum numberpool.v1.MessageStatus
  */

@@ -16,7 +16,7 @@ export const file_numberpool_v1_messaging_profile: GenFile = /*@__PURE__*/
   fileDesc("CiVudW1iZXJwb29sL3YxL21lc3NhZ2luZ19wcm9maWxlLnByb3RvEg1udW1iZXJwb29sLnYxIpoIChBNZXNzYWdpbmdQcm9maWxlEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIMCgRuYW1lGAQgASgJEg8KB2VuYWJsZWQYBSABKAgSGAoLd2ViaG9va191cmwYBiABKAlIAIgBARIhChR3ZWJob29rX2ZhaWxvdmVyX3VybBgHIAEoCUgBiAEBEhsKE3dlYmhvb2tfYXBpX3ZlcnNpb24YCCABKAkSIAoYd2hpdGVsaXN0ZWRfZGVzdGluYXRpb25zGAkgAygJEj8KFG51bWJlcl9wb29sX3NldHRpbmdzGAogASgLMiEubnVtYmVycG9vbC52MS5OdW1iZXJQb29sU2V0dGluZ3MSQwoWdXJsX3Nob3J0ZW5lcl9zZXR0aW5ncxgLIAEoCzIjLm51bWJlcnBvb2wudjEuVXJsU2hvcnRlbmVyU2V0dGluZ3MSGQoMYWxwaGFfc2VuZGVyGAwgASgJSAKIAQESGQoRZGFpbHlfc3BlbmRfbGltaXQYDSABKAkSIQoZZGFpbHlfc3BlbmRfbGltaXRfZW5hYmxlZBgOIAEoCBITCgttb2JpbGVfb25seRgPIAEoCBIcChRtbXNfZmFsbF9iYWNrX3RvX3NtcxgQIAEoCBIXCg9tbXNfdHJhbnNjb2RpbmcYESABKAgSFgoOc21hcnRfZW5jb2RpbmcYEiABKAgSHAoPYWlfYXNzaXN0YW50X2lkGBMgASgJSAOIAQESHgoRcmVzb3VyY2VfZ3JvdXBfaWQYFCABKAlIBIgBARIfChJoZWFsdGhfd2ViaG9va191cmwYFSABKAlIBYgBARIWCgl2MV9zZWNyZXQYFiABKAlIBogBARIZChFyZWRhY3Rpb25fZW5hYmxlZBgXIAEoCBIfChd2YWxpZGl0eV9wZXJpb2Rfc2Vjb25kcxgYIAEoBRIuCgpjcmVhdGVkX2F0GBkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GBogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9yZWRhY3Rpb25fbGV2ZWwYGyABKAUSOQoIZmVhdHVyZXMYHCABKAsyJy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ1Byb2ZpbGVGZWF0dXJlc0IOCgxfd2ViaG9va191cmxCFwoVX3dlYmhvb2tfZmFpbG92ZXJfdXJsQg8KDV9hbHBoYV9zZW5kZXJCEgoQX2FpX2Fzc2lzdGFudF9pZEIUChJfcmVzb3VyY2VfZ3JvdXBfaWRCFQoTX2hlYWx0aF93ZWJob29rX3VybEIMCgpfdjFfc2VjcmV0ImYKGE1lc3NhZ2luZ1Byb2ZpbGVGZWF0dXJlcxIpChxhaV9vcHRfb3V0X2RldGVjdGlvbl9lbmFibGVkGAEgASgISACIAQFCHwodX2FpX29wdF9vdXRfZGV0ZWN0aW9uX2VuYWJsZWQi/gEKEk51bWJlclBvb2xTZXR0aW5ncxIdChBsb25nX2NvZGVfd2VpZ2h0GAEgASgBSACIAQESHQoQdG9sbF9mcmVlX3dlaWdodBgCIAEoAUgBiAEBEhsKDnNraXBfdW5oZWFsdGh5GAMgASgISAKIAQESGgoNc3RpY2t5X3NlbmRlchgEIAEoCEgDiAEBEhUKCGdlb21hdGNoGAUgASgISASIAQFCEwoRX2xvbmdfY29kZV93ZWlnaHRCEwoRX3RvbGxfZnJlZV93ZWlnaHRCEQoPX3NraXBfdW5oZWFsdGh5QhAKDl9zdGlja3lfc2VuZGVyQgsKCV9nZW9tYXRjaCLEAQoUVXJsU2hvcnRlbmVyU2V0dGluZ3MSEwoGZG9tYWluGAEgASgJSACIAQESEwoGcHJlZml4GAIgASgJSAGIAQESIwoWcmVwbGFjZV9ibGFja2xpc3Rfb25seRgDIAEoCEgCiAEBEhoKDXNlbmRfd2ViaG9va3MYBCABKAhIA4gBAUIJCgdfZG9tYWluQgkKB19wcmVmaXhCGQoXX3JlcGxhY2VfYmxhY2tsaXN0X29ubHlCEAoOX3NlbmRfd2ViaG9va3MiwAoKFU1lc3NhZ2luZ1Byb2ZpbGVJbnB1dBIRCgRuYW1lGAEgASgJSACIAQESFAoHZW5hYmxlZBgCIAEoCEgBiAEBEiAKC3dlYmhvb2tfdXJsGAMgASgJQgbAkOyPCAFIAogBARIpChR3ZWJob29rX2ZhaWxvdmVyX3VybBgEIAEoCUIGwJDsjwgBSAOIAQESIAoTd2ViaG9va19hcGlfdmVyc2lvbhgFIAEoCUgEiAEBEiAKGHdoaXRlbGlzdGVkX2Rlc3RpbmF0aW9ucxgGIAMoCRJHChRudW1iZXJfcG9vbF9zZXR0aW5ncxgHIAEoCzIhLm51bWJlcnBvb2wudjEuTnVtYmVyUG9vbFNldHRpbmdzQgbAkOyPCAESJAoXdmFsaWRpdHlfcGVyaW9kX3NlY29uZHMYCCABKAVIBYgBARJLChZ1cmxfc2hvcnRlbmVyX3NldHRpbmdzGAkgASgLMiMubnVtYmVycG9vbC52MS5VcmxTaG9ydGVuZXJTZXR0aW5nc0IG0OnopAwBEiEKDGFscGhhX3NlbmRlchgKIAEoCUIG0OnopAwBSAaIAQESJgoRZGFpbHlfc3BlbmRfbGltaXQYCyABKAlCBtDp6KQMAUgHiAEBEi4KGWRhaWx5X3NwZW5kX2xpbWl0X2VuYWJsZWQYDCABKAhCBtDp6KQMAUgIiAEBEiAKC21vYmlsZV9vbmx5GA0gASgIQgbQ6eikDAFICYgBARIpChRtbXNfZmFsbF9iYWNrX3RvX3NtcxgOIAEoCEIG0OnopAwBSAqIAQESJAoPbW1zX3RyYW5zY29kaW5nGA8gASgIQgbQ6eikDAFIC4gBARIjCg5zbWFydF9lbmNvZGluZxgQIAEoCEIG0OnopAwBSAyIAQESJAoPYWlfYXNzaXN0YW50X2lkGBEgASgJQgbQ6eikDAFIDYgBARImChFyZXNvdXJjZV9ncm91cF9pZBgSIAEoCUIG0OnopAwBSA6IAQESJwoSaGVhbHRoX3dlYmhvb2tfdXJsGBMgASgJQgbQ6eikDAFID4gBARIeCgl2MV9zZWNyZXQYFCABKAlCBtDp6KQMAUgQiAEBEiYKEXJlZGFjdGlvbl9lbmFibGVkGBUgASgIQgbQ6eikDAFIEYgBARIcCg9yZWRhY3Rpb25fbGV2ZWwYFiABKAVIEogBARJBCghmZWF0dXJlcxgXIAEoCzInLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nUHJvZmlsZUZlYXR1cmVzQgbQ6eikDAFCBwoFX25hbWVCCgoIX2VuYWJsZWRCDgoMX3dlYmhvb2tfdXJsQhcKFV93ZWJob29rX2ZhaWxvdmVyX3VybEIWChRfd2ViaG9va19hcGlfdmVyc2lvbkIaChhfdmFsaWRpdHlfcGVyaW9kX3NlY29uZHNCDwoNX2FscGhhX3NlbmRlckIUChJfZGFpbHlfc3BlbmRfbGltaXRCHAoaX2RhaWx5X3NwZW5kX2xpbWl0X2VuYWJsZWRCDgoMX21vYmlsZV9vbmx5QhcKFV9tbXNfZmFsbF9iYWNrX3RvX3Ntc0ISChBfbW1zX3RyYW5zY29kaW5nQhEKD19zbWFydF9lbmNvZGluZ0ISChBfYWlfYXNzaXN0YW50X2lkQhQKEl9yZXNvdXJjZV9ncm91cF9pZEIVChNfaGVhbHRoX3dlYmhvb2tfdXJsQgwKCl92MV9zZWNyZXRCFAoSX3JlZGFjdGlvbl9lbmFibGVkQhIKEF9yZWRhY3Rpb25fbGV2ZWxiBnByb3RvMw", [file_google_protobuf_timestamp, file_numberpool_v1_call_options]);
 
 /**
- * MessagingProfile is the unit that a caller names when sending: a set of phone numbers with the rules of choosing among them.
+ * MessagingProfile is a set of phone numbers with the rules for choosing a sender. A caller names it in a send.
  *
  * @generated from message numberpool.v1.MessagingProfile
  */
@@ -43,29 +43,29 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   organizationId: string;
 
   /**
-   * For people; not unique.
+   * A human-readable name; not unique.
    *
    * @generated from field: string name = 4;
    */
   name: string;
 
   /**
-   * A disabled profile refuses every send with ERROR_REASON_PROFILE_DISABLED. What was accepted before still leaves, queued and
-   * scheduled messages alike.
+   * A disabled profile refuses every send with ERROR_REASON_PROFILE_DISABLED. Messages that were accepted before, queued or
+   * scheduled, are still sent.
    *
    * @generated from field: bool enabled = 5;
    */
   enabled: boolean;
 
   /**
-   * Where events of the profile's messages are reported.
+   * The URL for the events of the profile's messages.
    *
    * @generated from field: optional string webhook_url = 6;
    */
   webhookUrl?: string | undefined;
 
   /**
-   * Tried when webhook_url did not accept an event.
+   * The URL for events that webhook_url does not accept.
    *
    * @generated from field: optional string webhook_failover_url = 7;
    */
@@ -79,7 +79,7 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   webhookApiVersion: string;
 
   /**
-   * Countries that may be texted: ISO 3166-1 alpha-2 codes, upper case, or "*" for all.
+   * The countries that the profile may text: ISO 3166-1 alpha-2 codes in upper case, or "*" for all.
    *
    * @generated from field: repeated string whitelisted_destinations = 9;
    */
@@ -184,16 +184,16 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   redactionEnabled: boolean;
 
   /**
-   * How long an accepted message may wait before it expires, in seconds; of a scheduled one, from its send_at on. It expires then
-   * also while its number is paused. A send that would wait for as long or longer is refused with ERROR_REASON_QUEUE_FULL.
-   * Ours, not documented elsewhere.
+   * How long an accepted message may wait before it expires, in seconds; for a scheduled message, counted from its send_at. A
+   * message also expires while its number is paused. A send that would wait that long or longer is refused with
+   * ERROR_REASON_QUEUE_FULL. An addition to the documented API.
    *
    * @generated from field: int32 validity_period_seconds = 24;
    */
   validityPeriodSeconds: number;
 
   /**
-   * When the profile was made, by the server's clock.
+   * When the profile was created, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 25;
    */
@@ -207,7 +207,7 @@ export type MessagingProfile = Message<"numberpool.v1.MessagingProfile"> & {
   updatedAt?: Timestamp | undefined;
 
   /**
-   * Always 2: texts and numbers are kept as they are.
+   * Always 2: texts and numbers are stored without redaction.
    *
    * @generated from field: int32 redaction_level = 27;
    */
@@ -250,51 +250,51 @@ export const MessagingProfileFeaturesSchema: GenMessage<MessagingProfileFeatures
   messageDesc(file_numberpool_v1_messaging_profile, 1);
 
 /**
- * NumberPoolSettings are the rules of choosing a sender. In an update, an empty object or null turns the pool off and forgets
- * the stored values; an object with a known field is merged into the stored settings; one of unknown fields only is refused with
- * ERROR_REASON_BAD_REQUEST. The order of the pick: what may send at all (weight,
- * state, health if skip_unhealthy, room in the queue), then sticky_sender, then geomatch, then the weights, then the least
- * loaded number, then the one used longest ago.
+ * NumberPoolSettings are the rules for choosing a sender. In an update, an empty object or null turns the pool off and deletes
+ * the stored values. An object with a known field is merged into the stored settings. An object with only unknown fields is
+ * refused with ERROR_REASON_BAD_REQUEST.
+ *
+ * The order of the choice: first the numbers that can send at all (weight, state, health if skip_unhealthy is true, room in the
+ * queue), then sticky_sender, then geomatch, then the weights, then the least loaded number, then the least recently used number.
  *
  * @generated from message numberpool.v1.NumberPoolSettings
  */
 export type NumberPoolSettings = Message<"numberpool.v1.NumberPoolSettings"> & {
   /**
-   * The share of long codes against toll-free numbers: with 5 and 1, exactly five of every six messages leave from long
-   * codes, however many numbers of each type there are. 0 removes the type. A finite number from 0 to 1,000, fractions
-   * allowed. Never set: 1.
+   * The weight of long codes against toll-free numbers. With 5 and 1, long codes send exactly five of every six messages, however
+   * many numbers each type has. 0 removes the type. A finite number from 0 to 1,000; fractions are allowed. Default: 1.
    *
    * @generated from field: optional double long_code_weight = 1;
    */
   longCodeWeight?: number | undefined;
 
   /**
-   * The share of toll-free numbers; as long_code_weight. Never set: 1.
+   * The weight of toll-free numbers, with the same rules as long_code_weight. Default: 1.
    *
    * @generated from field: optional double toll_free_weight = 2;
    */
   tollFreeWeight?: number | undefined;
 
   /**
-   * Leave unhealthy numbers out. When nothing healthy is left the send is refused, never sent from an unhealthy number.
-   * Never set: false.
+   * Exclude unhealthy numbers. If no healthy number is left, the send is refused: an unhealthy number never sends it. Default:
+   * false.
    *
    * @generated from field: optional bool skip_unhealthy = 3;
    */
   skipUnhealthy?: boolean | undefined;
 
   /**
-   * Keep texting a recipient from the same number. A mapping lives 8 days from the last message. An unhealthy, removed,
-   * paused or weight-0 sender is replaced; one whose queue is merely full is stood in for, once. Turning this off makes all
-   * mappings invalid at once. Never set: false.
+   * Text each recipient always from the same number. A mapping lasts 8 days from the last message. An unhealthy, removed, paused
+   * or weight-0 sender is replaced. If the sender's queue is full, another number sends that one message and the mapping stays.
+   * Turning this off invalidates all mappings at once. Default: false.
    *
    * @generated from field: optional bool sticky_sender = 4;
    */
   stickySender?: boolean | undefined;
 
   /**
-   * Prefer a number of the recipient's area code, then of its overlays, then of its state or province, then any. Only +1
-   * numbers have such geography; toll-free numbers have none. Never set: false.
+   * Prefer a number of the recipient's area code, then of its overlays, then of its state or province, then any. Only +1 numbers
+   * have this geography, and toll-free numbers have none. Default: false.
    *
    * @generated from field: optional bool geomatch = 5;
    */
@@ -351,7 +351,7 @@ export const UrlShortenerSettingsSchema: GenMessage<UrlShortenerSettings> = /*@_
   messageDesc(file_numberpool_v1_messaging_profile, 3);
 
 /**
- * MessagingProfileInput is what a caller may set on a profile. In an update an absent field is kept.
+ * MessagingProfileInput holds the fields of a profile that a caller can set. In an update, an absent field keeps its value.
  *
  * @generated from message numberpool.v1.MessagingProfileInput
  */
@@ -371,14 +371,14 @@ export type MessagingProfileInput = Message<"numberpool.v1.MessagingProfileInput
   enabled?: boolean | undefined;
 
   /**
-   * Absolute http or https, at most 2,000 characters; "" or null for none.
+   * An absolute http or https URL of at most 2,000 characters. "" or null: no URL.
    *
    * @generated from field: optional string webhook_url = 3;
    */
   webhookUrl?: string | undefined;
 
   /**
-   * As webhook_url.
+   * The same rules as webhook_url.
    *
    * @generated from field: optional string webhook_failover_url = 4;
    */
@@ -392,7 +392,7 @@ export type MessagingProfileInput = Message<"numberpool.v1.MessagingProfileInput
   webhookApiVersion?: string | undefined;
 
   /**
-   * Required to create; ISO 3166-1 alpha-2 codes in upper case, or "*"; at most 300.
+   * Required to create; ISO 3166-1 alpha-2 codes in upper case, or "*" for all countries; at most 300.
    *
    * @generated from field: repeated string whitelisted_destinations = 6;
    */

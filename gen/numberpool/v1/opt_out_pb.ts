@@ -15,7 +15,7 @@ export const file_numberpool_v1_opt_out: GenFile = /*@__PURE__*/
   fileDesc("ChtudW1iZXJwb29sL3YxL29wdF9vdXQucHJvdG8SDW51bWJlcnBvb2wudjEilgEKBk9wdE91dBITCgtyZWNvcmRfdHlwZRgBIAEoCRIcChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgCIAEoCRIMCgRmcm9tGAMgASgJEgoKAnRvGAQgASgJEg8KB2tleXdvcmQYBSABKAkSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * OptOut is a recipient that must not be texted by a profile, from any of its numbers.
+ * OptOut is a recipient that a profile must not text from any of its numbers.
  *
  * @generated from message numberpool.v1.OptOut
  */
@@ -28,35 +28,35 @@ export type OptOut = Message<"numberpool.v1.OptOut"> & {
   recordType: string;
 
   /**
-   * The profile it holds for.
+   * The profile that the opt-out applies to.
    *
    * @generated from field: string messaging_profile_id = 2;
    */
   messagingProfileId: string;
 
   /**
-   * The sender that the recipient answered: a number of ours, +E.164; "" when the opt-out was added by hand.
+   * The registered number that the recipient replied to, +E.164. "" when the opt-out was added manually.
    *
    * @generated from field: string from = 3;
    */
   from: string;
 
   /**
-   * The recipient that must not be texted, +E.164.
+   * The recipient, +E.164.
    *
    * @generated from field: string to = 4;
    */
   to: string;
 
   /**
-   * The word that was written; "" when the opt-out was added by hand.
+   * The keyword that the recipient sent. "" when the opt-out was added manually.
    *
    * @generated from field: string keyword = 5;
    */
   keyword: string;
 
   /**
-   * When it was noted.
+   * When the opt-out was recorded.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 6;
    */

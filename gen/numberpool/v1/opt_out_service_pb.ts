@@ -21,7 +21,7 @@ export const file_numberpool_v1_opt_out_service: GenFile = /*@__PURE__*/
   fileDesc("CiNudW1iZXJwb29sL3YxL29wdF9vdXRfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSLQAQoSTGlzdE9wdE91dHNSZXF1ZXN0EisKBmZpbHRlchgBIAEoCzIbLm51bWJlcnBvb2wudjEuT3B0T3V0RmlsdGVyEiwKCmNyZWF0ZWRfYXQYAiABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRIhCgRwYWdlGAMgASgLMhMubnVtYmVycG9vbC52MS5QYWdlEiYKEXJlZGFjdGlvbl9lbmFibGVkGAQgASgIQgbQ6eikDAFIAIgBAUIUChJfcmVkYWN0aW9uX2VuYWJsZWQifgoMT3B0T3V0RmlsdGVyEiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJSACIAQESEQoEZnJvbRgCIAEoCUgBiAEBEg8KAnRvGAMgASgJSAKIAQFCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgcKBV9mcm9tQgUKA190byJhChNMaXN0T3B0T3V0c1Jlc3BvbnNlEiMKBGRhdGEYASADKAsyFS5udW1iZXJwb29sLnYxLk9wdE91dBIlCgRtZXRhGAIgASgLMhcubnVtYmVycG9vbC52MS5QYWdlTWV0YSKCAQoQQWRkT3B0T3V0UmVxdWVzdBIhChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCUgAiAEBEhEKBGZyb20YAiABKAlIAYgBARIPCgJ0bxgDIAEoCUgCiAEBQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIHCgVfZnJvbUIFCgNfdG8iOAoRQWRkT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0Ij8KE1JlbW92ZU9wdE91dFJlcXVlc3QSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAkSCgoCdG8YAiABKAkiOwoUUmVtb3ZlT3B0T3V0UmVzcG9uc2USIwoEZGF0YRgBIAEoCzIVLm51bWJlcnBvb2wudjEuT3B0T3V0MrYDCg1PcHRPdXRTZXJ2aWNlEnwKC0xpc3RPcHRPdXRzEiEubnVtYmVycG9vbC52MS5MaXN0T3B0T3V0c1JlcXVlc3QaIi5udW1iZXJwb29sLnYxLkxpc3RPcHRPdXRzUmVzcG9uc2UiJpACAYLT5JMCFxIVL3YyL21lc3NhZ2luZ19vcHRvdXRz2Pnemg0CEnkKCUFkZE9wdE91dBIfLm51bWJlcnBvb2wudjEuQWRkT3B0T3V0UmVxdWVzdBogLm51bWJlcnBvb2wudjEuQWRkT3B0T3V0UmVzcG9uc2UiKZACAoLT5JMCGjoBKiIVL3YyL21lc3NhZ2luZ19vcHRvdXRz2Pnemg0DEqsBCgxSZW1vdmVPcHRPdXQSIi5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlcXVlc3QaIy5udW1iZXJwb29sLnYxLlJlbW92ZU9wdE91dFJlc3BvbnNlIlKC0+STAkYqRC92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve21lc3NhZ2luZ19wcm9maWxlX2lkfS9tZXNzYWdpbmdfb3B0b3V0cy97dG992Pnemg0DYgZwcm90bzM", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_opt_out, file_numberpool_v1_page, file_numberpool_v1_time_range]);
 
 /**
- * ListOptOutsRequest says which opt-outs, and which page of them.
+ * ListOptOutsRequest selects opt-outs and a page of them.
  *
  * @generated from message numberpool.v1.ListOptOutsRequest
  */
@@ -63,27 +63,27 @@ export const ListOptOutsRequestSchema: GenMessage<ListOptOutsRequest> = /*@__PUR
   messageDesc(file_numberpool_v1_opt_out_service, 0);
 
 /**
- * OptOutFilter narrows a list of opt-outs.
+ * OptOutFilter filters a list of opt-outs.
  *
  * @generated from message numberpool.v1.OptOutFilter
  */
 export type OptOutFilter = Message<"numberpool.v1.OptOutFilter"> & {
   /**
-   * Of this profile.
+   * Only opt-outs for this profile.
    *
    * @generated from field: optional string messaging_profile_id = 1;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * From this number of ours, +E.164.
+   * Only opt-outs from this registered number, +E.164.
    *
    * @generated from field: optional string from = 2;
    */
   from?: string | undefined;
 
   /**
-   * Of this recipient, +E.164.
+   * Only opt-outs of this recipient, +E.164.
    *
    * @generated from field: optional string to = 3;
    */
@@ -111,7 +111,7 @@ export type ListOptOutsResponse = Message<"numberpool.v1.ListOptOutsResponse"> &
   data: OptOut[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -126,7 +126,7 @@ export const ListOptOutsResponseSchema: GenMessage<ListOptOutsResponse> = /*@__P
   messageDesc(file_numberpool_v1_opt_out_service, 2);
 
 /**
- * AddOptOutRequest names a profile, a recipient and, where there is one, the sender that was answered.
+ * AddOptOutRequest names a profile, a recipient and, if there is one, the number that the recipient replied to.
  *
  * @generated from message numberpool.v1.AddOptOutRequest
  */
@@ -139,14 +139,14 @@ export type AddOptOutRequest = Message<"numberpool.v1.AddOptOutRequest"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * The number of ours that the recipient answered, +E.164. Absent: the opt-out is added by hand.
+   * The registered number that the recipient replied to, +E.164. Absent: the opt-out is added manually.
    *
    * @generated from field: optional string from = 2;
    */
   from?: string | undefined;
 
   /**
-   * Required. The recipient, +E.164, in its one spelling: without a national prefix after the calling code.
+   * Required. The recipient, +E.164, in its canonical form: without a national prefix after the calling code.
    *
    * @generated from field: optional string to = 3;
    */
@@ -210,7 +210,7 @@ export const RemoveOptOutRequestSchema: GenMessage<RemoveOptOutRequest> = /*@__P
   messageDesc(file_numberpool_v1_opt_out_service, 5);
 
 /**
- * RemoveOptOutResponse holds the opt-out as it was.
+ * RemoveOptOutResponse holds the removed opt-out.
  *
  * @generated from message numberpool.v1.RemoveOptOutResponse
  */
@@ -231,8 +231,8 @@ export const RemoveOptOutResponseSchema: GenMessage<RemoveOptOutResponse> = /*@_
   messageDesc(file_numberpool_v1_opt_out_service, 6);
 
 /**
- * OptOutService keeps the lists of recipients that must not be texted. An opt-out holds for the whole profile, whichever of its
- * numbers the recipient answered.
+ * OptOutService manages the recipients that must not be texted. An opt-out applies to the whole profile, whichever of its numbers
+ * the recipient replied to.
  *
  * @generated from service numberpool.v1.OptOutService
  */
@@ -248,7 +248,7 @@ export const OptOutService: GenService<{
     output: typeof ListOptOutsResponseSchema;
   },
   /**
-   * Notes that a recipient must not be texted by a profile. Repeating changes nothing.
+   * Adds an opt-out of a recipient for a profile. A repeat changes nothing.
    *
    * @generated from rpc numberpool.v1.OptOutService.AddOptOut
    */
@@ -258,7 +258,7 @@ export const OptOutService: GenService<{
     output: typeof AddOptOutResponseSchema;
   },
   /**
-   * Allows a recipient to be texted again, or NOT_FOUND.
+   * Removes an opt-out, so that the recipient can be texted again, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.OptOutService.RemoveOptOut
    */

@@ -13,13 +13,13 @@ export const file_numberpool_v1_page: GenFile = /*@__PURE__*/
   fileDesc("ChhudW1iZXJwb29sL3YxL3BhZ2UucHJvdG8SDW51bWJlcnBvb2wudjEiQgoEUGFnZRITCgZudW1iZXIYASABKAVIAIgBARIRCgRzaXplGAIgASgFSAGIAQFCCQoHX251bWJlckIHCgVfc2l6ZSJeCghQYWdlTWV0YRITCgtwYWdlX251bWJlchgBIAEoBRIRCglwYWdlX3NpemUYAiABKAUSEwoLdG90YWxfcGFnZXMYAyABKAUSFQoNdG90YWxfcmVzdWx0cxgEIAEoBSJCCgZDdXJzb3ISEgoFYWZ0ZXIYASABKAlIAIgBARIRCgRzaXplGAIgASgFSAGIAQFCCAoGX2FmdGVyQgcKBV9zaXplIigKCkN1cnNvck1ldGESEQoEbmV4dBgBIAEoCUgAiAEBQgcKBV9uZXh0YgZwcm90bzM");
 
 /**
- * Page names one page of a list by its number, as the documentation pages. JSON: `page[number]` and `page[size]`.
+ * Page selects one page of a list by its number, as in the documented API. JSON: `page[number]` and `page[size]`.
  *
  * @generated from message numberpool.v1.Page
  */
 export type Page = Message<"numberpool.v1.Page"> & {
   /**
-   * From 1. Absent: 1. A page past the end is empty, not an error.
+   * The number of the page, from 1. Absent: 1. A page past the end is empty, not an error.
    *
    * @generated from field: optional int32 number = 1;
    */
@@ -41,34 +41,34 @@ export const PageSchema: GenMessage<Page> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_page, 0);
 
 /**
- * PageMeta tells where a page stands in its list.
+ * PageMeta is the position of a page in its list.
  *
  * @generated from message numberpool.v1.PageMeta
  */
 export type PageMeta = Message<"numberpool.v1.PageMeta"> & {
   /**
-   * This page, from 1.
+   * The number of this page, from 1.
    *
    * @generated from field: int32 page_number = 1;
    */
   pageNumber: number;
 
   /**
-   * The page size that was used.
+   * The number of entries on a full page.
    *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * Pages in all; 0 when the list is empty.
+   * The number of pages; 0 when the list is empty.
    *
    * @generated from field: int32 total_pages = 3;
    */
   totalPages: number;
 
   /**
-   * Entries in all.
+   * The number of entries in the list.
    *
    * @generated from field: int32 total_results = 4;
    */
@@ -83,14 +83,14 @@ export const PageMetaSchema: GenMessage<PageMeta> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_page, 1);
 
 /**
- * Cursor names one page of a list that can grow without bound. JSON: `page[after]` and `page[size]`. A page ends early when its
- * entries come to about 1 MiB, or when they are rare and two seconds have passed.
+ * Cursor selects one page of a list that can grow without bound. JSON: `page[after]` and `page[size]`. A page ends early when its
+ * entries reach about 1 MiB, or when a search for rare entries has taken two seconds.
  *
  * @generated from message numberpool.v1.Cursor
  */
 export type Cursor = Message<"numberpool.v1.Cursor"> & {
   /**
-   * CursorMeta.next of the page before, opaque. Absent: the first page.
+   * CursorMeta.next of the previous page; opaque. Absent: the first page.
    *
    * @generated from field: optional string after = 1;
    */
@@ -112,13 +112,13 @@ export const CursorSchema: GenMessage<Cursor> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_page, 2);
 
 /**
- * CursorMeta tells how to go on. Such lists are not counted.
+ * CursorMeta holds the cursor of the next page. Lists with cursors have no total count.
  *
  * @generated from message numberpool.v1.CursorMeta
  */
 export type CursorMeta = Message<"numberpool.v1.CursorMeta"> & {
   /**
-   * The cursor of the next page; absent on the last one.
+   * The cursor of the next page. Absent on the last page.
    *
    * @generated from field: optional string next = 1;
    */

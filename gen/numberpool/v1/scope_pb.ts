@@ -14,41 +14,41 @@ export const file_numberpool_v1_scope: GenFile = /*@__PURE__*/
   fileDesc("ChludW1iZXJwb29sL3YxL3Njb3BlLnByb3RvEg1udW1iZXJwb29sLnYxKpQBCgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEhoKClNDT1BFX1NFTkQQARoK+o3KjAsEc2VuZBIaCgpTQ09QRV9SRUFEEAIaCvqNyowLBHJlYWQSHAoLU0NPUEVfQURNSU4QAxoL+o3KjAsFYWRtaW4SHgoMU0NPUEVfUkVQT1JUEAQaDPqNyowLBnJlcG9ydGIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
- * Scope is a permission that an API key carries. A call is allowed when the key has the scope of its method.
+ * Scope is a permission of an API key. A call is allowed if the key has the scope of its method.
  *
  * @generated from enum numberpool.v1.Scope
  */
 export const Scope = {
   /**
-   * No scope. A method without a scope stops the program at start.
+   * No scope. The program does not start if a method has no scope.
    *
    * @generated from enum value: SCOPE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Accepting, previewing and cancelling messages.
+   * Send, preview and cancel messages.
    *
    * @generated from enum value: SCOPE_SEND = 1;
    */
   SEND: 1,
 
   /**
-   * Reading anything of the organization.
+   * Read everything of the organization.
    *
    * @generated from enum value: SCOPE_READ = 2;
    */
   READ: 2,
 
   /**
-   * Changing profiles, numbers, mappings, opt-outs and deliveries.
+   * Change profiles, numbers, mappings, opt-outs and deliveries.
    *
    * @generated from enum value: SCOPE_ADMIN = 3;
    */
   ADMIN: 3,
 
   /**
-   * Reporting receipts and inbound messages for a carrier: all that a carrier's callback needs.
+   * Report receipts and inbound messages for a carrier. A carrier's callback needs no other scope.
    *
    * @generated from enum value: SCOPE_REPORT = 4;
    */
@@ -56,7 +56,7 @@ export const Scope = {
 } as const;
 
 /**
- * Scope is a permission that an API key carries. A call is allowed when the key has the scope of its method.
+ * Scope is a permission of an API key. A call is allowed if the key has the scope of its method.
  *
  * @generated from enum numberpool.v1.Scope
  */

@@ -15,7 +15,7 @@ export const file_numberpool_v1_sticky_mapping: GenFile = /*@__PURE__*/
   fileDesc("CiJudW1iZXJwb29sL3YxL3N0aWNreV9tYXBwaW5nLnByb3RvEg1udW1iZXJwb29sLnYxIuIBCg1TdGlja3lNYXBwaW5nEhMKC3JlY29yZF90eXBlGAEgASgJEhwKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAIgASgJEgoKAnRvGAMgASgJEhQKDHBob25lX251bWJlchgEIAEoCRIXCg9waG9uZV9udW1iZXJfaWQYBSABKAkSMwoPbGFzdF9tZXNzYWdlX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
- * StickyMapping ties a recipient to the number that texts it.
+ * StickyMapping maps a recipient to the number that texts it.
  *
  * @generated from message numberpool.v1.StickyMapping
  */
@@ -63,7 +63,7 @@ export type StickyMapping = Message<"numberpool.v1.StickyMapping"> & {
   lastMessageAt?: Timestamp | undefined;
 
   /**
-   * When it ends unless another message is exchanged.
+   * When the mapping expires unless another message is exchanged.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 7;
    */

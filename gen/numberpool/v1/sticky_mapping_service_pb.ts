@@ -19,7 +19,7 @@ export const file_numberpool_v1_sticky_mapping_service: GenFile = /*@__PURE__*/
   fileDesc("CipudW1iZXJwb29sL3YxL3N0aWNreV9tYXBwaW5nX3NlcnZpY2UucHJvdG8SDW51bWJlcnBvb2wudjEiigEKGUxpc3RTdGlja3lNYXBwaW5nc1JlcXVlc3QSHAoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAkSGQoMcGhvbmVfbnVtYmVyGAIgASgJSACIAQESIwoEcGFnZRgDIAEoCzIVLm51bWJlcnBvb2wudjEuQ3Vyc29yQg8KDV9waG9uZV9udW1iZXIicQoaTGlzdFN0aWNreU1hcHBpbmdzUmVzcG9uc2USKgoEZGF0YRgBIAMoCzIcLm51bWJlcnBvb2wudjEuU3RpY2t5TWFwcGluZxInCgRtZXRhGAIgASgLMhkubnVtYmVycG9vbC52MS5DdXJzb3JNZXRhIm8KF1NldFN0aWNreU1hcHBpbmdSZXF1ZXN0EhwKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAEgASgJEgoKAnRvGAIgASgJEhkKDHBob25lX251bWJlchgDIAEoCUgAiAEBQg8KDV9waG9uZV9udW1iZXIiRgoYU2V0U3RpY2t5TWFwcGluZ1Jlc3BvbnNlEioKBGRhdGEYASABKAsyHC5udW1iZXJwb29sLnYxLlN0aWNreU1hcHBpbmciRQoZQ2xlYXJTdGlja3lNYXBwaW5nUmVxdWVzdBIcChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgBIAEoCRIKCgJ0bxgCIAEoCSJIChpDbGVhclN0aWNreU1hcHBpbmdSZXNwb25zZRIqCgRkYXRhGAEgASgLMhwubnVtYmVycG9vbC52MS5TdGlja3lNYXBwaW5nMs4EChRTdGlja3lNYXBwaW5nU2VydmljZRK5AQoSTGlzdFN0aWNreU1hcHBpbmdzEigubnVtYmVycG9vbC52MS5MaXN0U3RpY2t5TWFwcGluZ3NSZXF1ZXN0GikubnVtYmVycG9vbC52MS5MaXN0U3RpY2t5TWFwcGluZ3NSZXNwb25zZSJOkAIBgtPkkwI/Ej0vdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3ttZXNzYWdpbmdfcHJvZmlsZV9pZH0vc3RpY2t5X21hcHBpbmdz2Pnemg0CErsBChBTZXRTdGlja3lNYXBwaW5nEiYubnVtYmVycG9vbC52MS5TZXRTdGlja3lNYXBwaW5nUmVxdWVzdBonLm51bWJlcnBvb2wudjEuU2V0U3RpY2t5TWFwcGluZ1Jlc3BvbnNlIlaQAgKC0+STAkc6ASoaQi92Mi9tZXNzYWdpbmdfcHJvZmlsZXMve21lc3NhZ2luZ19wcm9maWxlX2lkfS9zdGlja3lfbWFwcGluZ3Mve3Rvfdj53poNAxK7AQoSQ2xlYXJTdGlja3lNYXBwaW5nEigubnVtYmVycG9vbC52MS5DbGVhclN0aWNreU1hcHBpbmdSZXF1ZXN0GikubnVtYmVycG9vbC52MS5DbGVhclN0aWNreU1hcHBpbmdSZXNwb25zZSJQgtPkkwJEKkIvdjIvbWVzc2FnaW5nX3Byb2ZpbGVzL3ttZXNzYWdpbmdfcHJvZmlsZV9pZH0vc3RpY2t5X21hcHBpbmdzL3t0b33Y+d6aDQNiBnByb3RvMw", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_sticky_mapping]);
 
 /**
- * ListStickyMappingsRequest says which page of whose mappings.
+ * ListStickyMappingsRequest selects a profile and a page of its mappings.
  *
  * @generated from message numberpool.v1.ListStickyMappingsRequest
  */
@@ -67,7 +67,7 @@ export type ListStickyMappingsResponse = Message<"numberpool.v1.ListStickyMappin
   data: StickyMapping[];
 
   /**
-   * How to go on.
+   * The cursor of the next page.
    *
    * @generated from field: numberpool.v1.CursorMeta meta = 2;
    */
@@ -82,7 +82,7 @@ export const ListStickyMappingsResponseSchema: GenMessage<ListStickyMappingsResp
   messageDesc(file_numberpool_v1_sticky_mapping_service, 1);
 
 /**
- * SetStickyMappingRequest ties a recipient to a number.
+ * SetStickyMappingRequest maps a recipient to a number.
  *
  * @generated from message numberpool.v1.SetStickyMappingRequest
  */
@@ -95,7 +95,7 @@ export type SetStickyMappingRequest = Message<"numberpool.v1.SetStickyMappingReq
   messagingProfileId: string;
 
   /**
-   * The recipient, +E.164, in its one spelling: without a national prefix after the calling code.
+   * The recipient, +E.164, in its canonical form: without a national prefix after the calling code.
    *
    * @generated from field: string to = 2;
    */
@@ -166,7 +166,7 @@ export const ClearStickyMappingRequestSchema: GenMessage<ClearStickyMappingReque
   messageDesc(file_numberpool_v1_sticky_mapping_service, 4);
 
 /**
- * ClearStickyMappingResponse holds the mapping as it was.
+ * ClearStickyMappingResponse holds the deleted mapping.
  *
  * @generated from message numberpool.v1.ClearStickyMappingResponse
  */
@@ -187,13 +187,13 @@ export const ClearStickyMappingResponseSchema: GenMessage<ClearStickyMappingResp
   messageDesc(file_numberpool_v1_sticky_mapping_service, 5);
 
 /**
- * StickyMappingService shows and mends the sticky mappings of a profile.
+ * StickyMappingService shows and changes the sticky mappings of a profile.
  *
  * @generated from service numberpool.v1.StickyMappingService
  */
 export const StickyMappingService: GenService<{
   /**
-   * Lists the mappings that hold, by recipient.
+   * Lists the valid mappings, ordered by recipient.
    *
    * @generated from rpc numberpool.v1.StickyMappingService.ListStickyMappings
    */
@@ -203,7 +203,7 @@ export const StickyMappingService: GenService<{
     output: typeof ListStickyMappingsResponseSchema;
   },
   /**
-   * Ties a recipient to a number of the profile (else INVALID_FROM), replacing what was.
+   * Maps a recipient to a number of the profile and replaces an existing mapping. Any other number is refused with INVALID_FROM.
    *
    * @generated from rpc numberpool.v1.StickyMappingService.SetStickyMapping
    */
@@ -213,7 +213,7 @@ export const StickyMappingService: GenService<{
     output: typeof SetStickyMappingResponseSchema;
   },
   /**
-   * Forgets a recipient's mapping, or NOT_FOUND.
+   * Deletes a recipient's mapping, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.StickyMappingService.ClearStickyMapping
    */

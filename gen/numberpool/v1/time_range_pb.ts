@@ -21,14 +21,14 @@ export const file_numberpool_v1_time_range: GenFile = /*@__PURE__*/
  */
 export type TimeRange = Message<"numberpool.v1.TimeRange"> & {
   /**
-   * From.
+   * The start of the span.
    *
    * @generated from field: google.protobuf.Timestamp gte = 1;
    */
   gte?: Timestamp | undefined;
 
   /**
-   * To.
+   * The end of the span.
    *
    * @generated from field: google.protobuf.Timestamp lte = 2;
    */
