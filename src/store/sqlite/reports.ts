@@ -13,8 +13,8 @@ import type { Transactions } from "./transactions.ts";
 import type { WriteChanges } from "./write-changes.ts";
 
 /** Selects messages `m` with the columns that reports need. */
-export const SELECT_HELD = `SELECT ${REPORTED_COLUMNS.map((column) => `m.${column}`).join(", ")}, m.carrier_message_id,
-    n.id IS NULL AS is_number_gone
+const HELD_COLUMNS = `${REPORTED_COLUMNS.map((column) => `m.${column}`).join(", ")}, m.carrier_message_id`;
+export const SELECT_HELD = `SELECT ${HELD_COLUMNS}, n.id IS NULL AS is_number_gone
   FROM messages m LEFT JOIN phone_numbers n ON n.id = m.phone_number_id`;
 
 /** Prepares the statements about reports. */
@@ -48,15 +48,16 @@ type ByKeys = (keys: ReadonlySet<string>, carrier: string) => MessageFacts[];
 function prepareByKeys(db: Connection): ByKeys {
   // +?: with bare parameters SQLite plans some of these statements again whenever one has another
   // value.
-  const select = db.prepare(`${SELECT_HELD} WHERE m.carrier_message_key = +? AND m.carrier = +? ORDER BY m.id DESC`);
+  // A receipt never puts a message back into the queue of its number, so the number is not read.
+  const select = db.prepare(
+    `SELECT ${HELD_COLUMNS}, 0 AS is_number_gone FROM messages m WHERE m.carrier_message_key = +? AND m.carrier = +?`,
+  );
   return (keys, carrier) => [...keys].flatMap((key) => (select.all(key, carrier) as Row[]).map(messageFactsFrom));
 }
 
 function prepareReportFacts(db: Connection, byKeys: ByKeys) {
-  const selectById = db.prepare(`${SELECT_HELD} WHERE m.organization_id = ? AND m.id = ?`);
-  const selectReceipts = db.prepare(
-    "SELECT * FROM unmatched_receipts WHERE carrier_message_key = +? ORDER BY sequence",
-  );
+  const selectById = db.prepare(`${SELECT_HELD} WHERE m.organization_id = +? AND m.id = +?`);
+  const selectReceipts = db.prepare("SELECT * FROM unmatched_receipts WHERE carrier_message_key = +?");
   return (reports: readonly CarrierReport[]) => {
     const messages: MessageFacts[] = [];
     const answers = new Set<string>();
@@ -67,8 +68,10 @@ function prepareReportFacts(db: Connection, byKeys: ByKeys) {
       } else messages.push(...byKeys(new Set([carrierMessageKey(target.carrierMessageId)]), target.carrier));
       if (report.kind === "accepted") answers.add(carrierMessageKey(report.carrierMessageId));
     }
-    const receipts = [...answers].flatMap((key) => (selectReceipts.all(key) as Row[]).map(unmatchedReceiptFrom));
-    return { messages, receipts };
+    const rows = [...answers].flatMap((key) => selectReceipts.all(key) as Row[]);
+    // Sorting the few that there are costs less than a sorter in the statement.
+    rows.sort((one, other) => (one.sequence as number) - (other.sequence as number));
+    return { messages, receipts: rows.map(unmatchedReceiptFrom) };
   };
 }
 
