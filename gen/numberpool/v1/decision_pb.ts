@@ -125,7 +125,7 @@ export type Excluded = Message<"numberpool.v1.Excluded"> & {
   full: number;
 
   /**
-   * Their carrier is not configured. This cause is checked after paused.
+   * Their carrier is not configured. This cause is checked directly after paused.
    *
    * @generated from field: int32 carrier_unavailable = 8;
    */

@@ -14,9 +14,9 @@ export const file_numberpool_v1_error_reason: GenFile = /*@__PURE__*/
   fileDesc("CiBudW1iZXJwb29sL3YxL2Vycm9yX3JlYXNvbi5wcm90bxINbnVtYmVycG9vbC52MSqLIwoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASPwoVRVJST1JfUkVBU09OX0lOVEVSTkFMEAEaJOqvvcoHHgj0AxIFMTAwMDcaEFVuZXhwZWN0ZWQgZXJyb3IgDRJFChhFUlJPUl9SRUFTT05fVU5BVkFJTEFCTEUQAhon6q+9ygchCPcDEgUxMDAzNxoTU2VydmljZSB1bmF2YWlsYWJsZSAOEj0KFEVSUk9SX1JFQVNPTl9USU1FT1VUEAMaI+qvvcoHHQiYAxIFMTAwMDgaD1JlcXVlc3QgdGltZW91dCAEEksKHEVSUk9SX1JFQVNPTl9VTkFVVEhFTlRJQ0FURUQQBBop6q+9ygcjCJEDEgUxMDAwORoVQXV0aGVudGljYXRpb24gZmFpbGVkIBASTAoeRVJST1JfUkVBU09OX1BFUk1JU1NJT05fREVOSUVEEAUaKOqvvcoHIgiTAxIFMTAwMTAaFEF1dGhvcml6YXRpb24gZmFpbGVkIAcSQgoWRVJST1JfUkVBU09OX05PVF9GT1VORBAGGibqr73KByAIlAMSBTEwMDA1GhJSZXNvdXJjZSBub3QgZm91bmQgBRJLCh9FUlJPUl9SRUFTT05fTUVUSE9EX05PVF9BTExPV0VEEAcaJuqvvcoHIAiVAxIFMTAwMzAaEk1ldGhvZCBub3QgYWxsb3dlZCAMEkkKGkVSUk9SX1JFQVNPTl9OT1RfU1VQUE9SVEVEEAgaKeqvvcoHIwiQAxIFMTAwMzgaFUZlYXR1cmUgbm90IHBlcm1pdHRlZCADEksKHEVSUk9SX1JFQVNPTl9OT1RfSU1QTEVNRU5URUQQNhop6q+9ygcjCPUDEgUxMDAzOBoVRmVhdHVyZSBub3QgcGVybWl0dGVkIAwSSQoeRVJST1JfUkVBU09OX1RPT19NQU5ZX1JFUVVFU1RTEAkaJeqvvcoHHwitAxIFMTAwMTEaEVRvbyBtYW55IHJlcXVlc3RzIAgSRwobRVJST1JfUkVBU09OX0FMUkVBRFlfRVhJU1RTEAoaJuqvvcoHIAiZAxIFMTAwMTIaEkR1cGxpY2F0ZSByZXNvdXJjZSAGElIKHkVSUk9SX1JFQVNPTl9NSVNTSU5HX1BBUkFNRVRFUhALGi7qr73KBygIkAMSBTEwMDA0GhpNaXNzaW5nIHJlcXVpcmVkIHBhcmFtZXRlciADEj0KGEVSUk9SX1JFQVNPTl9CQURfUkVRVUVTVBAMGh/qr73KBxkIkAMSBTEwMDE1GgtCYWQgUmVxdWVzdCADEkkKGUVSUk9SX1JFQVNPTl9JTlZBTElEX1RZUEUQDRoq6q+9ygckCJADEgUxMDAyNhoWSW52YWxpZCBwYXJhbWV0ZXIgdHlwZSADEksKGUVSUk9SX1JFQVNPTl9JTlZBTElEX0VOVU0QDhos6q+9ygcmCJADEgUxMDAzMhoYSW52YWxpZCBlbnVtZXJhdGVkIHZhbHVlIAMSSQoZRVJST1JfUkVBU09OX09VVF9PRl9SQU5HRRAPGirqr73KByQIkAMSBTEwMDMzGhZWYWx1ZSBvdXRzaWRlIG9mIHJhbmdlIAMSSwobRVJST1JfUkVBU09OX0NVUlNPUl9UT09fT0xEEDgaKuqvvcoHJAiQAxIFMTAwMzMaFlZhbHVlIG91dHNpZGUgb2YgcmFuZ2UgCxJSChtFUlJPUl9SRUFTT05fSU5WQUxJRF9MRU5HVEgQEBox6q+9ygcrCJADEgUxMDAyNRodVmFsdWUgb3V0c2lkZSBvZiBsZW5ndGggcmFuZ2UgAxI9ChhFUlJPUl9SRUFTT05fSU5WQUxJRF9VUkwQERof6q+9ygcZCJADEgUxMDAwMxoLSW52YWxpZCBVUkwgAxJgCiFFUlJPUl9SRUFTT05fSU5WQUxJRF9QSE9ORV9OVU1CRVIQEho56q+9ygczCJADEgUxMDAxNholUGhvbmUgbnVtYmVyIG11c3QgYmUgaW4gK0UuMTY0IGZvcm1hdCADEkMKG0VSUk9SX1JFQVNPTl9JTlZBTElEX0ZJTFRFUhATGiLqr73KBxwIkAMSBTEwMDMxGg5JbnZhbGlkIGZpbHRlciADEj8KGUVSUk9SX1JFQVNPTl9JTlZBTElEX0pTT04QFBog6q+9ygcaCJADEgUxMDAyMxoMSW52YWxpZCBKU09OIAMSQwoeRVJST1JfUkVBU09OX01BTEZPUk1FRF9NRVNTQUdFEBUaH+qvvcoHGQiQAxIFMTAwMTUaC0JhZCBSZXF1ZXN0IAMSUwojRVJST1JfUkVBU09OX1VOU1VQUE9SVEVEX01FRElBX1RZUEUQFhoq6q+9ygckCJ8DEgUxMDAxNBoWVW5zdXBwb3J0ZWQgbWVkaWEgdHlwZSADElUKHkVSUk9SX1JFQVNPTl9SRVFVRVNUX1RPT19MQVJHRRAXGjHqr73KBysInQMSBTEwMDI1Gh1WYWx1ZSBvdXRzaWRlIG9mIGxlbmd0aCByYW5nZSAIElEKI0VSUk9SX1JFQVNPTl9JREVNUE9URU5DWV9LRVlfUkVVU0VEEBgaKOqvvcoHIgimAxIFMTAwMjcaFFVucHJvY2Vzc2FibGUgZW50aXR5IAMSQwobRVJST1JfUkVBU09OX0VOQ09ESU5HX0VSUk9SEBkaIuqvvcoHHAiQAxIFMTAwMjgaDkVuY29kaW5nIGVycm9yIAMSSwoWRVJST1JfUkVBU09OX09QVEVEX09VVBAaGi/qr73KBykIkAMSBTQwMzAwGhtCbG9ja2VkIGR1ZSB0byBTVE9QIG1lc3NhZ2UgCRJJCh5FUlJPUl9SRUFTT05fTUVTU0FHRV9UT09fTEFSR0UQGxol6q+9ygcfCJADEgU0MDMwMhoRTWVzc2FnZSB0b28gbGFyZ2UgAxJyCihFUlJPUl9SRUFTT05fSU5WQUxJRF9DT05URU5UX0NPTUJJTkFUSU9OEBwaROqvvcoHPgiQAxIFNDAzMDQaMEludmFsaWQgY29tYmluYXRpb24gb2YgbWVzc2FnZSBjb250ZW50IGFyZ3VtZW50cyADEkkKGUVSUk9SX1JFQVNPTl9JTlZBTElEX0ZST00QHRoq6q+9ygckCJADEgU0MDMwNRoWSW52YWxpZCAnZnJvbScgYWRkcmVzcyADElgKJEVSUk9SX1JFQVNPTl9ERVNUSU5BVElPTl9OT1RfQUxMT1dFRBAeGi7qr73KBygIkAMSBTQwMzA5GhpJbnZhbGlkIGRlc3RpbmF0aW9uIHJlZ2lvbiAJEkUKF0VSUk9SX1JFQVNPTl9JTlZBTElEX1RPEB8aKOqvvcoHIgiQAxIFNDAzMTAaFEludmFsaWQgJ3RvJyBhZGRyZXNzIAMSVAodRVJST1JfUkVBU09OX1BST0ZJTEVfRElTQUJMRUQQIBox6q+9ygcrCJkDEgU0MDMxMhodTWVzc2FnaW5nIHByb2ZpbGUgaXMgZGlzYWJsZWQgCRJNChtFUlJPUl9SRUFTT05fVU5IRUFMVEhZX0ZST00QIRos6q+9ygcmCJADEgU0MDMxNRoYVW5oZWFsdGh5ICdmcm9tJyBhZGRyZXNzIAkSUAoXRVJST1JfUkVBU09OX05PX0NPTlRFTlQQIhoz6q+9ygctCJADEgU0MDMxNhofTm8gY29udGVudCBwcm92aWRlZCBmb3IgbWVzc2FnZSADEkMKF0VSUk9SX1JFQVNPTl9RVUVVRV9GVUxMECMaJuqvvcoHIAitAxIFNDAzMTgaEk1lc3NhZ2UgcXVldWUgZnVsbCAIEmMKJkVSUk9SX1JFQVNPTl9GUk9NX1RFTVBPUkFSSUxZX1VOVVNBQkxFECQaN+qvvcoHMQiQAxIFNDAzMjAaI1RlbXBvcmFyaWx5IHVudXNhYmxlICdmcm9tJyBhZGRyZXNzIAkSXgoeRVJST1JfUkVBU09OX05PX1VTQUJMRV9OVU1CRVJTECUaOuqvvcoHNAiQAxIFNDAzMjEaJk5vIHVzYWJsZSBudW1iZXJzIG9uIG1lc3NhZ2luZyBwcm9maWxlIAkSXAomRVJST1JfUkVBU09OX1JFQ09NTUVOREVEX1NJWkVfRVhDRUVERUQQJhow6q+9ygcqCJADEgU0MDMyOBocU01TIGV4Y2VlZHMgcmVjb21tZW5kZWQgc2l6ZSADElsKIUVSUk9SX1JFQVNPTl9NSVNTSU5HX0RFU1RJTkFUSU9OUxAnGjTqr73KBy4IkAMSBTQwMzMxGiBNaXNzaW5nIHdoaXRlbGlzdGVkIGRlc3RpbmF0aW9ucyAJEkoKHEVSUk9SX1JFQVNPTl9OT1RfQ0FOQ0VMTEFCTEUQKBoo6q+9ygciCJMDEgUxMDAxMBoUQXV0aG9yaXphdGlvbiBmYWlsZWQgCRI8ChlFUlJPUl9SRUFTT05fTk9UX1JPVVRBQkxFECkaHeqvvcoHFxIFNDAwMDEaDE5vdCByb3V0YWJsZSACElgKJkVSUk9SX1JFQVNPTl9CTE9DS0VEX0FTX1NQQU1fVEVNUE9SQVJZECoaLOqvvcoHJhIFNDAwMDIaG0Jsb2NrZWQgYXMgc3BhbSAtIHRlbXBvcmFyeSACElgKJkVSUk9SX1JFQVNPTl9CTE9DS0VEX0FTX1NQQU1fUEVSTUFORU5UECsaLOqvvcoHJhIFNDAwMDMaG0Jsb2NrZWQgYXMgc3BhbSAtIHBlcm1hbmVudCACElIKJEVSUk9SX1JFQVNPTl9SRUpFQ1RFRF9CWV9ERVNUSU5BVElPThAsGijqr73KByISBTQwMDA0GhdSZWplY3RlZCBieSBkZXN0aW5hdGlvbiACEmIKKEVSUk9SX1JFQVNPTl9FWFBJUkVEX0RVUklOR19UUkFOU01JU1NJT04QLRo06q+9ygcuEgU0MDAwNRojTWVzc2FnZSBleHBpcmVkIGR1cmluZyB0cmFuc21pc3Npb24gAhJcCilFUlJPUl9SRUFTT05fUkVDSVBJRU5UX1NFUlZFUl9VTkFWQUlMQUJMRRAuGi3qr73KBycSBTQwMDA2GhxSZWNpcGllbnQgc2VydmVyIHVuYXZhaWxhYmxlIAISPgoaRVJST1JfUkVBU09OX1VOREVMSVZFUkFCTEUQLxoe6q+9ygcYEgU0MDAwOBoNVW5kZWxpdmVyYWJsZSACEkwKIUVSUk9SX1JFQVNPTl9JTlZBTElEX01FU1NBR0VfQk9EWRAwGiXqr73KBx8SBTQwMDA5GhRJbnZhbGlkIG1lc3NhZ2UgYm9keSACEk4KJkVSUk9SX1JFQVNPTl9DQVJSSUVSX1RPT19NQU5ZX1JFUVVFU1RTEDEaIuqvvcoHHBIFNDAwMTEaEVRvbyBtYW55IHJlcXVlc3RzIAISZQoqRVJST1JfUkVBU09OX0lOVkFMSURfTUVTU0FHSU5HX0RFU1RJTkFUSU9OEDIaNeqvvcoHLxIFNDAwMTIaJEludmFsaWQgbWVzc2FnaW5nIGRlc3RpbmF0aW9uIG51bWJlciACElsKJUVSUk9SX1JFQVNPTl9JTlZBTElEX01FU1NBR0lOR19TT1VSQ0UQMxow6q+9ygcqEgU0MDAxMxofSW52YWxpZCBtZXNzYWdpbmcgc291cmNlIG51bWJlciACEkwKHUVSUk9SX1JFQVNPTl9FWFBJUkVEX0lOX1FVRVVFEDQaKeqvvcoHIxIFNDAwMTQaGE1lc3NhZ2UgZXhwaXJlZCBpbiBxdWV1ZSACEkAKHEVSUk9SX1JFQVNPTl9SRUNFSVBUX01JU1NJTkcQNRoe6q+9ygcYEgU0MDAwOBoNVW5kZWxpdmVyYWJsZSACEj4KFkVSUk9SX1JFQVNPTl9DQU5DRUxMRUQQNxoi6q+9ygccEgUxMDAwOBoRUmVxdWVzdCBjYW5jZWxsZWQgAWIGcHJvdG8z", [file_numberpool_v1_enum_options]);
 
 /**
- * ErrorReason is the catalogue of everything that can go wrong, each with its outside form. RPC clients get the name without
- * its prefix as google.rpc.ErrorInfo.reason with the domain "numberpool"; JSON clients get the documented
- * `{"errors": [{code, title, detail, source, meta}]}`, with the name in `meta.reason`. Both come from this table.
+ * ErrorReason is the catalogue of all errors, each with its external form. RPC clients get the name without its prefix as
+ * google.rpc.ErrorInfo.reason with the domain "numberpool". JSON clients get the documented `{"errors": [{code, title, detail,
+ * source, meta}]}`, with the name in `meta.reason`. Both come from this table.
  *
  * @generated from enum numberpool.v1.ErrorReason
  */
@@ -29,16 +29,16 @@ export const ErrorReason = {
   UNSPECIFIED: 0,
 
   /**
-   * A fault of ours. The cause is in the server's log, never in the answer. The outcome of a send that gets this is that
-   * nothing was accepted.
+   * An internal error of the server. The cause is in the server's log, never in the response. A send that fails with it accepted
+   * nothing.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 1;
    */
   INTERNAL: 1,
 
   /**
-   * The server is draining, its store cannot be written, or the outcome of a commit is unknown. Retry with the same
-   * idempotency key.
+   * The server is draining, its store is not writable, or the outcome of a commit is unknown. Retry with the same idempotency
+   * key.
    *
    * @generated from enum value: ERROR_REASON_UNAVAILABLE = 2;
    */
@@ -52,7 +52,7 @@ export const ErrorReason = {
   TIMEOUT: 3,
 
   /**
-   * No usable API key. The same answer for an absent, malformed, unknown and revoked key.
+   * No usable API key. The response is the same for an absent, malformed, unknown and revoked key.
    *
    * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 4;
    */
@@ -66,28 +66,29 @@ export const ErrorReason = {
   PERMISSION_DENIED: 5,
 
   /**
-   * No such path, or no such resource in the caller's organization. Another organization's id is answered like an unknown one.
+   * No such path, or no such resource in the caller's organization. The id of another organization's resource gets the same
+   * response as an unknown id.
    *
    * @generated from enum value: ERROR_REASON_NOT_FOUND = 6;
    */
   NOT_FOUND: 6,
 
   /**
-   * The path exists but not with this verb; the `Allow` header lists the verbs that do. HTTP port only.
+   * The path does not support this verb; the `Allow` header lists the supported verbs. HTTP port only.
    *
    * @generated from enum value: ERROR_REASON_METHOD_NOT_ALLOWED = 7;
    */
   METHOD_NOT_ALLOWED: 7,
 
   /**
-   * A documented field, or a value of one, that this release cannot obey; the detail names it. Nothing known is ever ignored.
+   * This release does not support a documented field, or a value of it; the detail names it. No known field is ignored.
    *
    * @generated from enum value: ERROR_REASON_NOT_SUPPORTED = 8;
    */
   NOT_SUPPORTED: 8,
 
   /**
-   * A documented method or path that this release does not serve yet, or not on this port; the detail names it. In JSON with
+   * This release, or this port, does not serve a documented method or path; the detail names it. The JSON response has
    * `x-should-retry: false`.
    *
    * @generated from enum value: ERROR_REASON_NOT_IMPLEMENTED = 54;
@@ -95,7 +96,7 @@ export const ErrorReason = {
   NOT_IMPLEMENTED: 54,
 
   /**
-   * The key's own rate limit. `retry-after` and RetryInfo say when to come back.
+   * The API key exceeds its rate limit. `retry-after` and RetryInfo hold the time to wait.
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_REQUESTS = 9;
    */
@@ -116,14 +117,14 @@ export const ErrorReason = {
   MISSING_PARAMETER: 11,
 
   /**
-   * A value or a combination of values is not acceptable and no closer reason fits; the detail says why.
+   * A value or a combination of values is invalid and no more specific reason applies; the detail explains why.
    *
    * @generated from enum value: ERROR_REASON_BAD_REQUEST = 12;
    */
   BAD_REQUEST: 12,
 
   /**
-   * A field has a value of the wrong type; the detail says which type is wanted.
+   * A field has a value of the wrong type; the detail names the expected type.
    *
    * @generated from enum value: ERROR_REASON_INVALID_TYPE = 13;
    */
@@ -137,22 +138,22 @@ export const ErrorReason = {
   INVALID_ENUM: 14,
 
   /**
-   * A number or time is outside its limits; the detail says which.
+   * A number or time is outside its limits; the detail names the limits.
    *
    * @generated from enum value: ERROR_REASON_OUT_OF_RANGE = 15;
    */
   OUT_OF_RANGE: 15,
 
   /**
-   * A cursor of WatchMessages is older than 72 hours. The metadata of its ErrorInfo holds the oldest cursor that still holds,
-   * `oldest_cursor`. Not given by this release.
+   * A cursor of WatchMessages is older than 72 hours. The metadata of its ErrorInfo holds the oldest valid cursor,
+   * `oldest_cursor`. Not used by this release.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_TOO_OLD = 56;
    */
   CURSOR_TOO_OLD: 56,
 
   /**
-   * A text or list is too short or too long; the detail says the limits.
+   * A string or list is too short or too long; the detail names the limits.
    *
    * @generated from enum value: ERROR_REASON_INVALID_LENGTH = 16;
    */
@@ -166,21 +167,21 @@ export const ErrorReason = {
   INVALID_URL: 17,
 
   /**
-   * A phone number, other than the recipient of a send, is not possible E.164, or not its subscriber's one spelling.
+   * A phone number other than the recipient of a send is not a possible E.164 number, or not in its canonical form.
    *
    * @generated from enum value: ERROR_REASON_INVALID_PHONE_NUMBER = 18;
    */
   INVALID_PHONE_NUMBER: 18,
 
   /**
-   * A filter, sort or page parameter is not understood.
+   * A filter, sort or page parameter is invalid.
    *
    * @generated from enum value: ERROR_REASON_INVALID_FILTER = 19;
    */
   INVALID_FILTER: 19,
 
   /**
-   * The body is not JSON, or not a JSON object. JSON, and Connect with JSON.
+   * The body is not JSON, or not a JSON object. In JSON, and in Connect with JSON.
    *
    * @generated from enum value: ERROR_REASON_INVALID_JSON = 20;
    */
@@ -194,7 +195,7 @@ export const ErrorReason = {
   MALFORMED_MESSAGE: 21,
 
   /**
-   * The type or, in JSON, the compression of the body is not one that the method takes.
+   * The method does not accept the content type of the body or, in JSON, its compression.
    *
    * @generated from enum value: ERROR_REASON_UNSUPPORTED_MEDIA_TYPE = 22;
    */
@@ -208,7 +209,7 @@ export const ErrorReason = {
   REQUEST_TOO_LARGE: 23,
 
   /**
-   * The idempotency key belongs to an earlier send with other content, or header and request_id differ.
+   * The idempotency key belongs to an earlier send with different content, or the header and request_id differ.
    *
    * @generated from enum value: ERROR_REASON_IDEMPOTENCY_KEY_REUSED = 24;
    */
@@ -229,14 +230,14 @@ export const ErrorReason = {
   OPTED_OUT: 26,
 
   /**
-   * The text needs more than 10 parts; the detail says how many.
+   * The text needs more than 10 parts; the detail names the number of parts.
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_TOO_LARGE = 27;
    */
   MESSAGE_TOO_LARGE: 27,
 
   /**
-   * `type` does not fit the content: SMS with media or a subject, or MMS with neither.
+   * `type` does not match the content: SMS with media or a subject, or MMS with neither.
    *
    * @generated from enum value: ERROR_REASON_INVALID_CONTENT_COMBINATION = 28;
    */
@@ -257,50 +258,50 @@ export const ErrorReason = {
   DESTINATION_NOT_ALLOWED: 30,
 
   /**
-   * `to` is present but not one possible E.164 number in its one spelling, or equals the sender.
+   * `to` is present but is not one possible E.164 number in its canonical form, or it equals the sender.
    *
    * @generated from enum value: ERROR_REASON_INVALID_TO = 31;
    */
   INVALID_TO: 31,
 
   /**
-   * The profile's `enabled` is false. Never worth a retry: the JSON answer carries `x-should-retry: false`.
+   * The profile's `enabled` is false. A retry never helps: the JSON response has `x-should-retry: false`.
    *
    * @generated from enum value: ERROR_REASON_PROFILE_DISABLED = 32;
    */
   PROFILE_DISABLED: 32,
 
   /**
-   * The `from` that was named is unhealthy and the profile skips unhealthy numbers.
+   * The named `from` is unhealthy, and the profile skips unhealthy numbers.
    *
    * @generated from enum value: ERROR_REASON_UNHEALTHY_FROM = 33;
    */
   UNHEALTHY_FROM: 33,
 
   /**
-   * Neither text nor media.
+   * The message has neither text nor media.
    *
    * @generated from enum value: ERROR_REASON_NO_CONTENT = 34;
    */
   NO_CONTENT: 34,
 
   /**
-   * Every number that could send holds 3 hours of its rate already, or the message would wait there for longer than it is valid.
-   * `retry-after` and RetryInfo say when there is room.
+   * The queue of every number that could send holds 3 hours of its rate, or the message would wait there longer than it is valid.
+   * `retry-after` and RetryInfo hold the time until there is room.
    *
    * @generated from enum value: ERROR_REASON_QUEUE_FULL = 35;
    */
   QUEUE_FULL: 35,
 
   /**
-   * The `from` that was named is paused.
+   * The named `from` is paused.
    *
    * @generated from enum value: ERROR_REASON_FROM_TEMPORARILY_UNUSABLE = 36;
    */
   FROM_TEMPORARILY_UNUSABLE: 36,
 
   /**
-   * The pool has nothing to pick from; the detail says why, with counts.
+   * The pool has no usable number; the detail explains why, with counts.
    *
    * @generated from enum value: ERROR_REASON_NO_USABLE_NUMBERS = 37;
    */
@@ -321,14 +322,14 @@ export const ErrorReason = {
   MISSING_DESTINATIONS: 39,
 
   /**
-   * The message has left the states in which it can be cancelled.
+   * The message has a status in which it cannot be cancelled.
    *
    * @generated from enum value: ERROR_REASON_NOT_CANCELLABLE = 40;
    */
   NOT_CANCELLABLE: 40,
 
   /**
-   * The recipient is a landline or cannot be reached at all. Says nothing about the sender.
+   * The recipient is a landline or cannot be reached at all. Does not count against the sender.
    *
    * @generated from enum value: ERROR_REASON_NOT_ROUTABLE = 41;
    */
@@ -349,7 +350,7 @@ export const ErrorReason = {
   BLOCKED_AS_SPAM_PERMANENT: 43,
 
   /**
-   * The carrier refused the message for a reason it did not tell.
+   * The carrier refused the message without giving a reason.
    *
    * @generated from enum value: ERROR_REASON_REJECTED_BY_DESTINATION = 44;
    */
@@ -363,21 +364,21 @@ export const ErrorReason = {
   EXPIRED_DURING_TRANSMISSION: 45,
 
   /**
-   * The recipient's network did not answer.
+   * The recipient's network did not respond.
    *
    * @generated from enum value: ERROR_REASON_RECIPIENT_SERVER_UNAVAILABLE = 46;
    */
   RECIPIENT_SERVER_UNAVAILABLE: 46,
 
   /**
-   * The carrier reported a failure without a closer reason.
+   * The carrier reported a failure without a more specific reason.
    *
    * @generated from enum value: ERROR_REASON_UNDELIVERABLE = 47;
    */
   UNDELIVERABLE: 47,
 
   /**
-   * The carrier refused the content for itself. Says nothing about the sender.
+   * The carrier refused the content itself. Does not count against the sender.
    *
    * @generated from enum value: ERROR_REASON_INVALID_MESSAGE_BODY = 48;
    */
@@ -412,14 +413,14 @@ export const ErrorReason = {
   EXPIRED_IN_QUEUE: 52,
 
   /**
-   * No answer or no receipt came in time, so the outcome is not known. The message is not sent again.
+   * No answer or no receipt came in time, so the outcome is unknown. The message is not sent again.
    *
    * @generated from enum value: ERROR_REASON_RECEIPT_MISSING = 53;
    */
   RECEIPT_MISSING: 53,
 
   /**
-   * The caller left before the call was carried out. Only logs and metrics show it.
+   * The caller cancelled the call before it was carried out. Only logs and metrics show this reason.
    *
    * @generated from enum value: ERROR_REASON_CANCELLED = 55;
    */
@@ -427,9 +428,9 @@ export const ErrorReason = {
 } as const;
 
 /**
- * ErrorReason is the catalogue of everything that can go wrong, each with its outside form. RPC clients get the name without
- * its prefix as google.rpc.ErrorInfo.reason with the domain "numberpool"; JSON clients get the documented
- * `{"errors": [{code, title, detail, source, meta}]}`, with the name in `meta.reason`. Both come from this table.
+ * ErrorReason is the catalogue of all errors, each with its external form. RPC clients get the name without its prefix as
+ * google.rpc.ErrorInfo.reason with the domain "numberpool". JSON clients get the documented `{"errors": [{code, title, detail,
+ * source, meta}]}`, with the name in `meta.reason`. Both come from this table.
  *
  * @generated from enum numberpool.v1.ErrorReason
  */

@@ -48,7 +48,7 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   messageId: string;
 
   /**
-   * What happened.
+   * The kind of the event.
    *
    * @generated from field: numberpool.v1.MessageEventType type = 4;
    */
@@ -114,7 +114,7 @@ export const MessageEventSchema: GenMessage<MessageEvent> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_message_event, 0);
 
 /**
- * MessageEventType is what happened to a message.
+ * MessageEventType is the kind of an event.
  *
  * @generated from enum numberpool.v1.MessageEventType
  */
@@ -219,7 +219,7 @@ export const MessageEventType = {
 } as const;
 
 /**
- * MessageEventType is what happened to a message.
+ * MessageEventType is the kind of an event.
  *
  * @generated from enum numberpool.v1.MessageEventType
  */

@@ -28,7 +28,7 @@ export const file_numberpool_v1_number_service: GenFile = /*@__PURE__*/
  */
 export type RegisterNumberRequest = Message<"numberpool.v1.RegisterNumberRequest"> & {
   /**
-   * What to register.
+   * The number to register.
    *
    * @generated from field: numberpool.v1.PhoneNumberInput number = 1;
    */
@@ -43,7 +43,7 @@ export const RegisterNumberRequestSchema: GenMessage<RegisterNumberRequest> = /*
   messageDesc(file_numberpool_v1_number_service, 0);
 
 /**
- * RegisterNumberResponse holds the number as it was registered.
+ * RegisterNumberResponse holds the registered number.
  *
  * @generated from message numberpool.v1.RegisterNumberResponse
  */
@@ -106,27 +106,27 @@ export const GetNumberResponseSchema: GenMessage<GetNumberResponse> = /*@__PURE_
   messageDesc(file_numberpool_v1_number_service, 3);
 
 /**
- * NumberFilter narrows a list of numbers. Where several are given, all must hold.
+ * NumberFilter filters a list of numbers. A number must match every field that is set.
  *
  * @generated from message numberpool.v1.NumberFilter
  */
 export type NumberFilter = Message<"numberpool.v1.NumberFilter"> & {
   /**
-   * Of this profile.
+   * Only numbers of this profile.
    *
    * @generated from field: optional string messaging_profile_id = 1;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * By phone number.
+   * Only numbers that match the filter.
    *
    * @generated from field: numberpool.v1.PhoneNumberFilter phone_number = 2;
    */
   phoneNumber?: PhoneNumberFilter | undefined;
 
   /**
-   * By type.
+   * Only numbers of this type.
    *
    * @generated from field: numberpool.v1.MessagingNumberType type = 3;
    */
@@ -147,7 +147,7 @@ export const NumberFilterSchema: GenMessage<NumberFilter> = /*@__PURE__*/
  */
 export type PhoneNumberFilter = Message<"numberpool.v1.PhoneNumberFilter"> & {
   /**
-   * One of these, +E.164; in JSON separated by commas; at most 250. A plus that arrives as a space is understood.
+   * Equal to one of these numbers, +E.164; in JSON separated by commas; at most 250. A space in place of the plus is accepted.
    *
    * @generated from field: repeated string eq = 1;
    */
@@ -169,13 +169,13 @@ export const PhoneNumberFilterSchema: GenMessage<PhoneNumberFilter> = /*@__PURE_
   messageDesc(file_numberpool_v1_number_service, 5);
 
 /**
- * NumberSort says how a list of numbers is ordered.
+ * NumberSort is the order of a list of numbers.
  *
  * @generated from message numberpool.v1.NumberSort
  */
 export type NumberSort = Message<"numberpool.v1.NumberSort"> & {
   /**
-   * By phone number.
+   * The direction of the order by phone number.
    *
    * @generated from field: numberpool.v1.SortDirection phone_number = 1;
    */
@@ -190,7 +190,7 @@ export const NumberSortSchema: GenMessage<NumberSort> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_number_service, 6);
 
 /**
- * ListNumbersRequest says which numbers, and which page of them.
+ * ListNumbersRequest selects numbers and a page of them.
  *
  * @generated from message numberpool.v1.ListNumbersRequest
  */
@@ -238,7 +238,7 @@ export type ListNumbersResponse = Message<"numberpool.v1.ListNumbersResponse"> &
   data: PhoneNumber[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -253,7 +253,7 @@ export const ListNumbersResponseSchema: GenMessage<ListNumbersResponse> = /*@__P
   messageDesc(file_numberpool_v1_number_service, 8);
 
 /**
- * UpdateNumberRequest says what to change.
+ * UpdateNumberRequest holds the changes to a number.
  *
  * @generated from message numberpool.v1.UpdateNumberRequest
  */
@@ -273,9 +273,9 @@ export type UpdateNumberRequest = Message<"numberpool.v1.UpdateNumberRequest"> &
   number?: PhoneNumberInput | undefined;
 
   /**
-   * The fields to take from `number`. A field that is named here and absent there is reset to its default, but an absent
-   * messaging_profile_id keeps. Absent or empty: every field that `number` holds. "*": every field that can be set. In JSON: every
-   * key of the body; a null is refused for a field that cannot be null.
+   * The fields to take from `number`. A field that the mask names and `number` lacks is reset to its default, except that
+   * messaging_profile_id keeps its value. Absent or empty: every field that `number` holds. "*": every field that can be set. In
+   * JSON: every key of the body; a null is refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
@@ -290,7 +290,7 @@ export const UpdateNumberRequestSchema: GenMessage<UpdateNumberRequest> = /*@__P
   messageDesc(file_numberpool_v1_number_service, 9);
 
 /**
- * UpdateNumberResponse holds the number as it is now.
+ * UpdateNumberResponse holds the updated number.
  *
  * @generated from message numberpool.v1.UpdateNumberResponse
  */
@@ -332,7 +332,7 @@ export const ResetNumberHealthRequestSchema: GenMessage<ResetNumberHealthRequest
   messageDesc(file_numberpool_v1_number_service, 11);
 
 /**
- * ResetNumberHealthResponse holds the number as it is then.
+ * ResetNumberHealthResponse holds the number after the reset.
  *
  * @generated from message numberpool.v1.ResetNumberHealthResponse
  */
@@ -374,7 +374,7 @@ export const RemoveNumberRequestSchema: GenMessage<RemoveNumberRequest> = /*@__P
   messageDesc(file_numberpool_v1_number_service, 13);
 
 /**
- * RemoveNumberResponse holds the number as it was.
+ * RemoveNumberResponse holds the removed number.
  *
  * @generated from message numberpool.v1.RemoveNumberResponse
  */
@@ -437,7 +437,7 @@ export const GetNumberMessagingSettingsResponseSchema: GenMessage<GetNumberMessa
   messageDesc(file_numberpool_v1_number_service, 16);
 
 /**
- * ListNumberMessagingSettingsRequest says which numbers, and which page of them.
+ * ListNumberMessagingSettingsRequest selects numbers and a page of them.
  *
  * @generated from message numberpool.v1.ListNumberMessagingSettingsRequest
  */
@@ -485,7 +485,7 @@ export type ListNumberMessagingSettingsResponse = Message<"numberpool.v1.ListNum
   data: PhoneNumberMessagingSettings[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -500,7 +500,7 @@ export const ListNumberMessagingSettingsResponseSchema: GenMessage<ListNumberMes
   messageDesc(file_numberpool_v1_number_service, 18);
 
 /**
- * UpdateNumberMessagingSettingsRequest says what to change.
+ * UpdateNumberMessagingSettingsRequest holds the changes to a number's settings.
  *
  * @generated from message numberpool.v1.UpdateNumberMessagingSettingsRequest
  */
@@ -520,8 +520,8 @@ export type UpdateNumberMessagingSettingsRequest = Message<"numberpool.v1.Update
   settings?: PhoneNumberMessagingSettingsInput | undefined;
 
   /**
-   * The fields to take from `settings`. Absent or empty: every field that it holds. "*": every field that can be set. In JSON: every
-   * key of the body; a null is refused for a field that cannot be null.
+   * The fields to take from `settings`. Absent or empty: every field that `settings` holds. "*": every field that can be set. In
+   * JSON: every key of the body; a null is refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
@@ -536,7 +536,7 @@ export const UpdateNumberMessagingSettingsRequestSchema: GenMessage<UpdateNumber
   messageDesc(file_numberpool_v1_number_service, 19);
 
 /**
- * UpdateNumberMessagingSettingsResponse holds the settings as they are now.
+ * UpdateNumberMessagingSettingsResponse holds the updated settings.
  *
  * @generated from message numberpool.v1.UpdateNumberMessagingSettingsResponse
  */
@@ -557,7 +557,7 @@ export const UpdateNumberMessagingSettingsResponseSchema: GenMessage<UpdateNumbe
   messageDesc(file_numberpool_v1_number_service, 20);
 
 /**
- * SortDirection is the direction of a list.
+ * SortDirection is the direction of a sort.
  *
  * @generated from enum numberpool.v1.SortDirection
  */
@@ -585,7 +585,7 @@ export const SortDirection = {
 } as const;
 
 /**
- * SortDirection is the direction of a list.
+ * SortDirection is the direction of a sort.
  *
  * @generated from enum numberpool.v1.SortDirection
  */
@@ -598,14 +598,14 @@ export const SortDirectionSchema: GenEnum<SortDirection> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_number_service, 0);
 
 /**
- * NumberService keeps the phone numbers. Wherever a number's `id` is asked, its +E.164 is accepted too.
+ * NumberService manages the phone numbers. Wherever a request takes a number's `id`, it also takes the number's +E.164.
  *
  * @generated from service numberpool.v1.NumberService
  */
 export const NumberService: GenService<{
   /**
-   * Registers a number. Refused with ALREADY_EXISTS when the organization has it, or, unless the operator set
-   * allow_shared_numbers, when another one has it.
+   * Registers a number. Refused with ALREADY_EXISTS if the organization has it already, or if another organization has it and the
+   * operator did not set allow_shared_numbers.
    *
    * @generated from rpc numberpool.v1.NumberService.RegisterNumber
    */
@@ -615,7 +615,7 @@ export const NumberService: GenService<{
     output: typeof RegisterNumberResponseSchema;
   },
   /**
-   * Gives one number, or NOT_FOUND.
+   * Returns one number, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.NumberService.GetNumber
    */
@@ -625,7 +625,7 @@ export const NumberService: GenService<{
     output: typeof GetNumberResponseSchema;
   },
   /**
-   * Lists numbers, by phone number.
+   * Lists numbers, ordered by phone number.
    *
    * @generated from rpc numberpool.v1.NumberService.ListNumbers
    */
@@ -635,8 +635,8 @@ export const NumberService: GenService<{
     output: typeof ListNumbersResponseSchema;
   },
   /**
-   * Changes the fields that the mask names; in JSON, the fields that the body holds. All or nothing; effective for the next
-   * decision.
+   * Changes the fields that the mask names; in JSON, the fields that the body holds. Either all fields change or none. The change
+   * applies from the next decision on.
    *
    * @generated from rpc numberpool.v1.NumberService.UpdateNumber
    */
@@ -646,9 +646,9 @@ export const NumberService: GenService<{
     output: typeof UpdateNumberResponseSchema;
   },
   /**
-   * Forgets what outcomes said about a number and gives it: it is healthy, and eligible again on every process within two
-   * seconds. Outcomes of messages that were submitted to the carrier before, receipts that are still to come included, do not
-   * count any more; of what is queued, everything counts. For a number whose cause of failing was removed.
+   * Resets the health of a number and returns the number. It is healthy, and eligible again on every process within two seconds.
+   * Outcomes of messages that were submitted to the carrier before the reset no longer count, even if their receipts come later.
+   * Outcomes of queued messages count. Use this after the cause of the failures is removed.
    *
    * @generated from rpc numberpool.v1.NumberService.ResetNumberHealth
    */
@@ -658,8 +658,8 @@ export const NumberService: GenService<{
     output: typeof ResetNumberHealthResponseSchema;
   },
   /**
-   * Removes a number and gives what it was. Always succeeds at once: its mappings end, and the same number can be registered again.
-   * What it still had queued becomes sending_failed in small steps afterwards, about 5,000 messages a second at most.
+   * Removes a number and returns its last state. Always succeeds at once: the number's mappings end, and the same number can be
+   * registered again. Its queued messages become sending_failed afterwards in small steps, at most about 5,000 messages a second.
    *
    * @generated from rpc numberpool.v1.NumberService.RemoveNumber
    */
@@ -669,7 +669,7 @@ export const NumberService: GenService<{
     output: typeof RemoveNumberResponseSchema;
   },
   /**
-   * Gives one number in its documented view, or NOT_FOUND.
+   * Returns one number in its documented view, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.NumberService.GetNumberMessagingSettings
    */
@@ -689,7 +689,7 @@ export const NumberService: GenService<{
     output: typeof ListNumberMessagingSettingsResponseSchema;
   },
   /**
-   * Assigns, unassigns or labels a number by the documented path.
+   * Assigns, unassigns or labels a number on the documented path.
    *
    * @generated from rpc numberpool.v1.NumberService.UpdateNumberMessagingSettings
    */

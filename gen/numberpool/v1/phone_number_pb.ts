@@ -17,56 +17,58 @@ export const file_numberpool_v1_phone_number: GenFile = /*@__PURE__*/
   fileDesc("CiBudW1iZXJwb29sL3YxL3Bob25lX251bWJlci5wcm90bxINbnVtYmVycG9vbC52MSLxAQoMTnVtYmVySGVhbHRoEhUKDW1lc3NhZ2VfY291bnQYASABKAUSHgoWaW5ib3VuZF9vdXRib3VuZF9yYXRpbxgCIAEoARIVCg1zdWNjZXNzX3JhdGlvGAMgASgBEhIKCnNwYW1fcmF0aW8YBCABKAESDwoHaGVhbHRoeRgFIAEoCBI4ChB1bmhlYWx0aHlfcmVhc29uGAYgASgOMh4ubnVtYmVycG9vbC52MS5VbmhlYWx0aHlSZWFzb24SNAoQaGVhbHRoeV9hZ2Fpbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1AQKC1Bob25lTnVtYmVyEhMKC3JlY29yZF90eXBlGAEgASgJEgoKAmlkGAIgASgJEhcKD29yZ2FuaXphdGlvbl9pZBgDIAEoCRIUCgxwaG9uZV9udW1iZXIYBCABKAkSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBSABKAlIAIgBARIPCgdjYXJyaWVyGAYgASgJEioKCWxpbmVfdHlwZRgHIAEoDjIXLm51bWJlcnBvb2wudjEuTGluZVR5cGUSGwoTc2VnbWVudHNfcGVyX3NlY29uZBgIIAEoARIgChNkYWlseV9zZWdtZW50X2xpbWl0GAkgASgFSAGIAQESKQoFc3RhdGUYCiABKA4yGi5udW1iZXJwb29sLnYxLk51bWJlclN0YXRlEhkKDGNvdW50cnlfY29kZRgLIAEoCUgCiAEBEisKBmhlYWx0aBgMIAEoCzIbLm51bWJlcnBvb2wudjEuTnVtYmVySGVhbHRoEgwKBHRhZ3MYDSADKAkSLgoKY3JlYXRlZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPaGVhbHRoX3Jlc2V0X2F0GBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCFgoUX2RhaWx5X3NlZ21lbnRfbGltaXRCDwoNX2NvdW50cnlfY29kZSKDBgoQUGhvbmVOdW1iZXJJbnB1dBIZCgxwaG9uZV9udW1iZXIYASABKAlIAIgBARIpChRtZXNzYWdpbmdfcHJvZmlsZV9pZBgCIAEoCUIGwJDsjwgBSAGIAQESFAoHY2FycmllchgDIAEoCUgCiAEBEioKCWxpbmVfdHlwZRgEIAEoDjIXLm51bWJlcnBvb2wudjEuTGluZVR5cGUSOwoTc2VnbWVudHNfcGVyX3NlY29uZBgFIAEoAUIZioPjiQoTbWVzc2FnZXNfcGVyX3NlY29uZEgDiAEBEjkKE2RhaWx5X3NlZ21lbnRfbGltaXQYBiABKAVCF8CQ7I8IAYqD44kKC2RhaWx5X2xpbWl0SASIAQESKQoFc3RhdGUYByABKA4yGi5udW1iZXJwb29sLnYxLk51bWJlclN0YXRlEgwKBHRhZ3MYCCADKAkSJwoSY3VzdG9tZXJfcmVmZXJlbmNlGAkgASgJQgbQ6eikDAFIBYgBARIiCg1jb25uZWN0aW9uX2lkGAogASgJQgbQ6eikDAFIBogBARIhCgxleHRlcm5hbF9waW4YCyABKAlCBtDp6KQMAUgHiAEBEiUKEGJpbGxpbmdfZ3JvdXBfaWQYDCABKAlCBtDp6KQMAUgIiAEBEiUKEGhkX3ZvaWNlX2VuYWJsZWQYDSABKAhCBtDp6KQMAUgJiAEBEh8KCmFkZHJlc3NfaWQYDiABKAlCBtDp6KQMAUgKiAEBQg8KDV9waG9uZV9udW1iZXJCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgoKCF9jYXJyaWVyQhYKFF9zZWdtZW50c19wZXJfc2Vjb25kQhYKFF9kYWlseV9zZWdtZW50X2xpbWl0QhUKE19jdXN0b21lcl9yZWZlcmVuY2VCEAoOX2Nvbm5lY3Rpb25faWRCDwoNX2V4dGVybmFsX3BpbkITChFfYmlsbGluZ19ncm91cF9pZEITChFfaGRfdm9pY2VfZW5hYmxlZEINCgtfYWRkcmVzc19pZCKtBAocUGhvbmVOdW1iZXJNZXNzYWdpbmdTZXR0aW5ncxITCgtyZWNvcmRfdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRIUCgxwaG9uZV9udW1iZXIYAyABKAkSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYBCABKAlIAIgBARIXCg9vcmdhbml6YXRpb25faWQYBSABKAkSGQoMY291bnRyeV9jb2RlGAYgASgJSAGIAQESMAoEdHlwZRgHIAEoDjIiLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nTnVtYmVyVHlwZRIrCgZoZWFsdGgYCCABKAsyGy5udW1iZXJwb29sLnYxLk51bWJlckhlYWx0aBIjChtlbGlnaWJsZV9tZXNzYWdpbmdfcHJvZHVjdHMYCSADKAkSFAoMdHJhZmZpY190eXBlGAogASgJEhkKEW1lc3NhZ2luZ19wcm9kdWN0GAsgASgJEjIKCGZlYXR1cmVzGAwgASgLMiAubnVtYmVycG9vbC52MS5NZXNzYWdpbmdGZWF0dXJlcxIMCgR0YWdzGA0gAygJEi4KCmNyZWF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIPCg1fY291bnRyeV9jb2RlIm8KEU1lc3NhZ2luZ0ZlYXR1cmVzEiwKA3NtcxgBIAEoCzIfLm51bWJlcnBvb2wudjEuTWVzc2FnaW5nRmVhdHVyZRIsCgNtbXMYAiABKAsyHy5udW1iZXJwb29sLnYxLk1lc3NhZ2luZ0ZlYXR1cmUiawoQTWVzc2FnaW5nRmVhdHVyZRIYChBkb21lc3RpY190d29fd2F5GAEgASgIEh0KFWludGVybmF0aW9uYWxfaW5ib3VuZBgCIAEoCBIeChZpbnRlcm5hdGlvbmFsX291dGJvdW5kGAMgASgIIrMBCiFQaG9uZU51bWJlck1lc3NhZ2luZ1NldHRpbmdzSW5wdXQSKQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAlCBsCQ7I8IAUgAiAEBEiYKEW1lc3NhZ2luZ19wcm9kdWN0GAIgASgJQgbAkOyPCAFIAYgBARIMCgR0YWdzGAMgAygJQhcKFV9tZXNzYWdpbmdfcHJvZmlsZV9pZEIUChJfbWVzc2FnaW5nX3Byb2R1Y3QqswEKCExpbmVUeXBlEhkKFUxJTkVfVFlQRV9VTlNQRUNJRklFRBAAEkUKE0xJTkVfVFlQRV9MT05HX0NPREUQARos+o3KjAsJbG9uZ19jb2Rl2uqf5w4JbG9uZy1jb2Rl2uqf5w4IbG9uZ2NvZGUSRQoTTElORV9UWVBFX1RPTExfRlJFRRACGiz6jcqMCwl0b2xsX2ZyZWXa6p/nDgl0b2xsLWZyZWXa6p/nDgh0b2xsZnJlZSqkAQoLTnVtYmVyU3RhdGUSHAoYTlVNQkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASJQoTTlVNQkVSX1NUQVRFX0FDVElWRRABGgz6jcqMCwZhY3RpdmUSKQoVTlVNQkVSX1NUQVRFX0RSQUlOSU5HEAIaDvqNyowLCGRyYWluaW5nEiUKE05VTUJFUl9TVEFURV9QQVVTRUQQAxoM+o3KjAsGcGF1c2VkKokBCg9VbmhlYWx0aHlSZWFzb24SIAocVU5IRUFMVEhZX1JFQVNPTl9VTlNQRUNJRklFRBAAEi0KGVVOSEVBTFRIWV9SRUFTT05fREVMSVZFUlkQARoO+o3KjAsIZGVsaXZlcnkSJQoVVU5IRUFMVEhZX1JFQVNPTl9TUEFNEAIaCvqNyowLBHNwYW0quQIKE01lc3NhZ2luZ051bWJlclR5cGUSJQohTUVTU0FHSU5HX05VTUJFUl9UWVBFX1VOU1BFQ0lGSUVEEAASUQofTUVTU0FHSU5HX05VTUJFUl9UWVBFX0xPTkdfQ09ERRABGiz6jcqMCwhsb25nY29kZdrqn+cOCWxvbmctY29kZdrqn+cOCWxvbmdfY29kZRJRCh9NRVNTQUdJTkdfTlVNQkVSX1RZUEVfVE9MTF9GUkVFEAIaLPqNyowLCHRvbGxmcmVl2uqf5w4JdG9sbC1mcmVl2uqf5w4JdG9sbF9mcmVlElUKIE1FU1NBR0lOR19OVU1CRVJfVFlQRV9TSE9SVF9DT0RFEAMaL/qNyowLCXNob3J0Y29kZdrqn+cOCnNob3J0LWNvZGXa6p/nDgpzaG9ydF9jb2RlYgZwcm90bzM", [file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_enum_options]);
 
 /**
- * NumberHealth is what a number's receipts say about it. Counts decay with a half-life of 24 hours; only outcomes that say
- * something about the sender count: deliveries, and failures with 40002 or 40003 (blocked as spam), 40008 or 40013.
+ * NumberHealth is the health of a number, judged by its receipts. Counts decay with a half-life of 24 hours. Only outcomes that
+ * depend on the sender count: deliveries, and failures with 40002 or 40003 (blocked as spam), 40008 or 40013.
  *
  * @generated from message numberpool.v1.NumberHealth
  */
 export type NumberHealth = Message<"numberpool.v1.NumberHealth"> & {
   /**
-   * Outcomes counted, after decay, rounded.
+   * The number of outcomes after decay, rounded.
    *
    * @generated from field: int32 message_count = 1;
    */
   messageCount: number;
 
   /**
-   * Inbound messages for each outbound outcome; 0 without outcomes.
+   * Inbound messages ÷ outbound outcomes; 0 without outcomes.
    *
    * @generated from field: double inbound_outbound_ratio = 2;
    */
   inboundOutboundRatio: number;
 
   /**
-   * Delivered ÷ outcomes, a fraction; 1 without outcomes.
+   * Delivered messages ÷ outcomes, a fraction from 0 to 1; 1 without outcomes.
    *
    * @generated from field: double success_ratio = 3;
    */
   successRatio: number;
 
   /**
-   * Blocked as spam (40002, 40003) ÷ outcomes, a fraction; 0 without outcomes.
+   * Messages blocked as spam (40002, 40003) ÷ outcomes, a fraction from 0 to 1; 0 without outcomes.
    *
    * @generated from field: double spam_ratio = 4;
    */
   spamRatio: number;
 
   /**
-   * False when success_ratio is below 25 % or spam_ratio above 75 % with 95 % confidence; see UnhealthyReason. Ours.
+   * False when success_ratio is below 25 % or spam_ratio is above 75 %, with 95 % confidence; see UnhealthyReason. An addition to
+   * the documented API.
    *
    * @generated from field: bool healthy = 5;
    */
   healthy: boolean;
 
   /**
-   * Why it is unhealthy; absent when healthy. Ours.
+   * Why the number is unhealthy. Absent when it is healthy. An addition to the documented API.
    *
    * @generated from field: numberpool.v1.UnhealthyReason unhealthy_reason = 6;
    */
   unhealthyReason: UnhealthyReason;
 
   /**
-   * When the evidence will have decayed so far that the number comes back for trial; absent when healthy. Ours.
+   * When the outcomes will have decayed enough for the number to return on trial. Absent when it is healthy. An addition to the
+   * documented API.
    *
    * @generated from field: google.protobuf.Timestamp healthy_again_at = 7;
    */
@@ -81,7 +83,7 @@ export const NumberHealthSchema: GenMessage<NumberHealth> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_phone_number, 0);
 
 /**
- * PhoneNumber is a number registered here: what it is, where it belongs, how fast it may send, and how it does.
+ * PhoneNumber is a registered number: its type, profile, carrier, rate and health.
  *
  * @generated from message numberpool.v1.PhoneNumber
  */
@@ -122,7 +124,7 @@ export type PhoneNumber = Message<"numberpool.v1.PhoneNumber"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * The name of the carrier it is reached through.
+   * The configured name of its carrier.
    *
    * @generated from field: string carrier = 6;
    */
@@ -136,37 +138,38 @@ export type PhoneNumber = Message<"numberpool.v1.PhoneNumber"> & {
   lineType: LineType;
 
   /**
-   * Its pace, in segments per second.
+   * Its rate, in segments per second.
    *
    * @generated from field: double segments_per_second = 8;
    */
   segmentsPerSecond: number;
 
   /**
-   * Segments it may send from one 00:00 UTC to the next; absent: no cap. It holds for what is handed to the carrier, over all
-   * processes; a message that the carrier puts off counts each time. What the day has no room for waits until 00:00 UTC. A send is
-   * judged by an estimate: what left and what waits, by the day on which each leaves at the number's pace.
+   * The number of segments that it may send from one 00:00 UTC to the next. Absent: no limit. The limit applies to what all
+   * processes submit to the carrier; a message that the carrier postpones counts at each submit. Messages beyond the limit wait
+   * until 00:00 UTC. A send is checked against an estimate: the segments sent and the segments queued, counted on the day when
+   * each leaves at the number's rate.
    *
    * @generated from field: optional int32 daily_segment_limit = 9;
    */
   dailySegmentLimit?: number | undefined;
 
   /**
-   * What the owner wants of it.
+   * The state that the owner set.
    *
    * @generated from field: numberpool.v1.NumberState state = 10;
    */
   state: NumberState;
 
   /**
-   * ISO 3166-1 alpha-2 of the number; absent for a calling code of no country, such as +883.
+   * The number's country, ISO 3166-1 alpha-2. Absent for a calling code without a country, such as +883.
    *
    * @generated from field: optional string country_code = 11;
    */
   countryCode?: string | undefined;
 
   /**
-   * What its receipts say.
+   * Its health, judged by its receipts.
    *
    * @generated from field: numberpool.v1.NumberHealth health = 12;
    */
@@ -194,7 +197,7 @@ export type PhoneNumber = Message<"numberpool.v1.PhoneNumber"> & {
   updatedAt?: Timestamp | undefined;
 
   /**
-   * When its health was reset last, by the server's clock; absent: never.
+   * When its health was last reset, by the server's clock. Absent: never.
    *
    * @generated from field: google.protobuf.Timestamp health_reset_at = 16;
    */
@@ -209,35 +212,36 @@ export const PhoneNumberSchema: GenMessage<PhoneNumber> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_phone_number, 1);
 
 /**
- * PhoneNumberInput is what a caller may set on a number. In an update an absent field is kept.
+ * PhoneNumberInput holds the fields of a number that a caller can set. In an update, an absent field keeps its value.
  *
  * @generated from message numberpool.v1.PhoneNumberInput
  */
 export type PhoneNumberInput = Message<"numberpool.v1.PhoneNumberInput"> & {
   /**
-   * Required to register; +E.164, possible (not necessarily assigned), in its one spelling: without a national prefix after the
-   * calling code. Cannot be changed.
+   * Required to register; +E.164, a possible number (not necessarily an assigned one) in its canonical form: without a national
+   * prefix after the calling code. Cannot be changed.
    *
    * @generated from field: optional string phone_number = 1;
    */
   phoneNumber?: string | undefined;
 
   /**
-   * The profile to assign to. Absent or null keeps (on registration: none), "" unassigns.
+   * The id of the profile to assign the number to. Absent or null: unchanged (on registration: no profile). "": unassigned.
    *
    * @generated from field: optional string messaging_profile_id = 2;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * A configured carrier's name. Absent on registration: "sandbox", as long as no real carrier is configured; then required.
+   * The name of a configured carrier. Absent on registration: "sandbox" if no real carrier is configured; otherwise the field is
+   * required.
    *
    * @generated from field: optional string carrier = 3;
    */
   carrier?: string | undefined;
 
   /**
-   * Absent on registration: by the toll-free prefixes, else long code. Cannot be changed.
+   * Absent on registration: toll-free if the number has a toll-free prefix, else long code. Cannot be changed.
    *
    * @generated from field: numberpool.v1.LineType line_type = 4;
    */
@@ -251,7 +255,7 @@ export type PhoneNumberInput = Message<"numberpool.v1.PhoneNumberInput"> & {
   segmentsPerSecond?: number | undefined;
 
   /**
-   * Segments a day (UTC), 0 to 100,000,000; null for none.
+   * Segments per day (UTC), 0 to 100,000,000. Null: no limit.
    *
    * @generated from field: optional int32 daily_segment_limit = 6;
    */
@@ -363,7 +367,7 @@ export type PhoneNumberMessagingSettings = Message<"numberpool.v1.PhoneNumberMes
   organizationId: string;
 
   /**
-   * ISO 3166-1 alpha-2 of the number; absent for a calling code of no country, such as +883.
+   * The number's country, ISO 3166-1 alpha-2. Absent for a calling code without a country, such as +883.
    *
    * @generated from field: optional string country_code = 6;
    */
@@ -377,7 +381,7 @@ export type PhoneNumberMessagingSettings = Message<"numberpool.v1.PhoneNumberMes
   type: MessagingNumberType;
 
   /**
-   * What its receipts say.
+   * Its health, judged by its receipts.
    *
    * @generated from field: numberpool.v1.NumberHealth health = 8;
    */
@@ -405,7 +409,7 @@ export type PhoneNumberMessagingSettings = Message<"numberpool.v1.PhoneNumberMes
   messagingProduct: string;
 
   /**
-   * What the number can do.
+   * The number's features.
    *
    * @generated from field: numberpool.v1.MessagingFeatures features = 12;
    */
@@ -441,7 +445,7 @@ export const PhoneNumberMessagingSettingsSchema: GenMessage<PhoneNumberMessaging
   messageDesc(file_numberpool_v1_phone_number, 3);
 
 /**
- * MessagingFeatures tells what a number can do, by kind of message.
+ * MessagingFeatures holds the features of a number for each kind of message.
  *
  * @generated from message numberpool.v1.MessagingFeatures
  */
@@ -469,13 +473,13 @@ export const MessagingFeaturesSchema: GenMessage<MessagingFeatures> = /*@__PURE_
   messageDesc(file_numberpool_v1_phone_number, 4);
 
 /**
- * MessagingFeature tells where one kind of message can be exchanged.
+ * MessagingFeature holds the countries with which a number can exchange one kind of message.
  *
  * @generated from message numberpool.v1.MessagingFeature
  */
 export type MessagingFeature = Message<"numberpool.v1.MessagingFeature"> & {
   /**
-   * With the number's own country, both ways.
+   * With the number's own country, in both directions.
    *
    * @generated from field: bool domestic_two_way = 1;
    */
@@ -504,20 +508,20 @@ export const MessagingFeatureSchema: GenMessage<MessagingFeature> = /*@__PURE__*
   messageDesc(file_numberpool_v1_phone_number, 5);
 
 /**
- * PhoneNumberMessagingSettingsInput is what a caller may set on a number by the documented path.
+ * PhoneNumberMessagingSettingsInput holds the fields of a number that a caller can set on the documented path.
  *
  * @generated from message numberpool.v1.PhoneNumberMessagingSettingsInput
  */
 export type PhoneNumberMessagingSettingsInput = Message<"numberpool.v1.PhoneNumberMessagingSettingsInput"> & {
   /**
-   * Absent or null keeps, "" unassigns, an id assigns.
+   * The id of the profile to assign the number to. Absent or null: unchanged. "": unassigned.
    *
    * @generated from field: optional string messaging_profile_id = 1;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * Only "A2P" is supported; absent or null keeps.
+   * Only "A2P" is supported. Absent or null: unchanged.
    *
    * @generated from field: optional string messaging_product = 2;
    */
@@ -545,7 +549,7 @@ export const PhoneNumberMessagingSettingsInputSchema: GenMessage<PhoneNumberMess
  */
 export const LineType = {
   /**
-   * Not known; written as null.
+   * Unknown; written as null.
    *
    * @generated from enum value: LINE_TYPE_UNSPECIFIED = 0;
    */
@@ -580,13 +584,13 @@ export const LineTypeSchema: GenEnum<LineType> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_phone_number, 0);
 
 /**
- * NumberState is what the owner wants of a number.
+ * NumberState is the state that the owner sets on a number.
  *
  * @generated from enum numberpool.v1.NumberState
  */
 export const NumberState = {
   /**
-   * Absent; on registration: ACTIVE.
+   * Absent. On registration: active.
    *
    * @generated from enum value: NUMBER_STATE_UNSPECIFIED = 0;
    */
@@ -600,14 +604,14 @@ export const NumberState = {
   ACTIVE: 1,
 
   /**
-   * Serves its sticky recipients and an explicit `from`, and nobody new.
+   * Serves its sticky recipients and an explicit `from`, and takes no new recipients.
    *
    * @generated from enum value: NUMBER_STATE_DRAINING = 2;
    */
   DRAINING: 2,
 
   /**
-   * Sends nothing; what is queued waits, and expires with its valid_until.
+   * Sends nothing. Queued messages wait, and expire at their valid_until.
    *
    * @generated from enum value: NUMBER_STATE_PAUSED = 3;
    */
@@ -615,7 +619,7 @@ export const NumberState = {
 } as const;
 
 /**
- * NumberState is what the owner wants of a number.
+ * NumberState is the state that the owner sets on a number.
  *
  * @generated from enum numberpool.v1.NumberState
  */
@@ -628,10 +632,10 @@ export const NumberStateSchema: GenEnum<NumberState> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_phone_number, 1);
 
 /**
- * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam. The limits are the documented ones, 25 % and
- * 75 %, and few outcomes are no evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit, for
- * which a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes with the limit l. So a number is unhealthy after twelve
- * outcomes at the earliest, when all of them failed.
+ * UnhealthyReason is why a number is unhealthy. If both reasons apply, the reason is spam. The limits are the documented 25 % and
+ * 75 %. Few outcomes are not enough evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit.
+ * With the limit l, a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes. A number is therefore unhealthy after twelve
+ * outcomes at the earliest, if all of them failed.
  *
  * @generated from enum numberpool.v1.UnhealthyReason
  */
@@ -644,16 +648,16 @@ export const UnhealthyReason = {
   UNSPECIFIED: 0,
 
   /**
-   * Too little is delivered: the upper Wilson bound of success_ratio is below 25 %. With 12 outcomes none was delivered, with 30 at
-   * most 2, with 100 at most 16.
+   * Too few messages are delivered: the upper Wilson bound of success_ratio is below 25 %. This needs no delivery in 12 outcomes,
+   * at most 2 in 30, or at most 16 in 100.
    *
    * @generated from enum value: UNHEALTHY_REASON_DELIVERY = 1;
    */
   DELIVERY: 1,
 
   /**
-   * Too much is blocked as spam: the lower Wilson bound of spam_ratio is above 75 %. With 12 outcomes all were, with 30 at least
-   * 28, with 100 at least 84.
+   * Too many messages are blocked as spam: the lower Wilson bound of spam_ratio is above 75 %. This needs 12 blocked messages in
+   * 12 outcomes, at least 28 in 30, or at least 84 in 100.
    *
    * @generated from enum value: UNHEALTHY_REASON_SPAM = 2;
    */
@@ -661,10 +665,10 @@ export const UnhealthyReason = {
 } as const;
 
 /**
- * UnhealthyReason is why a number is unhealthy. Where both hold, the reason is spam. The limits are the documented ones, 25 % and
- * 75 %, and few outcomes are no evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit, for
- * which a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes with the limit l. So a number is unhealthy after twelve
- * outcomes at the earliest, when all of them failed.
+ * UnhealthyReason is why a number is unhealthy. If both reasons apply, the reason is spam. The limits are the documented 25 % and
+ * 75 %. Few outcomes are not enough evidence: the Wilson bound (95 % confidence, z = 1.96) of the rate must lie beyond its limit.
+ * With the limit l, a rate p needs more than z² × l × (1 - l) ÷ (l - p)² outcomes. A number is therefore unhealthy after twelve
+ * outcomes at the earliest, if all of them failed.
  *
  * @generated from enum numberpool.v1.UnhealthyReason
  */
@@ -677,7 +681,7 @@ export const UnhealthyReasonSchema: GenEnum<UnhealthyReason> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_phone_number, 2);
 
 /**
- * MessagingNumberType is the documentation's spelling of a number's type in its messaging settings.
+ * MessagingNumberType is the type of a number, as the documented messaging settings spell it.
  *
  * @generated from enum numberpool.v1.MessagingNumberType
  */
@@ -704,7 +708,7 @@ export const MessagingNumberType = {
   TOLL_FREE: 2,
 
   /**
-   * A short code. None can be registered: as a filter it finds nothing.
+   * A short code. Short codes cannot be registered: a filter by this type finds nothing.
    *
    * @generated from enum value: MESSAGING_NUMBER_TYPE_SHORT_CODE = 3;
    */
@@ -712,7 +716,7 @@ export const MessagingNumberType = {
 } as const;
 
 /**
- * MessagingNumberType is the documentation's spelling of a number's type in its messaging settings.
+ * MessagingNumberType is the type of a number, as the documented messaging settings spell it.
  *
  * @generated from enum numberpool.v1.MessagingNumberType
  */

@@ -29,7 +29,7 @@ export const file_numberpool_v1_pool_send_service: GenFile = /*@__PURE__*/
   fileDesc("CiVudW1iZXJwb29sL3YxL3Bvb2xfc2VuZF9zZXJ2aWNlLnByb3RvEg1udW1iZXJwb29sLnYxIvoEChJTZW5kTWVzc2FnZVJlcXVlc3QSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAlIAIgBARIXCgJ0bxgCIAEoCUIG8OHB1QcfSAGIAQESEQoEdGV4dBgDIAEoCUgCiAEBEigKBHR5cGUYBCABKA4yGi5udW1iZXJwb29sLnYxLk1lc3NhZ2VUeXBlEikKCGVuY29kaW5nGAUgASgOMhcubnVtYmVycG9vbC52MS5FbmNvZGluZxIYCgthdXRvX2RldGVjdBgGIAEoCEgDiAEBEiEKFHVzZV9wcm9maWxlX3dlYmhvb2tzGAcgASgISASIAQESGAoLd2ViaG9va191cmwYCCABKAlIBYgBARIhChR3ZWJob29rX2ZhaWxvdmVyX3VybBgJIAEoCUgGiAEBEisKB3NlbmRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKCm1lZGlhX3VybHMYCyADKAlCBtDp6KQMARIcCgdzdWJqZWN0GAwgASgJQgbQ6eikDAFIB4gBARIRCgRmcm9tGA0gASgJSAiIAQESFwoKcmVxdWVzdF9pZBgOIAEoCUgJiAEBEhQKBHRhZ3MYDyADKAlCBtDp6KQMAUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCBQoDX3RvQgcKBV90ZXh0Qg4KDF9hdXRvX2RldGVjdEIXChVfdXNlX3Byb2ZpbGVfd2ViaG9va3NCDgoMX3dlYmhvb2tfdXJsQhcKFV93ZWJob29rX2ZhaWxvdmVyX3VybEIKCghfc3ViamVjdEIHCgVfZnJvbUINCgtfcmVxdWVzdF9pZCI7ChNTZW5kTWVzc2FnZVJlc3BvbnNlEiQKBGRhdGEYASABKAsyFi5udW1iZXJwb29sLnYxLk1lc3NhZ2UiegoTU2VuZE1lc3NhZ2VzUmVxdWVzdBI7CghtZXNzYWdlcxgBIAMoCzIhLm51bWJlcnBvb2wudjEuU2VuZE1lc3NhZ2VSZXF1ZXN0QgawjMXVBwESFwoKcmVxdWVzdF9pZBgCIAEoCUgAiAEBQg0KC19yZXF1ZXN0X2lkIj8KFFNlbmRNZXNzYWdlc1Jlc3BvbnNlEicKBGRhdGEYASADKAsyGS5udW1iZXJwb29sLnYxLlNlbmRSZXN1bHQibQoKU2VuZFJlc3VsdBIpCgdtZXNzYWdlGAEgASgLMhYubnVtYmVycG9vbC52MS5NZXNzYWdlSAASKQoFZXJyb3IYAiABKAsyGC5udW1iZXJwb29sLnYxLlNlbmRFcnJvckgAQgkKB291dGNvbWUirwEKCVNlbmRFcnJvchIqCgZyZWFzb24YASABKA4yGi5udW1iZXJwb29sLnYxLkVycm9yUmVhc29uEgwKBGNvZGUYAiABKAkSDQoFdGl0bGUYAyABKAkSDgoGZGV0YWlsGAQgASgJEg8KB3BvaW50ZXIYBSABKAkSIAoTcmV0cnlfYWZ0ZXJfc2Vjb25kcxgGIAEoAUgAiAEBQhYKFF9yZXRyeV9hZnRlcl9zZWNvbmRzIlMKFVN0cmVhbU1lc3NhZ2VzUmVxdWVzdBI6CgdtZXNzYWdlGAEgASgLMiEubnVtYmVycG9vbC52MS5TZW5kTWVzc2FnZVJlcXVlc3RCBrCMxdUHASJ5ChZTdHJlYW1NZXNzYWdlc1Jlc3BvbnNlEikKB21lc3NhZ2UYASABKAsyFi5udW1iZXJwb29sLnYxLk1lc3NhZ2VIABIpCgVlcnJvchgCIAEoCzIYLm51bWJlcnBvb2wudjEuU2VuZEVycm9ySABCCQoHb3V0Y29tZSL/AQoUUHJldmlld1NlbmRlclJlcXVlc3QSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAlIAIgBARIXCgJ0bxgCIAEoCUIG8OHB1QcfSAGIAQESEQoEdGV4dBgDIAEoCUgCiAEBEikKCGVuY29kaW5nGAQgASgOMhcubnVtYmVycG9vbC52MS5FbmNvZGluZxIoCgR0eXBlGAUgASgOMhoubnVtYmVycG9vbC52MS5NZXNzYWdlVHlwZRIaCgptZWRpYV91cmxzGAYgAygJQgbQ6eikDAFCFwoVX21lc3NhZ2luZ19wcm9maWxlX2lkQgUKA190b0IHCgVfdGV4dCJDChVQcmV2aWV3U2VuZGVyUmVzcG9uc2USKgoEZGF0YRgBIAEoCzIcLm51bWJlcnBvb2wudjEuU2VuZGVyUHJldmlldyLDAQoNU2VuZGVyUHJldmlldxIlCgRmcm9tGAEgASgLMhUubnVtYmVycG9vbC52MS5TZW5kZXJIABIpCgVlcnJvchgEIAEoCzIYLm51bWJlcnBvb2wudjEuU2VuZEVycm9ySAASKQoIZGVjaXNpb24YAiABKAsyFy5udW1iZXJwb29sLnYxLkRlY2lzaW9uEhkKDHdhaXRfc2Vjb25kcxgDIAEoAUgBiAEBQgkKB291dGNvbWVCDwoNX3dhaXRfc2Vjb25kcyL8BAoUQ3JlYXRlTWVzc2FnZVJlcXVlc3QSEQoEZnJvbRgBIAEoCUgAiAEBEiEKFG1lc3NhZ2luZ19wcm9maWxlX2lkGAIgASgJSAGIAQESFwoCdG8YAyABKAlCBvDhwdUHH0gCiAEBEhEKBHRleHQYBCABKAlIA4gBARIoCgR0eXBlGAUgASgOMhoubnVtYmVycG9vbC52MS5NZXNzYWdlVHlwZRIpCghlbmNvZGluZxgGIAEoDjIXLm51bWJlcnBvb2wudjEuRW5jb2RpbmcSGAoLYXV0b19kZXRlY3QYByABKAhIBIgBARIhChR1c2VfcHJvZmlsZV93ZWJob29rcxgIIAEoCEgFiAEBEhgKC3dlYmhvb2tfdXJsGAkgASgJSAaIAQESIQoUd2ViaG9va19mYWlsb3Zlcl91cmwYCiABKAlIB4gBARIrCgdzZW5kX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaCgptZWRpYV91cmxzGAwgAygJQgbQ6eikDAESHAoHc3ViamVjdBgNIAEoCUIG0OnopAwBSAiIAQESFwoKcmVxdWVzdF9pZBgOIAEoCUgJiAEBEhQKBHRhZ3MYDyADKAlCBtDp6KQMAUIHCgVfZnJvbUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCBQoDX3RvQgcKBV90ZXh0Qg4KDF9hdXRvX2RldGVjdEIXChVfdXNlX3Byb2ZpbGVfd2ViaG9va3NCDgoMX3dlYmhvb2tfdXJsQhcKFV93ZWJob29rX2ZhaWxvdmVyX3VybEIKCghfc3ViamVjdEINCgtfcmVxdWVzdF9pZCI9ChVDcmVhdGVNZXNzYWdlUmVzcG9uc2USJAoEZGF0YRgBIAEoCzIWLm51bWJlcnBvb2wudjEuTWVzc2FnZSIfChFHZXRNZXNzYWdlUmVxdWVzdBIKCgJpZBgBIAEoCSI6ChJHZXRNZXNzYWdlUmVzcG9uc2USJAoEZGF0YRgBIAEoCzIWLm51bWJlcnBvb2wudjEuTWVzc2FnZSJoChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiwKBmZpbHRlchgBIAEoCzIcLm51bWJlcnBvb2wudjEuTWVzc2FnZUZpbHRlchIjCgRwYWdlGAIgASgLMhUubnVtYmVycG9vbC52MS5DdXJzb3Ii3AEKDU1lc3NhZ2VGaWx0ZXISIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAlIAIgBARIPCgJ0bxgCIAEoCUgBiAEBEhEKBGZyb20YAyABKAlIAogBARIsCgZzdGF0dXMYBCABKA4yHC5udW1iZXJwb29sLnYxLk1lc3NhZ2VTdGF0dXMSLQoLcmVjZWl2ZWRfYXQYBSABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCBQoDX3RvQgcKBV9mcm9tImUKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEiQKBGRhdGEYASADKAsyFi5udW1iZXJwb29sLnYxLk1lc3NhZ2USJwoEbWV0YRgCIAEoCzIZLm51bWJlcnBvb2wudjEuQ3Vyc29yTWV0YSIiChRDYW5jZWxNZXNzYWdlUmVxdWVzdBIKCgJpZBgBIAEoCSI9ChVDYW5jZWxNZXNzYWdlUmVzcG9uc2USJAoEZGF0YRgBIAEoCzIWLm51bWJlcnBvb2wudjEuTWVzc2FnZSJLChhMaXN0TWVzc2FnZUV2ZW50c1JlcXVlc3QSCgoCaWQYASABKAkSIwoEcGFnZRgCIAEoCzIVLm51bWJlcnBvb2wudjEuQ3Vyc29yIm8KGUxpc3RNZXNzYWdlRXZlbnRzUmVzcG9uc2USKQoEZGF0YRgBIAMoCzIbLm51bWJlcnBvb2wudjEuTWVzc2FnZUV2ZW50EicKBG1ldGEYAiABKAsyGS5udW1iZXJwb29sLnYxLkN1cnNvck1ldGEicgoUV2F0Y2hNZXNzYWdlc1JlcXVlc3QSIQoUbWVzc2FnaW5nX3Byb2ZpbGVfaWQYASABKAlIAIgBARITCgZjdXJzb3IYAiABKAlIAYgBAUIXChVfbWVzc2FnaW5nX3Byb2ZpbGVfaWRCCQoHX2N1cnNvciKPAQoVV2F0Y2hNZXNzYWdlc1Jlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRIsCgVldmVudBgCIAEoCzIbLm51bWJlcnBvb2wudjEuV2F0Y2hlZEV2ZW50SAASLQoJaGVhcnRiZWF0GAMgASgLMhgubnVtYmVycG9vbC52MS5IZWFydGJlYXRIAEIJCgdjb250ZW50ImMKDFdhdGNoZWRFdmVudBIqCgVldmVudBgBIAEoCzIbLm51bWJlcnBvb2wudjEuTWVzc2FnZUV2ZW50EicKB21lc3NhZ2UYAiABKAsyFi5udW1iZXJwb29sLnYxLk1lc3NhZ2UiOAoJSGVhcnRiZWF0EisKB3NlbnRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMqUNCg9Qb29sU2VuZFNlcnZpY2UShQEKC1NlbmRNZXNzYWdlEiEubnVtYmVycG9vbC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaIi5udW1iZXJwb29sLnYxLlNlbmRNZXNzYWdlUmVzcG9uc2UiL4LT5JMCHToBKiIYL3YyL21lc3NhZ2VzL251bWJlcl9wb29siMmf5QwB2Pnemg0BEo4BCgxTZW5kTWVzc2FnZXMSIi5udW1iZXJwb29sLnYxLlNlbmRNZXNzYWdlc1JlcXVlc3QaIy5udW1iZXJwb29sLnYxLlNlbmRNZXNzYWdlc1Jlc3BvbnNlIjWC0+STAiM6ASoiHi92Mi9tZXNzYWdlcy9udW1iZXJfcG9vbC9iYXRjaIjJn+UMAdj53poNARJpCg5TdHJlYW1NZXNzYWdlcxIkLm51bWJlcnBvb2wudjEuU3RyZWFtTWVzc2FnZXNSZXF1ZXN0GiUubnVtYmVycG9vbC52MS5TdHJlYW1NZXNzYWdlc1Jlc3BvbnNlIgbY+d6aDQEoATABEpABCg1QcmV2aWV3U2VuZGVyEiMubnVtYmVycG9vbC52MS5QcmV2aWV3U2VuZGVyUmVxdWVzdBokLm51bWJlcnBvb2wudjEuUHJldmlld1NlbmRlclJlc3BvbnNlIjSQAgGC0+STAiU6ASoiIC92Mi9tZXNzYWdlcy9udW1iZXJfcG9vbC9wcmV2aWV32Pnemg0BEoMCCg1DcmVhdGVNZXNzYWdlEiMubnVtYmVycG9vbC52MS5DcmVhdGVNZXNzYWdlUmVxdWVzdBokLm51bWJlcnBvb2wudjEuQ3JlYXRlTWVzc2FnZVJlc3BvbnNlIqYBgtPkkwJKOgEqWhs6ASoiFi92Mi9tZXNzYWdlcy9sb25nX2NvZGVaGjoBKiIVL3YyL21lc3NhZ2VzL3NjaGVkdWxlIgwvdjIvbWVzc2FnZXOqzPGiCB4KFi92Mi9tZXNzYWdlcy9sb25nX2NvZGUSBGZyb22qzPGiCCAKFS92Mi9tZXNzYWdlcy9zY2hlZHVsZRIHc2VuZF9hdIjJn+UMAdj53poNARJ1CgpHZXRNZXNzYWdlEiAubnVtYmVycG9vbC52MS5HZXRNZXNzYWdlUmVxdWVzdBohLm51bWJlcnBvb2wudjEuR2V0TWVzc2FnZVJlc3BvbnNlIiKQAgGC0+STAhMSES92Mi9tZXNzYWdlcy97aWR92Pnemg0CEnYKDExpc3RNZXNzYWdlcxIiLm51bWJlcnBvb2wudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBojLm51bWJlcnBvb2wudjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UiHZACAYLT5JMCDhIML3YyL21lc3NhZ2Vz2Pnemg0CEoQBCg1DYW5jZWxNZXNzYWdlEiMubnVtYmVycG9vbC52MS5DYW5jZWxNZXNzYWdlUmVxdWVzdBokLm51bWJlcnBvb2wudjEuQ2FuY2VsTWVzc2FnZVJlc3BvbnNlIiiQAgKC0+STAhliBGRhdGEqES92Mi9tZXNzYWdlcy97aWR92Pnemg0BEpEBChFMaXN0TWVzc2FnZUV2ZW50cxInLm51bWJlcnBvb2wudjEuTGlzdE1lc3NhZ2VFdmVudHNSZXF1ZXN0GigubnVtYmVycG9vbC52MS5MaXN0TWVzc2FnZUV2ZW50c1Jlc3BvbnNlIimQAgGC0+STAhoSGC92Mi9tZXNzYWdlcy97aWR9L2V2ZW50c9j53poNAhJkCg1XYXRjaE1lc3NhZ2VzEiMubnVtYmVycG9vbC52MS5XYXRjaE1lc3NhZ2VzUmVxdWVzdBokLm51bWJlcnBvb2wudjEuV2F0Y2hNZXNzYWdlc1Jlc3BvbnNlIgbY+d6aDQIwARqEArq53awJHFBPU1QgL3YyL21lc3NhZ2VzL3Nob3J0X2NvZGW6ud2sCRtQT1NUIC92Mi9tZXNzYWdlcy9ncm91cF9tbXO6ud2sCSNHRVQgL3YyL21lc3NhZ2VzL2dyb3VwL3ttZXNzYWdlX2lkfbq53awJKFBPU1QgL3YyL21lc3NhZ2VzL2FscGhhbnVtZXJpY19zZW5kZXJfaWS6ud2sCRpQT1NUIC92Mi9tZXNzYWdlcy93aGF0c2FwcLq53awJFVBPU1QgL3YyL21lc3NhZ2VzL3Jjc7q53awJKUdFVCAvdjIvbWVzc2FnZXMvcmNzL2RlZXBsaW5rcy97YWdlbnRfaWR9YgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_numberpool_v1_call_options, file_numberpool_v1_decision, file_numberpool_v1_error_reason, file_numberpool_v1_message, file_numberpool_v1_message_event, file_numberpool_v1_page, file_numberpool_v1_time_range]);
 
 /**
- * SendMessageRequest is a text to be sent through a pool.
+ * SendMessageRequest is a text to send through a pool.
  *
  * @generated from message numberpool.v1.SendMessageRequest
  */
@@ -42,8 +42,8 @@ export type SendMessageRequest = Message<"numberpool.v1.SendMessageRequest"> & {
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. One recipient, +E.164, in its one spelling: a national prefix after the calling code (+610412555010 for
-   * +61412555010) is refused with INVALID_TO, and the detail names the number probably meant.
+   * Required. One recipient, +E.164, in its canonical form: a national prefix after the calling code (+610412555010 for
+   * +61412555010) is refused with INVALID_TO, and the detail names the number that is probably meant.
    *
    * @generated from field: optional string to = 2;
    */
@@ -78,30 +78,30 @@ export type SendMessageRequest = Message<"numberpool.v1.SendMessageRequest"> & {
   autoDetect?: boolean | undefined;
 
   /**
-   * Report events to the profile's webhook URLs too. Absent: true.
+   * Also report events to the profile's webhook URLs. Absent: true.
    *
    * @generated from field: optional bool use_profile_webhooks = 7;
    */
   useProfileWebhooks?: boolean | undefined;
 
   /**
-   * Where events of this message are reported first. Absolute http or https, at most 2,000 characters.
+   * The first URL for the events of this message. Absolute http or https, at most 2,000 characters.
    *
    * @generated from field: optional string webhook_url = 8;
    */
   webhookUrl?: string | undefined;
 
   /**
-   * Tried when webhook_url did not accept an event.
+   * The URL for events that webhook_url does not accept.
    *
    * @generated from field: optional string webhook_failover_url = 9;
    */
   webhookFailoverUrl?: string | undefined;
 
   /**
-   * When to send, 5 minutes to 5 days ahead (else OUT_OF_RANGE); absent: at once. The message is `scheduled` until then. Its sender
-   * is picked when it is due, by the opt-outs, stickiness and health of that moment; a refusal then is `sending_failed` with its
-   * code, but a pool that is merely full is tried again until valid_until.
+   * When to send, 5 minutes to 5 days ahead (otherwise OUT_OF_RANGE). Absent: at once. Until then the message is `scheduled`. Its
+   * sender is picked when the message is due, by the opt-outs, sticky mappings and health at that time. A refusal at that time
+   * makes it `sending_failed` with the refusal's code, except that a full pool is retried until valid_until.
    *
    * @generated from field: google.protobuf.Timestamp send_at = 10;
    */
@@ -122,14 +122,14 @@ export type SendMessageRequest = Message<"numberpool.v1.SendMessageRequest"> & {
   subject?: string | undefined;
 
   /**
-   * Refused here, because this path picks the sender: CreateMessage takes a `from`.
+   * Refused, because this method picks the sender. CreateMessage takes a `from`.
    *
    * @generated from field: optional string from = 13;
    */
   from?: string | undefined;
 
   /**
-   * The idempotency key, where no header holds it.
+   * The idempotency key, if no header holds it.
    *
    * @generated from field: optional string request_id = 14;
    */
@@ -178,14 +178,15 @@ export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__P
  */
 export type SendMessagesRequest = Message<"numberpool.v1.SendMessagesRequest"> & {
   /**
-   * Required. 1 to 1,000 texts, each decoded and checked by itself. An item with a request_id is refused: the batch has one.
+   * Required. 1 to 1,000 texts, decoded and checked one by one. An item with a request_id is refused, because the batch has one
+   * key.
    *
    * @generated from field: repeated numberpool.v1.SendMessageRequest messages = 1;
    */
   messages: SendMessageRequest[];
 
   /**
-   * The idempotency key of the whole batch, where no header holds it. It is kept with all results as soon as one item was
+   * The idempotency key of the whole batch, if no header holds it. The key is kept with all results if at least one item was
    * accepted.
    *
    * @generated from field: optional string request_id = 2;
@@ -222,7 +223,7 @@ export const SendMessagesResponseSchema: GenMessage<SendMessagesResponse> = /*@_
   messageDesc(file_numberpool_v1_pool_send_service, 3);
 
 /**
- * SendResult is what became of one text.
+ * SendResult is the result of one text.
  *
  * @generated from message numberpool.v1.SendResult
  */
@@ -259,7 +260,7 @@ export const SendResultSchema: GenMessage<SendResult> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_pool_send_service, 4);
 
 /**
- * SendError is a refusal as a value, in the documented form.
+ * SendError is the refusal of one text, in the documented form.
  *
  * @generated from message numberpool.v1.SendError
  */
@@ -293,14 +294,14 @@ export type SendError = Message<"numberpool.v1.SendError"> & {
   detail: string;
 
   /**
-   * The field at fault as a JSON pointer ("/to"); "" when none is.
+   * The invalid field as a JSON pointer ("/to"); "" when the error is not about a field.
    *
    * @generated from field: string pointer = 5;
    */
   pointer: string;
 
   /**
-   * When a retry makes sense, in seconds from now; absent: retrying alone does not help.
+   * When a retry can succeed, in seconds from now. Absent: a retry alone does not help.
    *
    * @generated from field: optional double retry_after_seconds = 6;
    */
@@ -321,7 +322,7 @@ export const SendErrorSchema: GenMessage<SendError> = /*@__PURE__*/
  */
 export type StreamMessagesRequest = Message<"numberpool.v1.StreamMessagesRequest"> & {
   /**
-   * The text. Its request_id is its idempotency key, shared with SendMessage.
+   * The text. Its request_id is its idempotency key, which SendMessage shares.
    *
    * @generated from field: numberpool.v1.SendMessageRequest message = 1;
    */
@@ -373,7 +374,7 @@ export const StreamMessagesResponseSchema: GenMessage<StreamMessagesResponse> = 
   messageDesc(file_numberpool_v1_pool_send_service, 7);
 
 /**
- * PreviewSenderRequest is a send to be thought through.
+ * PreviewSenderRequest is a send to preview.
  *
  * @generated from message numberpool.v1.PreviewSenderRequest
  */
@@ -386,7 +387,7 @@ export type PreviewSenderRequest = Message<"numberpool.v1.PreviewSenderRequest">
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. The recipient, +E.164, in its one spelling.
+   * Required. The recipient, +E.164, in its canonical form.
    *
    * @generated from field: optional string to = 2;
    */
@@ -435,7 +436,7 @@ export const PreviewSenderRequestSchema: GenMessage<PreviewSenderRequest> = /*@_
  */
 export type PreviewSenderResponse = Message<"numberpool.v1.PreviewSenderResponse"> & {
   /**
-   * What a send would answer now.
+   * The decision that a send would get now.
    *
    * @generated from field: numberpool.v1.SenderPreview data = 1;
    */
@@ -450,7 +451,7 @@ export const PreviewSenderResponseSchema: GenMessage<PreviewSenderResponse> = /*
   messageDesc(file_numberpool_v1_pool_send_service, 9);
 
 /**
- * SenderPreview is a decision that was not carried out.
+ * SenderPreview is a decision that has no effect.
  *
  * @generated from message numberpool.v1.SenderPreview
  */
@@ -479,14 +480,14 @@ export type SenderPreview = Message<"numberpool.v1.SenderPreview"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Why; also present on a refusal by a pool that is on.
+   * The reasons. Also present on a refusal by a pool that is on.
    *
    * @generated from field: numberpool.v1.Decision decision = 2;
    */
   decision?: Decision | undefined;
 
   /**
-   * How long the message would wait in the number's queue, in seconds; absent on a refusal.
+   * How long the message would wait in the number's queue, in seconds. Absent on a refusal.
    *
    * @generated from field: optional double wait_seconds = 3;
    */
@@ -501,13 +502,13 @@ export const SenderPreviewSchema: GenMessage<SenderPreview> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_pool_send_service, 10);
 
 /**
- * CreateMessageRequest is a text to be sent.
+ * CreateMessageRequest is a text to send.
  *
  * @generated from message numberpool.v1.CreateMessageRequest
  */
 export type CreateMessageRequest = Message<"numberpool.v1.CreateMessageRequest"> & {
   /**
-   * The sender, +E.164: a number of the profile. Absent: the profile's pool picks.
+   * The sender, +E.164: a number of the profile. Absent: the profile's pool picks the sender.
    *
    * @generated from field: optional string from = 1;
    */
@@ -521,8 +522,8 @@ export type CreateMessageRequest = Message<"numberpool.v1.CreateMessageRequest">
   messagingProfileId?: string | undefined;
 
   /**
-   * Required. One recipient, +E.164, in its one spelling: a national prefix after the calling code (+610412555010 for
-   * +61412555010) is refused with INVALID_TO, and the detail names the number probably meant.
+   * Required. One recipient, +E.164, in its canonical form: a national prefix after the calling code (+610412555010 for
+   * +61412555010) is refused with INVALID_TO, and the detail names the number that is probably meant.
    *
    * @generated from field: optional string to = 3;
    */
@@ -557,30 +558,30 @@ export type CreateMessageRequest = Message<"numberpool.v1.CreateMessageRequest">
   autoDetect?: boolean | undefined;
 
   /**
-   * Report events to the profile's webhook URLs too. Absent: true.
+   * Also report events to the profile's webhook URLs. Absent: true.
    *
    * @generated from field: optional bool use_profile_webhooks = 8;
    */
   useProfileWebhooks?: boolean | undefined;
 
   /**
-   * Where events of this message are reported first. Absolute http or https, at most 2,000 characters.
+   * The first URL for the events of this message. Absolute http or https, at most 2,000 characters.
    *
    * @generated from field: optional string webhook_url = 9;
    */
   webhookUrl?: string | undefined;
 
   /**
-   * Tried when webhook_url did not accept an event.
+   * The URL for events that webhook_url does not accept.
    *
    * @generated from field: optional string webhook_failover_url = 10;
    */
   webhookFailoverUrl?: string | undefined;
 
   /**
-   * When to send, 5 minutes to 5 days ahead (else OUT_OF_RANGE); absent: at once. The message is `scheduled` until then. Its sender
-   * is picked when it is due, by the opt-outs, stickiness and health of that moment; a refusal then is `sending_failed` with its
-   * code, but a pool that is merely full is tried again until valid_until.
+   * When to send, 5 minutes to 5 days ahead (otherwise OUT_OF_RANGE). Absent: at once. Until then the message is `scheduled`. Its
+   * sender is picked when the message is due, by the opt-outs, sticky mappings and health at that time. A refusal at that time
+   * makes it `sending_failed` with the refusal's code, except that a full pool is retried until valid_until.
    *
    * @generated from field: google.protobuf.Timestamp send_at = 11;
    */
@@ -601,7 +602,7 @@ export type CreateMessageRequest = Message<"numberpool.v1.CreateMessageRequest">
   subject?: string | undefined;
 
   /**
-   * The idempotency key, where no header holds it.
+   * The idempotency key, if no header holds it.
    *
    * @generated from field: optional string request_id = 14;
    */
@@ -686,7 +687,7 @@ export const GetMessageResponseSchema: GenMessage<GetMessageResponse> = /*@__PUR
   messageDesc(file_numberpool_v1_pool_send_service, 14);
 
 /**
- * ListMessagesRequest says which messages, and which page of them.
+ * ListMessagesRequest selects messages and a page of them.
  *
  * @generated from message numberpool.v1.ListMessagesRequest
  */
@@ -714,42 +715,42 @@ export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__P
   messageDesc(file_numberpool_v1_pool_send_service, 15);
 
 /**
- * MessageFilter narrows a list of messages. Where several are given, all must hold.
+ * MessageFilter filters a list of messages. A message must match every field that is set.
  *
  * @generated from message numberpool.v1.MessageFilter
  */
 export type MessageFilter = Message<"numberpool.v1.MessageFilter"> & {
   /**
-   * Of this profile.
+   * Only messages of this profile.
    *
    * @generated from field: optional string messaging_profile_id = 1;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * To this recipient, +E.164.
+   * Only messages to this recipient, +E.164.
    *
    * @generated from field: optional string to = 2;
    */
   to?: string | undefined;
 
   /**
-   * From this number, +E.164.
+   * Only messages from this number, +E.164.
    *
    * @generated from field: optional string from = 3;
    */
   from?: string | undefined;
 
   /**
-   * In this status.
+   * Only messages in this status.
    *
    * @generated from field: numberpool.v1.MessageStatus status = 4;
    */
   status: MessageStatus;
 
   /**
-   * Accepted in this span of time, by the moment in the message's id. That is received_at to the millisecond, unless the server's
-   * clock stepped back. JSON: `filter[received_at][gte]` and `filter[received_at][lte]`.
+   * Only messages accepted in this span of time, by the time in the message's id. That time is received_at to the millisecond,
+   * unless the server's clock stepped back. JSON: `filter[received_at][gte]` and `filter[received_at][lte]`.
    *
    * @generated from field: numberpool.v1.TimeRange received_at = 5;
    */
@@ -777,7 +778,7 @@ export type ListMessagesResponse = Message<"numberpool.v1.ListMessagesResponse">
   data: Message$1[];
 
   /**
-   * How to go on.
+   * The cursor of the next page.
    *
    * @generated from field: numberpool.v1.CursorMeta meta = 2;
    */
@@ -813,7 +814,7 @@ export const CancelMessageRequestSchema: GenMessage<CancelMessageRequest> = /*@_
   messageDesc(file_numberpool_v1_pool_send_service, 18);
 
 /**
- * CancelMessageResponse holds the cancelled message. In JSON it is bare, as documented.
+ * CancelMessageResponse holds the cancelled message. The JSON response is the message itself, without `data`, as documented.
  *
  * @generated from message numberpool.v1.CancelMessageResponse
  */
@@ -834,7 +835,7 @@ export const CancelMessageResponseSchema: GenMessage<CancelMessageResponse> = /*
   messageDesc(file_numberpool_v1_pool_send_service, 19);
 
 /**
- * ListMessageEventsRequest says which page of whose story.
+ * ListMessageEventsRequest selects a message and a page of its history.
  *
  * @generated from message numberpool.v1.ListMessageEventsRequest
  */
@@ -862,7 +863,7 @@ export const ListMessageEventsRequestSchema: GenMessage<ListMessageEventsRequest
   messageDesc(file_numberpool_v1_pool_send_service, 20);
 
 /**
- * ListMessageEventsResponse holds one page of a story.
+ * ListMessageEventsResponse holds one page of a history.
  *
  * @generated from message numberpool.v1.ListMessageEventsResponse
  */
@@ -875,7 +876,7 @@ export type ListMessageEventsResponse = Message<"numberpool.v1.ListMessageEvents
   data: MessageEvent[];
 
   /**
-   * How to go on.
+   * The cursor of the next page.
    *
    * @generated from field: numberpool.v1.CursorMeta meta = 2;
    */
@@ -890,20 +891,20 @@ export const ListMessageEventsResponseSchema: GenMessage<ListMessageEventsRespon
   messageDesc(file_numberpool_v1_pool_send_service, 21);
 
 /**
- * WatchMessagesRequest says which events, and from where.
+ * WatchMessagesRequest selects events and where the stream starts.
  *
  * @generated from message numberpool.v1.WatchMessagesRequest
  */
 export type WatchMessagesRequest = Message<"numberpool.v1.WatchMessagesRequest"> & {
   /**
-   * Only messages of this profile; absent: all.
+   * Only messages of this profile. Absent: all.
    *
    * @generated from field: optional string messaging_profile_id = 1;
    */
   messagingProfileId?: string | undefined;
 
   /**
-   * Go on behind the response that had this cursor, of any stream of the organization; absent: from now. Opaque.
+   * Continue after the response with this cursor, from any stream of the organization. Absent: start now. Opaque.
    *
    * @generated from field: optional string cursor = 2;
    */
@@ -918,20 +919,20 @@ export const WatchMessagesRequestSchema: GenMessage<WatchMessagesRequest> = /*@_
   messageDesc(file_numberpool_v1_pool_send_service, 22);
 
 /**
- * WatchMessagesResponse is one event, or a sign of life.
+ * WatchMessagesResponse is one event or a heartbeat.
  *
  * @generated from message numberpool.v1.WatchMessagesResponse
  */
 export type WatchMessagesResponse = Message<"numberpool.v1.WatchMessagesResponse"> & {
   /**
-   * Where to go on after this response. Opaque.
+   * The cursor to continue from after this response. Opaque.
    *
    * @generated from field: string cursor = 1;
    */
   cursor: string;
 
   /**
-   * What it is.
+   * An event or a heartbeat.
    *
    * @generated from oneof numberpool.v1.WatchMessagesResponse.content
    */
@@ -945,7 +946,7 @@ export type WatchMessagesResponse = Message<"numberpool.v1.WatchMessagesResponse
     case: "event";
   } | {
     /**
-     * Nothing happened for 15 seconds: the stream is alive, and its cursor moves on.
+     * No event came for 15 seconds: the stream is alive, and its cursor advances.
      *
      * @generated from field: numberpool.v1.Heartbeat heartbeat = 3;
      */
@@ -975,7 +976,7 @@ export type WatchedEvent = Message<"numberpool.v1.WatchedEvent"> & {
   event?: MessageEvent | undefined;
 
   /**
-   * The message as it was after the event, whatever happened since.
+   * The message directly after the event, without later changes.
    *
    * @generated from field: numberpool.v1.Message message = 2;
    */
@@ -990,7 +991,7 @@ export const WatchedEventSchema: GenMessage<WatchedEvent> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_pool_send_service, 24);
 
 /**
- * Heartbeat says that a stream is alive.
+ * Heartbeat shows that a stream is alive.
  *
  * @generated from message numberpool.v1.Heartbeat
  */
@@ -1011,22 +1012,26 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_pool_send_service, 25);
 
 /**
- * PoolSendService accepts messages, picks their senders, and tells how they fare.
+ * PoolSendService accepts messages, picks their senders, and reports their status.
  *
- * An accepted message is on disk before the answer leaves. A send is checked in this order, and the first failure is the answer:
- * the profile exists (NOT_FOUND) and is enabled (PROFILE_DISABLED); the content (NO_CONTENT, ENCODING_ERROR, MESSAGE_TOO_LARGE,
- * RECOMMENDED_SIZE_EXCEEDED); the recipient (MISSING_PARAMETER, INVALID_TO); the destination (MISSING_DESTINATIONS,
- * DESTINATION_NOT_ALLOWED); opt-out (OPTED_OUT); then the pool (NO_USABLE_NUMBERS, QUEUE_FULL) or the `from` that was named.
+ * An accepted message is on disk before the response is sent. The checks of a send run in this order, and the first failure is
+ * the response: the profile exists (NOT_FOUND) and is enabled (PROFILE_DISABLED); the content (NO_CONTENT, ENCODING_ERROR,
+ * MESSAGE_TOO_LARGE, RECOMMENDED_SIZE_EXCEEDED); the recipient (MISSING_PARAMETER, INVALID_TO); the destination
+ * (MISSING_DESTINATIONS, DESTINATION_NOT_ALLOWED); the opt-out (OPTED_OUT); the pool (NO_USABLE_NUMBERS, QUEUE_FULL) or the named
+ * `from`.
  *
- * Repeats: every send takes a key of 1 to 255 visible ASCII characters, `Idempotency-Key` (header, or metadata of an RPC) or
- * `request_id`, kept 72 hours within organization and method. The same request again is given the first answer, with the header
- * `idempotent-replayed: true`; another request is IDEMPOTENCY_KEY_REUSED; a twin in flight waits for the first. Only
- * acceptances are kept, so a refused send can be repeated with the same key. Without a key, a JSON send
- * with the header `x-stainless-retry-count`, which the official client sends with each attempt (0 with the first), is remembered; a
- * retry n >= 1 (beyond 10: 10) is given the latest message that an equal request with this header of the same method and API key left
- * in the last n * (T + 70 s), at most 15 minutes, if there is one. T is `x-stainless-timeout` in seconds, 1 to 600 (beyond: the
- * nearest), or else 60. It waits while an equal one is in flight, and is UNAVAILABLE after 5 s. A first attempt that is not carried
- * out within T is refused (TIMEOUT), and without the header, or with 0, an equal send is another message.
+ * Idempotency keys: every send takes a key of 1 to 255 visible ASCII characters, in `Idempotency-Key` (header, or metadata of an
+ * RPC) or in `request_id`. A key is kept for 72 hours, within its organization and method. A repeat of the same request gets the
+ * first response, with the header `idempotent-replayed: true`. A different request with the same key is refused with
+ * IDEMPOTENCY_KEY_REUSED. A repeat waits while the first request is in progress. Only accepted sends keep their key, so a refused
+ * send can be repeated with the same key.
+ *
+ * Retries without a key: the official client sends the header `x-stainless-retry-count` with each attempt, 0 with the first. The
+ * server remembers a JSON send that has this header and no key. A retry n >= 1 (above 10: 10) gets the latest message, if there
+ * is one, that an equal request with this header, of the same method and API key, created in the last n * (T + 70 s), at most 15
+ * minutes. T is `x-stainless-timeout` in seconds, 1 to 600 (outside: the nearest limit); the default is 60. A retry waits while
+ * an equal request is in progress, and is refused with UNAVAILABLE after 5 s. A first attempt that is not carried out within T is
+ * refused with TIMEOUT. Without the header, or with 0, an equal send creates another message.
  *
  * @generated from service numberpool.v1.PoolSendService
  */
@@ -1042,8 +1047,8 @@ export const PoolSendService: GenService<{
     output: typeof SendMessageResponseSchema;
   },
   /**
-   * Sends up to 1,000 texts, each with a result of its own, in the order of the request. The accepted ones are stored in one
-   * transaction; refused items do not stop the others.
+   * Sends up to 1,000 texts and returns one result for each, in the order of the request. The accepted messages are stored in one
+   * transaction. Refused items do not stop the others.
    *
    * @generated from rpc numberpool.v1.PoolSendService.SendMessages
    */
@@ -1053,8 +1058,8 @@ export const PoolSendService: GenService<{
     output: typeof SendMessagesResponseSchema;
   },
   /**
-   * Sends texts as they come, each answered in order; an item's error is in its result. At most 64 are outstanding: beyond that
-   * the server reads no further. Needs HTTP/2, so the gRPC port (on the HTTP port it answers 505 over HTTP/1.1).
+   * Sends the texts of a stream and returns the results in order. An item's error is in its result. The server stops reading
+   * while 64 texts have no result yet. Needs HTTP/2, so use the gRPC port; over HTTP/1.1 the HTTP port responds with 505.
    *
    * @generated from rpc numberpool.v1.PoolSendService.StreamMessages
    */
@@ -1064,7 +1069,7 @@ export const PoolSendService: GenService<{
     output: typeof StreamMessagesResponseSchema;
   },
   /**
-   * Tells what a send would decide, without sending, storing or moving anything.
+   * Returns the decision that a send would get, without sending, storing or changing anything.
    *
    * @generated from rpc numberpool.v1.PoolSendService.PreviewSender
    */
@@ -1074,8 +1079,8 @@ export const PoolSendService: GenService<{
     output: typeof PreviewSenderResponseSchema;
   },
   /**
-   * Sends a text from a named number, or, with a profile and no `from`, from its pool. In JSON also at /v2/messages/long_code, which
-   * requires `from`, and at /v2/messages/schedule, which requires `send_at`.
+   * Sends a text from a named number, or from the profile's pool if the request has a profile and no `from`. In JSON also at
+   * /v2/messages/long_code, which requires `from`, and at /v2/messages/schedule, which requires `send_at`.
    *
    * @generated from rpc numberpool.v1.PoolSendService.CreateMessage
    */
@@ -1085,7 +1090,7 @@ export const PoolSendService: GenService<{
     output: typeof CreateMessageResponseSchema;
   },
   /**
-   * Gives one message, or NOT_FOUND.
+   * Returns one message, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.PoolSendService.GetMessage
    */
@@ -1095,9 +1100,9 @@ export const PoolSendService: GenService<{
     output: typeof GetMessageResponseSchema;
   },
   /**
-   * Lists messages, newest first. A filter is looked for among all messages, for two seconds at most: only then, or when its
-   * entries come to about 1 MiB, may a page hold fewer of them than asked for, even none, although there are more. Go on as long as
-   * `meta.next` is there.
+   * Lists messages, newest first. A filter searches all messages, for two seconds at most. Only when this time ends, or when its
+   * entries reach about 1 MiB, can a page hold fewer messages than requested, even none, although more exist. Continue as long as
+   * `meta.next` is present.
    *
    * @generated from rpc numberpool.v1.PoolSendService.ListMessages
    */
@@ -1107,8 +1112,8 @@ export const PoolSendService: GenService<{
     output: typeof ListMessagesResponseSchema;
   },
   /**
-   * Cancels a message that is still scheduled or queued (else NOT_CANCELLABLE), and gives it as it is then. One that is cancelled
-   * already is given as it is.
+   * Cancels a scheduled or queued message and returns it; a message in any other status is refused with NOT_CANCELLABLE. A
+   * message that is cancelled already is returned unchanged.
    *
    * @generated from rpc numberpool.v1.PoolSendService.CancelMessage
    */
@@ -1118,8 +1123,8 @@ export const PoolSendService: GenService<{
     output: typeof CancelMessageResponseSchema;
   },
   /**
-   * Tells a message's whole story, oldest first: the decision and why, every submit with the carrier's own id and code, every receipt
-   * as received, every webhook attempt.
+   * Lists the whole history of a message, oldest first: the decision and its reasons, every submit with the carrier's own id and
+   * code, every receipt as received, and every webhook attempt.
    *
    * @generated from rpc numberpool.v1.PoolSendService.ListMessageEvents
    */
@@ -1131,12 +1136,12 @@ export const PoolSendService: GenService<{
   /**
    * Streams the events of the organization's messages as they are committed. Not served by this release (NOT_IMPLEMENTED).
    *
-   * Order: the events of one message always come in their order. The whole stream is in the order of the commits when one process
-   * serves; with several processes, the order of different messages' events may differ between two streams, but a stream that goes on
+   * Order: the events of one message always come in order. With one process, the whole stream is in the order of the commits.
+   * With several processes, two streams can have the events of different messages in different orders. A stream that continues
    * from a cursor misses nothing and repeats nothing.
    *
-   * A cursor holds for 72 hours. An older one is refused with CURSOR_TOO_OLD, whose ErrorInfo has the oldest cursor that still
-   * holds in its metadata (`oldest_cursor`).
+   * A cursor is valid for 72 hours. An older cursor is refused with CURSOR_TOO_OLD, and the metadata of its ErrorInfo holds the
+   * oldest valid cursor (`oldest_cursor`).
    *
    * @generated from rpc numberpool.v1.PoolSendService.WatchMessages
    */

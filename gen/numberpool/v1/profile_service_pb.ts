@@ -30,7 +30,7 @@ export const file_numberpool_v1_profile_service: GenFile = /*@__PURE__*/
  */
 export type CreateProfileRequest = Message<"numberpool.v1.CreateProfileRequest"> & {
   /**
-   * What to create.
+   * The profile to create.
    *
    * @generated from field: numberpool.v1.MessagingProfileInput profile = 1;
    */
@@ -45,7 +45,7 @@ export const CreateProfileRequestSchema: GenMessage<CreateProfileRequest> = /*@_
   messageDesc(file_numberpool_v1_profile_service, 0);
 
 /**
- * CreateProfileResponse holds the profile as it was made.
+ * CreateProfileResponse holds the created profile.
  *
  * @generated from message numberpool.v1.CreateProfileResponse
  */
@@ -108,7 +108,7 @@ export const GetProfileResponseSchema: GenMessage<GetProfileResponse> = /*@__PUR
   messageDesc(file_numberpool_v1_profile_service, 3);
 
 /**
- * ListProfilesRequest says which profiles, and which page of them.
+ * ListProfilesRequest selects profiles and a page of them.
  *
  * @generated from message numberpool.v1.ListProfilesRequest
  */
@@ -136,13 +136,13 @@ export const ListProfilesRequestSchema: GenMessage<ListProfilesRequest> = /*@__P
   messageDesc(file_numberpool_v1_profile_service, 4);
 
 /**
- * ProfileFilter narrows a list of profiles. JSON: `filter[name]=x`, `filter[name][eq]=x`, `filter[name][contains]=x`.
+ * ProfileFilter filters a list of profiles. JSON: `filter[name]=x`, `filter[name][eq]=x`, `filter[name][contains]=x`.
  *
  * @generated from message numberpool.v1.ProfileFilter
  */
 export type ProfileFilter = Message<"numberpool.v1.ProfileFilter"> & {
   /**
-   * By name.
+   * Only profiles with a matching name.
    *
    * @generated from field: numberpool.v1.TextFilter name = 1;
    */
@@ -157,20 +157,20 @@ export const ProfileFilterSchema: GenMessage<ProfileFilter> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_profile_service, 5);
 
 /**
- * TextFilter compares a text. Where both are given, both must hold.
+ * TextFilter compares a string. The string must match every field that is set.
  *
  * @generated from message numberpool.v1.TextFilter
  */
 export type TextFilter = Message<"numberpool.v1.TextFilter"> & {
   /**
-   * Equal, case and all.
+   * Equal, case-sensitive.
    *
    * @generated from field: optional string eq = 1;
    */
   eq?: string | undefined;
 
   /**
-   * Contains, whatever the case (of ASCII letters).
+   * Contains, case-insensitive for ASCII letters.
    *
    * @generated from field: optional string contains = 2;
    */
@@ -198,7 +198,7 @@ export type ListProfilesResponse = Message<"numberpool.v1.ListProfilesResponse">
   data: MessagingProfile[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -213,7 +213,7 @@ export const ListProfilesResponseSchema: GenMessage<ListProfilesResponse> = /*@_
   messageDesc(file_numberpool_v1_profile_service, 7);
 
 /**
- * UpdateProfileRequest says what to change.
+ * UpdateProfileRequest holds the changes to a profile.
  *
  * @generated from message numberpool.v1.UpdateProfileRequest
  */
@@ -233,9 +233,9 @@ export type UpdateProfileRequest = Message<"numberpool.v1.UpdateProfileRequest">
   profile?: MessagingProfileInput | undefined;
 
   /**
-   * The fields to take from `profile`; a field that is named here and absent there is reset to its default. The path
-   * `number_pool_settings` with an empty or absent value turns the pool off; with fields in it, these are merged.
-   * Absent or empty: every field that `profile` holds. "*": every field that can be set. In JSON: every key of the body; a null is
+   * The fields to take from `profile`. A field that the mask names and `profile` lacks is reset to its default. The path
+   * `number_pool_settings` with an empty or absent value turns the pool off; with fields in it, these fields are merged. Absent
+   * or empty: every field that `profile` holds. "*": every field that can be set. In JSON: every key of the body; a null is
    * refused for a field that cannot be null.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
@@ -251,7 +251,7 @@ export const UpdateProfileRequestSchema: GenMessage<UpdateProfileRequest> = /*@_
   messageDesc(file_numberpool_v1_profile_service, 8);
 
 /**
- * UpdateProfileResponse holds the profile as it is now.
+ * UpdateProfileResponse holds the updated profile.
  *
  * @generated from message numberpool.v1.UpdateProfileResponse
  */
@@ -293,7 +293,7 @@ export const DeleteProfileRequestSchema: GenMessage<DeleteProfileRequest> = /*@_
   messageDesc(file_numberpool_v1_profile_service, 10);
 
 /**
- * DeleteProfileResponse holds the profile as it was.
+ * DeleteProfileResponse holds the deleted profile.
  *
  * @generated from message numberpool.v1.DeleteProfileResponse
  */
@@ -314,7 +314,7 @@ export const DeleteProfileResponseSchema: GenMessage<DeleteProfileResponse> = /*
   messageDesc(file_numberpool_v1_profile_service, 11);
 
 /**
- * ListProfileNumbersRequest says which page of whose numbers.
+ * ListProfileNumbersRequest selects a profile and a page of its numbers.
  *
  * @generated from message numberpool.v1.ListProfileNumbersRequest
  */
@@ -355,7 +355,7 @@ export type ListProfileNumbersResponse = Message<"numberpool.v1.ListProfileNumbe
   data: PhoneNumberMessagingSettings[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -370,7 +370,7 @@ export const ListProfileNumbersResponseSchema: GenMessage<ListProfileNumbersResp
   messageDesc(file_numberpool_v1_profile_service, 13);
 
 /**
- * GetNumberPoolRequest says which page of which pool.
+ * GetNumberPoolRequest selects a profile and a page of its pool.
  *
  * @generated from message numberpool.v1.GetNumberPoolRequest
  */
@@ -411,7 +411,7 @@ export type GetNumberPoolResponse = Message<"numberpool.v1.GetNumberPoolResponse
   data: PoolNumber[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -426,7 +426,7 @@ export const GetNumberPoolResponseSchema: GenMessage<GetNumberPoolResponse> = /*
   messageDesc(file_numberpool_v1_profile_service, 15);
 
 /**
- * PoolNumber is a number as the next pick would see it.
+ * PoolNumber is a number of a pool, in the state that the next decision uses.
  *
  * @generated from message numberpool.v1.PoolNumber
  */
@@ -446,43 +446,43 @@ export type PoolNumber = Message<"numberpool.v1.PoolNumber"> & {
   eligible: boolean;
 
   /**
-   * Why it is not eligible; absent when it is.
+   * Why it is not eligible. Absent when it is eligible.
    *
    * @generated from field: numberpool.v1.NotEligibleCause not_eligible_because = 3;
    */
   notEligibleBecause: NotEligibleCause;
 
   /**
-   * Segments waiting in its queue.
+   * The number of segments in its queue.
    *
    * @generated from field: int32 queued_segments = 4;
    */
   queuedSegments: number;
 
   /**
-   * How long a message given to it now would wait, in seconds.
+   * How long a message that is queued now would wait, in seconds.
    *
    * @generated from field: double wait_seconds = 5;
    */
   waitSeconds: number;
 
   /**
-   * The share of new recipients' messages that the weights give it, a fraction: its type's share, spread evenly over the type's
-   * eligible numbers; 0 when it is not eligible.
+   * The share of messages to new recipients that the weights give it, a fraction from 0 to 1: the share of its type, divided
+   * equally among the eligible numbers of the type. 0 when it is not eligible.
    *
    * @generated from field: double weight_share = 6;
    */
   weightShare: number;
 
   /**
-   * The share of the pool's messages that left from it lately, a fraction. Messages count less as they age, half after 24 hours.
+   * The share of the pool's recent messages that it sent, a fraction from 0 to 1. The weight of a message halves every 24 hours.
    *
    * @generated from field: double traffic_share = 7;
    */
   trafficShare: number;
 
   /**
-   * When it is next free by its pace.
+   * When its rate next allows a message.
    *
    * @generated from field: google.protobuf.Timestamp next_free_at = 8;
    */
@@ -497,14 +497,14 @@ export const PoolNumberSchema: GenMessage<PoolNumber> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_profile_service, 16);
 
 /**
- * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
- * holds, in the order and the words of Excluded.
+ * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: the pool is off, or the first cause that
+ * applies, in the order and with the names of Excluded.
  *
  * @generated from enum numberpool.v1.NotEligibleCause
  */
 export const NotEligibleCause = {
   /**
-   * It is eligible; written as null.
+   * The number is eligible; written as null.
    *
    * @generated from enum value: NOT_ELIGIBLE_CAUSE_UNSPECIFIED = 0;
    */
@@ -539,21 +539,21 @@ export const NotEligibleCause = {
   DRAINING: 4,
 
   /**
-   * Unhealthy, and the profile skips those.
+   * Unhealthy, and the profile skips unhealthy numbers.
    *
    * @generated from enum value: NOT_ELIGIBLE_CAUSE_UNHEALTHY = 5;
    */
   UNHEALTHY: 5,
 
   /**
-   * Back for trial, with one message unreported.
+   * On trial after being unhealthy, and one message has no outcome yet.
    *
    * @generated from enum value: NOT_ELIGIBLE_CAUSE_ON_TRIAL = 6;
    */
   ON_TRIAL: 6,
 
   /**
-   * The day's cap is used up.
+   * Its daily segment limit is used up.
    *
    * @generated from enum value: NOT_ELIGIBLE_CAUSE_DAILY_LIMIT = 7;
    */
@@ -575,8 +575,8 @@ export const NotEligibleCause = {
 } as const;
 
 /**
- * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: that the pool is off, or the first cause that
- * holds, in the order and the words of Excluded.
+ * NotEligibleCause is why a number of a pool cannot be picked for a new recipient: the pool is off, or the first cause that
+ * applies, in the order and with the names of Excluded.
  *
  * @generated from enum numberpool.v1.NotEligibleCause
  */
@@ -589,10 +589,10 @@ export const NotEligibleCauseSchema: GenEnum<NotEligibleCause> = /*@__PURE__*/
   enumDesc(file_numberpool_v1_profile_service, 0);
 
 /**
- * ProfileService keeps the messaging profiles and shows their pools.
+ * ProfileService manages the messaging profiles and shows their pools.
  *
- * Where this contract departs from Google's AIPs: resources have ids instead of names, answers are wrapped in `data` (and `meta`)
- * and pages are numbered, because the JSON paths and shapes are the documented ones that existing clients speak.
+ * This contract differs from Google's AIPs: resources have ids instead of names, responses are wrapped in `data` (and `meta`),
+ * and pages are numbered. The reason is that the JSON paths and shapes are the documented ones that existing clients use.
  *
  * @generated from service numberpool.v1.ProfileService
  */
@@ -608,7 +608,7 @@ export const ProfileService: GenService<{
     output: typeof CreateProfileResponseSchema;
   },
   /**
-   * Gives one profile, or NOT_FOUND.
+   * Returns one profile, or fails with NOT_FOUND.
    *
    * @generated from rpc numberpool.v1.ProfileService.GetProfile
    */
@@ -628,7 +628,7 @@ export const ProfileService: GenService<{
     output: typeof ListProfilesResponseSchema;
   },
   /**
-   * Changes the fields that the mask names; in JSON, the fields that the body holds. All or nothing.
+   * Changes the fields that the mask names; in JSON, the fields that the body holds. Either all fields change or none.
    *
    * @generated from rpc numberpool.v1.ProfileService.UpdateProfile
    */
@@ -638,8 +638,8 @@ export const ProfileService: GenService<{
     output: typeof UpdateProfileResponseSchema;
   },
   /**
-   * Deletes a profile and gives what it was. Its numbers are unassigned at once, however many; its messages stay readable. Queued
-   * messages still leave; scheduled ones end SENDING_FAILED when they are due.
+   * Deletes a profile and returns its last state. All its numbers are unassigned at once. Its messages stay readable. Queued
+   * messages are still sent; scheduled messages become sending_failed when they are due.
    *
    * @generated from rpc numberpool.v1.ProfileService.DeleteProfile
    */
@@ -649,7 +649,7 @@ export const ProfileService: GenService<{
     output: typeof DeleteProfileResponseSchema;
   },
   /**
-   * Lists the numbers of a profile in their documented view, by phone number.
+   * Lists the numbers of a profile in their documented view, ordered by phone number.
    *
    * @generated from rpc numberpool.v1.ProfileService.ListProfileNumbers
    */
@@ -659,7 +659,7 @@ export const ProfileService: GenService<{
     output: typeof ListProfileNumbersResponseSchema;
   },
   /**
-   * Shows a pool as the next pick would see it: each number with its health, backlog and share, and whether it is eligible.
+   * Shows the pool that the next decision uses: each number with its health, backlog and share, and whether it is eligible.
    *
    * @generated from rpc numberpool.v1.ProfileService.GetNumberPool
    */

@@ -36,21 +36,21 @@ export type WebhookDelivery = Message<"numberpool.v1.WebhookDelivery"> & {
   recordType: string;
 
   /**
-   * The organization that owns it. The documentation calls it the user.
+   * The organization that owns it. The documented API calls it the user.
    *
    * @generated from field: string user_id = 3;
    */
   userId: string;
 
   /**
-   * How far it got.
+   * The status of the delivery.
    *
    * @generated from field: numberpool.v1.WebhookDeliveryStatus status = 4;
    */
   status: WebhookDeliveryStatus;
 
   /**
-   * What was delivered.
+   * The delivered event.
    *
    * @generated from field: numberpool.v1.DeliveredWebhook webhook = 5;
    */
@@ -64,14 +64,14 @@ export type WebhookDelivery = Message<"numberpool.v1.WebhookDelivery"> & {
   attempts: WebhookAttempt[];
 
   /**
-   * When the first attempt started; absent: none has.
+   * When the first attempt started. Absent: no attempt has started.
    *
    * @generated from field: google.protobuf.Timestamp started_at = 7;
    */
   startedAt?: Timestamp | undefined;
 
   /**
-   * When the last answer came, or was given up; absent: none has.
+   * When the last attempt got its response or failed. Absent: no attempt has finished.
    *
    * @generated from field: google.protobuf.Timestamp finished_at = 8;
    */
@@ -86,7 +86,7 @@ export const WebhookDeliverySchema: GenMessage<WebhookDelivery> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 0);
 
 /**
- * DeliveredWebhook is the body that was sent.
+ * DeliveredWebhook is the body of a webhook.
  *
  * @generated from message numberpool.v1.DeliveredWebhook
  */
@@ -120,7 +120,7 @@ export type DeliveredWebhook = Message<"numberpool.v1.DeliveredWebhook"> & {
   occurredAt?: Timestamp | undefined;
 
   /**
-   * The message as it was after the event, in the JSON of GetMessage.
+   * The message directly after the event, in the JSON form of GetMessage.
    *
    * @generated from field: google.protobuf.Struct payload = 5;
    */
@@ -135,7 +135,7 @@ export const DeliveredWebhookSchema: GenMessage<DeliveredWebhook> = /*@__PURE__*
   messageDesc(file_numberpool_v1_webhook_delivery, 1);
 
 /**
- * WebhookAttempt is one try to deliver.
+ * WebhookAttempt is one attempt to deliver an event.
  *
  * @generated from message numberpool.v1.WebhookAttempt
  */
@@ -155,21 +155,21 @@ export type WebhookAttempt = Message<"numberpool.v1.WebhookAttempt"> & {
   startedAt?: Timestamp | undefined;
 
   /**
-   * When its answer came, or was given up.
+   * When it got its response or failed.
    *
    * @generated from field: google.protobuf.Timestamp finished_at = 3;
    */
   finishedAt?: Timestamp | undefined;
 
   /**
-   * What was sent and what was answered.
+   * The HTTP request and response.
    *
    * @generated from field: numberpool.v1.WebhookExchange http = 4;
    */
   http?: WebhookExchange | undefined;
 
   /**
-   * Documented codes of what went wrong. Not known here; always empty: `http.response` is absent where no answer came.
+   * The documented error codes. Unknown to Numberpool; always empty. Without a response, `http.response` is absent.
    *
    * @generated from field: repeated int32 errors = 5;
    */
@@ -184,20 +184,20 @@ export const WebhookAttemptSchema: GenMessage<WebhookAttempt> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 2);
 
 /**
- * WebhookExchange is the HTTP request of an attempt, and its answer.
+ * WebhookExchange is the HTTP request of an attempt and its response.
  *
  * @generated from message numberpool.v1.WebhookExchange
  */
 export type WebhookExchange = Message<"numberpool.v1.WebhookExchange"> & {
   /**
-   * What was sent.
+   * The request.
    *
    * @generated from field: numberpool.v1.WebhookRequest request = 1;
    */
   request?: WebhookRequest | undefined;
 
   /**
-   * What was answered; absent: nothing.
+   * The response. Absent: no response came.
    *
    * @generated from field: numberpool.v1.WebhookAnswer response = 2;
    */
@@ -212,20 +212,20 @@ export const WebhookExchangeSchema: GenMessage<WebhookExchange> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 3);
 
 /**
- * WebhookRequest is what an attempt sent, without its body.
+ * WebhookRequest is the HTTP request of an attempt, without its body.
  *
  * @generated from message numberpool.v1.WebhookRequest
  */
 export type WebhookRequest = Message<"numberpool.v1.WebhookRequest"> & {
   /**
-   * Where it went.
+   * The URL of the request.
    *
    * @generated from field: string url = 1;
    */
   url: string;
 
   /**
-   * Its headers, each a list of name and value; at most 10 kB. A signature is never among them.
+   * Its headers, each a list of name and value; at most 10 kB. Signatures are never included.
    *
    * @generated from field: repeated google.protobuf.ListValue headers = 2;
    */
@@ -240,7 +240,7 @@ export const WebhookRequestSchema: GenMessage<WebhookRequest> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 4);
 
 /**
- * WebhookAnswer is what an attempt was answered.
+ * WebhookAnswer is the HTTP response to an attempt.
  *
  * @generated from message numberpool.v1.WebhookAnswer
  */
@@ -260,7 +260,7 @@ export type WebhookAnswer = Message<"numberpool.v1.WebhookAnswer"> & {
   headers: ListValue[];
 
   /**
-   * The body, at most 10 kB; what is no UTF-8 is replaced.
+   * The body, at most 10 kB. Invalid UTF-8 is replaced.
    *
    * @generated from field: string body = 3;
    */
@@ -275,7 +275,7 @@ export const WebhookAnswerSchema: GenMessage<WebhookAnswer> = /*@__PURE__*/
   messageDesc(file_numberpool_v1_webhook_delivery, 5);
 
 /**
- * WebhookDeliveryStatus is how far the delivery of an event got.
+ * WebhookDeliveryStatus is the status of the delivery of an event.
  *
  * @generated from enum numberpool.v1.WebhookDeliveryStatus
  */
@@ -288,7 +288,7 @@ export const WebhookDeliveryStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * Still being tried. Ours: the documentation has no word for it.
+   * In progress: the server still tries to deliver it. An addition to the documented API, which has no name for this status.
    *
    * @generated from enum value: WEBHOOK_DELIVERY_STATUS_PENDING = 1;
    */
@@ -310,7 +310,7 @@ export const WebhookDeliveryStatus = {
 } as const;
 
 /**
- * WebhookDeliveryStatus is how far the delivery of an event got.
+ * WebhookDeliveryStatus is the status of the delivery of an event.
  *
  * @generated from enum numberpool.v1.WebhookDeliveryStatus
  */

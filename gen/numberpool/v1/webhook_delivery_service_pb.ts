@@ -21,7 +21,7 @@ export const file_numberpool_v1_webhook_delivery_service: GenFile = /*@__PURE__*
   fileDesc("CixudW1iZXJwb29sL3YxL3dlYmhvb2tfZGVsaXZlcnlfc2VydmljZS5wcm90bxINbnVtYmVycG9vbC52MSJ3ChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EjQKBmZpbHRlchgBIAEoCzIkLm51bWJlcnBvb2wudjEuV2ViaG9va0RlbGl2ZXJ5RmlsdGVyEiEKBHBhZ2UYAiABKAsyEy5udW1iZXJwb29sLnYxLlBhZ2Ui5wIKFVdlYmhvb2tEZWxpdmVyeUZpbHRlchI6CgZzdGF0dXMYASABKAsyKi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeVN0YXR1c0ZpbHRlchIXCgpldmVudF90eXBlGAIgASgJSACIAQESMQoHd2ViaG9vaxgDIAEoCzIgLm51bWJlcnBvb2wudjEuV2ViaG9va1RleHRGaWx0ZXISMgoIYXR0ZW1wdHMYBCABKAsyIC5udW1iZXJwb29sLnYxLldlYmhvb2tUZXh0RmlsdGVyEiwKCnN0YXJ0ZWRfYXQYBSABKAsyGC5udW1iZXJwb29sLnYxLlRpbWVSYW5nZRItCgtmaW5pc2hlZF9hdBgGIAEoCzIYLm51bWJlcnBvb2wudjEuVGltZVJhbmdlEhcKCm1lc3NhZ2VfaWQYByABKAlIAYgBAUINCgtfZXZlbnRfdHlwZUINCgtfbWVzc2FnZV9pZCJPChtXZWJob29rRGVsaXZlcnlTdGF0dXNGaWx0ZXISMAoCZXEYASABKA4yJC5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeVN0YXR1cyI3ChFXZWJob29rVGV4dEZpbHRlchIVCghjb250YWlucxgBIAEoCUgAiAEBQgsKCV9jb250YWlucyJ0Ch1MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRIsCgRkYXRhGAEgAygLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnkSJQoEbWV0YRgCIAEoCzIXLm51bWJlcnBvb2wudjEuUGFnZU1ldGEiJwoZR2V0V2ViaG9va0RlbGl2ZXJ5UmVxdWVzdBIKCgJpZBgBIAEoCSJKChpHZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZRIsCgRkYXRhGAEgASgLMh4ubnVtYmVycG9vbC52MS5XZWJob29rRGVsaXZlcnkiJQoXUmVkZWxpdmVyV2ViaG9va1JlcXVlc3QSCgoCaWQYASABKAkiSAoYUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlEiwKBGRhdGEYASABKAsyHi5udW1iZXJwb29sLnYxLldlYmhvb2tEZWxpdmVyeTLzAwoWV2ViaG9va0RlbGl2ZXJ5U2VydmljZRKbAQoVTGlzdFdlYmhvb2tEZWxpdmVyaWVzEisubnVtYmVycG9vbC52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0GiwubnVtYmVycG9vbC52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSInkAIBgtPkkwIYEhYvdjIvd2ViaG9va19kZWxpdmVyaWVz2Pnemg0CEpcBChJHZXRXZWJob29rRGVsaXZlcnkSKC5udW1iZXJwb29sLnYxLkdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QaKS5udW1iZXJwb29sLnYxLkdldFdlYmhvb2tEZWxpdmVyeVJlc3BvbnNlIiyQAgGC0+STAh0SGy92Mi93ZWJob29rX2RlbGl2ZXJpZXMve2lkfdj53poNAhKgAQoQUmVkZWxpdmVyV2ViaG9vaxImLm51bWJlcnBvb2wudjEuUmVkZWxpdmVyV2ViaG9va1JlcXVlc3QaJy5udW1iZXJwb29sLnYxLlJlZGVsaXZlcldlYmhvb2tSZXNwb25zZSI7gtPkkwIvIi0vdjIvd2ViaG9va19kZWxpdmVyaWVzL3tpZH0vYWN0aW9ucy9yZWRlbGl2ZXLY+d6aDQNiBnByb3RvMw", [file_google_api_annotations, file_numberpool_v1_call_options, file_numberpool_v1_page, file_numberpool_v1_time_range, file_numberpool_v1_webhook_delivery]);
 
 /**
- * ListWebhookDeliveriesRequest says which deliveries, and which page of them.
+ * ListWebhookDeliveriesRequest selects deliveries and a page of them.
  *
  * @generated from message numberpool.v1.ListWebhookDeliveriesRequest
  */
@@ -49,7 +49,7 @@ export const ListWebhookDeliveriesRequestSchema: GenMessage<ListWebhookDeliverie
   messageDesc(file_numberpool_v1_webhook_delivery_service, 0);
 
 /**
- * WebhookDeliveryFilter narrows a list of deliveries. All that are given must hold.
+ * WebhookDeliveryFilter filters a list of deliveries. A delivery must match every field that is set.
  *
  * @generated from message numberpool.v1.WebhookDeliveryFilter
  */
@@ -69,14 +69,14 @@ export type WebhookDeliveryFilter = Message<"numberpool.v1.WebhookDeliveryFilter
   eventType?: string | undefined;
 
   /**
-   * `filter[webhook][contains]`: what was delivered has this text in it.
+   * `filter[webhook][contains]`: the delivered event contains this string.
    *
    * @generated from field: numberpool.v1.WebhookTextFilter webhook = 3;
    */
   webhook?: WebhookTextFilter | undefined;
 
   /**
-   * `filter[attempts][contains]`: the attempts have this text in them.
+   * `filter[attempts][contains]`: the attempts contain this string.
    *
    * @generated from field: numberpool.v1.WebhookTextFilter attempts = 4;
    */
@@ -97,7 +97,7 @@ export type WebhookDeliveryFilter = Message<"numberpool.v1.WebhookDeliveryFilter
   finishedAt?: TimeRange | undefined;
 
   /**
-   * Of this message. Ours.
+   * Only deliveries for this message. An addition to the documented API.
    *
    * @generated from field: optional string message_id = 7;
    */
@@ -118,7 +118,7 @@ export const WebhookDeliveryFilterSchema: GenMessage<WebhookDeliveryFilter> = /*
  */
 export type WebhookDeliveryStatusFilter = Message<"numberpool.v1.WebhookDeliveryStatusFilter"> & {
   /**
-   * In this status.
+   * Only deliveries in this status.
    *
    * @generated from field: numberpool.v1.WebhookDeliveryStatus eq = 1;
    */
@@ -133,13 +133,13 @@ export const WebhookDeliveryStatusFilterSchema: GenMessage<WebhookDeliveryStatus
   messageDesc(file_numberpool_v1_webhook_delivery_service, 2);
 
 /**
- * WebhookTextFilter looks for a text.
+ * WebhookTextFilter searches for a string.
  *
  * @generated from message numberpool.v1.WebhookTextFilter
  */
 export type WebhookTextFilter = Message<"numberpool.v1.WebhookTextFilter"> & {
   /**
-   * Has this text in it, case and all.
+   * Contains this string, case-sensitive.
    *
    * @generated from field: optional string contains = 1;
    */
@@ -167,7 +167,7 @@ export type ListWebhookDeliveriesResponse = Message<"numberpool.v1.ListWebhookDe
   data: WebhookDelivery[];
 
   /**
-   * Where the page stands.
+   * The position of the page in the list.
    *
    * @generated from field: numberpool.v1.PageMeta meta = 2;
    */
@@ -245,7 +245,7 @@ export const RedeliverWebhookRequestSchema: GenMessage<RedeliverWebhookRequest> 
   messageDesc(file_numberpool_v1_webhook_delivery_service, 7);
 
 /**
- * RedeliverWebhookResponse holds the delivery as it is now.
+ * RedeliverWebhookResponse holds the restarted delivery.
  *
  * @generated from message numberpool.v1.RedeliverWebhookResponse
  */
@@ -266,9 +266,9 @@ export const RedeliverWebhookResponseSchema: GenMessage<RedeliverWebhookResponse
   messageDesc(file_numberpool_v1_webhook_delivery_service, 8);
 
 /**
- * WebhookDeliveryService shows how events were reported, and reports them again. An event counts as delivered by any 2xx within
- * 5 seconds; 3 attempts per URL with exponential backoff and jitter, then the failover URL. Nothing of it is served by this release
- * (NOT_IMPLEMENTED).
+ * WebhookDeliveryService shows the webhook deliveries of events, and repeats them. An event is delivered when any 2xx comes
+ * within 5 seconds. Each URL gets 3 attempts with exponential backoff and jitter, first the URL and then the failover URL. Not
+ * served by this release (NOT_IMPLEMENTED).
  *
  * @generated from service numberpool.v1.WebhookDeliveryService
  */
@@ -284,7 +284,7 @@ export const WebhookDeliveryService: GenService<{
     output: typeof ListWebhookDeliveriesResponseSchema;
   },
   /**
-   * Gives one delivery, or NOT_FOUND. Not served by this release (NOT_IMPLEMENTED).
+   * Returns one delivery, or fails with NOT_FOUND. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.WebhookDeliveryService.GetWebhookDelivery
    */
@@ -294,7 +294,7 @@ export const WebhookDeliveryService: GenService<{
     output: typeof GetWebhookDeliveryResponseSchema;
   },
   /**
-   * Starts a delivery over, with the same event id. Ours. Not served by this release (NOT_IMPLEMENTED).
+   * Restarts a delivery with the same event id. An addition to the documented API. Not served by this release (NOT_IMPLEMENTED).
    *
    * @generated from rpc numberpool.v1.WebhookDeliveryService.RedeliverWebhook
    */
