@@ -15,6 +15,7 @@ import { createScheduler, type Scheduler } from "../engine/schedule/scheduler.ts
 import { createYielding } from "../engine/yielding.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
+import { traceReportOfCall } from "../telemetry/message-spans.ts";
 
 /** The background work of a server: carriers, dispatcher, scheduler and maintenance. */
 export type Delivery = {
@@ -89,12 +90,13 @@ export function createDelivery(parts: DeliveryParts): Delivery {
   return {
     control: { heldSince: hold.heldSince, resume: hold.resume },
     carriers: [...carriers.values()],
-    report: async (report) => {
-      const [applied = UNMATCHED] = await store.applyReports([report]);
-      pools.book([applied]);
-      observe(report, applied);
-      return applied;
-    },
+    report: (report) =>
+      traceReportOfCall(report, async () => {
+        const [applied = UNMATCHED] = await store.applyReports([report]);
+        pools.book([applied]);
+        observe(report, applied);
+        return applied;
+      }),
     accepted: (segments) => {
       noteCall();
       pools.bookAccepted(segments);

@@ -2,10 +2,10 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { reasonName } from "../domain/error-form.ts";
 import { Failure, type Refusal } from "../domain/failure.ts";
 import type { CallObserver } from "../telemetry/call-metrics.ts";
+import { traceIdOf } from "../telemetry/call-span.ts";
 import type { Log, LogFields } from "../telemetry/log.ts";
 import type { TransportCall, TransportName } from "./call.ts";
 import type { Method } from "./method.ts";
-import { traceIdOf } from "./tracing.ts";
 
 /** An ended call, as its record has it. */
 export type EndedCall = {

@@ -4,6 +4,7 @@ import { type Scope, ScopeSchema } from "../../gen/numberpool/v1/scope_pb.ts";
 import { type Failure, failure, type Refusal } from "../domain/failure.ts";
 import type { Service } from "../service/services.ts";
 import type { CallObserver } from "../telemetry/call-metrics.ts";
+import { traced } from "../telemetry/call-span.ts";
 import type { Log } from "../telemetry/log.ts";
 import { abandonedBecause, DRAINING, serviceCall, type TransportCall, type TransportName } from "./call.ts";
 import { codeOf, createCallRecord, refusalOfError } from "./call-record.ts";
@@ -11,7 +12,6 @@ import { enumSpellings } from "./enum-spelling.ts";
 import { TRANSPORT_LIMITS } from "./limits.ts";
 import { type InvokableMethod, invokableMethods, type Method } from "./method.ts";
 import { endedBy } from "./stream-requests.ts";
-import { traced } from "./tracing.ts";
 
 /** An authenticated unary call, as a transport passes it to `invoke`. */
 export type UnaryCall = TransportCall & {

@@ -9,7 +9,7 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   domain: { rooms: ["gen"], packages: /^(@bufbuild\/protobuf|node:crypto|node:zlib)$/ },
   store: { rooms: ["gen", "domain"], packages: /^(node:|better-sqlite3$|pg$)/ },
   carriers: { rooms: ["gen", "domain"], packages: /^(node:|zod$)/ },
-  telemetry: { rooms: ["gen", "domain"], packages: /^(node:|pino$|prom-client$)/ },
+  telemetry: { rooms: ["gen", "domain"], packages: /^(node:|pino$|prom-client$|@opentelemetry\/api$)/ },
   engine: { rooms: ["gen", "domain", "store", "carriers", "telemetry"], packages: /^node:/ },
   service: {
     rooms: ["gen", "domain", "store", "engine"],
@@ -17,8 +17,7 @@ const TABLE: Readonly<Record<string, { readonly rooms: readonly string[]; readon
   },
   transport: {
     rooms: ["gen", "domain", "store", "telemetry", "engine", "service"],
-    packages:
-      /^(node:|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@opentelemetry\/api$|@bufbuild\/protobuf|@connectrpc\/)/,
+    packages: /^(node:|fastify$|@grpc\/(grpc-js|reflection)$|grpc-health-check$|@bufbuild\/protobuf|@connectrpc\/)/,
   },
   config: { rooms: ["domain", "carriers"], packages: /^(node:fs|yaml|zod)$/ },
   server: {

@@ -12,13 +12,13 @@ import { CreateProfileRequestSchema, UpdateProfileRequestSchema } from "../../ge
 import { apiKeyId } from "../../src/domain/api-key.ts";
 import { ALL_PATHS, changeProfile, newProfile, populatedPaths } from "../../src/domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../../src/domain/update.ts";
+import { traceIdOf } from "../../src/telemetry/call-span.ts";
 import { parseBody } from "../../src/transport/json/body.ts";
 import { decodeInto, maskOf, refuseUnknownQuery } from "../../src/transport/json/decode.ts";
 import { parseQuery, restorePlus } from "../../src/transport/json/query.ts";
 import { patternOf } from "../../src/transport/json/routes.ts";
 import { timestampOf } from "../../src/transport/json/time.ts";
 import { requestCheckOf } from "../../src/transport/request-checks.ts";
-import { traceIdOf } from "../../src/transport/tracing.ts";
 
 /** The factor between two inputs' sizes. */
 const GROWTH = 4;

@@ -6,6 +6,7 @@ import { noteUnreported } from "../../domain/pool/book.ts";
 import type { Pool } from "../../domain/pool/state.ts";
 import type { AcceptReads } from "../../store/accept.ts";
 import type { Store } from "../../store/store.ts";
+import { rememberCall, runningCall, traceAccept } from "../../telemetry/message-spans.ts";
 import {
   type DecidedGroup,
   decideOrUndo,
@@ -38,6 +39,8 @@ type Waiting = {
   readonly unit: Unit;
   /** Monotonic milliseconds. */
   readonly arrivedAt: number;
+  /** The span of the call. */
+  readonly call: ReturnType<typeof runningCall>;
   /** When it first met an equal attempt in flight elsewhere, monotonic milliseconds. */
   deferredAt?: number;
   readonly resolve: (outcome: UnitOutcome) => void;
@@ -87,13 +90,18 @@ export function createAcceptance(parts: AcceptanceParts) {
     const units = group.map(({ unit }) => unit);
     let decided: DecidedGroup | undefined;
     try {
-      await store.accept(readsOf(group, parts.clock()), (facts) => {
-        decided?.decisions.undo();
-        decided = undefined;
-        for (const id of facts.occupied ?? []) for (const pool of poolsOf(units)) noteUnreported(pool, id);
-        decided = decideOrUndo(units, facts, parts);
-        return decided.writes;
-      });
+      await traceAccept(
+        group.map(({ call }) => call),
+        (markDecided) =>
+          store.accept(readsOf(group, parts.clock()), (facts) => {
+            decided?.decisions.undo();
+            decided = undefined;
+            for (const id of facts.occupied ?? []) for (const pool of poolsOf(units)) noteUnreported(pool, id);
+            decided = decideOrUndo(units, facts, parts);
+            markDecided();
+            return decided.writes;
+          }),
+      );
     } catch (error) {
       decided?.decisions.undo();
       // One bad unit must not take the others down; but a store that cannot be written is no better for one.
@@ -104,8 +112,9 @@ export function createAcceptance(parts: AcceptanceParts) {
     }
     const { results, decisions } = decided as DecidedGroup;
     decisions.confirm();
-    group.forEach(({ resolve, reject }, index) => {
+    group.forEach(({ call, resolve, reject }, index) => {
       const result = results[index] as UnitResult;
+      if (call !== undefined) rememberMessages(call, result);
       if (result === "in_flight") defer(group[index] as Waiting);
       else if (result instanceof Failure) reject(result);
       else resolve(result);
@@ -132,7 +141,7 @@ export function createAcceptance(parts: AcceptanceParts) {
       if (!needsStore)
         return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
       return new Promise((resolve, reject) => {
-        waiting.push({ unit, arrivedAt: performance.now(), resolve, reject });
+        waiting.push({ unit, arrivedAt: performance.now(), call: runningCall(), resolve, reject });
         schedule();
       });
     },
@@ -144,6 +153,12 @@ const STILL_IN_FLIGHT: Refusal = {
   detail:
     "What became of an earlier attempt of this send is not known yet, so this one was not accepted; try again, or give sends an Idempotency-Key.",
 };
+
+/** Remembers the call that accepted messages. */
+function rememberMessages(call: NonNullable<Waiting["call"]>, result: UnitResult): void {
+  if (typeof result === "string" || result instanceof Failure || result.kind !== "decided") return;
+  for (const outcome of result.outcomes) if ("message" in outcome) rememberCall(outcome.message.id, call);
+}
 
 /** The pools that a group may pick from. */
 function poolsOf(units: readonly Unit[]): Set<Pool> {

@@ -3,6 +3,7 @@ import type { Report } from "../../domain/lifecycle.ts";
 import type { QueuedMessage } from "../../domain/message.ts";
 import { nextSubmitAt } from "../../domain/retry.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { traceSubmit } from "../../telemetry/message-spans.ts";
 import type { Reporter } from "../reports/reporter.ts";
 import type { CircuitBreakers } from "./circuit-breakers.ts";
 import type { LateAnswers } from "./late-answers.ts";
@@ -43,7 +44,7 @@ export function createHandOver(parts: HandOverParts): HandOver {
 
   const submitAndReport = async (message: QueuedMessage, generation: number) => {
     const { organizationId, id: messageId, carrier, submits } = message;
-    const answer = await submitWithTimeout(carriers.get(carrier), message, parts);
+    const answer = await traceSubmit(message, () => submitWithTimeout(carriers.get(carrier), message, parts));
     breakers.recordAnswer(carrier, answer, generation);
     const report = reportOf(answer, message, clock(), random);
     const target = { organizationId, messageId };

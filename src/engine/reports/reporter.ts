@@ -4,6 +4,7 @@ import { Failure } from "../../domain/failure.ts";
 import { UNMATCHED } from "../../domain/plan/report.ts";
 import type { Store } from "../../store/store.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { traceReport } from "../../telemetry/message-spans.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Yielding } from "../yielding.ts";
 
@@ -76,9 +77,11 @@ export function createReporter({ store, pools, log, yieldAfter, observe }: Repor
 
   return {
     report: (report) =>
-      new Promise((resolve) => {
+      traceReport(report, () => {
+        const { promise, resolve } = Promise.withResolvers<AppliedReport>();
         waiting.push({ report, resolve });
         writing ??= setTimeout(COLLECT).then(write);
+        return promise;
       }),
     settle: async () => {
       while (writing !== undefined) await writing;

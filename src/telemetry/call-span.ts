@@ -1,6 +1,6 @@
 import { context, propagation, SpanKind, SpanStatusCode, type TextMapGetter, trace } from "@opentelemetry/api";
+import { ATTRIBUTES, isTracing, TRACER } from "./spans.ts";
 
-const TRACER = trace.getTracer("numberpool");
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 type HeaderOf = (name: string) => string | undefined;
@@ -20,19 +20,18 @@ export function traced<Result>(
   carryOut: () => Promise<Result>,
   codeOf: (result: Result) => string,
 ): Promise<Result> {
-  // Without a loaded SDK there is no propagator, and no exporter for a span.
-  if (propagation.fields().length === 0) return carryOut();
+  if (!isTracing()) return carryOut();
   const parent = propagation.extract(context.active(), header, GETTER);
   const span = TRACER.startSpan(
     method.slice(1),
-    { kind: SpanKind.SERVER, attributes: { "rpc.method": method } },
+    { kind: SpanKind.SERVER, attributes: { [ATTRIBUTES.method]: method } },
     parent,
   );
   return context.with(trace.setSpan(parent, span), async () => {
     try {
       const result = await carryOut();
       const code = codeOf(result);
-      span.setAttribute("numberpool.code", code);
+      span.setAttribute(ATTRIBUTES.code, code);
       if (code !== "OK") span.setStatus({ code: SpanStatusCode.ERROR });
       return result;
     } finally {
