@@ -22,8 +22,8 @@ export type Call = {
    */
   readonly attempt: ClientAttempt | undefined;
   /**
-   * Checks a message against the contract. The request of a unary method is checked already; items
-   * of a batch and requests of a stream are not, because each has its own refusal.
+   * Checks a protobuf message against the contract. The transport has checked the request of a
+   * unary method, but not items of a batch or requests of a stream: each has its own refusal.
    */
   readonly check: (desc: DescMessage, message: Message) => Refusal | undefined;
   /**
@@ -32,7 +32,7 @@ export type Call = {
    */
   readonly signal: AbortSignal;
   /**
-   * Why the caller no longer waits, exact to the moment: its deadline passed, or it cancelled.
+   * Why the caller no longer waits: its deadline passed, or it cancelled. Exact to the moment.
    * Undefined while it waits, also during a drain.
    */
   readonly abandoned: () => Refusal | undefined;
@@ -40,7 +40,7 @@ export type Call = {
   readonly responseHeaders: Map<string, string>;
 };
 
-/** A unary method. It may return the fields of its response alone. */
+/** A unary method. It returns a response, or only the fields of one. */
 export type UnaryMethod<In extends DescMessage = DescMessage, Out extends DescMessage = DescMessage> = (
   request: MessageShape<In>,
   call: Call,
@@ -48,7 +48,7 @@ export type UnaryMethod<In extends DescMessage = DescMessage, Out extends DescMe
 
 /**
  * A streaming method, of either direction. The requests end when the client or the server ends
- * them; `call.signal` tells which.
+ * them. An aborted `call.signal` means that the server did.
  */
 export type StreamingMethod<In extends DescMessage = DescMessage, Out extends DescMessage = DescMessage> = (
   requests: AsyncIterable<MessageShape<In>>,
@@ -65,5 +65,5 @@ type MethodOf<Desc extends DescMethod> =
     ? UnaryMethod<In, Out>
     : StreamingMethod<Desc["input"], Desc["output"]>;
 
-/** The header of a response that repeats the first one. */
+/** The header of a response that replays an earlier one. */
 export const REPLAYED_HEADER = "idempotent-replayed";

@@ -13,7 +13,7 @@ import type { Methods } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownCarrier } from "./unknown.ts";
 
-/** The methods of CarrierReportService that this release has. */
+/** The methods of CarrierReportService. */
 export function carrierReportService({ carriers, clock, report }: ServiceParts): Methods<typeof CarrierReportService> {
   return {
     reportReceipt: async (request, call) => {
@@ -24,7 +24,7 @@ export function carrierReportService({ carriers, clock, report }: ServiceParts):
       if (carrierMessageId === "") {
         throw failure(ErrorReason.MISSING_PARAMETER, "carrier_message_id is required.", "/carrier_message_id");
       }
-      // A receipt that a key reports is about nobody else's messages, whatever id it names.
+      // An API key may report only receipts of its own organization's messages.
       const target = { carrier, carrierMessageId, organizationId };
       const now = clock();
       const { messageId } = await report({ target, report: reportOf(request, now), receivedAt: now });
@@ -35,9 +35,9 @@ export function carrierReportService({ carriers, clock, report }: ServiceParts):
 
 function reportOf(request: ReportReceiptRequest, now: number): Report {
   const carrierCode = checkText(request.carrierCode, "carrier_code", LIMITS.carrierCode);
-  // Clocks of carriers stray: nothing was reported before it happened, and nobody waits for longer than the window.
-  const told = request.occurredAt === undefined ? now : timestampMs(request.occurredAt);
-  const at = Math.min(now, Math.max(told, now - RECEIPT_WINDOW_MS));
+  // Carriers' clocks are inexact: the time is kept within the receipt window and out of the future.
+  const occurredAt = request.occurredAt === undefined ? now : timestampMs(request.occurredAt);
+  const at = Math.min(now, Math.max(occurredAt, now - RECEIPT_WINDOW_MS));
   switch (request.status) {
     case ReceiptStatus.DELIVERED:
       return { kind: "delivered", at, carrierCode };
@@ -52,8 +52,8 @@ function reportOf(request: ReportReceiptRequest, now: number): Report {
   }
 }
 
-function checkText(text: string | undefined, field: string, most: number): string {
-  const given = text?.trim() ?? "";
-  if (given.length <= most) return given;
-  throw failure(ErrorReason.INVALID_LENGTH, `${field} must have at most ${most} characters.`, `/${field}`);
+function checkText(text: string | undefined, field: string, limit: number): string {
+  const trimmed = text?.trim() ?? "";
+  if (trimmed.length <= limit) return trimmed;
+  throw failure(ErrorReason.INVALID_LENGTH, `${field} must have at most ${limit} characters.`, `/${field}`);
 }

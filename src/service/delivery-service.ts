@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type Delivery, DeliverySchema, DeliveryState } from "../../gen/numberpool/v1/delivery_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/delivery_pb.ts";
+import { DeliverySchema, DeliveryState } from "../../gen/numberpool/v1/delivery_pb.ts";
 import type { DeliveryService } from "../../gen/numberpool/v1/delivery_service_pb.ts";
 import type { Methods } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -8,16 +9,16 @@ import type { ServiceParts } from "./parts.ts";
 /** The methods of DeliveryService. */
 export function deliveryService({ delivery }: ServiceParts): Methods<typeof DeliveryService> {
   return {
-    getDelivery: async () => ({ data: deliveryMessage(delivery.heldSince()) }),
+    getDelivery: async () => ({ data: toProtoDelivery(delivery.heldSince()) }),
 
     resumeDelivery: async () => {
       await delivery.resume();
-      return { data: deliveryMessage(delivery.heldSince()) };
+      return { data: toProtoDelivery(delivery.heldSince()) };
     },
   };
 }
 
-function deliveryMessage(heldSince: number | undefined): Delivery {
+function toProtoDelivery(heldSince: number | undefined): pb.Delivery {
   return create(DeliverySchema, {
     recordType: "delivery",
     state: heldSince === undefined ? DeliveryState.ACTIVE : DeliveryState.HELD,

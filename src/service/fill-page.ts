@@ -1,28 +1,29 @@
 import { LIMITS } from "../domain/limits.ts";
 import type { Continued } from "../store/pages.ts";
 
-/** Where a page begins, and how many entries it may have. */
-export type PageAsked = { readonly after: string | undefined; readonly limit: number };
+/** The cursor after which a page begins, and how many rows it may have. */
+export type PageRange = { readonly after: string | undefined; readonly limit: number };
 
-/** What a row adds to a page: its own cursor, and about how many bytes its encoding has. */
+/** A row's cursor, and the approximate size of its encoding in bytes. */
 export type RowMeasures<Row> = {
   readonly cursorOf: (row: Row) => string;
   readonly bytesOf: (row: Row) => number;
 };
 
-/** How long a call looks for entries, milliseconds. */
-const PATIENCE = 2_000;
+/** How long one call reads. */
+const MAX_FILL_MS = 2_000;
 
 /**
- * Fills a page of a list by cursor, in steps between which other work has its turn: until the page is full, in entries or in bytes,
- * the list ends, or two seconds have passed. `step` looks at a bounded part of the list, and may find nothing in it.
+ * Fills a page of a list by cursor until it is full, in rows or in bytes, the list ends, or two
+ * seconds pass. Other work runs between two steps. `step` reads a bounded part of the list and may
+ * return no rows.
  */
 export async function fillPage<Row>(
-  page: PageAsked,
-  step: (page: PageAsked) => Promise<Continued<Row>>,
+  page: PageRange,
+  step: (page: PageRange) => Promise<Continued<Row>>,
   { cursorOf, bytesOf }: RowMeasures<Row>,
 ): Promise<Continued<Row>> {
-  const since = performance.now();
+  const startMs = performance.now();
   const rows: Row[] = [];
   let bytes = 0;
   let { after } = page;
@@ -35,8 +36,8 @@ export async function fillPage<Row>(
       rows.push(row);
     }
     after = found.next;
-    const isOver = after === undefined || rows.length >= page.limit || performance.now() - since > PATIENCE;
-    if (isOver) return { rows, next: after };
+    const isDone = after === undefined || rows.length >= page.limit || performance.now() - startMs > MAX_FILL_MS;
+    if (isDone) return { rows, next: after };
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
 }

@@ -1,16 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import {
-  type MessageEvent as MessageEventMessage,
-  MessageEventSchema,
-  MessageEventType,
-} from "../../gen/numberpool/v1/message_event_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/message_event_pb.ts";
+import { MessageEventSchema, MessageEventType } from "../../gen/numberpool/v1/message_event_pb.ts";
 import type { DecisionRecord, Message } from "../domain/message.ts";
 import { ACCEPTANCE, documentedType, eventId, type MessageEvent } from "../domain/message-event.ts";
 import { toProtoStatus } from "./message-form.ts";
 
-/** An event in the contract's words. */
-export function toProtoEvent(event: MessageEvent, message: Message): MessageEventMessage {
+/** The protobuf form of an event. */
+export function toProtoEvent(event: MessageEvent, message: Message): pb.MessageEvent {
   const { carrierMessageId, carrierCode, error } = event;
   const out = create(MessageEventSchema, {
     recordType: "message_event",
@@ -29,8 +26,8 @@ export function toProtoEvent(event: MessageEvent, message: Message): MessageEven
   return out;
 }
 
-/** How a message's story begins; the message itself tells it. */
-export function toProtoAcceptance(message: Message): MessageEventMessage {
+/** The first event of a message's history. It is derived from the message, not stored. */
+export function toProtoAcceptance(message: Message): pb.MessageEvent {
   const isScheduled = message.sendAt !== undefined;
   return create(MessageEventSchema, {
     recordType: "message_event",
@@ -39,7 +36,7 @@ export function toProtoAcceptance(message: Message): MessageEventMessage {
     type: MessageEventType.ACCEPTED,
     status: toProtoStatus(isScheduled ? "scheduled" : "queued"),
     occurredAt: timestampFromMs(message.receivedAt),
-    detail: isScheduled ? "Scheduled; the sender is decided when it is due." : decisionText(message),
+    detail: isScheduled ? "Scheduled; a sender is picked when it is due." : decisionText(message),
   });
 }
 
@@ -61,36 +58,37 @@ const TYPES: Readonly<Record<MessageEvent["kind"], MessageEventType>> = {
 };
 
 const DETAILS: Readonly<Record<MessageEvent["kind"], string>> = {
-  accepted: "The carrier took the message.",
+  accepted: "The carrier accepted the message.",
   refused: "The carrier refused the message.",
-  deferred: "The carrier did not take the message now; it is tried again.",
-  submit_unconfirmed: "The carrier never answered.",
-  receipt_timeout: "No receipt came in time.",
-  buffered: "The carrier reported that the message is on its way.",
-  delivered: "The carrier reported that the message was delivered.",
-  failed: "The carrier reported that the message was not delivered.",
-  sending: "A process hands the message to the carrier.",
-  requeued: "The process that claimed the message did not learn of it; the message waits in its queue again.",
+  deferred: "The carrier deferred the message; it is retried.",
+  submit_unconfirmed: "The carrier did not answer the submit.",
+  receipt_timeout: "No receipt arrived in time.",
+  buffered: "The carrier reported the message as buffered.",
+  delivered: "The carrier reported the message as delivered.",
+  failed: "The carrier reported the message as undelivered.",
+  sending: "Submitting the message to the carrier.",
+  requeued: "The claim was lost before the message was submitted; the message is back in its queue.",
   decided: "",
-  expired: "The message waited for too long.",
-  cancelled: "Cancelled before it left.",
-  sending_failed: "It could not be sent.",
+  expired: "The message expired before it was sent.",
+  cancelled: "Cancelled before it was submitted.",
+  sending_failed: "The message could not be sent.",
 };
 
-/** Why a sender was picked, for a person. */
+/** Why the sender was picked, for a human reader. */
 function decisionText({ from, decision }: Message): string {
   if (from === undefined || decision === undefined) return "";
   const { poolSize, eligible, isFallback } = decision;
-  const standIn = isFallback ? " It stands in for the recipient's sticky sender, whose queue was full." : "";
-  return `${from} was picked ${RULES[decision.rule ?? "weights"]}${tierText(decision)}, ${eligible} of ${poolSize} numbers being eligible.${standIn}`;
+  const fallback = isFallback ? " It is the fallback: the queue of the recipient's sticky sender was full." : "";
+  const rule = `${RULES[decision.rule ?? "weights"]}${tierText(decision)}`;
+  return `${from} was picked ${rule}; ${eligible} of ${poolSize} numbers were eligible.${fallback}`;
 }
 
 const RULES = {
   from: "because the caller named it",
-  sticky: "because it texted this recipient before",
-  geomatch: "for the recipient's geography",
-  weights: "by the weights",
-  leastLoaded: "as the least loaded",
+  sticky: "as the recipient's sticky sender",
+  geomatch: "by geomatch",
+  weights: "by the pool's weights",
+  leastLoaded: "as the least loaded number",
 } as const;
 
 const TIERS = {

@@ -7,36 +7,26 @@ import {
   ExcludedSchema,
   GeomatchTier,
 } from "../../gen/numberpool/v1/decision_pb.ts";
-import {
-  Direction,
-  MessageErrorSchema,
-  type Message as MessageMessage,
-  MessageSchema,
-  MessageStatus as MessageStatusMessage,
-  MessageType,
-  RecipientSchema,
-  type Sender,
-  SenderSchema,
-} from "../../gen/numberpool/v1/message_pb.ts";
+import * as pb from "../../gen/numberpool/v1/message_pb.ts";
 import { type SendError, SendErrorSchema, type SendResult } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { errorForm } from "../domain/error-form.ts";
 import type { Refusal } from "../domain/failure.ts";
 import type { DecisionRecord, Message, MessageSender, MessageStatus } from "../domain/message.ts";
 
-/** A message in the contract's words. */
-export function toProtoMessage(message: Message): MessageMessage {
-  const out = create(MessageSchema);
+/** The protobuf form of a message. */
+export function toProtoMessage(message: Message): pb.Message {
+  const out = create(pb.MessageSchema);
   out.recordType = "message";
   out.id = message.id;
-  out.direction = Direction.OUTBOUND;
-  out.type = MessageType.SMS;
+  out.direction = pb.Direction.OUTBOUND;
+  out.type = pb.MessageType.SMS;
   out.messagingProfileId = message.messagingProfileId;
   out.organizationId = message.organizationId;
   const { from, carrier, lineType } = message;
   if (from !== undefined && carrier !== undefined && lineType !== undefined) {
     out.from = toProtoSender(from, { carrier, lineType });
   }
-  const to = create(RecipientSchema);
+  const to = create(pb.RecipientSchema);
   to.phoneNumber = message.to;
   to.status = STATUSES[message.status];
   out.to.push(to);
@@ -50,32 +40,32 @@ export function toProtoMessage(message: Message): MessageMessage {
   if (message.sendAt !== undefined) out.sendAt = timestampFromMs(message.sendAt);
   if (message.sentAt !== undefined) out.sentAt = timestampFromMs(message.sentAt);
   if (message.completedAt !== undefined) out.completedAt = timestampFromMs(message.completedAt);
-  // It says until when the message may wait, which is over once it has left.
+  // A submitted message no longer waits, so valid_until has no meaning for it.
   if (message.status === "queued" || message.status === "scheduled")
     out.validUntil = timestampFromMs(message.validUntil);
   if (message.decision !== undefined) out.waitSeconds = message.waitSeconds;
   if (message.error !== undefined) {
     const { reason, detail } = message.error;
     const { code, title } = errorForm(reason);
-    out.errors.push(create(MessageErrorSchema, { reason, code, title, detail }));
+    out.errors.push(create(pb.MessageErrorSchema, { reason, code, title, detail }));
   }
   if (message.decision !== undefined) out.decision = toProtoDecision(message.decision);
   return out;
 }
 
-/** A sender in the contract's words. */
+/** The protobuf form of a sender. */
 export function toProtoSender(
   phoneNumber: string,
   { carrier, lineType }: Pick<MessageSender, "carrier" | "lineType">,
-): Sender {
-  const out = create(SenderSchema);
+): pb.Sender {
+  const out = create(pb.SenderSchema);
   out.phoneNumber = phoneNumber;
   out.carrier = carrier;
   out.lineType = lineType;
   return out;
 }
 
-/** A decision in the contract's words. */
+/** The protobuf form of a decision. */
 export function toProtoDecision(decision: DecisionRecord): Decision {
   const out = create(DecisionSchema);
   out.rule = decision.rule === undefined ? DecisionRule.UNSPECIFIED : RULES[decision.rule];
@@ -87,8 +77,8 @@ export function toProtoDecision(decision: DecisionRecord): Decision {
   return out;
 }
 
-/** A refusal as a value of an answer. */
-export function sendError({ reason, detail, pointer, retryAfterMs }: Refusal): SendError {
+/** The protobuf form of a refusal inside a response. */
+export function toProtoSendError({ reason, detail, pointer, retryAfterMs }: Refusal): SendError {
   const { code, title } = errorForm(reason);
   return create(SendErrorSchema, {
     reason,
@@ -100,36 +90,36 @@ export function sendError({ reason, detail, pointer, retryAfterMs }: Refusal): S
   });
 }
 
-/** What became of a text: its message, or the error. */
-export function outcomeOf(
+/** The protobuf form of one send's outcome: its message, or the error. */
+export function toProtoOutcome(
   outcome: { readonly message: Message } | { readonly refusal: Refusal },
 ): SendResult["outcome"] {
   return "message" in outcome
     ? { case: "message", value: toProtoMessage(outcome.message) }
-    : { case: "error", value: sendError(outcome.refusal) };
+    : { case: "error", value: toProtoSendError(outcome.refusal) };
 }
 
-/** A status in the contract's words. */
-export function toProtoStatus(status: MessageStatus): MessageStatusMessage {
+/** The protobuf form of a status. */
+export function toProtoStatus(status: MessageStatus): pb.MessageStatus {
   return STATUSES[status];
 }
 
-/** A status of the contract in the domain's words; undefined for those that no outbound message has. */
-export function statusFrom(status: MessageStatusMessage): MessageStatus | undefined {
+/** The domain's status of a protobuf one; undefined where no outbound message has it. */
+export function statusFrom(status: pb.MessageStatus): MessageStatus | undefined {
   return (Object.keys(STATUSES) as MessageStatus[]).find((name) => STATUSES[name] === status);
 }
 
-const STATUSES: Readonly<Record<MessageStatus, MessageStatusMessage>> = {
-  scheduled: MessageStatusMessage.SCHEDULED,
-  queued: MessageStatusMessage.QUEUED,
-  sending: MessageStatusMessage.SENDING,
-  sent: MessageStatusMessage.SENT,
-  delivered: MessageStatusMessage.DELIVERED,
-  delivery_failed: MessageStatusMessage.DELIVERY_FAILED,
-  delivery_unconfirmed: MessageStatusMessage.DELIVERY_UNCONFIRMED,
-  sending_failed: MessageStatusMessage.SENDING_FAILED,
-  expired: MessageStatusMessage.EXPIRED,
-  cancelled: MessageStatusMessage.CANCELLED,
+const STATUSES: Readonly<Record<MessageStatus, pb.MessageStatus>> = {
+  scheduled: pb.MessageStatus.SCHEDULED,
+  queued: pb.MessageStatus.QUEUED,
+  sending: pb.MessageStatus.SENDING,
+  sent: pb.MessageStatus.SENT,
+  delivered: pb.MessageStatus.DELIVERED,
+  delivery_failed: pb.MessageStatus.DELIVERY_FAILED,
+  delivery_unconfirmed: pb.MessageStatus.DELIVERY_UNCONFIRMED,
+  sending_failed: pb.MessageStatus.SENDING_FAILED,
+  expired: pb.MessageStatus.EXPIRED,
+  cancelled: pb.MessageStatus.CANCELLED,
 };
 
 const RULES = {

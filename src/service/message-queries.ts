@@ -19,8 +19,8 @@ import type { MessageQuery } from "../store/messages.ts";
 import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
 import { toProtoAcceptance, toProtoEvent } from "./message-event-form.ts";
-import { sendError, statusFrom, toProtoDecision, toProtoMessage, toProtoSender } from "./message-form.ts";
-import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
+import { statusFrom, toProtoDecision, toProtoMessage, toProtoSendError, toProtoSender } from "./message-form.ts";
+import { CURSOR_ROWS, rowsAfter, toProtoCursorMeta } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownMessage, unknownProfile } from "./unknown.ts";
 
@@ -29,7 +29,7 @@ type Queries = Pick<
   "getMessage" | "listMessages" | "listMessageEvents" | "previewSender"
 >;
 
-/** Fields of a fixed size come to about this many bytes in JSON. */
+/** Approximate JSON bytes of the fields that have a fixed size. */
 const MESSAGE_BYTES = 2_000;
 const EVENT_BYTES = 500;
 
@@ -43,8 +43,9 @@ const EVENTS: RowMeasures<MessageEvent> = {
   bytesOf: ({ error }) => EVENT_BYTES + (error?.detail.length ?? 0),
 };
 
-/** The methods of PoolSendService that change nothing. */
-export function messageQueries({ store, pools, clock, stickyLifetimeMs }: ServiceParts): Queries {
+/** The read-only methods of PoolSendService. */
+export function messageQueries(parts: ServiceParts): Queries {
+  const { store } = parts;
   return {
     getMessage: async (request, call) => {
       const message = await store.getMessage(call.organizationId, request.id);
@@ -53,16 +54,16 @@ export function messageQueries({ store, pools, clock, stickyLifetimeMs }: Servic
 
     listMessages: async ({ filter, page }, call) => {
       const status = filter?.status ?? MessageStatus.UNSPECIFIED;
-      const known = statusFrom(status);
-      if (status !== MessageStatus.UNSPECIFIED && known === undefined) {
-        return { data: [], meta: cursorMeta(undefined) };
+      const domainStatus = statusFrom(status);
+      if (status !== MessageStatus.UNSPECIFIED && domainStatus === undefined) {
+        return { data: [], meta: toProtoCursorMeta(undefined) };
       }
       const filters = {
         messagingProfileId: filter?.messagingProfileId,
         to: filter?.to,
         from: filter?.from,
-        status: known,
-        ...idsIn(filter?.receivedAt),
+        status: domainStatus,
+        ...idRangeOf(filter?.receivedAt),
       };
       const { organizationId } = call;
       const { rows, next } = await fillPage(
@@ -70,74 +71,79 @@ export function messageQueries({ store, pools, clock, stickyLifetimeMs }: Servic
         (part) => store.listMessages(organizationId, { ...part, ...filters }),
         MESSAGES,
       );
-      return { data: rows.map(toProtoMessage), meta: cursorMeta(next) };
+      return { data: rows.map(toProtoMessage), meta: toProtoCursorMeta(next) };
     },
 
     listMessageEvents: async (request, call) => {
       const { organizationId } = call;
       const { after, limit } = rowsAfter(request.page, CURSOR_ROWS.sequence);
       const message = (await store.getMessage(organizationId, request.id)) ?? unknownMessage();
-      // The story begins with the acceptance, which the message itself tells.
-      const isFirst = after === undefined;
-      const query = { after, limit: isFirst ? limit - 1 : limit };
+      // The acceptance is not stored as an event: it comes from the message itself.
+      const isFirstPage = after === undefined;
+      const query = { after, limit: isFirstPage ? limit - 1 : limit };
       const { rows, next } = await fillPage(
         query,
         (part) => store.listMessageEvents(organizationId, message.id, part),
         EVENTS,
       );
       const events = rows.map((event) => toProtoEvent(event, message));
-      return { data: isFirst ? [toProtoAcceptance(message), ...events] : events, meta: cursorMeta(next) };
+      return { data: isFirstPage ? [toProtoAcceptance(message), ...events] : events, meta: toProtoCursorMeta(next) };
     },
 
-    previewSender: async (request, call) => {
-      const { organizationId } = call;
-      const profileId = request.messagingProfileId;
-      if (profileId === undefined || profileId === "") {
-        throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
-      }
-      const live = (await pools.load(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
-      const { profile } = live;
-      const content = {
-        to: request.to,
-        text: request.text ?? "preview",
-        encoding: request.encoding,
-        type: request.type,
-      };
-      const send = checkSend(profile, content);
-      if ("reason" in send) return { data: refusedPreview(send) };
-      const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
-      const asked = { to: send.to, parts: send.segments.parts, from: undefined };
-      const decided = decideSend(live, asked, facts, clock(), stickyLifetimeMs);
-      if ("refusal" in decided) {
-        const { refusal, decision } = decided;
-        return { data: refusedPreview(refusal, decision && toProtoDecision(decision)) };
-      }
-      const { sender, decision, waitMs } = decided;
-      return {
-        data: create(SenderPreviewSchema, {
-          outcome: { case: "from", value: toProtoSender(sender.from, sender) },
-          decision: toProtoDecision(decision),
-          waitSeconds: Math.round(waitMs) / 1000,
-        }),
-      };
-    },
+    previewSender: previewSender(parts),
   };
 }
 
-/** The preview of a send that would be refused; with the decision where a pool that is on refused it. */
-function refusedPreview(refusal: Refusal, decision?: Decision): SenderPreview {
-  const preview = create(SenderPreviewSchema, { outcome: { case: "error", value: sendError(refusal) } });
+/** The method `PreviewSender`: decides as a send would, and charges nothing. */
+function previewSender({ store, pools, clock, stickyLifetimeMs }: ServiceParts): NonNullable<Queries["previewSender"]> {
+  return async (request, call) => {
+    const { organizationId } = call;
+    const profileId = request.messagingProfileId;
+    if (profileId === undefined || profileId === "") {
+      throw failure(ErrorReason.MISSING_PARAMETER, "messaging_profile_id is required.", "/messaging_profile_id");
+    }
+    const live = (await pools.load(organizationId, profileId)) ?? unknownProfile("/messaging_profile_id");
+    const { profile } = live;
+    const content = {
+      to: request.to,
+      text: request.text ?? "preview",
+      encoding: request.encoding,
+      type: request.type,
+    };
+    const send = checkSend(profile, content);
+    if ("reason" in send) return { data: toProtoRefusedPreview(send) };
+    const facts = await store.readRecipient({ organizationId, messagingProfileId: profile.id, to: send.to });
+    const sendRequest = { to: send.to, parts: send.segments.parts, from: undefined };
+    const decided = decideSend(live, sendRequest, facts, clock(), stickyLifetimeMs);
+    if ("refusal" in decided) {
+      const { refusal, decision } = decided;
+      return { data: toProtoRefusedPreview(refusal, decision && toProtoDecision(decision)) };
+    }
+    const { sender, decision, waitMs } = decided;
+    return {
+      data: create(SenderPreviewSchema, {
+        outcome: { case: "from", value: toProtoSender(sender.from, sender) },
+        decision: toProtoDecision(decision),
+        waitSeconds: Math.round(waitMs) / 1000,
+      }),
+    };
+  };
+}
+
+/** The preview of a send that would be refused, with the decision if an enabled pool refuses it. */
+function toProtoRefusedPreview(refusal: Refusal, decision?: Decision): SenderPreview {
+  const preview = create(SenderPreviewSchema, { outcome: { case: "error", value: toProtoSendError(refusal) } });
   return decision === undefined ? preview : { ...preview, decision };
 }
 
-/** Ids hold the moment of acceptance, so a span of time is a span of ids. */
-function idsIn(range: TimeRange | undefined): Pick<MessageQuery, "fromId" | "beforeId"> {
+/** A time range as an id range: an id contains the time of acceptance. */
+function idRangeOf(range: TimeRange | undefined): Pick<MessageQuery, "fromId" | "beforeId"> {
   return {
-    fromId: range?.gte && earliestId(Math.ceil(milliseconds(range.gte))),
-    beforeId: range?.lte && earliestId(Math.floor(milliseconds(range.lte)) + 1),
+    fromId: range?.gte && earliestId(Math.ceil(millisecondsOf(range.gte))),
+    beforeId: range?.lte && earliestId(Math.floor(millisecondsOf(range.lte)) + 1),
   };
 }
 
-function milliseconds({ seconds, nanos }: Timestamp): number {
+function millisecondsOf({ seconds, nanos }: Timestamp): number {
   return Number(seconds) * 1000 + nanos / 1e6;
 }

@@ -1,13 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type * as pb from "../../gen/numberpool/v1/phone_number_pb.ts";
 import {
   LineType,
   MessagingNumberType,
-  type NumberHealth,
   NumberHealthSchema,
   NumberState,
-  type PhoneNumber as PhoneNumberMessage,
-  type PhoneNumberMessagingSettings,
   PhoneNumberMessagingSettingsSchema,
   PhoneNumberSchema,
   UnhealthyReason,
@@ -16,20 +14,23 @@ import { type HealthCounts, healthFigures, judge } from "../domain/health.ts";
 import type { PhoneNumber } from "../domain/phone-number-record.ts";
 import type { NumberFound } from "../store/numbers.ts";
 
-/** How a number of no country is kept; its country_code is absent. */
-const NO_COUNTRY = "001";
+/** The stored country code of a number without a country. The API omits it. */
+const NO_COUNTRY_CODE = "001";
 
-/** The documented view of a number, at a moment. */
-export function messagingSettings({ number, health }: NumberFound, now: number): PhoneNumberMessagingSettings {
+/** The protobuf form of a number's messaging settings, with its health at `now`. */
+export function toProtoMessagingSettings(
+  { number, health }: NumberFound,
+  now: number,
+): pb.PhoneNumberMessagingSettings {
   return create(PhoneNumberMessagingSettingsSchema, {
     recordType: "messaging_settings",
     id: number.id,
     phoneNumber: number.phoneNumber,
     ...(number.messagingProfileId !== undefined && { messagingProfileId: number.messagingProfileId }),
     organizationId: number.organizationId,
-    ...(number.countryCode !== NO_COUNTRY && { countryCode: number.countryCode }),
+    ...(number.countryCode !== NO_COUNTRY_CODE && { countryCode: number.countryCode }),
     type: number.lineType === "toll_free" ? MessagingNumberType.TOLL_FREE : MessagingNumberType.LONG_CODE,
-    health: healthMessage(health, now),
+    health: toProtoHealth(health, now),
     eligibleMessagingProducts: ["A2P"],
     trafficType: "A2P",
     messagingProduct: "A2P",
@@ -40,8 +41,8 @@ export function messagingSettings({ number, health }: NumberFound, now: number):
   });
 }
 
-/** Our own view of a number, at a moment. */
-export function toProtoNumber({ number, health }: NumberFound, now: number): PhoneNumberMessage {
+/** The protobuf form of a number, with its health at `now`. */
+export function toProtoNumber({ number, health }: NumberFound, now: number): pb.PhoneNumber {
   return create(PhoneNumberSchema, {
     recordType: "phone_number",
     id: number.id,
@@ -52,9 +53,9 @@ export function toProtoNumber({ number, health }: NumberFound, now: number): Pho
     lineType: toProtoLineType(number.lineType),
     segmentsPerSecond: number.segmentsPerSecond,
     ...(number.dailySegmentLimit !== undefined && { dailySegmentLimit: number.dailySegmentLimit }),
-    state: STATE_MESSAGES[number.state],
-    ...(number.countryCode !== NO_COUNTRY && { countryCode: number.countryCode }),
-    health: healthMessage(health, now),
+    state: STATES[number.state],
+    ...(number.countryCode !== NO_COUNTRY_CODE && { countryCode: number.countryCode }),
+    health: toProtoHealth(health, now),
     tags: [...number.tags],
     createdAt: timestampFromMs(number.createdAt),
     updatedAt: timestampFromMs(number.updatedAt),
@@ -62,18 +63,18 @@ export function toProtoNumber({ number, health }: NumberFound, now: number): Pho
   });
 }
 
-/** A line type in the contract's words. */
+/** The protobuf form of a line type. */
 export function toProtoLineType(lineType: PhoneNumber["lineType"]): LineType {
   return lineType === "toll_free" ? LineType.TOLL_FREE : LineType.LONG_CODE;
 }
 
-const STATE_MESSAGES = {
+const STATES = {
   active: NumberState.ACTIVE,
   draining: NumberState.DRAINING,
   paused: NumberState.PAUSED,
 } as const;
 
-function healthMessage(counts: HealthCounts, now: number): NumberHealth {
+function toProtoHealth(counts: HealthCounts, now: number): pb.NumberHealth {
   const standing = judge(counts, now);
   const health = create(NumberHealthSchema, { ...healthFigures(counts, now), healthy: true });
   if (standing.standing !== "unhealthy") return health;

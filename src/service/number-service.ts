@@ -14,26 +14,15 @@ import { pathsOfUpdate } from "../domain/update.ts";
 import type { NumberFound, NumberQuery, NumberWritten } from "../store/numbers.ts";
 import type { PageQuery } from "../store/pages.ts";
 import type { Methods } from "./call.ts";
-import { messagingSettings, toProtoNumber } from "./number-form.ts";
-import { pageMeta, rowsOf } from "./page.ts";
+import { toProtoMessagingSettings, toProtoNumber } from "./number-form.ts";
+import { rowsOf, toProtoPageMeta } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownNumber, unknownProfile } from "./unknown.ts";
 import { within } from "./within.ts";
 
 /** The methods of NumberService. */
-export function numberService({
-  store,
-  clock,
-  ids,
-  carriers,
-  mayShareNumbers,
-}: ServiceParts): Methods<typeof NumberService> {
-  const find = async (organizationId: string, id: string): Promise<NumberFound> =>
-    (await store.getNumber(organizationId, id)) ?? unknownNumber();
-
-  const list = (organizationId: string, request: ListRequest, page: PageQuery) =>
-    store.listNumbers(organizationId, queryOf(request, page));
-
+export function numberService(parts: ServiceParts): Methods<typeof NumberService> {
+  const { store, clock, ids, carriers, mayShareNumbers } = parts;
   return {
     registerNumber: (request, call) =>
       within("number", async () => {
@@ -41,24 +30,24 @@ export function numberService({
         const at = clock();
         const input = request.number ?? create(PhoneNumberInputSchema);
         const number = newNumber(input, { organizationId, id: ids(at), at }, carriers);
-        return { data: toProtoNumber(written(await store.insertNumber(number, mayShareNumbers)), at) };
+        return { data: toProtoNumber(writtenOrThrow(await store.insertNumber(number, mayShareNumbers)), at) };
       }),
 
     getNumber: async (request, call) => {
-      return { data: toProtoNumber(await find(call.organizationId, request.id), clock()) };
+      return { data: toProtoNumber(await findNumber(store, call.organizationId, request.id), clock()) };
     },
 
     listNumbers: async (request, call) => {
       const page = rowsOf(request.page);
-      const { rows, total } = await list(call.organizationId, request, page);
-      return { data: rows.map((row) => toProtoNumber(row, clock())), meta: pageMeta(page, total) };
+      const { rows, total } = await store.listNumbers(call.organizationId, queryOf(request, page));
+      return { data: rows.map((row) => toProtoNumber(row, clock())), meta: toProtoPageMeta(page, total) };
     },
 
     updateNumber: async (request, call) => {
       const input = request.number ?? create(PhoneNumberInputSchema);
       const paths = pathsOfUpdate(request.updateMask, populatedPaths(input), ALL_PATHS);
       const result = await within("number", async () =>
-        written(
+        writtenOrThrow(
           await store.updateNumber(call.organizationId, request.id, (number) =>
             changeNumber(number, input, paths, carriers, clock()),
           ),
@@ -78,14 +67,26 @@ export function numberService({
       return { data: toProtoNumber(removed ?? unknownNumber(), clock()) };
     },
 
+    ...messagingSettingsMethods(parts),
+  };
+}
+
+type SettingsMethods = Pick<
+  Methods<typeof NumberService>,
+  "getNumberMessagingSettings" | "listNumberMessagingSettings" | "updateNumberMessagingSettings"
+>;
+
+/** The methods of the numbers' messaging settings. */
+function messagingSettingsMethods({ store, clock, carriers }: ServiceParts): SettingsMethods {
+  return {
     getNumberMessagingSettings: async (request, call) => {
-      return { data: messagingSettings(await find(call.organizationId, request.id), clock()) };
+      return { data: toProtoMessagingSettings(await findNumber(store, call.organizationId, request.id), clock()) };
     },
 
     listNumberMessagingSettings: async (request, call) => {
       const page = rowsOf(request.page);
-      const { rows, total } = await list(call.organizationId, request, page);
-      return { data: rows.map((row) => messagingSettings(row, clock())), meta: pageMeta(page, total) };
+      const { rows, total } = await store.listNumbers(call.organizationId, queryOf(request, page));
+      return { data: rows.map((row) => toProtoMessagingSettings(row, clock())), meta: toProtoPageMeta(page, total) };
     },
 
     updateNumberMessagingSettings: async (request, call) => {
@@ -93,7 +94,7 @@ export function numberService({
       if (settings?.messagingProduct !== undefined && settings.messagingProduct !== "A2P") {
         throw failure(
           ErrorReason.NOT_SUPPORTED,
-          'messaging_product must be "A2P", the only one that is supported; leave it out.',
+          'messaging_product must be "A2P", the only supported value; omit it.',
           "/settings/messaging_product",
         );
       }
@@ -101,28 +102,32 @@ export function numberService({
         ...(settings?.messagingProfileId !== undefined && { messagingProfileId: settings.messagingProfileId }),
         tags: settings?.tags ?? [],
       });
-      const named = pathsOfUpdate(request.updateMask, populatedPaths(input), ["messaging_profile_id", "tags"]);
-      const paths = named.filter((path) => path !== "messaging_product");
+      const maskPaths = pathsOfUpdate(request.updateMask, populatedPaths(input), ["messaging_profile_id", "tags"]);
+      const paths = maskPaths.filter((path) => path !== "messaging_product");
       const result = await within("settings", async () =>
-        written(
+        writtenOrThrow(
           await store.updateNumber(call.organizationId, request.id, (number) =>
             changeNumber(number, input, paths, carriers, clock()),
           ),
         ),
       );
-      return { data: messagingSettings(result, clock()) };
+      return { data: toProtoMessagingSettings(result, clock()) };
     },
   };
+}
+
+async function findNumber(store: ServiceParts["store"], organizationId: string, id: string): Promise<NumberFound> {
+  return (await store.getNumber(organizationId, id)) ?? unknownNumber();
 }
 
 type ListRequest = Pick<ListNumbersRequest | ListNumberMessagingSettingsRequest, "filter" | "sort">;
 
 function queryOf({ filter, sort }: ListRequest, page: PageQuery): NumberQuery {
-  const numbers = filter?.phoneNumber?.eq ?? [];
-  if (numbers.length > LIMITS.pageSize) {
+  const phoneNumbers = filter?.phoneNumber?.eq ?? [];
+  if (phoneNumbers.length > LIMITS.pageSize) {
     throw failure(
       ErrorReason.INVALID_FILTER,
-      `phone_number takes at most ${LIMITS.pageSize} numbers.`,
+      `The phone_number filter must have at most ${LIMITS.pageSize} numbers.`,
       "/filter/phone_number",
     );
   }
@@ -130,7 +135,7 @@ function queryOf({ filter, sort }: ListRequest, page: PageQuery): NumberQuery {
   return {
     ...page,
     messagingProfileId: filter?.messagingProfileId,
-    phoneNumbers: numbers.length === 0 ? undefined : numbers,
+    phoneNumbers: phoneNumbers.length === 0 ? undefined : phoneNumbers,
     phoneNumberContains: filter?.phoneNumber?.contains,
     lineType: LINE_TYPE_FILTERS[filter?.type ?? MessagingNumberType.UNSPECIFIED],
     descending: sort?.phoneNumber === SortDirection.DESC,
@@ -142,22 +147,23 @@ const LINE_TYPE_FILTERS: Readonly<Record<number, PhoneNumber["lineType"]>> = {
   [MessagingNumberType.TOLL_FREE]: "toll_free",
 };
 
-/** Whose it is must not be said. */
-const TAKEN =
-  "The phone number is registered already, by another organization of this installation; remove it there first, or have the operator set allow_shared_numbers.";
+// The text must not reveal which organization it is.
+const TAKEN_DETAIL =
+  "Another organization of this installation has registered the phone number; " +
+  "remove it there first, or have the operator set allow_shared_numbers.";
 
-function written(result: NumberWritten): NumberFound {
+function writtenOrThrow(result: NumberWritten): NumberFound {
   switch (result.kind) {
     case "written":
       return result;
     case "exists":
       throw failure(
         ErrorReason.ALREADY_EXISTS,
-        "The phone number is registered already; update it instead.",
+        "The phone number is already registered; update it instead.",
         "/phone_number",
       );
     case "taken":
-      throw failure(ErrorReason.ALREADY_EXISTS, TAKEN, "/phone_number");
+      throw failure(ErrorReason.ALREADY_EXISTS, TAKEN_DETAIL, "/phone_number");
     case "unknownNumber":
       return unknownNumber();
     case "unknownProfile":

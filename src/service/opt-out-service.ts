@@ -1,13 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import { type OptOut as OptOutMessage, OptOutSchema } from "../../gen/numberpool/v1/opt_out_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/opt_out_pb.ts";
+import { OptOutSchema } from "../../gen/numberpool/v1/opt_out_pb.ts";
 import type { OptOutService } from "../../gen/numberpool/v1/opt_out_service_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
 import type { OptOut } from "../store/recipients.ts";
 import type { Methods } from "./call.ts";
-import { pageMeta, rowsOf } from "./page.ts";
+import { rowsOf, toProtoPageMeta } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownOptOut, unknownProfile } from "./unknown.ts";
 
@@ -24,7 +25,7 @@ export function optOutService({ store, clock }: ServiceParts): Methods<typeof Op
         createdSince: createdAt?.gte && timestampMs(createdAt.gte),
         createdUntil: createdAt?.lte && timestampMs(createdAt.lte),
       });
-      return { data: list.rows.map(optOutMessage), meta: pageMeta(rows, list.total) };
+      return { data: list.rows.map(toProtoOptOut), meta: toProtoPageMeta(rows, list.total) };
     },
 
     addOptOut: async (request, call) => {
@@ -44,19 +45,19 @@ export function optOutService({ store, clock }: ServiceParts): Methods<typeof Op
         keyword: "",
         createdAt: clock(),
       };
-      return { data: optOutMessage(await store.addOptOut(optOut)) };
+      return { data: toProtoOptOut(await store.addOptOut(optOut)) };
     },
 
     removeOptOut: async (request, call) => {
       const { organizationId } = call;
       const { messagingProfileId, to } = request;
       const removed = await store.removeOptOut({ organizationId, messagingProfileId, to });
-      return { data: optOutMessage(removed ?? unknownOptOut()) };
+      return { data: toProtoOptOut(removed ?? unknownOptOut()) };
     },
   };
 }
 
-function optOutMessage(optOut: OptOut): OptOutMessage {
+function toProtoOptOut(optOut: OptOut): pb.OptOut {
   return create(OptOutSchema, {
     recordType: "messaging_optout",
     messagingProfileId: optOut.messagingProfileId,

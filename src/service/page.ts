@@ -1,26 +1,20 @@
 import { create } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import {
-  type Cursor,
-  type CursorMeta,
-  CursorMetaSchema,
-  type Page,
-  type PageMeta,
-  PageMetaSchema,
-} from "../../gen/numberpool/v1/page_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/page_pb.ts";
+import { CursorMetaSchema, PageMetaSchema } from "../../gen/numberpool/v1/page_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { PageQuery } from "../store/pages.ts";
 
-/** The rows that a page asks for, or a failure that names the parameter. */
-export function rowsOf(page: Page | undefined): PageQuery {
+/** The rows of a page. Throws a failure that names the invalid parameter. */
+export function rowsOf(page: pb.Page | undefined): PageQuery {
   const number = page?.number ?? 1;
-  if (number < 1) throw failure(ErrorReason.OUT_OF_RANGE, "number must be a whole number from 1.", "/page/number");
+  if (number < 1) throw failure(ErrorReason.OUT_OF_RANGE, "number must be an integer of at least 1.", "/page/number");
   const limit = checkSize(page?.size);
   return { offset: (number - 1) * limit, limit };
 }
 
-/** What the cursors of each list hold: an id, the sequence number of an event, a recipient. */
+/** The contents of each list's cursors: an id, an event's sequence number, or a recipient. */
 export const CURSOR_ROWS = {
   id: /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
   sequence: /^(0|[1-9]\d{0,14})$/,
@@ -28,11 +22,11 @@ export const CURSOR_ROWS = {
 } as const;
 
 /**
- * The row after which a cursor's page begins, and how many rows it asks for. Throws a failure that names the parameter when the
- * cursor does not hold a row of this list: only what a list gave out itself reaches a store.
+ * The row after which a cursor's page begins, and the page's number of rows. Throws a failure that
+ * names the parameter if the cursor is not one of this list, so that no other text reaches a store.
  */
 export function rowsAfter(
-  page: Cursor | undefined,
+  page: pb.Cursor | undefined,
   row: RegExp,
 ): { readonly after: string | undefined; readonly limit: number } {
   const limit = checkSize(page?.size);
@@ -42,8 +36,8 @@ export function rowsAfter(
   throw failure(ErrorReason.INVALID_FILTER, "after must be the meta.next of an earlier page.", "/page/after");
 }
 
-/** How to go on after a page of a list that is not counted. */
-export function cursorMeta(next: string | undefined): CursorMeta {
+/** The metadata of a page of a list by cursor; `next` is its last row, undefined at the end. */
+export function toProtoCursorMeta(next: string | undefined): pb.CursorMeta {
   return create(CursorMetaSchema, next === undefined ? {} : { next: cursorOf(next) });
 }
 
@@ -53,12 +47,12 @@ function cursorOf(row: string): string {
 
 function checkSize(size: number = LIMITS.defaultPageSize): number {
   if (size >= 1 && size <= LIMITS.pageSize) return size;
-  const detail = `size must be a whole number from 1 to ${LIMITS.pageSize}.`;
+  const detail = `size must be an integer from 1 to ${LIMITS.pageSize}.`;
   throw failure(ErrorReason.OUT_OF_RANGE, detail, "/page/size");
 }
 
-/** Where a page stands among so many results. */
-export function pageMeta(rows: PageQuery, total: number): PageMeta {
+/** The metadata of a page of a counted list. */
+export function toProtoPageMeta(rows: PageQuery, total: number): pb.PageMeta {
   return create(PageMetaSchema, {
     pageNumber: rows.offset / rows.limit + 1,
     pageSize: rows.limit,

@@ -4,7 +4,7 @@ import type { DeliveryControl } from "../engine/delivery-hold.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import type { Store } from "../store/store.ts";
 
-/** What the methods are made from. */
+/** The dependencies of the service methods. */
 export type ServiceParts = {
   readonly store: Store;
   readonly pools: Pools;
@@ -15,12 +15,11 @@ export type ServiceParts = {
   readonly carriers: readonly string[];
   /** Whether several organizations may register one phone number. */
   readonly mayShareNumbers: boolean;
-  /** How long a sticky mapping lives, milliseconds. */
+  /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
-  /** Takes what a carrier reports, and resolves with what it did when that is on disk. */
+  /** Applies a carrier's report; resolves with its effect once that is on disk. */
   readonly report: (report: CarrierReport) => Promise<AppliedReport>;
-  /** Delivery of the whole installation. */
   readonly delivery: DeliveryControl;
-  /** Told how many segments came into which numbers' queues, once they are on disk. */
+  /** Receives the segments added to each number's queue, by number id, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };

@@ -17,7 +17,7 @@ import type { MessageStatus } from "../domain/message.ts";
 import { createAcceptance } from "../engine/accept/acceptance.ts";
 import type { Outcome } from "../engine/accept/decide-item.ts";
 import { type Call, type Methods, REPLAYED_HEADER } from "./call.ts";
-import { outcomeOf, toProtoMessage } from "./message-form.ts";
+import { toProtoMessage, toProtoOutcome } from "./message-form.ts";
 import { messageQueries } from "./message-queries.ts";
 import type { ServiceParts } from "./parts.ts";
 import { sendUnit } from "./send-unit.ts";
@@ -30,7 +30,7 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
   const { accept } = createAcceptance(parts);
   const sending = { ...parts, accept };
 
-  const answerCall = async <Answer>(call: Call, sent: Promise<{ answer: Answer; isReplayed: boolean }>) => {
+  const respond = async <Answer>(call: Call, sent: Promise<{ answer: Answer; isReplayed: boolean }>) => {
     const { answer, isReplayed } = await sent;
     if (isReplayed) call.responseHeaders.set(REPLAYED_HEADER, "true");
     return answer;
@@ -39,28 +39,28 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
   const sendMessage = (call: Call, request: SendMessageRequest) => {
     const forms = { request: SendMessageRequestSchema, response: SendMessageResponseSchema };
     return sendUnit(sending, call, "SendMessage", forms, request, [request], (outcomes) =>
-      create(SendMessageResponseSchema, { data: one(outcomes) }),
+      create(SendMessageResponseSchema, { data: singleOf(outcomes) }),
     );
   };
 
-  const one = (outcomes: readonly Outcome[]) => {
+  const singleOf = (outcomes: readonly Outcome[]) => {
     const outcome = outcomes[0] as Outcome;
     if ("refusal" in outcome) throw new Failure(outcome.refusal);
     return toProtoMessage(outcome.message);
   };
 
   return {
-    sendMessage: (request, call) => answerCall(call, sendMessage(call, request)),
+    sendMessage: (request, call) => respond(call, sendMessage(call, request)),
 
     sendMessages: (request, call) => {
       checkBatch(request.messages);
       const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
       const sent = sendUnit(sending, call, "SendMessages", forms, request, request.messages, (outcomes) =>
         create(SendMessagesResponseSchema, {
-          data: outcomes.map((outcome) => create(SendResultSchema, { outcome: outcomeOf(outcome) })),
+          data: outcomes.map((outcome) => create(SendResultSchema, { outcome: toProtoOutcome(outcome) })),
         }),
       );
-      return answerCall(call, sent);
+      return respond(call, sent);
     },
 
     streamMessages: (requests, call) => streamResults(requests, call, (request) => sendMessage(call, request)),
@@ -68,9 +68,9 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
     createMessage: (request, call) => {
       const forms = { request: CreateMessageRequestSchema, response: CreateMessageResponseSchema };
       const sent = sendUnit(sending, call, "CreateMessage", forms, request, [request], (outcomes) =>
-        create(CreateMessageResponseSchema, { data: one(outcomes) }),
+        create(CreateMessageResponseSchema, { data: singleOf(outcomes) }),
       );
-      return answerCall(call, sent);
+      return respond(call, sent);
     },
 
     cancelMessage: async (request, call) => {
@@ -94,12 +94,12 @@ function notCancellable(status: MessageStatus): Failure {
 
 function checkBatch(messages: readonly SendMessageRequest[]): void {
   if (messages.length === 0) {
-    throw failure(ErrorReason.MISSING_PARAMETER, "messages is required: the texts to send.", "/messages");
+    throw failure(ErrorReason.MISSING_PARAMETER, "messages is required.", "/messages");
   }
   if (messages.length > LIMITS.batchItems) {
     throw failure(
       ErrorReason.INVALID_LENGTH,
-      `messages must hold 1 to ${LIMITS.batchItems} texts; split a longer list.`,
+      `messages must have 1 to ${LIMITS.batchItems} items; split the batch.`,
       "/messages",
     );
   }

@@ -1,10 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import {
-  MessagingProfileInputSchema,
-  type MessagingProfile as MessagingProfileMessage,
-  MessagingProfileSchema,
-} from "../../gen/numberpool/v1/messaging_profile_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/messaging_profile_pb.ts";
+import { MessagingProfileInputSchema, MessagingProfileSchema } from "../../gen/numberpool/v1/messaging_profile_pb.ts";
 import type { ProfileService } from "../../gen/numberpool/v1/profile_service_pb.ts";
 import {
   ALL_PATHS,
@@ -16,8 +13,8 @@ import {
 } from "../domain/messaging-profile.ts";
 import { pathsOfUpdate } from "../domain/update.ts";
 import type { Methods } from "./call.ts";
-import { messagingSettings } from "./number-form.ts";
-import { pageMeta, rowsOf } from "./page.ts";
+import { toProtoMessagingSettings } from "./number-form.ts";
+import { rowsOf, toProtoPageMeta } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { poolView } from "./pool-view.ts";
 import { unknownProfile } from "./unknown.ts";
@@ -35,12 +32,12 @@ export function profileService(parts: ServiceParts): Methods<typeof ProfileServi
       const input = request.profile ?? create(MessagingProfileInputSchema);
       const profile = await within("profile", async () => newProfile(input, { organizationId, id: ids(at), at }));
       await store.insertProfile(profile);
-      return { data: profileMessage(profile) };
+      return { data: toProtoProfile(profile) };
     },
 
     getProfile: async (request, call) => {
       const profile = await store.getProfile(call.organizationId, request.id);
-      return { data: profileMessage(profile ?? unknownProfile()) };
+      return { data: toProtoProfile(profile ?? unknownProfile()) };
     },
 
     listProfiles: async (request, call) => {
@@ -50,7 +47,7 @@ export function profileService(parts: ServiceParts): Methods<typeof ProfileServi
         nameEquals: request.filter?.name?.eq,
         nameContains: request.filter?.name?.contains,
       });
-      return { data: rows.map(profileMessage), meta: pageMeta(page, total) };
+      return { data: rows.map(toProtoProfile), meta: toProtoPageMeta(page, total) };
     },
 
     updateProfile: async (request, call) => {
@@ -61,12 +58,12 @@ export function profileService(parts: ServiceParts): Methods<typeof ProfileServi
           changeProfile(current, input, paths, clock()),
         ),
       );
-      return { data: profileMessage(profile ?? unknownProfile()) };
+      return { data: toProtoProfile(profile ?? unknownProfile()) };
     },
 
     deleteProfile: async (request, call) => {
       const profile = await store.deleteProfile(call.organizationId, request.id, clock());
-      return { data: profileMessage(profile ?? unknownProfile()) };
+      return { data: toProtoProfile(profile ?? unknownProfile()) };
     },
 
     listProfileNumbers: async (request, call) => {
@@ -74,12 +71,12 @@ export function profileService(parts: ServiceParts): Methods<typeof ProfileServi
       const page = rowsOf(request.page);
       if ((await store.getProfile(organizationId, request.id)) === undefined) unknownProfile();
       const { rows, total } = await store.listNumbers(organizationId, { ...page, messagingProfileId: request.id });
-      return { data: rows.map((row) => messagingSettings(row, clock())), meta: pageMeta(page, total) };
+      return { data: rows.map((row) => toProtoMessagingSettings(row, clock())), meta: toProtoPageMeta(page, total) };
     },
   };
 }
 
-function profileMessage(profile: MessagingProfile): MessagingProfileMessage {
+function toProtoProfile(profile: MessagingProfile): pb.MessagingProfile {
   return create(MessagingProfileSchema, {
     recordType: "messaging_profile",
     id: profile.id,

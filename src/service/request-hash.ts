@@ -1,12 +1,12 @@
 import { hash } from "node:crypto";
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 
-/** SHA-256 of a request's content, whatever the order of its fields and whichever transport it came through; of its `owner` too. */
+/** SHA-256 of `owner` and a request's content, equal for any order of fields and any transport. */
 export function hashOfRequest(schema: DescMessage, request: Message, owner: string): Uint8Array {
   return hash("sha256", owner + JSON.stringify(contentOf(schema, request)), "buffer");
 }
 
-/** The values of a message in the order of its fields; where the idempotency key stood is no content. */
+/** The values of a protobuf message in the order of its fields, without the idempotency key. */
 function contentOf(schema: DescMessage, message: Message): unknown[] {
   const values = message as unknown as Record<string, unknown>;
   return schema.fields.map((field) =>

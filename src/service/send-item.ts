@@ -9,12 +9,12 @@ import type { Call } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownProfile } from "./unknown.ts";
 
-/** A request to send one text. */
+/** A request for one message. */
 export type SendRequest = SendMessageRequest | CreateMessageRequest;
 
 type ItemParts = Pick<ServiceParts, "store" | "pools" | "clock">;
 
-/** A send that is ready for its pool, or its refusal for its content. */
+/** Checks a request: an item that is ready for its pool, or its refusal. */
 export async function itemOf({ store, pools, clock }: ItemParts, call: Call, request: SendRequest): Promise<Item> {
   try {
     const { from, profileId } = await addressOf(store, call, request);
@@ -25,8 +25,8 @@ export async function itemOf({ store, pools, clock }: ItemParts, call: Call, req
     const send = checkSend(live.profile, request);
     if ("reason" in send) return { refusal: send };
     const sendAt = request.sendAt === undefined ? undefined : timestampMs(request.sendAt);
-    const misplaced = checkSendAt(sendAt, clock());
-    if (misplaced !== undefined) return { refusal: misplaced };
+    const refusal = checkSendAt(sendAt, clock());
+    if (refusal !== undefined) return { refusal };
     return {
       live,
       send,
@@ -42,7 +42,7 @@ export async function itemOf({ store, pools, clock }: ItemParts, call: Call, req
   }
 }
 
-/** The profile of a send, and the sender that it names. */
+/** The profile of a send, and the sender that the request names. */
 async function addressOf(
   store: ItemParts["store"],
   call: Call,
@@ -53,7 +53,7 @@ async function addressOf(
     if (request.from !== undefined) {
       throw failure(
         ErrorReason.BAD_REQUEST,
-        "from is not taken here, because the pool picks the sender; leave it out, or create a message, which takes one.",
+        "SendMessage does not accept from, because the pool picks the sender; omit it, or use CreateMessage.",
         "/from",
       );
     }
@@ -64,20 +64,16 @@ async function addressOf(
   }
   if (request.from === undefined || request.from === "") {
     if (profileId !== undefined && profileId !== "") return { from: undefined, profileId };
-    throw failure(
-      ErrorReason.MISSING_PARAMETER,
-      "Name a sender in `from`, or a messaging_profile_id whose pool picks one.",
-      "/from",
-    );
+    throw failure(ErrorReason.MISSING_PARAMETER, "from or messaging_profile_id is required.", "/from");
   }
   const { from } = request;
   if (profileId !== undefined && profileId !== "") return { from, profileId };
-  const known = from.startsWith("+") ? await store.getNumber(call.organizationId, from) : undefined;
-  const own = known?.number.messagingProfileId;
-  if (own !== undefined) return { from, profileId: own };
+  const found = from.startsWith("+") ? await store.getNumber(call.organizationId, from) : undefined;
+  const ownProfileId = found?.number.messagingProfileId;
+  if (ownProfileId !== undefined) return { from, profileId: ownProfileId };
   throw failure(
     ErrorReason.INVALID_FROM,
-    "`from` is not a number of any of your messaging profiles; register it and assign it to one.",
+    "from is not a number of any of your messaging profiles; register it and assign it to one.",
     "/from",
   );
 }

@@ -10,13 +10,14 @@ import type { ServiceParts } from "./parts.ts";
 import { hashOfRequest } from "./request-hash.ts";
 import { itemOf, type SendRequest } from "./send-item.ts";
 
-/** What sends are accepted by. */
+/** The dependencies of a send. */
 export type SendParts = Pick<ServiceParts, "store" | "pools" | "clock"> & {
   readonly accept: (unit: Unit) => Promise<UnitOutcome>;
 };
 
 /**
- * Sends the texts of one call, a batch as one unit, and gives the answer; `isReplayed`: it is the answer to an earlier equal call.
+ * Sends the messages of one call, a batch as one unit, and returns the response. `isReplayed`: it
+ * is the response to an earlier equal call.
  */
 export async function sendUnit<Request extends DescMessage, Response extends DescMessage>(
   parts: SendParts,
@@ -24,25 +25,25 @@ export async function sendUnit<Request extends DescMessage, Response extends Des
   method: string,
   forms: { readonly request: Request; readonly response: Response },
   request: MessageShape<Request> & { requestId?: string | undefined },
-  texts: readonly SendRequest[],
+  requests: readonly SendRequest[],
   answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
 ): Promise<{ readonly answer: MessageShape<Response>; readonly isReplayed: boolean }> {
   const { accept } = parts;
   const key = keyOf(call, request.requestId);
-  const isBatch = texts[0] !== (request as unknown);
-  const refusals = isBatch ? texts.map((text) => refusalOfBatchItem(call, text as SendMessageRequest)) : [];
+  const isBatch = requests[0] !== (request as unknown);
+  const refusals = isBatch ? requests.map((one) => refusalOfBatchItem(call, one as SendMessageRequest)) : [];
   const items = await Promise.all(
-    texts.map((text, index) => {
+    requests.map((one, index) => {
       const refusal = refusals[index];
-      return refusal === undefined ? itemOf(parts, call, text) : { refusal };
+      return refusal === undefined ? itemOf(parts, call, one) : { refusal };
     }),
   );
-  // The official client, whose repeats carry no key, sends no batches.
+  // Only the official client retries without a key, and it sends no batches.
   const attempt = key === undefined && !isBatch ? call.attempt : undefined;
-  const begun = performance.now();
-  // A client that has given up may have tried again already, elsewhere.
-  const givenUp = () =>
-    attempt !== undefined && performance.now() - begun >= attempt.timeoutMs ? CLIENT_GAVE_UP : undefined;
+  const startMs = performance.now();
+  // After its timeout the client may already have sent a retry to another process.
+  const timedOut = () =>
+    attempt !== undefined && performance.now() - startMs >= attempt.timeoutMs ? CLIENT_TIMED_OUT : undefined;
   const outcome = await accept({
     organizationId: call.organizationId,
     method,
@@ -57,15 +58,15 @@ export async function sendUnit<Request extends DescMessage, Response extends Des
           )
         : undefined,
     attempt,
-    abandoned: () => call.abandoned() ?? givenUp(),
+    abandoned: () => call.abandoned() ?? timedOut(),
     answer: (outcomes) => toBinary(forms.response, answerOf(outcomes)),
   });
   return { answer: answerTo(outcome, forms.response, answerOf), isReplayed: outcome.kind !== "decided" };
 }
 
-const CLIENT_GAVE_UP: Refusal = {
+const CLIENT_TIMED_OUT: Refusal = {
   reason: ErrorReason.TIMEOUT,
-  detail: "The client's timeout passed before the send was carried out; nothing was accepted. Set a longer one.",
+  detail: "The client's timeout passed before the send was decided; nothing was accepted. Set a longer timeout.",
 };
 
 function answerTo<Response extends DescMessage>(
@@ -83,24 +84,24 @@ function answerTo<Response extends DescMessage>(
   }
 }
 
-/** What is wrong with an item of a batch before anything is looked up; its own result tells it. */
+/** The refusal of a batch item that breaks the contract. The item's own result reports it. */
 function refusalOfBatchItem(call: Call, item: SendMessageRequest): Refusal | undefined {
   const refusal = call.check(SendMessageRequestSchema, item);
   if (refusal !== undefined || item.requestId === undefined) return refusal;
   return {
     reason: ErrorReason.BAD_REQUEST,
-    detail: "An item of a batch has no request_id of its own; give one to the batch.",
+    detail: "A batch item must not have a request_id; set the request_id of the batch.",
     pointer: "/request_id",
   };
 }
 
-/** The idempotency key of a send: the header's or the request's. Both are given only if they are the same. */
+/** The idempotency key of a send, from its header or request. If both have one, they must agree. */
 function keyOf(call: Call, requestId: string | undefined): string | undefined {
   const header = call.idempotencyKey;
   if (header !== undefined && requestId !== undefined && header !== requestId) {
     throw failure(
       ErrorReason.IDEMPOTENCY_KEY_REUSED,
-      "Idempotency-Key and request_id differ; give one of them.",
+      "Idempotency-Key and request_id differ; send only one of them.",
       "/request_id",
     );
   }

@@ -17,24 +17,24 @@ import { poolSendService } from "./pool-send-service.ts";
 import { profileService } from "./profile-service.ts";
 import { stickyMappingService } from "./sticky-mapping-service.ts";
 
-/** A service of the contract with the methods that this release has. */
+/** A service of the contract with the methods that this release implements. */
 export type Service<Desc extends DescService = DescService> = {
   readonly service: Desc;
   readonly methods: Methods<Desc>;
 };
 
-/** Every service of the contract. Methods that are missing answer NOT_IMPLEMENTED. */
+/** Every service of the contract. A method without an implementation returns NOT_IMPLEMENTED. */
 export function createServices(parts: ServiceParts): Service[] {
-  const of = <Desc extends DescService>(service: Desc, methods: Methods<Desc>): Service =>
+  const bind = <Desc extends DescService>(service: Desc, methods: Methods<Desc>): Service =>
     ({ service, methods }) as unknown as Service;
   return [
-    of(ProfileService, profileService(parts)),
-    of(PoolSendService, poolSendService(parts)),
-    of(NumberService, numberService(parts)),
-    of(StickyMappingService, stickyMappingService(parts)),
-    of(OptOutService, optOutService(parts)),
-    of(WebhookDeliveryService, {}),
-    of(DeliveryService, deliveryService(parts)),
-    of(CarrierReportService, carrierReportService(parts)),
+    bind(ProfileService, profileService(parts)),
+    bind(PoolSendService, poolSendService(parts)),
+    bind(NumberService, numberService(parts)),
+    bind(StickyMappingService, stickyMappingService(parts)),
+    bind(OptOutService, optOutService(parts)),
+    bind(WebhookDeliveryService, {}),
+    bind(DeliveryService, deliveryService(parts)),
+    bind(CarrierReportService, carrierReportService(parts)),
   ];
 }

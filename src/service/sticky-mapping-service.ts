@@ -1,21 +1,19 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
-import {
-  type StickyMapping as StickyMappingMessage,
-  StickyMappingSchema,
-} from "../../gen/numberpool/v1/sticky_mapping_pb.ts";
+import type * as pb from "../../gen/numberpool/v1/sticky_mapping_pb.ts";
+import { StickyMappingSchema } from "../../gen/numberpool/v1/sticky_mapping_pb.ts";
 import type { StickyMappingService } from "../../gen/numberpool/v1/sticky_mapping_service_pb.ts";
 import { failure } from "../domain/failure.ts";
 import { checkE164 } from "../domain/phone-number-record.ts";
 import type { StickyMapping } from "../domain/recipient.ts";
 import type { Methods } from "./call.ts";
 import { fillPage, type RowMeasures } from "./fill-page.ts";
-import { CURSOR_ROWS, cursorMeta, rowsAfter } from "./page.ts";
+import { CURSOR_ROWS, rowsAfter, toProtoCursorMeta } from "./page.ts";
 import type { ServiceParts } from "./parts.ts";
 import { unknownMapping, unknownProfile } from "./unknown.ts";
 
-/** A mapping has fields of a fixed size only. */
+/** Every field of a mapping has a fixed size. */
 const MAPPINGS: RowMeasures<StickyMapping> = { cursorOf: ({ to }) => to, bytesOf: () => 400 };
 
 /** The methods of StickyMappingService. */
@@ -27,20 +25,9 @@ export function stickyMappingService({
   const profileOf = async (organizationId: string, id: string) =>
     (await store.getProfile(organizationId, id)) ?? unknownProfile();
 
-  const message = (mapping: StickyMapping, phoneNumber: string): StickyMappingMessage =>
-    create(StickyMappingSchema, {
-      recordType: "sticky_mapping",
-      messagingProfileId: mapping.messagingProfileId,
-      to: mapping.to,
-      phoneNumber,
-      phoneNumberId: mapping.phoneNumberId,
-      lastMessageAt: timestampFromMs(mapping.lastMessageAt),
-      expiresAt: timestampFromMs(mapping.lastMessageAt + stickyLifetimeMs),
-    });
-
-  const withNumber = async (mapping: StickyMapping): Promise<StickyMappingMessage> => {
+  const toProtoWithNumber = async (mapping: StickyMapping): Promise<pb.StickyMapping> => {
     const found = await store.getNumber(mapping.organizationId, mapping.phoneNumberId);
-    return message(mapping, found?.number.phoneNumber ?? "");
+    return toProtoMapping(mapping, found?.number.phoneNumber ?? "", stickyLifetimeMs);
   };
 
   return {
@@ -48,9 +35,9 @@ export function stickyMappingService({
       const { organizationId } = call;
       const page = rowsAfter(request.page, CURSOR_ROWS.to);
       const profile = await profileOf(organizationId, request.messagingProfileId);
-      const wanted = request.phoneNumber;
-      const number = wanted === undefined ? undefined : await store.getNumber(organizationId, wanted);
-      if (wanted !== undefined && number === undefined) return { data: [], meta: cursorMeta(undefined) };
+      const { phoneNumber } = request;
+      const number = phoneNumber === undefined ? undefined : await store.getNumber(organizationId, phoneNumber);
+      if (phoneNumber !== undefined && number === undefined) return { data: [], meta: toProtoCursorMeta(undefined) };
       const list = {
         organizationId,
         messagingProfileId: profile.id,
@@ -63,7 +50,7 @@ export function stickyMappingService({
         (part) => store.listMappings(list, { ...part, phoneNumberId }),
         MAPPINGS,
       );
-      return { data: await Promise.all(rows.map(withNumber)), meta: cursorMeta(next) };
+      return { data: await Promise.all(rows.map(toProtoWithNumber)), meta: toProtoCursorMeta(next) };
     },
 
     setStickyMapping: async (request, call) => {
@@ -91,14 +78,26 @@ export function stickyMappingService({
         lastMessageAt: clock(),
       };
       await store.putMapping(mapping);
-      return { data: message(mapping, number.phoneNumber) };
+      return { data: toProtoMapping(mapping, number.phoneNumber, stickyLifetimeMs) };
     },
 
     clearStickyMapping: async (request, call) => {
       const { organizationId } = call;
       const profile = await profileOf(organizationId, request.messagingProfileId);
       const removed = await store.removeMapping({ organizationId, messagingProfileId: profile.id, to: request.to });
-      return { data: await withNumber(removed ?? unknownMapping()) };
+      return { data: await toProtoWithNumber(removed ?? unknownMapping()) };
     },
   };
+}
+
+function toProtoMapping(mapping: StickyMapping, phoneNumber: string, stickyLifetimeMs: number): pb.StickyMapping {
+  return create(StickyMappingSchema, {
+    recordType: "sticky_mapping",
+    messagingProfileId: mapping.messagingProfileId,
+    to: mapping.to,
+    phoneNumber,
+    phoneNumberId: mapping.phoneNumberId,
+    lastMessageAt: timestampFromMs(mapping.lastMessageAt),
+    expiresAt: timestampFromMs(mapping.lastMessageAt + stickyLifetimeMs),
+  });
 }

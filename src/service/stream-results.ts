@@ -10,12 +10,12 @@ import {
 } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { Failure } from "../domain/failure.ts";
 import type { Call } from "./call.ts";
-import { sendError } from "./message-form.ts";
+import { toProtoSendError } from "./message-form.ts";
 
-/** Texts of one stream that are being accepted at a time; beyond it nothing more is read, so that a fast client waits. */
-const OUTSTANDING = 64;
+/** Requests of one stream in progress at a time. At the limit no more are read (backpressure). */
+const MAX_OUTSTANDING = 64;
 
-/** Sends texts as they come and yields each result in the order of the texts, as soon as it is known. */
+/** Sends requests as they arrive, and yields the results in the order of the requests. */
 export async function* streamResults(
   requests: AsyncIterable<StreamMessagesRequest>,
   call: Call,
@@ -25,7 +25,7 @@ export async function* streamResults(
   const outstanding: Promise<StreamMessagesResponse>[] = [];
   let next: Promise<IteratorResult<StreamMessagesRequest>> | undefined = handled(iterator.next());
   while (next !== undefined || outstanding.length > 0) {
-    const mayRead = next !== undefined && outstanding.length < OUTSTANDING;
+    const mayRead = next !== undefined && outstanding.length < MAX_OUTSTANDING;
     const reads = mayRead ? [(next as Promise<unknown>).then(() => "request" as const)] : [];
     const answers = outstanding.slice(0, 1).map((first) => first.then(() => "answer" as const));
     if ((await Promise.race([...answers, ...reads])) === "answer") {
@@ -40,7 +40,7 @@ export async function* streamResults(
   }
 }
 
-/** The promise, which may fail after the stream has ended: that must not end the process. */
+/** Marks a promise as handled: a rejection after the end of the stream must not end the process. */
 function handled<Value>(promise: Promise<Value>): Promise<Value> {
   promise.catch(() => undefined);
   return promise;
@@ -60,8 +60,8 @@ async function resultOf(
       outcome: answer.data === undefined ? { case: undefined } : { case: "message", value: answer.data },
     });
   } catch (error) {
-    // Anything that is not a refusal concerns the server, and ends the stream.
+    // An unexpected error ends the stream; a refusal concerns one request.
     if (!(error instanceof Failure)) throw error;
-    return create(StreamMessagesResponseSchema, { outcome: { case: "error", value: sendError(error.refusal) } });
+    return create(StreamMessagesResponseSchema, { outcome: { case: "error", value: toProtoSendError(error.refusal) } });
   }
 }

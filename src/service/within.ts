@@ -1,12 +1,12 @@
 import { Failure } from "../domain/failure.ts";
 
 /**
- * Carries out what knows only the message in a field of the request, so that its refusals name the request's own fields: "/name" of a
- * profile is "/profile/name".
+ * Runs an action on one field of the request and prefixes the pointers of its failures with the
+ * field: "/name" of a profile becomes "/profile/name".
  */
-export async function within<Result>(field: string, carryOut: () => Promise<Result>): Promise<Result> {
+export async function within<Result>(field: string, action: () => Promise<Result>): Promise<Result> {
   try {
-    return await carryOut();
+    return await action();
   } catch (error) {
     if (!(error instanceof Failure) || error.refusal.pointer === undefined) throw error;
     throw new Failure({ ...error.refusal, pointer: `/${field}${error.refusal.pointer}` });

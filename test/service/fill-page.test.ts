@@ -1,23 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../src/domain/limits.ts";
-import { fillPage, type PageAsked } from "../../src/service/fill-page.ts";
+import { fillPage, type PageRange } from "../../src/service/fill-page.ts";
 
 type Entry = { readonly at: number; readonly bytes: number };
 
 const measures = { cursorOf: ({ at }: Entry) => String(at), bytesOf: ({ bytes }: Entry) => bytes };
 
-/** A list of so many places, of which each step looks at ten; where `isThere`, there is an entry. */
-function listOf(places: number, isThere: (at: number) => boolean, { bytes = 1, stepTime = 0 } = {}) {
+/** A list of positions, ten of which each step reads; `hasEntry` says which have an entry. */
+function listOf(positions: number, hasEntry: (at: number) => boolean, { bytes = 1, stepMs = 0 } = {}) {
   let steps = 0;
-  const step = async ({ after, limit }: PageAsked) => {
+  const step = async ({ after, limit }: PageRange) => {
     steps += 1;
-    vi.advanceTimersByTime(stepTime);
+    vi.advanceTimersByTime(stepMs);
     const rows: Entry[] = [];
     let at = after === undefined ? 0 : Number(after) + 1;
-    for (const until = Math.min(places, at + 10); at < until && rows.length < limit; at += 1) {
-      if (isThere(at)) rows.push({ at, bytes });
+    for (const until = Math.min(positions, at + 10); at < until && rows.length < limit; at += 1) {
+      if (hasEntry(at)) rows.push({ at, bytes });
     }
-    return { rows, next: at < places ? String(at - 1) : undefined };
+    return { rows, next: at < positions ? String(at - 1) : undefined };
   };
   return { step, steps: () => steps };
 }
@@ -30,21 +30,21 @@ describe("A page of a list by cursor", () => {
     vi.useRealTimers();
   });
 
-  it("goes on until it is full", async () => {
+  it("reads until it is full", async () => {
     const { step, steps } = listOf(1_000, (at) => at % 100 === 50);
     const { rows, next } = await fillPage({ after: undefined, limit: 3 }, step, measures);
     expect(rows.map(({ at }) => at)).toEqual([50, 150, 250]);
     expect([next, steps()]).toEqual(["250", 26]);
   });
 
-  it("goes on until the list ends", async () => {
+  it("reads until the list ends", async () => {
     const { step } = listOf(1_000, (at) => at === 999);
     const { rows, next } = await fillPage({ after: "17", limit: 20 }, step, measures);
     expect([rows.map(({ at }) => at), next]).toEqual([[999], undefined]);
   });
 
-  it("is short after two seconds, and the next one goes on where it ended", async () => {
-    const { step } = listOf(1_000, (at) => at === 5 || at === 999, { stepTime: 100 });
+  it("stops after two seconds, and the next page continues from there", async () => {
+    const { step } = listOf(1_000, (at) => at === 5 || at === 999, { stepMs: 100 });
     const first = await fillPage({ after: undefined, limit: 20 }, step, measures);
     expect([first.rows.map(({ at }) => at), first.next]).toEqual([[5], "209"]);
     let { next } = first;
@@ -61,7 +61,7 @@ describe("A page of a list by cursor", () => {
     expect(rest).toEqual([999]);
   });
 
-  it("is full at about so many bytes, and has one entry however large", async () => {
+  it("is limited in bytes, and has at least one entry of any size", async () => {
     const { step } = listOf(100, () => true, { bytes: LIMITS.pageBytes / 4 });
     const { rows, next } = await fillPage({ after: undefined, limit: 50 }, step, measures);
     expect([rows.length, next]).toEqual([4, "3"]);
@@ -70,7 +70,7 @@ describe("A page of a list by cursor", () => {
     expect([page.rows.map(({ at }) => at), page.next]).toEqual([[4], "4"]);
   });
 
-  it("leaves others their turn between two steps", async () => {
+  it("lets other work run between two steps", async () => {
     const { step } = listOf(1_000, () => false);
     const turns: number[] = [];
     const page = fillPage({ after: undefined, limit: 1 }, step, measures).then(() => turns.push(-1));

@@ -432,7 +432,7 @@ describe("a message's history", () => {
         carrier_message_id: null,
         carrier_code: null,
         reason: null,
-        detail: expect.stringMatching(/^\+\d+ was picked .*1 of 1 numbers being eligible\.$/),
+        detail: expect.stringMatching(/^\+\d+ was picked .*1 of 1 numbers were eligible\.$/),
         event_type: null,
       },
       expect.objectContaining({ type: "sending", status: "sending", event_type: null }),

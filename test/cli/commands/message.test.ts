@@ -55,8 +55,8 @@ describe("`message`", () => {
     const carrierId = expect.stringMatching(new RegExp(`^${id}-\\d+$`));
     expect(cells).toEqual([
       [time, "accepted", "queued", "-", "-", "-", expect.stringContaining(`${NUMBER} was picked`)],
-      [time, "sending", "sending", "-", "-", "-", "A process hands the message to the carrier."],
-      [time, "submitted", "sent", carrierId, "-", "-", "The carrier took the message."],
+      [time, "sending", "sending", "-", "-", "-", "Submitting the message to the carrier."],
+      [time, "submitted", "sent", carrierId, "-", "-", "The carrier accepted the message."],
       [
         time,
         "receipt",
