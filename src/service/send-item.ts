@@ -53,7 +53,7 @@ async function addressOf(
     if (request.from !== undefined) {
       throw failure(
         ErrorReason.BAD_REQUEST,
-        "SendMessage does not accept from, because the pool picks the sender; omit it, or use CreateMessage.",
+        "SendMessage does not accept `from`, because the pool picks the sender; omit it, or use CreateMessage.",
         "/from",
       );
     }
@@ -64,7 +64,11 @@ async function addressOf(
   }
   if (request.from === undefined || request.from === "") {
     if (profileId !== undefined && profileId !== "") return { from: undefined, profileId };
-    throw failure(ErrorReason.MISSING_PARAMETER, "from or messaging_profile_id is required.", "/from");
+    throw failure(
+      ErrorReason.MISSING_PARAMETER,
+      "`from` or messaging_profile_id is required: a sender, or a profile whose pool picks one.",
+      "/from",
+    );
   }
   const { from } = request;
   if (profileId !== undefined && profileId !== "") return { from, profileId };
@@ -73,7 +77,7 @@ async function addressOf(
   if (ownProfileId !== undefined) return { from, profileId: ownProfileId };
   throw failure(
     ErrorReason.INVALID_FROM,
-    "from is not a number of any of your messaging profiles; register it and assign it to one.",
+    "`from` is not a number of any of your messaging profiles; register it and assign it to one.",
     "/from",
   );
 }

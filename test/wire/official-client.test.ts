@@ -574,7 +574,7 @@ describe("refusals in the official client", () => {
         code: "10015",
         title: "Bad Request",
         pointer: "/from",
-        detail: /does not accept from.*omit it/,
+        detail: /does not accept `from`.*omit it/,
       },
     ],
     [
