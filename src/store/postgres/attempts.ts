@@ -6,15 +6,17 @@ import { statement } from "./statement.ts";
 
 const HOLD_TYPES = { key: "bigint", alone: "boolean" } as const;
 
-// The server keeps these locks until the commit has ended, also while it waits for a standby and whether or not we wait for it.
+// The server keeps these locks until the commit has ended, also while it waits for a standby, and
+// also after this process stopped waiting.
 const hold = statement<Row>(
   `SELECT CASE WHEN given.alone THEN pg_try_advisory_xact_lock(given.key) ELSE pg_try_advisory_xact_lock_shared(given.key) END AS held
    FROM ${givenRows("given", HOLD_TYPES)}`,
 );
 
 /**
- * Holds the hashes of first attempts, shared, and those of retries, alone, without ever waiting; gives those that others hold. Found
- * after it, a retry's first attempt has left what it leaves.
+ * Locks the hashes of first attempts shared and those of retries exclusively, without waiting;
+ * gives the hashes that other transactions lock. A read after it sees what the first attempt of a
+ * locked retry committed.
  */
 export async function holdAttempts(
   session: Session,

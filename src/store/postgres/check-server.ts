@@ -1,8 +1,8 @@
 import type { ClientBase } from "pg";
 
 /**
- * The first one whose indexes keep equal keys once, which those over organizations and states are full of; all older are given
- * up.
+ * The first version whose indexes store equal keys once, of which indexes over organizations and
+ * states have many. Older versions are out of support.
  */
 const MIN_VERSION = 13;
 
@@ -24,8 +24,9 @@ type Settings = {
 };
 
 /**
- * Looks at what holds for this connection. Throws one sentence that begins with the database's name when the server is too old,
- * takes no writes, cannot hold every text, or acknowledges what it may forget.
+ * Checks the server of a connection. Throws one sentence that starts with the name of the database
+ * when the server is too old, refuses writes, cannot store every text, or acknowledges commits that
+ * it may lose.
  */
 export async function checkServer(client: ClientBase, name: string): Promise<void> {
   const { rows } = await client.query<Settings>(SETTINGS);
@@ -44,7 +45,8 @@ function complaintAbout(settings: Settings): string | undefined {
   if (synchronous_commit === "off") {
     return "synchronous_commit is off, so that it loses what it acknowledged; turn it on for this database or user.";
   }
-  // Without standbys, local is all that on does. With them, the one that takes over would not know what was acknowledged.
+  // Without standbys, local equals on. With standbys, the new primary could miss acknowledged
+  // commits.
   if (synchronous_commit === "local" && standbys !== "") {
     return "synchronous_commit is local although it has synchronous standbys; turn it on for this database or user.";
   }

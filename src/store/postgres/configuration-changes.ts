@@ -1,12 +1,15 @@
 import { createChangeFeed } from "../change-feed.ts";
 import type { Row } from "../codecs/row.ts";
-import type { ConfigurationChange } from "../configuration-changes.ts";
+import type { ConfigurationChange, ConfigurationChangeStore } from "../configuration-changes.ts";
 import type { Database } from "./database.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { CHANGES, watchChanges } from "./watch.ts";
 
-/** What transactions that change configuration hold in turn: any number that nobody else takes, here the bytes of "change". */
+/**
+ * The lock that transactions that change configuration take in turn: a number that nothing else
+ * uses, the bytes of "change".
+ */
 const LOCK = 0x6368_616e_6765;
 
 const takeTurns = statement(`SELECT pg_advisory_xact_lock(${LOCK})`);
@@ -23,11 +26,20 @@ const selectLast = statement<{ last: number }>(
   "SELECT coalesce(max(change_sequence), 0) AS last FROM configuration_changes",
 );
 
+/** Transactions that change configuration, and the passing on of their changes. */
+export type Configuration = ConfigurationChangeStore & {
+  /** One transaction; listeners have the changes that it recorded before it resolves. */
+  readonly configure: Database["transact"];
+  /** Resolves when nothing more is read. */
+  readonly stopWatching: () => Promise<void>;
+};
+
 /**
- * Notes changes in a transaction that does nothing after it: until it ends, others wait. Numbers are given before the commit, so
- * that without turns a reader could see a later one first and pass over the earlier for ever.
+ * Records changes, as the last statements of a transaction: until it ends, other such transactions
+ * wait. The database assigns sequences before the commit; without turns, a reader could see a later
+ * change first and skip the earlier one.
  */
-export function noteChanges(session: Session, changes: readonly ConfigurationChange[]): void {
+export function recordChanges(session: Session, changes: readonly ConfigurationChange[]): void {
   if (changes.length === 0) return;
   const lists = [
     changes.map(({ kind }) => kind),
@@ -39,16 +51,8 @@ export function noteChanges(session: Session, changes: readonly ConfigurationCha
   void session.run(notify);
 }
 
-/** Passes on the changes that are made to a database, by this process and by others. */
-export type ChangeTeller = {
-  readonly listen: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
-  /** Resolves when every listener has what was committed before this call; rejects when one failed, which is tried again later. */
-  readonly tell: () => Promise<void>;
-  readonly close: () => Promise<void>;
-};
-
-/** Begins with the changes that are made from now on. */
-export async function createChangeTeller(url: string, database: Database): Promise<ChangeTeller> {
+/** Passes on the changes that are committed from now on, by this process and by others. */
+export async function watchConfiguration(url: string, database: Database): Promise<Configuration> {
   const read = async (after: number, limit: number) =>
     (await database.all(selectChanges, after, limit)).map((row) => ({
       sequence: row.change_sequence as number,
@@ -60,14 +64,29 @@ export async function createChangeTeller(url: string, database: Database): Promi
     }));
   const feed = createChangeFeed(read, (await database.get(selectLast))?.last ?? 0);
 
-  // The watch does not wait for listeners: a slow one would hold up the next look. What failed is tried again by the watch itself, and
-  // whoever needs the database meanwhile hears of it.
   const watch = watchChanges({
     url,
+    // The watch does not wait for listeners: a slow one would delay the next look. A failed
+    // delivery is repeated at the next look, and callers of the database see its errors.
     read: async () => {
       feed.deliver().catch(() => {});
     },
     onError: () => {},
   });
-  return { listen: feed.listen, tell: feed.deliver, close: watch.close };
+
+  let configuring: Promise<unknown> = Promise.resolve();
+  /**
+   * One at a time, so that many of them do not occupy every connection while they wait for each
+   * other.
+   */
+  const configure = async <Result>(work: (session: Session) => Promise<Result>): Promise<Result> => {
+    const configured = configuring.then(() => database.transact(work));
+    configuring = configured.catch(() => {});
+    const result = await configured;
+    // The change is committed: a listener that fails does not undo it.
+    await feed.deliver().catch(() => {});
+    return result;
+  };
+
+  return { configure, watchConfiguration: feed.listen, stopWatching: watch.close };
 }

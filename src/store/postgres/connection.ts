@@ -2,15 +2,18 @@ import { Client, type ClientConfig, type CustomTypesConfig, types } from "pg";
 import { checkServer } from "./check-server.ts";
 import { describeDatabase } from "./describe-database.ts";
 
-/** How long a server is given to take a connection, milliseconds. */
+/** The timeout of connecting, milliseconds. */
 const CONNECT_TIMEOUT = 5_000;
-/** A connection that says nothing is asked for a sign of life after this, milliseconds: firewalls forget silently. */
+/**
+ * Time until the first keep-alive probe of an idle connection, milliseconds: firewalls drop idle
+ * connections silently.
+ */
 const KEEP_ALIVE_DELAY = 10_000;
 
-/** Columns that the driver would give as text, by their type: bigint, and numeric, which is what a sum of bigints is. */
+/** Types that the driver gives as strings: bigint, and numeric, the type of a sum of bigints. */
 const EXACT = new Set([20, 1700]);
 
-/** How every connection is made: with a name for those who look at the server, and with numbers that are numbers. */
+/** The settings of every connection: a name that the server shows, and numbers as numbers. */
 export function connectionSettings(url: string): ClientConfig {
   return {
     connectionString: url,
@@ -26,13 +29,13 @@ export function connectionSettings(url: string): ClientConfig {
 }
 
 /**
- * One connection of its own, without any limit of time, to a server that was found fit. Throws one sentence that names the
- * database when there is none. Its user listens to "error" and ends it.
+ * Opens one connection without statement timeouts and checks its server. Throws one sentence that
+ * names the database when that fails. The caller listens to "error" and ends the connection.
  */
 export async function connect(url: string): Promise<Client> {
   const name = describeDatabase(url);
   const client = new Client(connectionSettings(url));
-  // Without a listener the end of the server would be the end of this process.
+  // Without a listener, the end of the server would end this process.
   client.on("error", () => {});
   try {
     await client.connect();
@@ -48,7 +51,7 @@ export async function connect(url: string): Promise<Client> {
 export function naming(name: string, error: unknown): Error {
   const { message, code } = error as NodeJS.ErrnoException;
   if (message?.startsWith(`${name}:`)) return error as Error;
-  // Where a host has several addresses, only the code tells what became of them.
+  // For a host with several addresses, only the code names the error.
   return new Error(`${name}: ${(message || code || "it cannot be reached").replace(/\.$/, "")}.`, { cause: error });
 }
 

@@ -11,106 +11,90 @@ import { statement } from "./statement.ts";
 import { isAnswer, isWorthRepeating, translate, unavailable } from "./unavailable.ts";
 
 /**
- * A PostgreSQL database. Its own statements are each a transaction of their own. Whatever cannot be done because the database is
- * not to be had, and whatever may or may not have been done, rejects with the reason UNAVAILABLE.
+ * A PostgreSQL database. Each of its own statements is one transaction. A call rejects with the
+ * reason UNAVAILABLE when the database cannot be used, or when its outcome is unknown.
  */
 export type Database = Session & {
-  /** For logs and the ready line, without credentials. */
+  /** A name for logs and the ready line, without credentials. */
   readonly name: string;
   /**
-   * One transaction, committed when `work` has resolved. Takes it back when `work` throws. It is repeated when the server took it
-   * back for the sake of another, so `work` must be repeatable: all it does is to be in the database or in what it returns.
+   * One transaction, committed when `work` has resolved and rolled back when `work` throws.
+   * Repeated when the server rolled it back in favour of another, so `work` must be repeatable: its
+   * only effects are in the database and in its result.
    */
   readonly transact: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
-  /** Several reads that see one state of the database. Repeatable as in `transact`. */
+  /** Reads in one snapshot of the database. `work` must be repeatable, as in `transact`. */
   readonly read: <Result>(work: (session: Session) => Promise<Result>) => Promise<Result>;
   /**
-   * Whether every transaction whose answer was lost has ended on the server, so that a statement after this one sees what was
-   * committed. A commit that waits for a standby may take as long as it likes after its connection is gone.
+   * Whether every transaction whose answer was lost has ended on the server, so that a later
+   * statement sees what was committed. A commit that waits for a standby may end long after its
+   * connection.
    */
   readonly isSettled: () => Promise<boolean>;
-  /** Waits for what is under way. */
+  /** Waits for transactions in progress. */
   readonly close: () => Promise<void>;
 };
 
-/** What a database is opened with. */
+/** The options of opening a database. */
 export type DatabaseOptions = {
   /** A number from 0 to less than 1. */
   readonly chance: () => number;
-  /** How long a statement is waited for before its answer counts as lost, milliseconds. Default: 15 s. */
+  /** Time after which the answer to a statement counts as lost, milliseconds. Default: 15 s. */
   readonly answerTimeoutMs?: number;
   /** Called with the changes that a transaction wrote, once it is committed. */
   readonly onCommitted?: ((changes: Changes) => void) | undefined;
 };
 
-/** A process of the server behind a connection of ours; another one may get the same number later. */
+/** A server process behind a connection; a later process may get the same number. */
 type Backend = { readonly pid: number; readonly start: string };
 
 /**
- * Each is a process on the server, and its usual limit of 100 must do for several of us; a commit is mostly waiting for the
- * disk.
+ * Each connection is a process of the server, and its default limit of 100 must suffice for several
+ * Numberpool processes; a commit mostly waits for the disk.
  */
 const CONNECTIONS = 10;
-/** Connections that are not needed stay for so long, with what they have prepared, milliseconds. */
+/** Time until an idle connection is closed with its prepared statements, milliseconds. */
 const IDLE_TIMEOUT = 300_000;
-/** No statement of ours needs longer; one that does holds up others, milliseconds. */
+/**
+ * The server's timeout of a statement, milliseconds: none needs longer, and a longer one delays
+ * others.
+ */
 const STATEMENT_TIMEOUT = 10_000;
-/** When the server should have ended a statement long ago it is gone, or the way to it is, milliseconds. */
+/**
+ * Time after which the server or the network is considered lost, milliseconds: longer than the
+ * server's own timeout.
+ */
 const ANSWER_TIMEOUT = 15_000;
-/** A process of ours that stands still must not keep its locks, milliseconds. */
+/** Time after which a suspended process loses its locks, milliseconds. */
 const IDLE_IN_TRANSACTION_TIMEOUT = 10_000;
-/** How often a transaction is tried, and the longest first pause between two tries, milliseconds. */
+/** The attempts of a transaction, and the longest pause after the first, milliseconds. */
 const ATTEMPTS = 4;
 const FIRST_PAUSE = 20;
 
-// Spelled out, because the server's defaults can be changed.
+// Explicit, because the server's defaults can be changed.
 const BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 const BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 const BACKEND = "a.pid, extract(epoch FROM a.backend_start)::text AS start";
 const OWN_BACKEND = `SELECT ${BACKEND} FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()`;
-// An end is seen here only after what it committed is seen.
+// A backend disappears here only after its commit is visible.
 const selectBackends = statement<Backend>(
   `SELECT ${BACKEND} FROM pg_stat_activity a JOIN unnest($1::integer[], $2::text[]) AS given (pid, start)
      ON given.pid = a.pid AND given.start = extract(epoch FROM a.backend_start)::text`,
 );
 
-/** Opens a database that is there. Throws one sentence without secrets when it cannot be reached or must not be used. */
+/**
+ * Opens an existing database. Throws one sentence without secrets when it cannot be reached or must
+ * not be used.
+ */
 export async function openDatabase(
   url: string,
   { chance, answerTimeoutMs = ANSWER_TIMEOUT, onCommitted }: DatabaseOptions,
 ): Promise<Database> {
   const name = describeDatabase(url);
-  const unreplicated = new WeakSet<object>();
-  const backends = new WeakMap<object, Backend>();
-  /** The backends of connections that were given up with something under way. */
+  const { pool, unreplicated, backends } = createConnections(url, name, answerTimeoutMs);
+  /** The backends of connections that were closed with a transaction in progress. */
   let abandoned: Backend[] = [];
-  const pool = new Pool({
-    ...connectionSettings(url),
-    // Statements leave without waiting for the answers of those before them.
-    pipeline: true,
-    max: CONNECTIONS,
-    idleTimeoutMillis: IDLE_TIMEOUT,
-    statement_timeout: STATEMENT_TIMEOUT,
-    query_timeout: answerTimeoutMs,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
-    // Settings hold per connection, and the server behind a name may be another one after a while.
-    onConnect: async (client) => {
-      await checkServer(client, name);
-      await planByIndex(client);
-      const { rows } = await client.query<Backend>(OWN_BACKEND);
-      if (rows[0] !== undefined) backends.set(client, rows[0]);
-    },
-  });
-  // A connection that fails is noticed by whoever uses it, or replaced; without listeners it would end the process.
-  pool.on("error", () => {});
-  pool.on("connect", (client) => {
-    client.on("error", () => {});
-    client.on("notice", ({ routine }) => {
-      // An operator gave up waiting for the standbys: it is on one disk, which is less than was asked for.
-      if (routine === "SyncRepWaitForLSN") unreplicated.add(client);
-    });
-  });
 
   try {
     (await pool.connect()).release();
@@ -119,7 +103,7 @@ export async function openDatabase(
     throw naming(name, error);
   }
 
-  /** Takes a connection for some work, and gives it back unless it failed. */
+  /** Runs work on a connection of the pool; closes the connection when it failed. */
   const withClient = async <Result>(
     work: (client: PoolClient) => Promise<Outcome<Result>>,
   ): Promise<Outcome<Result>> => {
@@ -153,7 +137,7 @@ export async function openDatabase(
       const outcome = await work();
       const isOver = outcome.kind !== "failed" || attempt === ATTEMPTS || !isWorthRepeating(outcome.error);
       if (isOver) return settle(outcome);
-      // Chance keeps two that stood in each other's way from doing so again.
+      // A random pause, so that two transactions that deadlocked do not meet again.
       await setTimeout(FIRST_PAUSE * 2 ** (attempt - 1) * chance());
     }
   };
@@ -167,7 +151,7 @@ export async function openDatabase(
       asked.map(({ start }) => start),
     );
     const alive = new Set(rows.map(({ pid, start }) => `${pid} ${start}`));
-    // Others may have been added meanwhile.
+    // Other backends may have been added meanwhile.
     abandoned = abandoned.filter((one) => !asked.includes(one) || alive.has(`${one.pid} ${one.start}`));
     return abandoned.length === 0;
   };
@@ -203,4 +187,45 @@ export async function openDatabase(
     isSettled,
     close: () => pool.end(),
   };
+}
+
+/** Connections to a server, and what is known of each. */
+type Connections = {
+  readonly pool: Pool;
+  /** Connections of which a commit did not reach the standbys. */
+  readonly unreplicated: WeakSet<object>;
+  readonly backends: WeakMap<object, Backend>;
+};
+
+function createConnections(url: string, name: string, answerTimeoutMs: number): Connections {
+  const unreplicated = new WeakSet<object>();
+  const backends = new WeakMap<object, Backend>();
+  const pool = new Pool({
+    ...connectionSettings(url),
+    // Sends statements without waiting for the answers to earlier ones.
+    pipeline: true,
+    max: CONNECTIONS,
+    idleTimeoutMillis: IDLE_TIMEOUT,
+    statement_timeout: STATEMENT_TIMEOUT,
+    query_timeout: answerTimeoutMs,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
+    // Settings belong to a connection, and the server behind a name may change.
+    onConnect: async (client) => {
+      await checkServer(client, name);
+      await planByIndex(client);
+      const { rows } = await client.query<Backend>(OWN_BACKEND);
+      if (rows[0] !== undefined) backends.set(client, rows[0]);
+    },
+  });
+  // The user of a failed connection sees the error, and the pool replaces an idle one; without
+  // listeners the error would end the process.
+  pool.on("error", () => {});
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    client.on("notice", ({ routine }) => {
+      // An operator canceled the wait for the standbys: the commit is on one disk only.
+      if (routine === "SyncRepWaitForLSN") unreplicated.add(client);
+    });
+  });
+  return { pool, unreplicated, backends };
 }

@@ -1,9 +1,7 @@
-import type { MessageEvent } from "../../domain/message-event.ts";
 import { EVENT_COLUMNS, eventFrom } from "../codecs/event.ts";
 import type { Row } from "../codecs/row.ts";
-import type { EventQuery } from "../events.ts";
-import type { Continued } from "../pages.ts";
-import type { Session } from "./session.ts";
+import type { EventStore } from "../events.ts";
+import type { Database } from "./database.ts";
 import { statement } from "./statement.ts";
 
 const columns = EVENT_COLUMNS.join(", ");
@@ -12,15 +10,14 @@ const select = statement<Row>(
    ORDER BY sequence LIMIT $4`,
 );
 
-/** A page of a message's story. */
-export async function listEvents(
-  session: Session,
-  organizationId: string,
-  messageId: string,
-  query: EventQuery,
-): Promise<Continued<MessageEvent>> {
-  const after = Number(query.after ?? 0);
-  const rows = await session.all(select, organizationId, messageId, after, query.limit + 1);
-  const page = rows.slice(0, query.limit).map(eventFrom);
-  return { rows: page, next: rows.length > query.limit ? String(page.at(-1)?.sequence ?? after) : undefined };
+/** The history of messages on a database. */
+export function createEvents(database: Database): EventStore {
+  return {
+    listMessageEvents: async (organizationId, messageId, query) => {
+      const after = Number(query.after ?? 0);
+      const rows = await database.all(select, organizationId, messageId, after, query.limit + 1);
+      const page = rows.slice(0, query.limit).map(eventFrom);
+      return { rows: page, next: rows.length > query.limit ? String(page.at(-1)?.sequence ?? after) : undefined };
+    },
+  };
 }

@@ -17,13 +17,13 @@ const LESSON_TYPES = {
   submitted_at: "bigint",
 } as const;
 
-// In the order of ids, so that no two transactions wait for each other.
+// In the order of ids, so that two transactions do not deadlock.
 const lockHealth = statement(
   "SELECT FROM number_health WHERE phone_number_id = ANY ($1) ORDER BY phone_number_id FOR NO KEY UPDATE",
 );
 const learnOne = (count: string) =>
   `greatest(0, ${decayed(`h.${count}`, "given.at - h.as_of")} + given.${count} * ${decay("h.as_of - given.at")})`;
-// As `isCounted` and `addOutcome` have it: whichever of two outcomes comes first, the counts are the same.
+// The same rule as `isCounted` and `addOutcome`: the counts do not depend on the order of outcomes.
 const learn = statement<Row>(
   `UPDATE number_health h SET delivered = ${learnOne("delivered")}, failed = ${learnOne("failed")},
      spam = ${learnOne("spam")}, inbound = ${learnOne("inbound")}, as_of = greatest(h.as_of, given.at),
@@ -40,13 +40,14 @@ const selectChanged = statement<Row>(
 );
 
 /**
- * Teaches senders' health, in order. What it gives resolves when the transaction has been committed: the counts after each
- * outcome, undefined for a number that is gone, or whose reset the outcome went with.
+ * Records outcomes in senders' health, in order. The result resolves after the commit: the counts
+ * after each outcome, undefined for a removed number and for an outcome from before a reset.
  */
 export function recordHealth(session: Session, outcomes: readonly HealthOutcome[]): () => Promise<HealthAfter> {
   const ids = new Set(outcomes.map(({ phoneNumberId }) => phoneNumberId));
   if (ids.size > 1) void session.run(lockHealth, [...ids]);
-  // A statement changes a row once: the first outcomes of all numbers are one, then the second ones.
+  // A statement changes a row once: one statement for the first outcomes of all numbers, one for
+  // the second ones, and so on.
   const rounds: Promise<Row[]>[] = [];
   for (const round of roundsOf(outcomes)) {
     const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at, submittedAt }) => {
@@ -63,7 +64,7 @@ export function recordHealth(session: Session, outcomes: readonly HealthOutcome[
   };
 }
 
-/** The counts of numbers that changed since a snapshot of the database. */
+/** The counts of numbers whose health changed since a snapshot of the database. */
 export async function selectHealthSince(session: Session, snapshot: string) {
   const rows = await session.all(selectChanged, snapshot);
   return rows.map((row) => ({

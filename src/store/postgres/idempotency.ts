@@ -18,7 +18,8 @@ const select = statement<Row>(
   `SELECT k.organization_id, k.method, k.key, k.request_hash, k.response, k.created_at
    FROM ${givenRows("given", KEY_TYPES)} JOIN idempotency_keys k ON ${isGiven} WHERE k.request_hash <> ''`,
 );
-// Over the placeholder that holds the key; a record that is there already fails the transaction, by a column that takes no null.
+// Replaces the placeholder that locks the key. An existing record fails the transaction, because
+// the column is NOT NULL.
 const put = statement(
   `INSERT INTO idempotency_keys AS k (${columns}) SELECT ${columns} FROM ${givenRows("given", RECORD_TYPES)}
    ON CONFLICT (organization_id, method, key) DO UPDATE SET
@@ -27,22 +28,22 @@ const put = statement(
 );
 const letGo = statement(`DELETE FROM idempotency_keys k USING ${givenRows("given", KEY_TYPES)} WHERE ${isGiven}`);
 
-/** Keys that a transaction asked for: the records of those that were used before, and how to let go of the others. */
+/** Locked keys: the records of the used ones, and how to release the others. */
 export type HeldKeys = {
-  /** In the order in which they were asked for. */
+  /** In the order of the keys. */
   readonly records: readonly (IdempotencyRecord | undefined)[];
-  /** Lets go of the keys that are held and not among the records that were written. */
+  /** Releases the locked keys for which no record was written. */
   readonly release: (session: Session, written: readonly IdempotencyRecord[]) => void;
 };
 
-/** Writes records; those of keys that are held take the place of what holds them. */
+/** Writes records; a record replaces the placeholder that locks its key. */
 export function putKeys(session: Session, records: readonly IdempotencyRecord[]): void {
   if (records.length > 0) void session.run(put, ...listsOf(RECORD_TYPES, records.map(recordValues)));
 }
 
 /**
- * Takes hold of keys: each is inserted without an answer yet, so that a twin in another transaction waits there until this one
- * ends, and then finds its answer.
+ * Locks keys: inserts each without a response, so that an equal key in another transaction waits
+ * until this one ends, and then reads its response.
  */
 export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]): Promise<HeldKeys> {
   const asked = [...new Map(keys.map((key) => [keyText(key), key])).values()].sort(byText(keyText));

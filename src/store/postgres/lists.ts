@@ -3,12 +3,12 @@ import type { Counted } from "../pages.ts";
 import type { Session } from "./session.ts";
 import { type Statement, statement, type Value } from "./statement.ts";
 
-/** Conditions of a WHERE, and their values. */
+/** The conditions of a WHERE clause, and their values. */
 export type Conditions = { readonly text: string; readonly values: readonly Value[] };
 
 const made = new Map<string, Statement<Row>>();
 
-/** The conditions whose value is given; each names it as ?, and they become parameters from `first` on. */
+/** Joins the conditions that have a value; each ? becomes a parameter, from $`first` on. */
 export function conditions(all: readonly (readonly [string, Value])[], first = 1): Conditions {
   const given = all.filter(([, value]) => value !== undefined);
   return {
@@ -17,14 +17,14 @@ export function conditions(all: readonly (readonly [string, Value])[], first = 1
   };
 }
 
-/** A statement whose text follows the filters that are given; each text is made once. */
+/** The statement of a text that depends on filters; each text is prepared once. */
 export function statementFor(text: string): Statement<Row> {
   const known = made.get(text) ?? statement<Row>(text);
   made.set(text, known);
   return known;
 }
 
-/** A page of a list, and how many rows there are in all, of one state of the database. */
+/** A page of a list and the count of all its rows; needs one snapshot of the database. */
 export async function counted<Record>(
   session: Session,
   columns: string,

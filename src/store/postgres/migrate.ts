@@ -6,15 +6,19 @@ import { connect, naming } from "./connection.ts";
 import { describeDatabase } from "./describe-database.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "migrations");
-/** What processes that migrate one database hold in turn: any number that nobody else takes, here the bytes of "number". */
+/**
+ * The lock that migrating processes take in turn: a number that nothing else uses, the bytes of
+ * "number".
+ */
 const LOCK = 0x6e75_6d62_6572;
 
 type Migration = { readonly version: number; readonly name: string; readonly text: string; readonly checksum: string };
 
 /**
- * Brings a database's schema up to date and gives the schema that it had, 0 for an empty database, and the one that it has.
- * Numbered files that it has not seen are applied in order, each in a transaction of its own; they go forward only, and processes
- * that come together take turns. Throws one sentence when that cannot be, or when the database needs a newer program.
+ * Migrates a database and gives its schema before, 0 for an empty database, and after. Applies new
+ * numbered files in order, each in a transaction of its own; there is no way back, and concurrent
+ * processes take turns. Throws one sentence when a migration fails, or when the database needs a
+ * newer program.
  */
 export async function migrate(
   url: string,
@@ -25,7 +29,7 @@ export async function migrate(
   const client = await connect(url);
   try {
     const from = await versionOf(client);
-    // Nobody who has nothing to do waits for somebody who has.
+    // A process without a migration to apply does not wait for one that has.
     if (from < migrations.length) {
       await client.query(`SELECT pg_advisory_lock(${LOCK})`);
       await client.query(
@@ -36,7 +40,7 @@ export async function migrate(
            applied_at timestamptz NOT NULL DEFAULT now()
          )`,
       );
-      // Another process may have been faster.
+      // Another process may have migrated meanwhile.
       const done = await versionOf(client);
       for (const migration of migrations.slice(done)) await apply(client, migration);
     }
@@ -45,7 +49,7 @@ export async function migrate(
   } catch (error) {
     throw naming(name, error);
   } finally {
-    // The lock goes with the connection.
+    // The end of the connection releases the lock.
     await client.end();
   }
 }
@@ -83,7 +87,10 @@ async function apply(client: Client, { version, name, text, checksum }: Migratio
   }
 }
 
-/** Refuses a schema that this program cannot live with: newer than it knows, or not made by its migrations. */
+/**
+ * Refuses a schema that this program cannot use: newer than it supports, or made by other
+ * migrations.
+ */
 async function check(client: Client, migrations: readonly Migration[]): Promise<void> {
   const { rows: applied } = await client.query("SELECT version, checksum FROM schema_migrations ORDER BY version");
   const newest = migrations.length;

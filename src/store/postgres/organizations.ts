@@ -1,6 +1,7 @@
 import { optional, type Row } from "../codecs/row.ts";
-import type { ApiKey, Organization } from "../organizations.ts";
-import { noteChanges } from "./configuration-changes.ts";
+import type { ApiKey, Organization, OrganizationStore } from "../organizations.ts";
+import { type Configuration, recordChanges } from "./configuration-changes.ts";
+import type { Database } from "./database.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
@@ -17,30 +18,39 @@ const revokeKey = statement<Row>(
   "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2 RETURNING organization_id",
 );
 
-/** Keeps a new organization. */
-export async function insertOrganization(session: Session, { id, name, createdAt }: Organization): Promise<void> {
-  await session.run(insert, id, name, createdAt);
+/** Organizations and API keys on a database. */
+export function createOrganizations(database: Database, { configure }: Configuration): OrganizationStore {
+  return {
+    insertOrganization: ({ id, name, createdAt }) =>
+      database.transact(async (session) => {
+        await session.run(insert, id, name, createdAt);
+      }),
+    listOrganizations: async () => (await database.all(selectAll)).map(organizationFrom),
+    insertApiKey: (key) => configure((session) => insertApiKey(session, key)),
+    listApiKeys: async () => (await database.all(selectKeys)).map(keyFrom),
+    revokeApiKey: (id, at) => configure((session) => revokeApiKey(session, id, at)),
+  };
 }
 
-/** All organizations, the oldest first. */
-export async function listOrganizations(session: Session): Promise<Organization[]> {
-  return (await session.all(selectAll)).map((row) => ({
-    id: row.id as string,
-    name: row.name as string,
-    createdAt: row.created_at as number,
-  }));
-}
-
-/** Keeps a new API key. */
-export async function insertApiKey(session: Session, key: ApiKey): Promise<void> {
+async function insertApiKey(session: Session, key: ApiKey): Promise<void> {
   const { id, organizationId, name, secretHash, scopes, createdAt, revokedAt } = key;
   void session.run(insertKey, id, organizationId, name, secretHash, scopes.join(" "), createdAt, revokedAt);
-  noteChanges(session, [{ kind: "api_key", organizationId, id }]);
+  recordChanges(session, [{ kind: "api_key", organizationId, id }]);
 }
 
-/** All API keys, revoked ones too. */
-export async function listApiKeys(session: Session): Promise<ApiKey[]> {
-  return (await session.all(selectKeys)).map((row) => ({
+async function revokeApiKey(session: Session, id: string, at: number): Promise<boolean> {
+  const row = await session.get(revokeKey, at, id);
+  if (row === undefined) return false;
+  recordChanges(session, [{ kind: "api_key", organizationId: row.organization_id as string, id }]);
+  return true;
+}
+
+function organizationFrom(row: Row): Organization {
+  return { id: row.id as string, name: row.name as string, createdAt: row.created_at as number };
+}
+
+function keyFrom(row: Row): ApiKey {
+  return {
     id: row.id as string,
     organizationId: row.organization_id as string,
     name: row.name as string,
@@ -48,13 +58,5 @@ export async function listApiKeys(session: Session): Promise<ApiKey[]> {
     scopes: (row.scopes as string).split(" ").filter((scope) => scope !== "") as unknown as ApiKey["scopes"],
     createdAt: row.created_at as number,
     revokedAt: optional(row.revoked_at),
-  }));
-}
-
-/** Revokes a key, unless it is revoked already; false when there is none. */
-export async function revokeApiKey(session: Session, id: string, at: number): Promise<boolean> {
-  const row = await session.get(revokeKey, at, id);
-  if (row === undefined) return false;
-  noteChanges(session, [{ kind: "api_key", organizationId: row.organization_id as string, id }]);
-  return true;
+  };
 }

@@ -8,9 +8,9 @@ const SETTINGS = `SELECT
   set_config('jit', 'off', false)`;
 
 /**
- * Has this connection find rows one by one in the order of their indexes, whatever the server believes of its tables. A plan is
- * made once and kept, often when a table is nearly empty: reading all of it would be the best then, and be done still when it has
- * millions of rows.
+ * Makes the planner of this connection use index scans, whatever the statistics say. A plan is made
+ * once and kept, often while a table is nearly empty: its best plan is then a full scan, which
+ * would stay when the table has millions of rows.
  */
 export async function planByIndex(client: ClientBase): Promise<void> {
   await client.query(SETTINGS);

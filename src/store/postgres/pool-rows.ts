@@ -2,17 +2,19 @@ import { MAX_UNREPORTED_COUNTED, unreportedCount } from "../../domain/phone-numb
 import { assignedHealth, healthFrom, numberFrom } from "../codecs/number.ts";
 import type { Row } from "../codecs/row.ts";
 import type { Continued } from "../pages.ts";
-import type { AssignedHealth, PoolRow, PoolRows } from "../pool-rows.ts";
+import type { AssignedHealth, PoolRow, PoolRowStore, PoolRows } from "../pool-rows.ts";
+import type { Database } from "./database.ts";
+import { decayed } from "./decay.ts";
 import { FOUND_COLUMNS, NUMBERS_WITH_HEALTH } from "./numbers.ts";
 import { getProfile } from "./profiles.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
-/** Bounded: what a number sent and awaits receipts for grows with its history. */
+/** Bounded: the messages that a number sent and that await receipts grow with its history. */
 const counted = (status: "sending" | "sent") =>
   `(SELECT count(*) FROM (SELECT FROM messages s WHERE s.phone_number_id = n.id AND s.status = '${status}'
      LIMIT ${MAX_UNREPORTED_COUNTED + 1}) counted)`;
-// The queue's segments stand in the index.
+// The index contains the segments of the queue.
 const select = `SELECT ${FOUND_COLUMNS}, n.sequence, n.due_at, n.used_day, n.used_segments, q.segments, q.messages,
     ${counted("sending")} AS sending, ${counted("sent")} AS sent
   FROM ${NUMBERS_WITH_HEALTH} CROSS JOIN LATERAL (
@@ -30,33 +32,23 @@ const selectHealth = statement<Row>(
      LEFT JOIN phone_numbers n ON n.id = h.phone_number_id ORDER BY h.phone_number_id`,
 );
 
-// Jumps from carrier to carrier: what is configured costs nothing, however many numbers it has.
-const selectUnreachable = statement<Row>(
-  `WITH RECURSIVE carriers (carrier) AS (
-     SELECT min(carrier) FROM phone_numbers
-     UNION ALL
-     SELECT (SELECT min(carrier) FROM phone_numbers WHERE carrier > carriers.carrier)
-     FROM carriers WHERE carriers.carrier IS NOT NULL
-   )
-   SELECT c.carrier, (SELECT count(*) FROM phone_numbers n WHERE n.carrier = c.carrier) AS numbers
-   FROM carriers c WHERE c.carrier <> ALL ($1)`,
+const selectTraffic = statement<Row>(
+  `SELECT id, ${decayed("sent_lately", "$1::float8 - sent_lately_as_of")} AS messages
+   FROM phone_numbers WHERE organization_id = $2 AND messaging_profile_id = $3 AND sent_lately > 0`,
 );
 
-/** Numbers that are reached through none of these carriers, by carrier. */
-export async function countUnreachable(
-  session: Session,
-  carriers: readonly string[],
-): Promise<ReadonlyMap<string, number>> {
-  const rows = await session.all(selectUnreachable, carriers);
-  return new Map(rows.map((row) => [row.carrier as string, row.numbers as number]));
+/** What pools read on a database. */
+export function createPoolRows(database: Database): PoolRowStore {
+  return {
+    loadPool: (organizationId, id) => database.read((session) => loadPool(session, organizationId, id)),
+    loadPoolNumber: (id) => loadPoolNumber(database, id),
+    listHealth: (limit, after) => listHealth(database, limit, after),
+    listTraffic: (organizationId, profileId, now) => listTraffic(database, organizationId, profileId, now),
+  };
 }
 
-/** What a pool is built from; wants one state of the database. */
-export async function loadPool(
-  session: Session,
-  organizationId: string,
-  profileId: string,
-): Promise<PoolRows | undefined> {
+/** Needs one snapshot of the database. */
+async function loadPool(session: Session, organizationId: string, profileId: string): Promise<PoolRows | undefined> {
   const [profile, rows] = await Promise.all([
     getProfile(session, organizationId, profileId),
     session.all(selectOfProfile, organizationId, profileId),
@@ -64,15 +56,23 @@ export async function loadPool(
   return profile === undefined ? undefined : { profile, numbers: rows.map(poolRow) };
 }
 
-/** A step over the health of numbers that are assigned, by id. */
-export async function listHealth(session: Session, limit: number, after = ""): Promise<Continued<AssignedHealth>> {
+async function listHealth(session: Session, limit: number, after = ""): Promise<Continued<AssignedHealth>> {
   return assignedHealth(await session.all(selectHealth, after, limit), limit);
 }
 
-/** One number with its traffic. */
-export async function loadPoolNumber(session: Session, id: string): Promise<PoolRow | undefined> {
+async function loadPoolNumber(session: Session, id: string): Promise<PoolRow | undefined> {
   const row = await session.get(selectOne, id);
   return row === undefined ? undefined : poolRow(row);
+}
+
+async function listTraffic(
+  session: Session,
+  organizationId: string,
+  profileId: string,
+  now: number,
+): Promise<ReadonlyMap<string, number>> {
+  const rows = await session.all(selectTraffic, now, organizationId, profileId);
+  return new Map(rows.map((row) => [row.id as string, row.messages as number]));
 }
 
 function poolRow(row: Row): PoolRow {

@@ -1,6 +1,6 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
 import type { Row } from "../codecs/row.ts";
-import { type Heartbeat, type PeerUpdates, type QueuedSegments, SILENCE } from "../processes.ts";
+import { type Heartbeat, type ProcessStore, type QueuedSegments, SILENCE } from "../processes.ts";
 import type { Database } from "./database.ts";
 import { selectHealthSince } from "./health.ts";
 import { settleAbandoned } from "./reports.ts";
@@ -9,18 +9,19 @@ import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
 /**
- * How much silence of another process can be heard between two heartbeats of one's own, milliseconds. Where that is more, this process
- * was held up, or nobody had a database: then the others are given the time to speak.
+ * The silence of another process that counts between two own heartbeats, at most, milliseconds.
+ * When more time passed, this process was delayed, or the database was away: the others then get
+ * time for their heartbeats.
  */
-const MAX_HEARD = 10_000;
-/** After so much silence what a process contributed to queues is nobody's any more, milliseconds. */
-const FORGOTTEN = 600_000;
-/** Messages of processes that are gone, settled at one heartbeat. */
+const MAX_COUNTED_MS = 10_000;
+/** Silence after which a process' contribution to queues belongs to no process, milliseconds. */
+const FORGOTTEN_MS = 600_000;
+/** Messages of processes that are gone that one heartbeat settles. */
 const SETTLED_AT_ONCE = 1_000;
 
 const BACKLOG_TYPES = { id: "text", segments: "bigint" } as const;
 
-const heartbeatOwn = statement<Row>(
+const putHeartbeat = statement<Row>(
   `INSERT INTO processes (owner, last_heartbeat) VALUES ($1, $2) ON CONFLICT (owner) DO UPDATE SET last_heartbeat = excluded.last_heartbeat
    RETURNING xmax = 0 AS is_new`,
 );
@@ -29,7 +30,7 @@ const selectSnapshot = statement<Row>("SELECT pg_current_snapshot()::text AS sna
 const selectBacklog = statement<Row>(
   "SELECT phone_number_id, sum(segments) AS segments FROM number_backlog WHERE owner <> $1 GROUP BY phone_number_id",
 );
-// Of numbers of which anything was committed since the snapshot, in whatever order.
+// Of the numbers whose rows were committed since the snapshot, in whatever order.
 const selectBacklogSince = statement<Row>(
   `SELECT phone_number_id, sum(segments) AS segments FROM number_backlog
    WHERE owner <> $1 AND phone_number_id IN (
@@ -46,7 +47,7 @@ const putBacklog = statement(
    ON CONFLICT (phone_number_id, owner) DO UPDATE SET segments = excluded.segments, changed_by = excluded.changed_by`,
 );
 const forgetProcesses = statement<Row>("DELETE FROM processes WHERE owner = ANY ($1) RETURNING owner");
-// What others were told does not change: all of them count as others.
+// The sum that other processes read does not change: the owner '' counts as another process.
 const fold = statement(
   `WITH gone AS (DELETE FROM number_backlog WHERE owner = ANY ($1) RETURNING phone_number_id, segments)
    INSERT INTO number_backlog (phone_number_id, owner, segments, changed_by)
@@ -59,43 +60,48 @@ const fold = statement(
 type Knowledge = {
   readonly owner: string;
   readonly now: number;
-  /** What was committed when it last looked. */
+  /** The snapshot of the last heartbeat. */
   readonly snapshot: string;
-  /** The last sign of life of each other process, and for how long this process has been listening for the next. */
+  /**
+   * The last heartbeat of each other process, and how long this process has seen no later one,
+   * milliseconds.
+   */
   readonly others: ReadonlyMap<string, { readonly lastHeartbeat: number; readonly silentFor: number }>;
-  /** What it told of its own contributions, by number. */
-  readonly told: ReadonlyMap<string, number>;
-  /** What of that became nobody's while it was silent for too long. */
+  /** Its own contributions as it published them, by number. */
+  readonly published: ReadonlyMap<string, number>;
+  /** The part of those that belongs to no process since it was silent for too long. */
   readonly lost: ReadonlyMap<string, number>;
 };
 
-/** The exchange with the other processes on a database. */
-export type Exchange = {
-  readonly synchronize: (heartbeat: Heartbeat) => Promise<PeerUpdates>;
-  /** Hears what this process itself did to senders' health. */
-  readonly learned: (applied: readonly AppliedReport[]) => void;
-};
-
-/** Begins without any knowledge. */
-export function createExchange(database: Database): Exchange {
+/** The processes of a database, beginning without any knowledge of the others. */
+export function createProcesses(database: Database): ProcessStore & {
+  /**
+   * Excludes the health changes of this process from the peer updates of a heartbeat that is under
+   * way.
+   */
+  readonly excludeOwn: (applied: readonly AppliedReport[]) => void;
+} {
   let known: Knowledge | undefined;
-  /** Numbers whose health this process changed while a heartbeat was under way: what the heartbeat read of them may be older. */
+  /**
+   * Numbers whose health this process changed during a heartbeat: the heartbeat may have read older
+   * counts.
+   */
   let newer = new Set<string>();
 
-  const learned = (applied: readonly AppliedReport[]) => {
+  const excludeOwn = (applied: readonly AppliedReport[]) => {
     for (const { phoneNumberId, health, followed } of applied) {
       if (phoneNumberId !== undefined && health !== undefined) newer.add(phoneNumberId);
-      learned(followed);
+      excludeOwn(followed);
     }
   };
 
   return {
-    learned,
+    excludeOwn,
     synchronize: async (heartbeat) => {
       const meanwhile = new Set<string>();
       newer = meanwhile;
       const { knowledge, peerUpdates, settled } = await database.transact((session) =>
-        heartbeatOnce(session, heartbeat, known),
+        exchange(session, heartbeat, known),
       );
       known = knowledge;
       const health = peerUpdates.health.filter(({ phoneNumberId }) => !meanwhile.has(phoneNumberId));
@@ -104,12 +110,12 @@ export function createExchange(database: Database): Exchange {
   };
 }
 
-async function heartbeatOnce(session: Session, { owner, now, backlog }: Heartbeat, known: Knowledge | undefined) {
+async function exchange(session: Session, { owner, now, backlog }: Heartbeat, known: Knowledge | undefined) {
   const before = known?.owner === owner ? known : undefined;
-  // A process that took another name does not go by the old one any more.
+  // A process with a new name has no further heartbeat under the old one.
   if (known !== undefined && before === undefined) void session.run(forgetProcesses, [known.owner]);
   const [own, snapshot, rows, changed, health] = await Promise.all([
-    session.get(heartbeatOwn, owner, now),
+    session.get(putHeartbeat, owner, now),
     session.get(selectSnapshot),
     session.all(selectOthers, owner),
     before === undefined ? session.all(selectBacklog, owner) : session.all(selectBacklogSince, owner, before.snapshot),
@@ -119,26 +125,26 @@ async function heartbeatOnce(session: Session, { owner, now, backlog }: Heartbea
   const others = new Map<string, { lastHeartbeat: number; silentFor: number }>();
   for (const row of rows) {
     const lastHeartbeat = row.last_heartbeat as number;
-    const heard = before?.others.get(row.owner as string);
-    const isSilent = before !== undefined && heard !== undefined && heard.lastHeartbeat === lastHeartbeat;
-    const silentFor = isSilent ? heard.silentFor + Math.min(Math.max(0, now - before.now), MAX_HEARD) : 0;
+    const earlier = before?.others.get(row.owner as string);
+    const isSilent = before !== undefined && earlier !== undefined && earlier.lastHeartbeat === lastHeartbeat;
+    const silentFor = isSilent ? earlier.silentFor + Math.min(Math.max(0, now - before.now), MAX_COUNTED_MS) : 0;
     others.set(row.owner as string, { lastHeartbeat, silentFor });
   }
-  const silentFor = (least: number) => [...others].filter(([, other]) => other.silentFor > least).map(([name]) => name);
+  const silentFor = (ms: number) => [...others].filter(([, other]) => other.silentFor > ms).map(([name]) => name);
 
-  const forgotten = silentFor(FORGOTTEN);
+  const forgotten = silentFor(FORGOTTEN_MS);
   if (forgotten.length > 0) {
     void session.run(forgetProcesses, forgotten);
     void session.run(fold, forgotten);
   }
   const wasForgotten = before !== undefined && own?.is_new === true;
-  const lost = wasForgotten ? before.told : (before?.lost ?? new Map());
-  const told = new Map(before?.told);
-  for (const { phoneNumberId, segments } of backlog) told.set(phoneNumberId, segments);
+  const lost = wasForgotten ? before.published : (before?.lost ?? new Map());
+  const published = new Map(before?.published);
+  for (const { phoneNumberId, segments } of backlog) published.set(phoneNumberId, segments);
   putOwn(session, owner, backlog, lost);
   const settled = await settleAbandoned(session, silentFor(SILENCE), now, SETTLED_AT_ONCE);
 
-  const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, told, lost };
+  const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, published, lost };
   const peerUpdates = {
     backlog: changed.map((row) => ({
       phoneNumberId: row.phone_number_id as string,

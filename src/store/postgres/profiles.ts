@@ -3,8 +3,9 @@ import { PROFILE_COLUMNS, profileFrom, profileValues } from "../codecs/profile.t
 import type { Row } from "../codecs/row.ts";
 import type { ConfigurationChange } from "../configuration-changes.ts";
 import type { Counted } from "../pages.ts";
-import type { ProfileQuery } from "../profiles.ts";
-import { noteChanges } from "./configuration-changes.ts";
+import type { ProfileQuery, ProfileStore } from "../profiles.ts";
+import { type Configuration, recordChanges } from "./configuration-changes.ts";
+import type { Database } from "./database.ts";
 import { conditions, counted } from "./lists.ts";
 import { lockNumbersOfDeleted, rewriteNumbers } from "./numbers.ts";
 import type { Session } from "./session.ts";
@@ -32,13 +33,25 @@ const remove = statement(
      SELECT FROM phone_numbers n WHERE n.organization_id = p.organization_id AND n.messaging_profile_id = p.id)`,
 );
 
-/** Keeps a new profile. */
-export async function insertProfile(session: Session, profile: MessagingProfile): Promise<void> {
-  void session.run(insert, ...(profileValues(profile) as Value[]));
-  noteChanges(session, [changeOf(profile)]);
+/** Profiles on a database. */
+export function createProfiles(database: Database, { configure }: Configuration): ProfileStore {
+  return {
+    insertProfile: (profile) => configure((session) => insertProfile(session, profile)),
+    getProfile: (organizationId, id) => getProfile(database, organizationId, id),
+    listProfiles: (organizationId, query) => database.read((session) => listProfiles(session, organizationId, query)),
+    updateProfile: (organizationId, id, change) =>
+      configure((session) => updateProfile(session, organizationId, id, change)),
+    deleteProfile: (organizationId, id, at) => configure((session) => deleteProfile(session, organizationId, id, at)),
+    unassignNumbers: (limit) => database.transact((session) => unassignNumbers(session, limit)),
+  };
 }
 
-/** One profile by its id. */
+async function insertProfile(session: Session, profile: MessagingProfile): Promise<void> {
+  void session.run(insert, ...(profileValues(profile) as Value[]));
+  recordChanges(session, [changeOf(profile)]);
+}
+
+/** Reads a profile; undefined when it does not exist. */
 export async function getProfile(
   session: Session,
   organizationId: string,
@@ -48,8 +61,8 @@ export async function getProfile(
   return row === undefined ? undefined : profileFrom(row);
 }
 
-/** A page of profiles, newest first; wants one state of the database. */
-export function listProfiles(
+/** Needs one snapshot of the database. */
+function listProfiles(
   session: Session,
   organizationId: string,
   query: ProfileQuery,
@@ -57,14 +70,13 @@ export function listProfiles(
   const where = conditions([
     ["organization_id = ? AND deleted_at IS NULL", organizationId],
     ["name = ?", query.nameEquals],
-    // With the plain order of bytes, only ASCII letters have two cases.
+    // In the collation "C" only ASCII letters have two cases.
     ['position(lower(?::text COLLATE "C") IN lower(name)) > 0', query.nameContains],
   ]);
   return counted(session, columns, "messaging_profiles", where, "sequence DESC", query, profileFrom);
 }
 
-/** Changes a profile that nobody else changes meanwhile. */
-export async function updateProfile(
+async function updateProfile(
   session: Session,
   organizationId: string,
   id: string,
@@ -76,28 +88,27 @@ export async function updateProfile(
   const profile = change(before);
   if (profile === before) return profile;
   void session.run(update, ...(profileValues(profile) as Value[]));
-  noteChanges(session, [changeOf(profile)]);
+  recordChanges(session, [changeOf(profile)]);
   return profile;
 }
 
-/** Deletes a profile, to whoever reads it or its numbers. */
-export async function deleteProfile(
+async function deleteProfile(
   session: Session,
   organizationId: string,
   id: string,
   at: number,
 ): Promise<MessagingProfile | undefined> {
-  // Nobody can assign a number to it any more, and nobody is about to.
+  // The lock waits for transactions that assign a number to the profile, and later ones miss it.
   const row = await session.get(lockToDelete, organizationId, id);
   if (row === undefined) return undefined;
   const profile = profileFrom(row);
   void session.run(setDeleted, organizationId, id, at);
-  noteChanges(session, [changeOf(profile)]);
+  recordChanges(session, [changeOf(profile)]);
   return profile;
 }
 
-/** Rewrites up to `limit` numbers of a profile that was deleted, and removes the profile's row after the last. */
-export async function unassignNumbers(session: Session, limit: number) {
+/** Removes the row of the profile after its last number. */
+async function unassignNumbers(session: Session, limit: number) {
   const row = await session.get(lockDeleted);
   if (row === undefined) return { unassigned: 0, isMore: false };
   const [organizationId, id, deletedAt] = [row.organization_id as string, row.id as string, row.deleted_at as number];

@@ -3,7 +3,8 @@ import type { AcceptReads } from "../accept.ts";
 import { mappingFrom, optOutFrom } from "../codecs/recipient.ts";
 import { optional, type Row } from "../codecs/row.ts";
 import { type Continued, type Counted, LIST_SCAN } from "../pages.ts";
-import type { MappingList, MappingQuery, OptOut, OptOutQuery } from "../recipients.ts";
+import type { MappingList, MappingQuery, OptOut, OptOutQuery, RecipientStore } from "../recipients.ts";
+import type { Database } from "./database.ts";
 import { conditions, counted, statementFor } from "./lists.ts";
 import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
@@ -30,7 +31,10 @@ const mappingColumns = Object.keys(MAPPING_TYPES).join(", ");
 const optOutColumns = 'organization_id, messaging_profile_id, "to", phone_number, keyword, created_at';
 const ofRecipient = 'WHERE organization_id = $1 AND messaging_profile_id = $2 AND "to" = $3';
 
-/** What is known of a recipient that was joined as `o` (its opt-out) and `m` (its mapping), as `factsFrom` reads it. */
+/**
+ * The columns that `factsFrom` reads, of a recipient joined as `o` (its opt-out) and `m` (its
+ * mapping).
+ */
 export const FACT_COLUMNS = `o."to" IS NOT NULL AS opted_out, m.phone_number_id AS sticky_number_id, m.profile_generation,
   m.number_generation, m.last_message_at`;
 
@@ -58,7 +62,21 @@ const insertOptOut = statement(
 const selectOptOut = statement<Row>(`SELECT ${optOutColumns} FROM opt_outs ${ofRecipient}`);
 const deleteOptOut = statement<Row>(`DELETE FROM opt_outs ${ofRecipient} RETURNING ${optOutColumns}`);
 
-/** What sends to these recipients find, in the same order. */
+/** Mappings and opt-outs on a database. */
+export function createRecipients(database: Database): RecipientStore {
+  const { read, transact } = database;
+  return {
+    readRecipient: (key) => readRecipient(database, key),
+    listMappings: (list, query) => read((session) => listMappings(session, list, query)),
+    putMapping: (mapping) => transact(async (session) => putMappings(session, [mapping])),
+    removeMapping: (key) => removeMapping(database, key),
+    listOptOuts: (organizationId, query) => read((session) => listOptOuts(session, organizationId, query)),
+    addOptOut: (optOut) => transact((session) => addOptOut(session, optOut)),
+    removeOptOut: (key) => removeOptOut(database, key),
+  };
+}
+
+/** The facts of these recipients, in order. */
 export async function readRecipients(
   session: Session,
   recipients: AcceptReads["recipients"],
@@ -75,7 +93,7 @@ export async function readRecipients(
   return facts;
 }
 
-/** What a row with the columns above says of a recipient. */
+/** The facts of a recipient, from a row with `FACT_COLUMNS`. */
 export function factsFrom(row: Row, { organizationId, messagingProfileId, to }: RecipientKey): RecipientFacts {
   const phoneNumberId = optional<string>(row.sticky_number_id);
   if (phoneNumberId === undefined) return { optedOut: row.opted_out as boolean, mapping: undefined };
@@ -91,13 +109,12 @@ export function factsFrom(row: Row, { organizationId, messagingProfileId, to }: 
   return { optedOut: row.opted_out as boolean, mapping };
 }
 
-/** What a send to this recipient would find. */
-export async function readRecipient(session: Session, key: RecipientKey): Promise<RecipientFacts> {
+async function readRecipient(session: Session, key: RecipientKey): Promise<RecipientFacts> {
   const [facts] = await readRecipients(session, [{ ...key, sticky: true }]);
   return facts as RecipientFacts;
 }
 
-/** Writes mappings; of several for one recipient the last is kept. */
+/** Writes mappings; of several for one recipient the last one. */
 export function putMappings(session: Session, mappings: readonly StickyMapping[]): void {
   const last = new Map(mappings.map((mapping) => [recipientText(mapping), mapping]));
   if (last.size === 0) return;
@@ -115,8 +132,7 @@ export function putMappings(session: Session, mappings: readonly StickyMapping[]
   void session.run(putMappingRows, ...listsOf(MAPPING_TYPES, rows));
 }
 
-/** Removes a recipient's mapping and gives what it was. */
-export async function removeMapping(
+async function removeMapping(
   session: Session,
   { organizationId, messagingProfileId, to }: RecipientKey,
 ): Promise<StickyMapping | undefined> {
@@ -124,8 +140,8 @@ export async function removeMapping(
   return row === undefined ? undefined : mappingFrom(row);
 }
 
-/** A page of the mappings of a profile that hold; wants one state of the database for all that it looks at. */
-export async function listMappings(
+/** Needs one snapshot of the database. */
+async function listMappings(
   session: Session,
   list: MappingList,
   query: MappingQuery,
@@ -157,8 +173,8 @@ export async function listMappings(
   return { rows: page, next: last?.count === LIST_SCAN ? (last.to as string) : undefined };
 }
 
-/** A page of an organization's opt-outs, newest first. */
-export function listOptOuts(session: Session, organizationId: string, query: OptOutQuery): Promise<Counted<OptOut>> {
+/** Needs one snapshot of the database. */
+function listOptOuts(session: Session, organizationId: string, query: OptOutQuery): Promise<Counted<OptOut>> {
   const where = conditions([
     ["organization_id = ?", organizationId],
     ["messaging_profile_id = ?", query.messagingProfileId],
@@ -170,16 +186,14 @@ export function listOptOuts(session: Session, organizationId: string, query: Opt
   return counted(session, optOutColumns, "opt_outs", where, 'created_at DESC, "to"', query, optOutFrom);
 }
 
-/** Notes an opt-out, unless there is one, and gives the one that is there then. */
-export async function addOptOut(session: Session, optOut: OptOut): Promise<OptOut> {
+async function addOptOut(session: Session, optOut: OptOut): Promise<OptOut> {
   const { organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt } = optOut;
   void session.run(insertOptOut, organizationId, messagingProfileId, to, phoneNumber, keyword, createdAt);
   const row = await session.get(selectOptOut, organizationId, messagingProfileId, to);
   return row === undefined ? optOut : optOutFrom(row);
 }
 
-/** Removes an opt-out and gives what it was. */
-export async function removeOptOut(
+async function removeOptOut(
   session: Session,
   { organizationId, messagingProfileId, to }: RecipientKey,
 ): Promise<OptOut | undefined> {

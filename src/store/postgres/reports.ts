@@ -8,28 +8,30 @@ import { planForEach, planReports, type ReportsPlan } from "../../domain/plan/re
 import { messageFactsFrom, REPORTED_COLUMNS } from "../codecs/message.ts";
 import { RECEIPT_COLUMNS, unmatchedReceiptFrom } from "../codecs/receipt.ts";
 import type { Row } from "../codecs/row.ts";
-import type { Swept } from "../reports.ts";
+import type { ReportStore, Swept } from "../reports.ts";
+import type { Database } from "./database.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 import { writeChanges } from "./write-changes.ts";
 
 /**
- * The first half of the locks between carriers' answers and receipts: any number that nobody else takes, here the bytes of "answ".
- * The second half stands for the carrier's id. A transaction that writes a message's id holds its lock together with others, one
- * that keeps a receipt without a message holds it alone.
+ * The first half of the locks between carriers' answers and receipts: a number that nothing else
+ * uses, the bytes of "answ". The second half stands for the carrier's id. A transaction that writes
+ * the id of a message holds its lock shared, one that stores a receipt without a message holds it
+ * exclusively.
  */
 const LOCK = 0x616e_7377;
 /**
- * Locks between answers and receipts. One for each id would be too many for the server, whose table of locks has 6,400 entries by
- * default: a process holds no more than these at a time.
+ * The number of locks between answers and receipts. One for each id would overflow the server's
+ * table of locks, which has 6,400 entries by default.
  */
 const MAX_LOCKS = 512;
 
 const NAMED_TYPES = { organization_id: "text", id: "text" } as const;
 const LOCK_TYPES = { lock: "integer", alone: "boolean" } as const;
 
-// In the order in which they are given.
+// In the order of the parameters.
 const holdLocks = statement(
   `SELECT CASE WHEN given.alone THEN pg_advisory_xact_lock(${LOCK}, given.lock)
      ELSE pg_advisory_xact_lock_shared(${LOCK}, given.lock) END
@@ -40,7 +42,7 @@ const holdLocks = statement(
 const heldColumns = `${columnsOf("m", REPORTED_COLUMNS)}, m.carrier_message_id,
   n.id IS NULL AS is_number_gone`;
 const withNumber = "messages m LEFT JOIN phone_numbers n ON n.id = m.phone_number_id";
-// In the order of ids, so that no two transactions wait for each other.
+// In the order of ids, so that two transactions do not deadlock.
 const lockNamed = statement<Row>(
   `SELECT ${heldColumns} FROM ${withNumber}
    WHERE (m.organization_id, m.id) IN (
@@ -68,8 +70,8 @@ const selectOpen = statement<Row>(
 const selectForms = statement<Row>(
   "SELECT carrier, organization_id, form FROM carrier_id_forms WHERE carrier = ANY ($1)",
 );
-// Those of processes that are not there any more, or that are named as silent. One look at both tables: a process is in the one
-// before its messages are in the other.
+// The messages of processes that are gone or named as silent. One statement reads both tables: a
+// process is in the one before its messages are in the other.
 const lockAbandoned = statement<Row>(
   `SELECT ${heldColumns} FROM ${withNumber}
    WHERE m.status = 'sending' AND NOT EXISTS (
@@ -88,29 +90,65 @@ const lockLate = statement<Row>(
    ORDER BY m.organization_id, m.id FOR UPDATE OF m SKIP LOCKED`,
 );
 
+/**
+ * Reports on a database. Calls `onApplied` with the results of this process before its caller has
+ * them.
+ */
+export function createReports(
+  { transact }: Database,
+  onApplied: (applied: readonly AppliedReport[]) => void,
+): ReportStore {
+  const memory: ReportMemory = { exactCarriers: new Set(), doubtedUntil: 0 };
+  const transactAnd: Transact = async (work) => {
+    const result = await transact(work);
+    return result();
+  };
+  const sweep = async (work: (session: Session) => Promise<() => Promise<Swept>>): Promise<Swept> => {
+    const swept = await transactAnd(work);
+    onApplied(swept.applied);
+    return swept;
+  };
+  return {
+    applyReports: async (reports) => {
+      const applied = await applyReports(transactAnd, reports, memory);
+      onApplied(applied);
+      return applied;
+    },
+    matchReceipts: (request) => sweep((session) => matchReceipts(session, request)),
+    settleReceiptTimeouts: (request) => sweep((session) => settleReceiptTimeouts(session, request)),
+  };
+}
+
 /** What a process remembers from one group of reports to the next. */
-export type ReportMemory = {
-  /** Carriers whose form is on disk already. */
+type ReportMemory = {
+  /** Carriers, with organizations, whose receipts have the ids of the answers; on disk already. */
   readonly exactCarriers: Set<string>;
-  /** Until when reports may be written again whose first writing was not known to fail: a moment of `performance.now`. */
+  /**
+   * Until when reports may come again whose first write has an unknown outcome: a moment of
+   * `performance.now`.
+   */
   doubtedUntil: number;
 };
 
-/** How long reports may come again after a writing whose outcome is not known, milliseconds: whoever reports tries for minutes. */
-const IN_DOUBT = 600_000;
+/**
+ * How long reports may come again after a write with an unknown outcome, milliseconds: callers
+ * retry for minutes.
+ */
+const IN_DOUBT_MS = 600_000;
 
-/** Thrown to take a transaction back and begin it anew, alone. */
+/** Thrown to roll a transaction back and run it again with exclusive locks. */
 const MUST_BE_ALONE = Symbol("must be alone");
 
-/** Runs a transaction that gives what it did when it has been committed. */
+/** Runs a transaction whose result is complete only after the commit. */
 type Transact = <Result>(work: (session: Session) => Promise<() => Promise<Result>>) => Promise<Result>;
 
 /**
- * Applies reports, in two round trips to the database. A carrier's answer that tells a message's id and a receipt that names it may
- * be written by two processes at the same moment, and one of them must see the other: a transaction that keeps a receipt that fits
- * no message holds the locks of its receipts' ids alone while it looks once more.
+ * Two round trips to the database. Two processes may write a carrier's answer and a receipt with
+ * its id at the same moment, and one of them must see the other: a transaction that stores a
+ * receipt without a message holds the locks of its receipts' ids exclusively while it looks once
+ * more.
  */
-export async function applyReports(
+async function applyReports(
   transact: Transact,
   reports: readonly CarrierReport[],
   memory: ReportMemory,
@@ -123,7 +161,7 @@ export async function applyReports(
       return applyWhen(true);
     });
   } catch (error) {
-    memory.doubtedUntil = performance.now() + IN_DOUBT;
+    memory.doubtedUntil = performance.now() + IN_DOUBT_MS;
     throw error;
   }
 }
@@ -150,7 +188,7 @@ async function applyInTransaction(
     answers.add(key);
     locks.set(lockOf(key), locks.get(lockOf(key)) ?? false);
   }
-  // In one order, so that no two transactions wait for each other.
+  // In one order, so that two transactions do not deadlock.
   const sorted = [...locks].sort(([one], [other]) => one - other);
   if (sorted.length > 0) void session.run(holdLocks, ...listsOf(LOCK_TYPES, sorted));
   const [messages, unmatched] = await Promise.all([
@@ -170,12 +208,13 @@ function lockOf(carrierMessageKey: string): number {
   return hash("sha256", carrierMessageKey, "buffer").readUInt16BE(0) % MAX_LOCKS;
 }
 
-/** Matches receipts that are kept: see `planMatch`. */
-export async function matchReceipts(
+/** Compares stored receipts with messages: see `planMatch`. */
+async function matchReceipts(
   session: Session,
   { now, after, limit }: { now: number; after: string | undefined; limit: number },
 ): Promise<() => Promise<Swept>> {
-  // What is open is read before the receipts are locked: an answer that is not open any more took those with exactly its id.
+  // Open submits are read before the receipts are locked: an answer that is no longer open took the
+  // receipts with exactly its id.
   const [rows, openRows] = await Promise.all([
     session.all(selectUnexamined, Number(after ?? 0), limit),
     session.all(selectOpen),
@@ -210,14 +249,13 @@ export async function matchReceipts(
   return async () => ({ applied: await applied(), next });
 }
 
-/** Settles, as never answered, what processes are sending that are not there any more or are named as silent. */
+/** Settles the messages of processes that are gone or named in `silent` as submit unconfirmed. */
 export async function settleAbandoned(session: Session, silent: readonly string[], at: number, limit: number) {
   const rows = await session.all(lockAbandoned, silent, limit);
   return applyToAll(session, rows, { kind: "submit_unconfirmed", at });
 }
 
-/** Settles what was sent before a moment and that no receipt came for, among `limit` messages from a cursor on. */
-export async function settleReceiptTimeouts(
+async function settleReceiptTimeouts(
   session: Session,
   { sentBefore, at, after, limit }: { sentBefore: number; at: number; after: string | undefined; limit: number },
 ): Promise<() => Promise<Swept>> {
@@ -235,7 +273,7 @@ function applyToAll(session: Session, rows: readonly Row[], report: Report): () 
   return writePlan(session, planForEach(rows.map(messageFactsFrom), report));
 }
 
-/** Writes a plan; what the reports did is known when the transaction has been committed. */
+/** Writes a plan. The results of the reports are known after the commit. */
 function writePlan(
   session: Session,
   { changes, outcomes }: Pick<ReportsPlan, "changes" | "outcomes">,

@@ -1,9 +1,9 @@
 import type { Value } from "./statement.ts";
 
-/** Columns of rows that are handed over as lists, with the types of PostgreSQL. */
+/** The columns of rows that are passed as lists, with their PostgreSQL types. */
 export type ColumnTypes = Readonly<Record<string, string>>;
 
-/** The rows that `listsOf` hands over, as an item of FROM with that name; the first of the lists is parameter $1. */
+/** The rows of `listsOf` as an item of FROM with this name; the first list is parameter $1. */
 export function givenRows(name: string, types: ColumnTypes): string {
   const lists = Object.values(types).map((type, index) => `$${index + 1}::${type}[]`);
   return `unnest(${lists.join(", ")}) AS ${name} (${Object.keys(types).join(", ")})`;
@@ -14,12 +14,15 @@ export function listsOf(types: ColumnTypes, rows: readonly (readonly unknown[])[
   return Object.keys(types).map((_, column) => rows.map((row) => row[column])) as Value[];
 }
 
-/** The names of columns, each behind the name of its table. */
+/** The names of columns, each after the name of its table. */
 export function columnsOf(table: string, columns: readonly string[]): string {
   return columns.map((column) => `${table}.${column}`).join(", ");
 }
 
-/** What orders rows as the database orders text byte by byte, so that two transactions lock them in the same order. */
+/**
+ * Compares rows as the database compares text byte by byte, so that two transactions lock them in
+ * the same order.
+ */
 export function byText<Row>(textOf: (row: Row) => string): (one: Row, other: Row) => number {
   return (one, other) => {
     const [a, b] = [textOf(one), textOf(other)];

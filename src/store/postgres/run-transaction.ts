@@ -1,17 +1,20 @@
 import type { ClientBase, QueryConfig, QueryResult } from "pg";
 import { createSession, type Session } from "./session.ts";
 
-/** How work in a database ended: with what it gave, by an error of the database or the way to it, or by what it threw itself. */
+/**
+ * The outcome of work in a database: its result, an error of the database or the network, or what
+ * the work threw.
+ */
 export type Outcome<Result> =
   | { readonly kind: "done"; readonly result: Result }
   | { readonly kind: "failed"; readonly error: unknown }
   | { readonly kind: "thrown"; readonly error: unknown };
 
 /**
- * One transaction on a connection that pipelines: BEGIN leaves together with the first statements of `work`, and COMMIT together
- * with those that `work` did not wait for; any statement that fails fails the transaction, also where `work` did not look. When
- * `work` throws it is rolled back, and so is one of which a statement failed. Rejects when the connection is lost: if COMMIT had
- * left by then, nobody knows what became of the transaction.
+ * One transaction on a connection that pipelines: sends BEGIN together with the first statements of
+ * `work`, and COMMIT together with those that `work` did not await. A statement that fails fails
+ * the transaction, also one that `work` did not await. Rolls back when `work` throws or a statement
+ * failed. Rejects when the connection is lost: after COMMIT was sent, the outcome is then unknown.
  */
 export async function runTransaction<Result>(
   client: ClientBase,
@@ -25,13 +28,13 @@ export async function runTransaction<Result>(
     new Promise((resolve, reject) => {
       client.query(query, (error: Error | null, result) => {
         if (error === null || error === undefined) return resolve(result);
-        // Those after it fail because of it.
+        // Later statements fail because of this one.
         failure ??= { error };
         reject(error);
       });
     });
 
-  /** It is looked at when the transaction ends, so that nobody has to wait for it. */
+  /** The end of the transaction checks every statement, so that callers need not await them. */
   const quietly = <Taken>(promise: Promise<Taken>): Promise<Taken> => {
     promise.catch(() => {});
     return promise;
@@ -50,7 +53,7 @@ export async function runTransaction<Result>(
     outcome = { kind: "thrown", error };
   }
   isOver = true;
-  // What could not be read on our side failed nothing on the server's.
+  // A result that this side cannot read is no failure on the server.
   const isGood = outcome.kind === "done" && failure === undefined;
   const { command } = await send({ text: isGood ? "COMMIT" : "ROLLBACK" });
   if (failure !== undefined) return { kind: "failed", error: failure.error };

@@ -6,8 +6,10 @@ import {
   laneText,
   type ScheduledFacts,
   type ScheduledRead,
+  type ScheduleStore,
   type WaitingLane,
 } from "../schedule.ts";
+import type { Database } from "./database.ts";
 import { FACT_COLUMNS, factsFrom } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
@@ -21,7 +23,7 @@ const selectDue = statement<Row>(
   `SELECT organization_id, id, messaging_profile_id, next_submit_at FROM messages
    WHERE status = 'scheduled' AND next_submit_at IS NOT NULL ORDER BY next_submit_at LIMIT $1`,
 );
-/** As the index of waiting messages has it. */
+/** The expression of the index of waiting messages. */
 const LANE = "(organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, ''))";
 const IS_WAITING = "status = 'scheduled' AND next_submit_at IS NULL";
 // Jumps from lane to lane through the index.
@@ -42,7 +44,7 @@ const selectWaiting = statement<Row>(
      WHERE ${IS_WAITING} AND ${LANE} = given.lane COLLATE "C" ORDER BY send_at, id LIMIT $2
    ) waiting ORDER BY given.position, waiting.send_at, waiting.id`,
 );
-// Whoever comes second waits, and then finds those that the first one left.
+// A second transaction waits for the first, and then reads the messages that are still scheduled.
 const lockScheduled = statement<Row>(
   `SELECT ${columnsOf("s", MESSAGE_COLUMNS)}, ${FACT_COLUMNS}
    FROM ${givenRows("given", READ_TYPES)}
@@ -53,21 +55,29 @@ const lockScheduled = statement<Row>(
        AND m.messaging_profile_id = s.messaging_profile_id AND m."to" = s."to"
    ORDER BY s.organization_id, s.id FOR UPDATE OF s`,
 );
-/** Scheduled messages that are due, and when the next one will be. */
-export async function listDueMessages(session: Session, now: number, limit: number): Promise<DueMessages> {
+
+/** Scheduled messages on a database. */
+export function createSchedule(database: Database): ScheduleStore {
+  return {
+    listDueMessages: (now, limit) => listDueMessages(database, now, limit),
+    listWaitingLanes: (limit, after) => listWaitingLanes(database, limit, after),
+    listWaitingMessages: (lanes, limit) => listWaitingMessages(database, lanes, limit),
+    releaseScheduled: (reads, decide) => database.transact((session) => releaseScheduled(session, reads, decide)),
+  };
+}
+
+async function listDueMessages(session: Session, now: number, limit: number): Promise<DueMessages> {
   const rows = await session.all(selectDue, limit + 1);
   const due = rows.filter((row) => (row.next_submit_at as number) <= now).slice(0, limit);
   return { messages: due.map(readFrom), nextAt: rows[due.length]?.next_submit_at as number | undefined };
 }
 
-/** A page of the lanes in which messages wait for room. */
-export async function listWaitingLanes(session: Session, limit: number, after?: WaitingLane): Promise<WaitingLane[]> {
+async function listWaitingLanes(session: Session, limit: number, after?: WaitingLane): Promise<WaitingLane[]> {
   const rows = await session.all(selectLanes, after === undefined ? "" : laneText(after), limit);
   return rows.map(laneFrom);
 }
 
-/** The first messages that wait for room in each of these lanes. */
-export async function listWaitingMessages(
+async function listWaitingMessages(
   session: Session,
   lanes: readonly WaitingLane[],
   limit: number,
@@ -76,8 +86,8 @@ export async function listWaitingMessages(
   return rows.map(readFrom);
 }
 
-/** Decides messages that are still scheduled: one round trip to the database for what they are, and one for what they become. */
-export async function releaseScheduled(
+/** One round trip to the database reads the messages, and one writes their changes. */
+async function releaseScheduled(
   session: Session,
   reads: readonly ScheduledRead[],
   decide: DecideScheduled,

@@ -7,13 +7,13 @@ export type Session = {
   readonly all: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row[]>;
   /** The first row. */
   readonly get: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row | undefined>;
-  /** How many rows it touched. */
+  /** Gives the count of affected rows. */
   readonly run: (statement: Statement, ...values: readonly Value[]) => Promise<number>;
   /** Notes what a transaction writes, for the observer of commits. */
   readonly note?: (changes: Changes) => void;
 };
 
-/** Sends one statement and gives what `take` makes of its result. */
+/** Sends one statement and gives `take` of its result. */
 export type Submit = <Taken>(
   statement: Statement,
   values: readonly Value[],

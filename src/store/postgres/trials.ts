@@ -3,11 +3,12 @@ import type { Trials } from "../trials.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
-// In the order of ids, and without waiting: who holds one is about to pick it, or is claiming from it.
+// In the order of ids, and without waiting: the transaction that locks a number picks it or claims
+// from it.
 const hold = statement<Row>(
   "SELECT id FROM phone_numbers WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
 );
-// A statement of its own, because the one that locks does not see what was committed while it ran.
+// A separate statement, because the one that locks does not see what was committed while it ran.
 const selectBusy = statement<Row>(
   `SELECT n.id FROM unnest($1::text[]) AS n (id) WHERE
      EXISTS (SELECT FROM messages m WHERE m.phone_number_id = n.id AND m.status = 'queued')
@@ -15,10 +16,13 @@ const selectBusy = statement<Row>(
      OR EXISTS (SELECT FROM messages m WHERE m.phone_number_id = n.id AND m.status = 'sent')`,
 );
 
-/** Decisions that are run again because numbers on trial were occupied; each leaves out what the ones before found. */
+/**
+ * The most runs of a decision whose numbers on trial are occupied; each run excludes those that
+ * earlier runs found.
+ */
 const MAX_RUNS = 10;
 
-/** Decides until every number on trial that was picked is free, and is held for the transaction. */
+/** Decides until every picked number on trial is free and locked for the transaction. */
 export async function decideWithTrials<Writes extends Trials>(
   session: Session,
   decide: (occupied: readonly string[]) => Writes,
@@ -35,7 +39,9 @@ export async function decideWithTrials<Writes extends Trials>(
   }
 }
 
-/** Holds numbers, and gives those that are held elsewhere or have an unreported message. */
+/**
+ * Locks numbers, and gives those that another transaction locks or that have an unreported message.
+ */
 async function occupiedOf(session: Session, ids: readonly string[]): Promise<string[]> {
   const [locked, busy] = await Promise.all([session.all(hold, ids), session.all(selectBusy, ids)]);
   const free = new Set(locked.map((row) => row.id as string));

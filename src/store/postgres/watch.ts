@@ -1,12 +1,15 @@
 import { setTimeout } from "node:timers/promises";
 import { connect } from "./connection.ts";
 
-/** What a transaction notifies when it has changed configuration; it is told when it commits. */
+/**
+ * The channel that a transaction notifies when it changes configuration; the server sends the
+ * notification at the commit.
+ */
 export const CHANGES = "numberpool_changes";
 
-/** A watch on the changes that are made to a database. */
+/** A watch on the changes of a database. */
 export type ChangeWatch = {
-  /** Resolves when a read that began after this call has ended; rejects as that read did. */
+  /** Resolves or rejects with the first read that starts after this call. */
   readonly refresh: () => Promise<void>;
   /** Resolves when nothing more is read. */
   readonly close: () => Promise<void>;
@@ -14,23 +17,24 @@ export type ChangeWatch = {
 
 export type ChangeWatchParts = {
   readonly url: string;
-  /** Reads what is new. Never runs twice at once. */
+  /** Reads new changes. Never runs twice at once. */
   readonly read: () => Promise<void>;
-  /** Told of reads that failed and of connections that were lost or not to be had; all are tried again. */
+  /** Called with the errors of reads and connections; all are retried. */
   readonly onError: (error: unknown) => void;
 };
 
-/** How long after the last read there is another, whatever was notified, milliseconds. */
+/** Time between two reads without a notification, milliseconds. */
 const POLL = 2_000;
-/** Pauses before a lost connection is made anew; each is twice the one before, milliseconds. */
+/** Pauses before reconnecting, milliseconds; each is twice the one before. */
 const FIRST_PAUSE = 100;
 const MAX_PAUSE = 5_000;
-/** How long a server may take to end a connection, milliseconds. */
+/** The timeout of closing a connection, milliseconds. */
 const GOODBYE = 1_000;
 
 /**
- * Calls `read` whenever a change is notified, whenever it may have been missed because there was no connection, and every two
- * seconds at the latest. What a notification says is not looked at. One that comes during a read makes another read after it.
+ * Calls `read` after every notification, after every time without a connection, and every two
+ * seconds at the latest. Ignores the content of a notification. A notification during a read causes
+ * another read after it.
  */
 export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWatch {
   const ended = new AbortController();
@@ -40,7 +44,7 @@ export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWa
 
   const refresh = (): Promise<void> => {
     if (ended.signal.aborted) return last;
-    // One that has not begun yet will see what this caller wants seen.
+    // A read that has not started sees the changes of this caller too.
     next ??= last
       .catch(() => {})
       .then(async () => {
@@ -72,11 +76,11 @@ export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWa
     try {
       if (ended.signal.aborted) return;
       await client.query(`LISTEN ${CHANGES}`);
-      // Whatever was notified before is only to be found by looking.
+      // Earlier notifications are lost: only a read finds their changes.
       wake();
       await Promise.race([lost, closing]);
     } finally {
-      // A server that is gone does not say goodbye.
+      // A lost server does not confirm the end of a connection.
       await Promise.race([client.end(), setTimeout(GOODBYE, undefined, { ref: false })]);
     }
   };

@@ -98,7 +98,7 @@ const eventColumns = EVENT_COLUMNS.join(", ");
 const insertEvents = statement(
   `INSERT INTO message_events (${eventColumns}) SELECT ${eventColumns} FROM ${givenRows("given", EVENT_TYPES)}`,
 );
-// An event that is there, word for word, was written by a transaction whose answer was lost.
+// An equal event was written by a transaction whose answer was lost.
 const insertNewEvents = statement(
   `INSERT INTO message_events (${eventColumns}) SELECT ${eventColumns} FROM ${givenRows("given", EVENT_TYPES)}
    WHERE NOT EXISTS (
@@ -135,15 +135,19 @@ const putForms = statement(
    ON CONFLICT (carrier, organization_id) DO UPDATE SET form = excluded.form WHERE carrier_id_forms.form <> excluded.form`,
 );
 
-/** How the writing of changes goes. */
+/** The options of writing changes. */
 export type WriteOptions = {
-  /** The same changes may be there already, because the answer to an earlier commit was lost: no event is written twice. */
+  /**
+   * The same changes may be in the database, because the answer to an earlier commit was lost: no
+   * event is written twice.
+   */
   readonly mayBeThere?: boolean;
 };
 
 /**
- * Writes what a transaction plans, without waiting: the statements go out together. The caller holds the messages, so that no other
- * transaction writes a later event with an earlier sequence. Gives the senders' health after each outcome, once it is committed.
+ * Writes the changes of a transaction without waiting: the statements leave together. The caller
+ * locks the messages, so that no other transaction writes a later event with an earlier sequence.
+ * Gives the senders' health after each outcome; it resolves after the commit.
  */
 export function writeChanges(
   session: Session,
@@ -179,7 +183,7 @@ function writeMessages(session: Session, how: typeof insertMessages, messages: r
   if (messages.length > 0) void session.run(how, ...listsOf(MESSAGE_TYPES, messages.map(messageValues)));
 }
 
-/** Changes messages by one statement for each set of columns that changes. */
+/** One statement for each set of columns that changes. */
 function changeMessages(session: Session, changes: readonly MessageChange[]): void {
   const shapes = new Map<
     string,

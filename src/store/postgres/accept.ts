@@ -1,9 +1,10 @@
 import type { RetryKey } from "../../domain/idempotency.ts";
 import type { Message } from "../../domain/message.ts";
-import type { AcceptFacts, AcceptReads, AcceptWrites } from "../accept.ts";
+import type { AcceptFacts, AcceptReads, AcceptStore, AcceptWrites } from "../accept.ts";
 import { MESSAGE_COLUMNS, messageFrom } from "../codecs/message.ts";
 import type { Row } from "../codecs/row.ts";
 import { holdAttempts } from "./attempts.ts";
+import type { Database } from "./database.ts";
 import { holdKeys } from "./idempotency.ts";
 import { readRecipients } from "./recipients.ts";
 import { columnsOf, givenRows, listsOf } from "./row-lists.ts";
@@ -14,7 +15,7 @@ import { writeChanges } from "./write-changes.ts";
 
 const RETRY_TYPES = { request_hash: "bytea", since: "bigint", until: "bigint", place: "integer" } as const;
 
-// Second by second, because that is how the rows lie.
+// Second by second, in the order of the index.
 const selectRetries = statement<Row>(
   `SELECT given.place, ${columnsOf("found", MESSAGE_COLUMNS)} FROM ${givenRows("given", RETRY_TYPES)} CROSS JOIN LATERAL (
      SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM generate_series(given.since / 1000, given.until / 1000) AS seconds (second)
@@ -24,8 +25,14 @@ const selectRetries = statement<Row>(
      ORDER BY r.second DESC, r.message_id DESC LIMIT 1
    ) found`,
 );
-/** Accepts a group of sends: one round trip to the database and back for what it must know, and one for what it writes. */
-export async function accept(
+
+/** Accepting messages on a database. */
+export function createAccept({ transact }: Database): AcceptStore {
+  return { accept: (reads, decide) => transact((session) => accept(session, reads, decide)) };
+}
+
+/** One round trip to the database reads the facts, and one writes the changes. */
+async function accept(
   session: Session,
   reads: AcceptReads,
   decide: (facts: AcceptFacts) => AcceptWrites,
