@@ -1,41 +1,42 @@
 import { setImmediate } from "node:timers/promises";
 import type { ConfigurationChange } from "./configuration-changes.ts";
 
-/** A change with its place in the order of all changes. */
+/** A change with its position in the order of all changes. */
 export type SequencedChange = { readonly sequence: number; readonly change: ConfigurationChange };
 
 /**
- * Passes configuration changes on to listeners, to each at its own pace: one that is slow or fails
- * holds up no other.
+ * Passes configuration changes on to listeners, to each at its own pace: a slow or failing listener
+ * delays no other.
  */
 export type ChangeFeed = {
-  /** Passes on the changes that are made from now on. Returns how to stop. */
+  /** Passes on the changes that commit after this call. Returns how to stop. */
   readonly listen: (listener: (change: ConfigurationChange) => Promise<void>) => () => void;
   /**
    * Resolves when every listener has every change that was committed before this call. Rejects when
-   * one failed, after all others have theirs; the next call goes on with the change that failed.
+   * a listener failed, after all others have theirs; the next call continues with the change that
+   * failed.
    */
   readonly deliver: () => Promise<void>;
 };
 
-/** Changes that one read gives at most. */
+/** The most changes of one read. */
 const PAGE = 1_000;
-/** Changes that a listener gets before other work gets a turn: a few milliseconds. */
+/** Changes that a listener gets before other work runs: a few milliseconds. */
 const MAX_AT_ONCE = 50;
 
 type Follower = {
   readonly listener: (change: ConfigurationChange) => Promise<void>;
-  /** The last change that it has. */
+  /** The sequence of its latest change. */
   sequence: number;
-  /** The delivery that is under way, or the last one. */
+  /** The delivery in progress, or the latest one. */
   current: Promise<void>;
-  /** A delivery that has not begun yet. */
+  /** A delivery that has not started. */
   next: Promise<void> | undefined;
 };
 
 /**
- * A feed of the changes after `start`. `read` gives changes after a place, in order, at most so
- * many.
+ * A feed of the changes after `start`. `read` gives changes after a sequence, in order, at most
+ * `limit`.
  */
 export function createChangeFeed(
   read: (after: number, limit: number) => Promise<SequencedChange[]>,
@@ -47,8 +48,7 @@ export function createChangeFeed(
     current: Promise.resolve(),
     next: undefined,
   });
-  // Follows the changes without a use for them, so that a new listener begins with those that come
-  // after it.
+  // Follows the changes without a listener: a new listener starts where this one is.
   const head = follower(async () => {}, start);
   const followers = new Set([head]);
 
@@ -56,7 +56,7 @@ export function createChangeFeed(
     for (;;) {
       const changes = await read(to.sequence, PAGE);
       for (const [index, { sequence, change }] of changes.entries()) {
-        // An import makes thousands: sends must not wait for all of them.
+        // An import makes thousands of changes; sends must not wait for all of them.
         if (index % MAX_AT_ONCE === MAX_AT_ONCE - 1) await setImmediate();
         if (!followers.has(to)) return;
         await to.listener(change);
@@ -67,8 +67,8 @@ export function createChangeFeed(
   };
 
   /**
-   * One at a time for each listener. A delivery that has not begun yet reads what this caller wants
-   * passed on.
+   * One at a time for each listener. A delivery that has not started reads the changes of this
+   * caller too.
    */
   const deliverTo = (to: Follower): Promise<void> => {
     to.next ??= to.current

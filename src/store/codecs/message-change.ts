@@ -1,7 +1,7 @@
 import { carrierMessageKey } from "../../domain/carrier-message-id.ts";
 import type { MessageChange } from "../../domain/plan/changes.ts";
 
-/** The columns that a change of a message sets, with their values, and by how much it moves `submits`. */
+/** The columns and values that a change of a message sets, and the difference of `submits`. */
 export type ChangedColumns = {
   readonly columns: readonly (keyof typeof CHANGE_TYPES)[];
   readonly values: readonly unknown[];

@@ -44,7 +44,10 @@ export function numberValues(number: PhoneNumber): unknown[] {
   ];
 }
 
-/** A number from its row. With `profile_deleted_at` set, its profile is gone already, though the row says so only later. */
+/**
+ * A number from its row. `profile_deleted_at` means that its profile is deleted, although the row
+ * still names it.
+ */
 export function numberFrom(row: Row): PhoneNumber {
   const deletedAt = optional(row.profile_deleted_at) as number | undefined;
   const number: PhoneNumber = {
@@ -66,7 +69,7 @@ export function numberFrom(row: Row): PhoneNumber {
   return deletedAt === undefined ? number : unassigned(number, deletedAt);
 }
 
-/** What a claim needs to know of a number, from its row. */
+/** The pace of a number, from its row. */
 export function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
   return {
     carrier: row.carrier as string,
@@ -79,7 +82,7 @@ export function paceFrom(row: Row, isDeliveryHeld: boolean): Pace {
   };
 }
 
-/** The counts of a row joined with `number_health`; a number without outcomes has none. */
+/** The counts of a row joined with `number_health`; 0 for a number without outcomes. */
 export function healthFrom(row: Row): HealthCounts {
   return {
     delivered: (row.delivered as number | null) ?? 0,
@@ -91,7 +94,10 @@ export function healthFrom(row: Row): HealthCounts {
   };
 }
 
-/** A step over numbers' health from its rows, of which it asked for `limit`; numbers that are in no pool are left out. */
+/**
+ * A page of numbers' health from its rows, of which at most `limit` were read; numbers outside
+ * pools are absent.
+ */
 export function assignedHealth(rows: readonly Row[], limit: number): Continued<AssignedHealth> {
   const assigned = rows.flatMap((row) => {
     const messagingProfileId = optional<string>(row.messaging_profile_id);

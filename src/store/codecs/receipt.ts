@@ -38,7 +38,7 @@ export function unmatchedReceiptFrom(row: Row): UnmatchedReceipt {
   };
 }
 
-/** A receipt as it is kept until its message is known. */
+/** The report of a stored receipt. */
 function receiptFrom(row: Row): Report {
   const at = row.occurred_at as number;
   const carrierCode = optional<string>(row.carrier_code);

@@ -2,15 +2,15 @@ import { closeSync, fsyncSync, openSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import type { Connection } from "./open.ts";
 
-/** What a verified copy holds: rows, and bytes of the file. */
+/** The rows of a verified copy, and the bytes of its file. */
 export type Copy = { readonly messages: number; readonly numbers: number; readonly bytes: number };
 
 /**
- * Copies a SQLite file as it is at one moment into another file, which must be empty or not there,
- * marks the copy so that a server on it holds delivery (`heldSince`: milliseconds since 1970),
- * syncs it to disk and verifies it: by SQLite's own check, and by what the source holds. Others may
- * write to the source all the while, and retention may delete. Throws one sentence when anything is
- * wrong, and leaves what it wrote. `onCopied` is called before the verification.
+ * Copies a snapshot of a SQLite file into another file, which must be empty or not exist, marks the
+ * copy so that a server on it holds delivery (`heldSince`: milliseconds since 1970), syncs it to
+ * disk and verifies it, by SQLite's own check and against the rows of the source. Other processes
+ * may write to the source meanwhile, and retention may delete. Throws one sentence when the copy is
+ * wrong, and leaves the written file. Calls `onCopied` before the verification.
  */
 export function copyVerified(from: string, to: string, heldSince: number, onCopied: () => void): Copy {
   const source = new Database(from, { fileMustExist: true });
@@ -55,8 +55,8 @@ function mark(path: string, heldSince: number): void {
 }
 
 /**
- * All messages that were ever accepted: those that are there, and those that retention deleted. It
- * only grows.
+ * Counts every message that was ever accepted: the stored ones, and those that retention deleted.
+ * The count only grows.
  */
 function countAccepted(db: Connection): number {
   return db
@@ -65,7 +65,7 @@ function countAccepted(db: Connection): number {
     .get() as number;
 }
 
-/** VACUUM INTO leaves it to the system when its pages reach the disk. */
+/** VACUUM INTO does not sync its pages to disk. */
 function sync(path: string): void {
   const file = openSync(path, "r+");
   try {
@@ -76,8 +76,9 @@ function sync(path: string): void {
 }
 
 /**
- * After a change of the configuration: the ids of the numbers that came, went or changed, as a JSON
- * list, and how many others there are. Read at one moment, as numbers may be changing now.
+ * The ids of the numbers that were added, removed or changed after a change of the configuration,
+ * as a JSON list, and the count of all others. Read in one snapshot, because numbers may change
+ * meanwhile.
  */
 function numbersUnchangedSince(source: Connection, change: number): { changed: string; others: number } {
   const select = source

@@ -2,10 +2,10 @@ import type { Row } from "../codecs/row.ts";
 import type { Counted } from "../pages.ts";
 import type { Connection } from "./open.ts";
 
-/** Conditions of a WHERE, and their values. */
+/** The conditions of a WHERE clause, and their values. */
 export type Conditions = { readonly text: string; readonly values: unknown[] };
 
-/** The conditions whose value is given. */
+/** Joins the conditions that have a value. */
 export function conditions(all: readonly (readonly [string, unknown])[]): Conditions {
   const given = all.filter(([, value]) => value !== undefined);
   return { text: given.map(([text]) => text).join(" AND "), values: given.map(([, value]) => value) };
@@ -17,8 +17,8 @@ export function marks(columns: readonly string[]): string {
 }
 
 /**
- * A page of a list, and how many rows there are in all. Prepared anew: its text follows the filters
- * that are given.
+ * A page of a list and the count of all its rows. Prepared for every call, because the text depends
+ * on the filters.
  */
 export function counted<Item>(
   db: Connection,

@@ -3,17 +3,17 @@ import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 
 const MIGRATIONS = join(import.meta.dirname, "migrations");
-/** Below this a crash between two writers of one WAL can damage the file. */
+/** In older versions a crash between two writers of one WAL can damage the file. */
 const MIN_SQLITE = [3, 51, 3];
-/** How long another writer (an import, a backup) is waited for, milliseconds. */
+/** The timeout of waiting for another writer (an import, a backup), milliseconds. */
 const BUSY_TIMEOUT = 5_000;
 
 export type Connection = Database.Database;
 
 /**
- * Opens and migrates a SQLite file, made if need be, with every commit synced to disk. Throws one
- * sentence when SQLite is too old, the settings do not hold, the file has several names, or it is
- * newer than this program.
+ * Opens and migrates a SQLite file, created if it does not exist, with every commit synced to disk.
+ * Throws one sentence when SQLite is too old or refuses the settings, or when the file has several
+ * names or is newer than this program.
  */
 export function openConnection(path: string): Connection {
   createPrivately(path);
@@ -27,13 +27,13 @@ export function openConnection(path: string): Connection {
   try {
     checkVersion(db);
     switchToWal(db);
-    // The library is compiled for NORMAL, under which the newest commits may vanish with the power.
-    // It holds per connection.
+    // The default of the library is NORMAL, with which a power failure may lose the newest commits.
+    // The setting belongs to the connection.
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
     db.pragma("temp_store = MEMORY");
     db.pragma("cache_size = -65536");
-    // 32 MiB of log before it is copied into the file: pages that many commits touch are then
+    // 32 MiB of log before it is copied into the file: a page that many commits change is then
     // copied once, not once a second.
     db.pragma("wal_autocheckpoint = 8192");
     const journal = db.pragma("journal_mode", { simple: true });
@@ -50,8 +50,8 @@ export function openConnection(path: string): Connection {
 }
 
 /**
- * Migrates a SQLite file, made if need be, and gives the schema that it had, 0 for a new one, and
- * the one that it has.
+ * Migrates a SQLite file, created if it does not exist, and gives its schema before, 0 for a new
+ * file, and after.
  */
 export function bringUpToDate(path: string): { readonly from: number; readonly to: number } {
   createPrivately(path);
@@ -65,12 +65,12 @@ export function bringUpToDate(path: string): { readonly from: number; readonly t
 }
 
 /**
- * Holds a database for one serving process, by an exclusive transaction on a file beside it that
- * ends with the process, however it ends. Throws one sentence when another process holds it for
- * longer than five seconds. Gives how to let go.
+ * Locks a database for one serving process, by an exclusive transaction on a file beside it that
+ * ends with the process, however it ends. Throws one sentence when another process keeps the lock
+ * for longer than five seconds. Gives how to release it.
  */
 export function holdExclusively(path: string): () => void {
-  // Two names of one file must lead to one lock.
+  // Two names of one file must have one lock.
   const file = existsSync(path) ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   createPrivately(`${file}.lock`);
   const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT });
@@ -87,25 +87,25 @@ export function holdExclusively(path: string): () => void {
 }
 
 /**
- * Makes an empty file that its owner alone can read, if there is none; SQLite makes its log and
- * index alike.
+ * Creates an empty file that only its owner can read, unless it exists; SQLite gives its log and
+ * index the same mode.
  */
 function createPrivately(path: string): void {
   try {
     closeSync(openSync(path, "wx", 0o600));
   } catch {
-    // It is there, or SQLite says why it cannot be made.
+    // The file exists, or SQLite reports why it cannot be created.
   }
 }
 
-/** The extended result code of an SQLite error, or "" for anything else. */
+/** The extended result code of a SQLite error, or "" for any other error. */
 export function codeOf(error: unknown): string {
   return error instanceof Database.SqliteError ? error.code : "";
 }
 
 /**
- * The switch takes the whole file and, unlike everything else, does not wait for whoever else is in
- * it.
+ * The switch locks the whole file and, unlike other statements, does not wait for other
+ * connections.
  */
 function switchToWal(db: Connection): void {
   const until = performance.now() + BUSY_TIMEOUT;
@@ -129,10 +129,7 @@ function checkVersion(db: Connection): void {
   }
 }
 
-/**
- * Applies the numbered migrations that the file has not seen, each in a transaction of its own.
- * They go forward only.
- */
+/** Applies the new numbered migrations, each in a transaction of its own. There is no way back. */
 function migrate(db: Connection, path: string): void {
   const files = readdirSync(MIGRATIONS).sort();
   const newest = files.length;
@@ -146,7 +143,7 @@ function migrate(db: Connection, path: string): void {
   for (const [index, file] of files.entries()) {
     const version = index + 1;
     db.transaction(() => {
-      // Another process may have been faster.
+      // Another process may have migrated meanwhile.
       if ((db.pragma("user_version", { simple: true }) as number) >= version) return;
       db.exec(readFileSync(join(MIGRATIONS, file), "utf8"));
       db.pragma(`user_version = ${version}`);

@@ -3,11 +3,11 @@ import { Worker } from "node:worker_threads";
 import type { Copy } from "./copy.ts";
 
 /**
- * Runs `copyVerified` in a thread of its own, so that this one can show how far it is and heed
- * signals meanwhile. Rejects with its error.
+ * Runs `copyVerified` in a thread, so that this one can show progress and handle signals meanwhile.
+ * Rejects with its error.
  */
 export function startCopy(from: string, to: string, heldSince: number, onCopied: () => void): Promise<Copy> {
-  // The same file with another ending when the program was built.
+  // In a built program the file has another extension.
   const body = new URL(`copy-thread${extname(import.meta.url)}`, import.meta.url);
   return new Promise((resolve, reject) => {
     const thread = new Worker(body, { workerData: { from, to, heldSince } });

@@ -1,26 +1,26 @@
 import { chmodSync, copyFileSync, readFileSync, statSync } from "node:fs";
 import type { Connection } from "./open.ts";
 
-/** What stands in a write-ahead log before it is opened. */
+/** The content of a write-ahead log before its file is opened. */
 export type LogFound = {
-  /** Pages that recovery brings back, up to the last whole commit. */
+  /** Pages that recovery restores, up to the last complete commit. */
   readonly pages: number;
   readonly commits: number;
-  /** Whole commits that recovery passes by, because the log is damaged before them. */
+  /** Complete commits that recovery skips, because the log is damaged before them. */
   readonly lostCommits: number;
-  /** Where the damaged log was copied to; undefined: it is not damaged. */
+  /** The path of the copy of a damaged log; undefined when the log is not damaged. */
   readonly keptAs: string | undefined;
 };
 
 const HEADER = 32;
 const FRAME_HEADER = 24;
-/** The first word of a log; its last bit says in which order the bytes of checksummed words are. */
+/** The first word of a log; its last bit is the byte order of checksummed words. */
 const MAGIC = 0x377f0682;
 
 /**
- * Reads what the log of a SQLite file holds, by the file format of SQLite, before the file is
- * opened: recovery itself says nothing. A log that is damaged in the middle is copied to a file of
- * its own, because opening the database drops what recovery did not take.
+ * Reads the log of a SQLite file by SQLite's file format, before the file is opened: recovery
+ * itself reports nothing. Copies a log that is damaged in the middle to a file of its own, because
+ * opening the database drops what recovery skipped.
  */
 export function inspectLog(path: string): LogFound {
   const log = `${path}-wal`;
@@ -34,8 +34,8 @@ export function inspectLog(path: string): LogFound {
 }
 
 /**
- * Copies the whole log into the file and empties it, as far as nobody else reads or writes at this
- * moment; nobody is waited for. What stands in the file itself survives a damage of the log.
+ * Copies the whole log into the file and empties it, unless another connection reads or writes at
+ * this moment; does not wait. A commit in the file itself survives damage of the log.
  */
 export function emptyLog(db: Connection): void {
   const timeout = db.pragma("busy_timeout", { simple: true });
@@ -64,7 +64,7 @@ function readLog(log: Buffer): LogFound {
   let before = ofHeader;
   const size = FRAME_HEADER + pageSize;
   for (let index = 0, at = HEADER; at + size <= log.length; index += 1, at += size) {
-    // What is left of an earlier log has other salts.
+    // Frames of an earlier log have other salts.
     const isOfThisLog = view.getBigUint64(at + 8) === view.getBigUint64(16);
     const sum = checksum(view, at, 8, isLittle, before);
     const isGood =
@@ -75,8 +75,8 @@ function readLog(log: Buffer): LogFound {
       pages = index + 1;
       commits += 1;
     }
-    // Each frame's checksum goes on from the one before it as it was written, so that frames behind
-    // a damage are recognized.
+    // Each checksum continues the stored checksum of the frame before, so that frames after damage
+    // are recognized.
     if (isCommit && !isWhole) lostCommits += 1;
     before = storedAt(view, at + 16);
   }

@@ -11,12 +11,12 @@ import type { Connection } from "./open.ts";
 import type { PutMapping } from "./recipients.ts";
 
 /**
- * Writes what a transaction plans; inside a transaction of the caller. Gives the senders' health
- * after each outcome.
+ * Writes the changes of a transaction; inside a transaction of the caller. Gives the senders'
+ * health after each outcome.
  */
 export type WriteChanges = (changes: Changes) => HealthAfter;
 
-/** The only statements that write what plans change. */
+/** Prepares the only statements that write what plans change. */
 export function prepareChanges(db: Connection, putMapping: PutMapping): WriteChanges {
   const insertMessage = db.prepare(
     `INSERT INTO messages (${MESSAGE_COLUMNS.join(", ")}) VALUES (${marks(MESSAGE_COLUMNS)})`,
@@ -55,7 +55,7 @@ export function prepareChanges(db: Connection, putMapping: PutMapping): WriteCha
   );
   const changeMessage = prepareMessageChange(db);
   const writeHealth = prepareHealthWriter(db);
-  /** Forms that were read from the file, so that no failed transaction is remembered. */
+  /** Forms that were read from the file; a form of a transaction that failed is not among them. */
   const storedForms = new Map<string, string>();
 
   return (changes) => {
@@ -90,8 +90,7 @@ export function prepareChanges(db: Connection, putMapping: PutMapping): WriteCha
 }
 
 /**
- * Changes a message by a statement for the columns that change: an index of a column that does not
- * is left alone.
+ * One statement for each set of columns that changes: indexes of the other columns stay unchanged.
  */
 function prepareMessageChange(db: Connection): (change: MessageChange) => void {
   const prepare = (columns: readonly string[], submits: number) => {
@@ -110,7 +109,7 @@ function prepareMessageChange(db: Connection): (change: MessageChange) => void {
   };
 }
 
-/** Writes each number's health once, after all its outcomes. */
+/** Writes the health of each number once, after all its outcomes. */
 function prepareHealthWriter(db: Connection): (outcomes: readonly HealthOutcome[]) => HealthAfter {
   const select = db.prepare(
     "SELECT n.id, h.* FROM phone_numbers n LEFT JOIN number_health h ON h.phone_number_id = n.id WHERE n.id = +?",
