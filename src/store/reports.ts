@@ -16,7 +16,7 @@ export type ReportStore = {
   readonly applyReports: (reports: readonly CarrierReport[]) => Promise<AppliedReport[]>;
   /**
    * Applies stored receipts whose id is another form of the id in the carrier's answer, where
-   * `plan-match.ts` allows it. One call reads `limit` receipts from a cursor on.
+   * `domain/plan/match-receipt.ts` allows it. One call reads `limit` receipts from a cursor on.
    */
   readonly matchReceipts: (request: {
     readonly now: number;

@@ -78,8 +78,8 @@ export type StoreOptions = {
    */
   readonly onMoved?: (detail: string | undefined) => void;
   /**
-   * Called with the changes of each transaction once they are on disk; must not throw. A transaction
-   * whose outcome is unknown is not reported.
+   * Called with the changes of each transaction once they are on disk; must not throw. A
+   * transaction whose outcome is unknown is not reported.
    */
   readonly onCommitted?: (changes: Changes) => void;
 };

@@ -22,7 +22,7 @@ import type { Opened, Subject } from "./contract/subject.ts";
 import { sweeps } from "./contract/sweeps.ts";
 import { watching } from "./contract/watching.ts";
 
-/** Declares what every store must do. What passes it is a store; `open` gives a fresh, empty one each time. */
+/** Declares the contract of every store; `open` gives a new, empty store each time. */
 export function storeContract(name: string, open: () => Promise<Opened>): void {
   describe(`A store on ${name}`, () => {
     let opened: Opened;
@@ -40,16 +40,16 @@ export function storeContract(name: string, open: () => Promise<Opened>): void {
     describe("accepts messages:", () => acceptance(subject));
     describe("lists messages:", () => messages(subject));
     describe("keeps sticky mappings and opt-outs:", () => recipients(subject));
-    describe("hands messages out and takes reports in:", () => dispatch(subject));
-    describe("hands out no more than carriers take:", () => budgets(subject));
+    describe("claims messages and applies reports:", () => dispatch(subject));
+    describe("claims within the budgets of carriers:", () => budgets(subject));
     describe("schedules messages:", () => schedule(subject));
     describe("cancels messages:", () => cancelling(subject));
-    describe("tells messages' stories:", () => events(subject));
-    describe("finds the messages that receipts speak of:", () => receipts(subject));
-    describe("takes reports in any order:", () => orders(subject));
-    describe("settles what nobody reports:", () => sweeps(subject));
+    describe("lists messages' events:", () => events(subject));
+    describe("finds the messages of receipts:", () => receipts(subject));
+    describe("applies reports in any order:", () => orders(subject));
+    describe("settles messages without reports:", () => sweeps(subject));
     describe("survives mishaps:", () => mishaps(subject));
-    describe("tells of configuration changes:", () => watching(subject));
+    describe("passes on configuration changes:", () => watching(subject));
     describe("gives the observer of commits", () => commits(subject));
     describe("keeps and forgets:", () => keeping(subject));
     describe("forgets messages:", () => forgetting(subject));

@@ -1,16 +1,16 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A proxy before a PostgreSQL server that loses a connection at the worst moment. */
+/** A proxy in front of a PostgreSQL server that cuts a connection at the worst moment. */
 export type CuttingProxy = {
-  /** The server's URL, by way of the proxy. */
+  /** The server's URL through the proxy. */
   readonly url: string;
   /**
-   * Cuts the connection over which the next of these bytes leave: "before" they reach the server, or "after" the server has
-   * answered them, with the answer lost.
+   * Cuts the connection that sends these bytes next: "before" they reach the server, or "after" the
+   * server has answered, without its answer.
    */
   readonly cutAt: (bytes: string, when: "before" | "after") => void;
-  /** What left over all connections, one entry for each time that the server was heard from in between. */
+  /** The bytes that left over all connections, one entry between two answers of the server. */
   readonly roundTrips: string[];
   readonly close: () => Promise<void>;
 };
@@ -42,7 +42,7 @@ export async function cutConnections(url: string): Promise<CuttingProxy> {
       const at = cut === undefined ? -1 : chunk.indexOf(cut.bytes);
       if (cut === undefined || at < 0) return upstream.write(chunk);
       isAnswerLost = true;
-      // Five bytes are the message's head.
+      // The head of a message has five bytes.
       if (cut.when === "before") upstream.write(chunk.subarray(0, at - 5), end);
       else upstream.write(chunk);
       cut = undefined;

@@ -134,17 +134,17 @@ const acts = fc.array(
   { minLength: 1, maxLength: 40, size: "max" },
 );
 
-/** What a history acts upon; the same records in both stores. */
+/** The records of a history, the same in both stores. */
 type World = {
   readonly profile: MessagingProfile;
   readonly numbers: readonly PhoneNumber[];
   readonly messages: Message[];
   now: number;
-  /** Each settling is by a process that just came: SQLite settles what the others sent once for each. */
+  /** A new process settles each time: SQLite settles the others' messages once for each process. */
   settlers: number;
 };
 
-/** The id that the carrier gives a message: hexadecimal digits, as many carriers' are. */
+/** The carrier's id of a message: hexadecimal digits, as with many carriers. */
 function carrierIdOf({ messages }: World, place: number): string {
   return `${messages[0]?.id.replaceAll("-", "").slice(20) ?? ""}b${place}`;
 }
@@ -185,7 +185,7 @@ function reportOf(world: World, { message, kind, by, isAnswer, isSpam }: Reporte
   return { target: { carrier: "sandbox", carrierMessageId: spelled, organizationId }, report, receivedAt: at };
 }
 
-/** Performs an act on a store, and gives what the store answered. */
+/** Performs an act on a store, and gives its result. */
 async function perform(
   store: Store,
   world: World,
@@ -339,7 +339,7 @@ function messageOf(world: World, given: Act): Message | undefined {
   return aScheduled(profile, { to: RECIPIENTS[given.to] as string, ...times, ...sender });
 }
 
-/** Everything that can be read back of a world. */
+/** Everything that can be read of a world. */
 async function readBack(store: Store, { profile, numbers, messages, now }: World): Promise<unknown> {
   const { organizationId, id: messagingProfileId } = profile;
   const stored = await Promise.all(messages.map(({ id }) => store.getMessage(organizationId, id)));
@@ -364,7 +364,9 @@ async function readBack(store: Store, { profile, numbers, messages, now }: World
   };
 }
 
-/** The same for two stores but for rounding, the order of sweeps, and what `undefined` leaves out. */
+/**
+ * Equal for two stores except for rounding, the order of sweeps, and absent or undefined fields.
+ */
 function comparable(value: unknown): unknown {
   if (typeof value === "number" && !Number.isInteger(value)) return Number(value.toPrecision(9));
   if (value instanceof Uint8Array) return [...value];

@@ -132,7 +132,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Attempts of the official 
     },
   );
 
-  it("are refused after some seconds when the first one's commit still hangs, and hold up nobody else", async () => {
+  it("are refused after some seconds when the first one's commit still hangs, and delay no other send", async () => {
     const held = await database.query("BEGIN").then(() => {
       return database.query("SELECT pg_advisory_xact_lock_shared($1)", [String(Buffer.alloc(8, 1).readBigInt64BE())]);
     });
@@ -152,19 +152,19 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Attempts of the official 
     expect(await messageIds()).toHaveLength(3);
   });
 
-  it("are one message when several processes get retries at once", async () => {
+  it("are one message when several processes receive retries at once", async () => {
     const outcomes = await Promise.all([one.send(RETRY), other.send(RETRY), one.send(RETRY), other.send(RETRY)]);
     expect(outcomes.map(({ kind }) => kind).toSorted()).toEqual(["decided", "repeated", "repeated", "repeated"]);
     expect(await messageIds()).toHaveLength(1);
   });
 
-  it("are accepted by a retry whose first attempt never came", async () => {
+  it("are accepted by a retry whose first attempt never arrived", async () => {
     const id = acceptedId(await one.send(RETRY));
     expect(await messageIds()).toEqual([id]);
     expect(await other.send({ ...RETRY, retryCount: 2 })).toMatchObject({ kind: "repeated", message: { id } });
   });
 
-  it("are two messages when two first ones are equal, also at once", async () => {
+  it("are two messages when two first attempts are equal, also at once", async () => {
     const ids = (await Promise.all([one.send(FIRST), other.send(FIRST), one.send(FIRST)])).map(acceptedId);
     expect(await messageIds()).toEqual(ids.toSorted());
     expect(new Set(ids).size).toBe(3);
@@ -184,7 +184,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("Attempts of the official 
     expect(acceptedId(await other.send(attempt))).not.toBe(id);
   });
 
-  it("leave nothing behind, and are not found, without the header", async () => {
+  it("leave no record, and are not found, without the header", async () => {
     const id = acceptedId(await one.send(undefined));
     expect((await database.query("SELECT FROM recent_sends")).rowCount).toBe(0);
     expect(acceptedId(await other.send(RETRY))).not.toBe(id);

@@ -25,7 +25,7 @@ afterAll(async () => {
   await admin.close();
 });
 
-/** A process with its pools; `number` is the one that it sends from. */
+/** A process with its pools; it sends from `number`. */
 async function join(number: PhoneNumber) {
   const store = await open();
   const pools = openPools(store, () => now);
@@ -59,13 +59,13 @@ async function join(number: PhoneNumber) {
       for (const { phoneNumberId } of await store.listQueues(1_000)) look.see(phoneNumberId);
       look.finish();
     },
-    /** Segments that this process believes to be queued; undefined: it has no such pool. */
+    /** Segments that this process counts as queued; undefined: it has no such pool. */
     believes: () => {
       const pool = live()?.pool;
       const slot = pool?.byId.get(number.id);
       return slot === undefined ? undefined : pool?.slots[slot]?.queuedSegments;
     },
-    /** What a send would wait, milliseconds. */
+    /** The wait of a send, milliseconds. */
     waits: () => {
       const pool = live()?.pool;
       if (pool === undefined) return undefined;
@@ -85,8 +85,8 @@ const slow = async () =>
   storeNumber(admin, await storeProfile(admin, { poolSettings: POOL_ON }), { segmentsPerSecond: 1 });
 const POOL_ON = { longCodeWeight: 1, tollFreeWeight: 1, skipUnhealthy: false, stickySender: false, geomatch: false };
 
-describe("what processes believe to be queued", () => {
-  it("does not count twice what another accepted, but did not tell before the pool was loaded", async () => {
+describe("the backlog of processes", () => {
+  it("counts once what another process accepted but had not published when the pool was loaded", async () => {
     const number = await slow();
     const [a, b] = [await join(number), await join(number)];
     await a.exchange();
@@ -100,7 +100,7 @@ describe("what processes believe to be queued", () => {
     await Promise.all([a.leave(), b.leave()]);
   });
 
-  it("is nothing when a claim finds the queue empty, whoever put it there", async () => {
+  it("is zero when a claim finds the queue empty, whichever process filled it", async () => {
     const number = await slow();
     const [a, b] = [await join(number), await join(number)];
     await b.load();
@@ -108,7 +108,7 @@ describe("what processes believe to be queued", () => {
     await a.exchange();
     await b.exchange();
     expect(b.believes()).toBe(3);
-    // Taken and claimed by a process that is killed before it tells.
+    // Accepted and claimed by a process that is killed before it publishes.
     const dead = await join(number);
     for (let n = 0; n < 3; n += 1) {
       now += 2 * SECOND;
@@ -118,14 +118,14 @@ describe("what processes believe to be queued", () => {
     now += 2 * SECOND;
     expect(await b.claim()).toBe(0);
     expect(b.believes()).toBe(0);
-    // And where no claim of its own finds out, the look at queues does.
+    // Where no claim of its own corrects it, the look at the queues does.
     expect(a.believes()).toBe(3);
     await a.look();
     expect([a.believes(), a.waits()]).toEqual([0, 0]);
     await Promise.all([a.leave(), b.leave()]);
   });
 
-  it("spares what comes into a queue while it is looked at", async () => {
+  it("keeps what enters a queue while it is read", async () => {
     const number = await slow();
     const a = await join(number);
     await a.accept();
@@ -150,14 +150,14 @@ describe("what processes believe to be queued", () => {
         const [killed, ...others] = all;
         const alive = isKilled ? others : all;
         if (isKilled) await killed.leave();
-        // Everybody tells, then everybody hears.
+        // Every process publishes, then every process reads.
         for (let round = 0; round < 2; round += 1) for (const each of alive) await each.exchange();
         const queued = async () => (await admin.loadPoolNumber(number.id))?.traffic.queuedSegments as number;
         if (!isKilled) {
           const truth = await queued();
           for (const each of alive) expect(each.believes() ?? truth).toBe(truth);
         }
-        // When the queue is empty, everybody knows within a look.
+        // When the queue is empty, every process counts zero after one look.
         while ((await queued()) > 0) {
           now += 1_500;
           await (alive[0] as Process).claim();
@@ -172,7 +172,8 @@ describe("what processes believe to be queued", () => {
         numRuns: 12,
         endOnFailure: true,
         examples: [
-          // A claim finds the queue empty while what one process accepted, and another sent, is told in part only.
+          // A claim finds the queue empty while the processes have published a part of what they
+          // accepted and sent.
           [
             [
               { who: 2, what: "accept" },

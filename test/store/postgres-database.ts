@@ -1,6 +1,9 @@
 import { inject } from "vitest";
 
-/** The URL of an empty PostgreSQL database that nobody else uses, on the server that all test files of this run share. */
+/**
+ * The URL of an empty PostgreSQL database of its own, on the server that all test files of this run
+ * share.
+ */
 export async function freshDatabase(): Promise<string> {
   const answer = await fetch(inject("postgresDatabases"));
   const text = await answer.text();

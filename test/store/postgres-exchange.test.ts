@@ -21,7 +21,7 @@ import {
 import { freshDatabase } from "./postgres-database.ts";
 
 let one: Store;
-/** What others do to the database. */
+/** Statements of another program. */
 let raw: Client;
 let url: string;
 
@@ -40,8 +40,8 @@ afterAll(async () => {
   await one?.close();
 });
 
-describe("What processes tell each other", () => {
-  /** A process of its own, which heartbeats. */
+describe("Peer updates", () => {
+  /** A process that sends heartbeats. */
   const join = async (owner: string) => {
     const store = await open();
     const heartbeat = (now: number, ...backlog: QueuedSegments[]) => store.synchronize({ owner, now, backlog });
@@ -56,7 +56,7 @@ describe("What processes tell each other", () => {
   type Joined = Awaited<ReturnType<typeof join>>;
   const leaveAll = (...joined: Joined[]) => Promise.all(joined.map(({ store }) => store.close()));
 
-  it("are the sums of what all others put into queues, when they change", async () => {
+  it("contain the sums of the other processes' backlogs, when they change", async () => {
     const [a, b, c] = (await joinAll("a", "b", "c")) as [Joined, Joined, Joined];
     const [first, second] = [await aNumberOf(), await aNumberOf()];
     const has = ({ id: phoneNumberId }: PhoneNumber, segments: number) => ({ phoneNumberId, segments });
@@ -75,7 +75,7 @@ describe("What processes tell each other", () => {
     await leaveAll(a, b, c);
   });
 
-  it("are the counts of health that changed elsewhere, also where a later change was committed first", async () => {
+  it("contain the health that others changed, also where a later change was committed first", async () => {
     const [a] = (await joinAll("a")) as [Joined];
     const number = await aNumberOf();
     const [first, second] = await storeMessages(one, number, { status: "sending" }, { status: "sending" });
@@ -103,7 +103,7 @@ describe("What processes tell each other", () => {
     await leaveAll(a);
   });
 
-  it("are signs of life: what one was sending is settled when it was silent for half a minute, once and not before", async () => {
+  it("settle the messages of a process that was silent for half a minute, once and not before", async () => {
     const [dead, a, b] = (await joinAll("dead", "a", "b")) as [Joined, Joined, Joined];
     const number = await aNumberOf();
     const messages = await storeMessages(one, number, {}, {});
@@ -121,7 +121,7 @@ describe("What processes tell each other", () => {
     await leaveAll(dead, a, b);
   });
 
-  it("a process that nobody could have heard is not taken for silent, nor one with another clock", async () => {
+  it("do not count as silent a process during an outage, nor one with another clock", async () => {
     const [a, b] = (await joinAll("a", "b")) as [Joined, Joined];
     const number = await aNumberOf();
     const message = await storeMessage(one, number);
@@ -129,7 +129,7 @@ describe("What processes tell each other", () => {
     await b.heartbeat(NOON - behind);
     await claimOne(b.store, number, NOON, b.owner);
     await a.heartbeat(NOON);
-    // Nobody had a database for a while.
+    // The database was away for a while.
     expect((await a.heartbeat(NOON + 60 * SECOND)).settled).toEqual([]);
     await b.heartbeat(NOON - behind + 61 * SECOND);
     for (let now = NOON + 62 * SECOND; now < NOON + 120 * SECOND; now += SECOND) {
@@ -140,7 +140,7 @@ describe("What processes tell each other", () => {
     await leaveAll(a, b);
   });
 
-  it("what one that is long gone put into queues still counts, and is not counted twice should it come back", async () => {
+  it("count the backlog of a process that is gone, and count it once when the process returns", async () => {
     const [a, b, c] = (await joinAll("a", "b", "c")) as [Joined, Joined, Joined];
     const { id: phoneNumberId } = await aNumberOf();
     await a.heartbeat(NOON, { phoneNumberId, segments: 5 });

@@ -56,7 +56,7 @@ afterAll(async () => {
 });
 
 describe("A PostgreSQL database", () => {
-  it("is told of without credentials", () => {
+  it("is described without credentials", () => {
     expect(describeDatabase("postgres://me:secret@db.example:5433/numberpool?password=other")).toBe(
       "postgres://db.example:5433/numberpool",
     );
@@ -64,12 +64,12 @@ describe("A PostgreSQL database", () => {
       "postgres:///run/postgresql/numberpool",
     );
     for (const wrong of ["postgres://me:secret@:99999/x", "mysql://me:secret@host/x", "me:secret"]) {
-      expect(() => describeDatabase(wrong)).toThrow(/^The database's URL cannot be read; (?!.*secret)/);
+      expect(() => describeDatabase(wrong)).toThrow(/^Not a database URL; (?!.*secret)/);
     }
     expect(database.name).toBe(describeDatabase(proxy.url));
   });
 
-  it("gives numbers as numbers, and refuses those that are none", async () => {
+  it("gives numbers as numbers, and refuses those that are too large", async () => {
     const numbers = statement(
       "SELECT $1::bigint AS whole, $2::float8 AS real, sum(w) AS total FROM unnest($3::bigint[]) w",
     );
@@ -92,7 +92,7 @@ describe("A PostgreSQL database", () => {
     expect([first?.n, second?.n]).toEqual([1, 1]);
   });
 
-  it("sends BEGIN with what comes first, and COMMIT with what was not waited for", async () => {
+  it("sends BEGIN with the first statement, and COMMIT with those that were not awaited", async () => {
     await database.get(ownProcess);
     proxy.roundTrips.length = 0;
     proxy.roundTrips.push("");
@@ -109,7 +109,7 @@ describe("A PostgreSQL database", () => {
     await perform(url, "DELETE FROM words");
   });
 
-  it("takes a transaction back when its work throws, and keeps the connection", async () => {
+  it("rolls a transaction back when its work throws, and keeps the connection", async () => {
     const before = await database.get(ownProcess);
     const thrown = new Error("a policy says no");
     const work = database.transact(async (session) => {
@@ -122,7 +122,7 @@ describe("A PostgreSQL database", () => {
     expect(await database.get(ownProcess)).toEqual(before);
   });
 
-  it("fails a transaction of which a statement failed, whether that was looked at or not", async () => {
+  it("fails a transaction of which a statement failed, whether it was awaited or not", async () => {
     const unwatched = database.transact(async (session) => {
       void session.run(insert, "twice");
       void session.run(insert, "twice");
@@ -143,7 +143,7 @@ describe("A PostgreSQL database", () => {
     expect(await kept()).toEqual([]);
   });
 
-  it("reads one state, whatever is written meanwhile", async () => {
+  it("reads one snapshot, whatever is written meanwhile", async () => {
     const [before, after] = await database.read(async (session) => {
       const first = await session.all(words);
       await database.run(insert, "meanwhile");
@@ -154,7 +154,7 @@ describe("A PostgreSQL database", () => {
     await perform(url, "DELETE FROM words");
   });
 
-  it("lets nobody use a transaction that is over", async () => {
+  it("refuses statements of a transaction that has ended", async () => {
     let escaped: Parameters<Parameters<Database["transact"]>[0]>[0] | undefined;
     await database.transact(async (session) => {
       escaped = session;
@@ -163,7 +163,7 @@ describe("A PostgreSQL database", () => {
   });
 });
 
-describe("A transaction that stood in another's way", () => {
+describe("A transaction that conflicts with another", () => {
   const attempt = statement("SELECT fail_until($1, $2)");
 
   it.each(["40001", "40P01"])("is repeated (%s)", async (state) => {
@@ -176,7 +176,7 @@ describe("A transaction that stood in another's way", () => {
     expect(runs).toBe(3);
   });
 
-  it("is given up after some tries", async () => {
+  it("fails after some attempts", async () => {
     let runs = 0;
     const work = async (session: Parameters<Parameters<Database["transact"]>[0]>[0]) => {
       runs++;
@@ -227,7 +227,7 @@ describe("A connection that is lost", () => {
     await perform(url, "DELETE FROM words");
   });
 
-  it("in the middle takes the transaction back", async () => {
+  it("in the middle rolls the transaction back", async () => {
     proxy.cutAt("lost word", "after");
     const work = database.transact(async (session) => {
       await session.run(insert, "first word");
@@ -239,7 +239,7 @@ describe("A connection that is lost", () => {
     expect(await kept()).toEqual([]);
   });
 
-  it("because the server ended it is UNAVAILABLE, and the next call has another", async () => {
+  it("because the server ended it is UNAVAILABLE, and the next call gets another", async () => {
     const work = database.transact(async (session) => {
       const { pid = 0 } = (await session.get(ownProcess)) ?? {};
       await perform(url, `SELECT pg_terminate_backend(${pid})`);
@@ -247,7 +247,7 @@ describe("A connection that is lost", () => {
     });
     await expect(work).rejects.toMatchObject(UNAVAILABLE);
     expect(await kept()).toEqual([]);
-    // Idle ones as well, without anybody noticing.
+    // Idle ones as well.
     await perform(
       url,
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
@@ -256,7 +256,7 @@ describe("A connection that is lost", () => {
   });
 });
 
-describe("A server that must not be used is refused in one sentence that holds no password:", () => {
+describe("A server that must not be used is refused in one sentence without the password:", () => {
   const refusal = async (at: string) => {
     const error = await open(at).then(
       () => undefined,
@@ -279,14 +279,14 @@ describe("A server that must not be used is refused in one sentence that holds n
 
   it.each([
     ["synchronous_commit", "off", /synchronous_commit is off, .*; turn it on .*\.$/],
-    ["default_transaction_read_only", "on", /takes no writes, .*; name the primary\.$/],
+    ["default_transaction_read_only", "on", /refuses writes, .*; name the primary\.$/],
   ])("%s = %s", async (name, value, message) => {
     const at = await withSetting(name, value);
     expect(await refusal(at)).toMatch(message);
     expect(await refusal(at)).toMatch(new RegExp(`^${describeDatabase(at)}: `));
   });
 
-  it("but not for what is as safe", async () => {
+  it("but not settings that are as safe", async () => {
     const at = await withSetting("synchronous_commit", "local");
     await (await openDatabase(at, { chance: Math.random })).close();
   });
@@ -297,11 +297,11 @@ describe("A server that must not be used is refused in one sentence that holds n
     other.pathname += "_latin1";
     const name = other.pathname.slice(1);
     await perform(at, `CREATE DATABASE ${name} ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`);
-    expect(await refusal(other.href)).toMatch(/its encoding is LATIN1; make a database with UTF8\.$/);
+    expect(await refusal(other.href)).toMatch(/its encoding is LATIN1; create a database with UTF8\.$/);
     await perform(at, `DROP DATABASE ${name} WITH (FORCE)`);
   });
 
-  it("nobody there, no such database, a wrong password", async () => {
+  it("no server, no such database, a wrong password", async () => {
     const nobody = new URL(url);
     nobody.port = "1";
     expect(await refusal(nobody.href)).toMatch(/^postgres:\/\/[^ ]+: .*ECONNREFUSED.*\.$/);
@@ -310,13 +310,13 @@ describe("A server that must not be used is refused in one sentence that holds n
     expect(await refusal(nowhere.href)).toMatch(/: database "numberpool_nowhere" does not exist\.$/);
     const stranger = new URL(url);
     stranger.password = "not-the-password";
-    // A server that was given may trust everybody.
+    // A server named by the variable may accept any password.
     if (!process.env.NUMBERPOOL_TEST_POSTGRES) {
       expect(await refusal(stranger.href)).toMatch(/: password authentication failed for user "postgres"\.$/);
     }
   });
 
-  it("and when its settings are spoiled later, new connections are refused too", async () => {
+  it("and when its settings change later, new connections are refused too", async () => {
     const at = await freshDatabase();
     const one = await open(at);
     await one.get(ownProcess);

@@ -13,7 +13,7 @@ afterAll(() => temporary.remove());
 const FIRST = `CREATE TABLE schema_compatibility (minimum_program_version integer NOT NULL);
   INSERT INTO schema_compatibility VALUES (1);
   CREATE TABLE words (word text PRIMARY KEY);`;
-// Slow, so that two that come together would meet in it.
+// Slow, so that concurrent processes meet in it.
 const SECOND = "SELECT pg_sleep(0.2); INSERT INTO words VALUES ('second');";
 
 let folders = 0;
@@ -34,7 +34,7 @@ async function rowsOf(url: string, sql: string): Promise<unknown[]> {
 }
 
 describe("Migrations on PostgreSQL", () => {
-  it("are applied once and in order, however many processes come together", async () => {
+  it("are applied once and in order by concurrent processes", async () => {
     const url = await freshDatabase();
     const folder = folderOf(FIRST, SECOND);
     const outcomes = await Promise.all([1, 2, 3].map(() => migrate(url, folder)));
@@ -50,7 +50,7 @@ describe("Migrations on PostgreSQL", () => {
     expect(await migrate(url, folderOf(FIRST, SECOND, "DROP TABLE words"))).toEqual({ from: 2, to: 3 });
   });
 
-  it("that fail leave the schema before them, and can be tried again", async () => {
+  it("that fail leave the schema unchanged, and can be retried", async () => {
     const url = await freshDatabase();
     const broken = "INSERT INTO words VALUES ('half'); SELECT broken;";
     await expect(migrate(url, folderOf(FIRST, broken))).rejects.toThrow(
@@ -60,19 +60,19 @@ describe("Migrations on PostgreSQL", () => {
     expect(await migrate(url, folderOf(FIRST, SECOND))).toEqual({ from: 1, to: 2 });
   });
 
-  it("of a newer program are lived with, unless they say that they cannot be", async () => {
+  it("of a newer program are accepted, unless they require that program", async () => {
     const url = await freshDatabase();
     const [older, newer] = [folderOf(FIRST), folderOf(FIRST, SECOND)];
     await migrate(url, newer);
     expect(await migrate(url, older)).toEqual({ from: 2, to: 2 });
     await rowsOf(url, "UPDATE schema_compatibility SET minimum_program_version = 2");
     await expect(migrate(url, older)).rejects.toThrow(
-      `${describeDatabase(url)}: its schema 2 needs a newer Numberpool; this one knows schema 1.`,
+      `${describeDatabase(url)}: its schema 2 needs a newer Numberpool; this one supports schema 1.`,
     );
     expect(await migrate(url, newer)).toEqual({ from: 2, to: 2 });
   });
 
-  it("that were changed after they were applied are found out", async () => {
+  it("that were changed after they were applied are refused", async () => {
     const url = await freshDatabase();
     await migrate(url, folderOf(FIRST));
     await expect(migrate(url, folderOf(`${FIRST} -- changed`))).rejects.toThrow("was made by another migration");

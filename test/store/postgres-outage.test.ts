@@ -9,7 +9,7 @@ const UNAVAILABLE = { refusal: { reason: ErrorReason.UNAVAILABLE } };
 const insert = statement("INSERT INTO words (word) VALUES ($1)");
 const words = statement<{ word: string }>("SELECT word FROM words ORDER BY word");
 
-describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("When the PostgreSQL server goes", () => {
+describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("When the PostgreSQL server is lost", () => {
   let server: PostgresServer;
   let url: string;
   let database: Database;
@@ -59,13 +59,13 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("When the PostgreSQL serve
       leave();
       await refused;
       if (how === "kill") await server.restart();
-      // The connections of before are found out, and new ones made.
+      // The pool discards the earlier connections and opens new ones.
       await expect.poll(() => kept().catch(() => [])).toContain(`${how}: said`);
       expect(await kept()).not.toContain(`${how}: under way`);
     },
   );
 
-  it("a commit that the standbys did not get, because somebody gave up waiting for them, is not reported as done", async () => {
+  it("a commit that did not reach the standbys, because the wait for them was canceled, is not reported as done", async () => {
     await perform("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     await perform("SELECT pg_reload_conf()");
     const waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -89,6 +89,6 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("When the PostgreSQL serve
           (error) => error.message,
         ),
       )
-      .toMatch(/fsync is off, so that it loses what it acknowledged; turn it on\.$/);
+      .toMatch(/fsync is off, so the server may lose acknowledged commits; turn it on\.$/);
   });
 });

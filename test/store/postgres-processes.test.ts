@@ -34,7 +34,7 @@ import { freshDatabase } from "./postgres-database.ts";
 const NOTHING: AcceptWrites = { messages: [], mappings: [], keys: [], recentSends: [] };
 let one: Store;
 let two: Store;
-/** What others do to the database. */
+/** Statements of another program. */
 let raw: Client;
 let url: string;
 
@@ -44,7 +44,7 @@ const aNumberOf = async (segmentsPerSecond = 1): Promise<PhoneNumber> =>
 const statusOf = async ({ organizationId, id }: QueuedMessage) => (await two.getMessage(organizationId, id))?.status;
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-/** Resolves when a store has heard of all changes that were made before: of its own one it has to hear after them. */
+/** Resolves when a store has passed on all earlier changes: its own change follows them. */
 const heardAll = (store: Store) => storeProfile(store);
 
 beforeAll(async () => {
@@ -87,7 +87,7 @@ describe("Two processes on one PostgreSQL database", () => {
     }
   });
 
-  it("say when to come back to a number that the other is at, and give it nothing meanwhile", async () => {
+  it("give the next claim of a number that the other locks, and claim nothing from it meanwhile", async () => {
     const number = await aNumberOf();
     const message = await storeMessage(one, number);
     await raw.query("BEGIN");
@@ -97,7 +97,7 @@ describe("Two processes on one PostgreSQL database", () => {
     expect(idsOf((await claimOne(two, number, NOON)).messages)).toEqual([message.id]);
   });
 
-  it("keep a daily limit together: three of them send what one day allows, and no more", async () => {
+  it("share a daily limit: three of them send what one day allows, and no more", async () => {
     const number = await storeNumber(one, await storeProfile(one), { dailySegmentLimit: 10, segmentsPerSecond: 1_000 });
     await storeMessages(one, number, ...upTo(30).map(() => ({ validUntil: NOON + 100 * HOUR })));
     const three = await openPostgresStore(url, { onLost: () => {}, chance: Math.random });
@@ -129,7 +129,7 @@ describe("Two processes on one PostgreSQL database", () => {
     }
   });
 
-  it("a message that comes into the queue of a number that the other removed just then fails", async () => {
+  it("a message that enters the queue of a number while the other removes it fails", async () => {
     const number = await aNumberOf();
     await one.removeNumber(number.organizationId, number.id);
     const late = await storeMessage(two, number);
@@ -140,14 +140,14 @@ describe("Two processes on one PostgreSQL database", () => {
     expect(await eventsOf(one, late)).toMatchObject([{ kind: "sending_failed", at: NOON }]);
   });
 
-  it("accept a send once that comes to both, and answer its twins with what it got", async () => {
+  it("accept a send once that reaches both, and answer its repeats with the same response", async () => {
     const number = await aNumberOf();
     const { organizationId } = number;
     const keys = ["b", "a", "c"].map((key) => ({ organizationId, method: "SendMessage", key }));
     const accepted: string[] = [];
     const answers = await Promise.all(
       upTo(50).map(async (index) => {
-        // In any order: nobody waits for somebody who waits.
+        // In any order: no transaction waits for one that waits.
         const asked = index % 2 === 0 ? keys : keys.toReversed();
         let answered: string[] = [];
         let written: string[] = [];
@@ -177,7 +177,7 @@ describe("Two processes on one PostgreSQL database", () => {
     expect((await one.loadPoolNumber(number.id))?.traffic.queuedSegments).toBe(3);
   });
 
-  it("let go of a key whose send was refused, for the twin that waits", async () => {
+  it("release a key whose send was refused, for a waiting repeat", async () => {
     const number = await aNumberOf();
     const { organizationId } = number;
     const key = { organizationId, method: "SendMessage", key: "order-1" };
@@ -219,7 +219,7 @@ describe("Two processes on one PostgreSQL database", () => {
     expect((await one.listMappings(list, { after: undefined, limit: 100 })).rows).toEqual(mappings);
   });
 
-  it("hear of each other's changes within two seconds, also where the notification was lost", async () => {
+  it("see each other's changes within two seconds, also after a lost notification", async () => {
     const number = await aNumberOf();
     const { organizationId, id } = number;
     const told: ConfigurationChange[] = [];
@@ -240,7 +240,7 @@ describe("Two processes on one PostgreSQL database", () => {
     expect((await two.getNumber(organizationId, id))?.number.state).toBe("paused");
   });
 
-  it("hear of every change although a later one was numbered before it and committed after it", async () => {
+  it("see every change, also one that was numbered before a later one and committed after it", async () => {
     const profile = await storeProfile(one);
     const told: string[] = [];
     await heardAll(two);
@@ -261,7 +261,7 @@ describe("What carriers report to either of two processes", () => {
     report: { kind: "delivered" as const, at: NOON + 1 },
   });
 
-  it("is applied wherever it comes", async () => {
+  it("is applied by either", async () => {
     const number = await aNumberOf();
     const message = await storeMessage(one, number);
     await claimOne(one, number, NOON);
@@ -297,7 +297,7 @@ describe("What carriers report to either of two processes", () => {
     });
   });
 
-  it("in another form is matched once, whichever process looks, while answers are written", async () => {
+  it("in another form is matched once by either process, while answers are written", async () => {
     // A carrier that has shown nothing yet.
     const number = await storeNumber(one, await storeProfile(one), { carrier: "hexadecimal" });
     const messages = await storeMessages(one, number, ...upTo(60).map(() => ({ status: "sending" as const })));
@@ -361,7 +361,7 @@ describe("What carriers report to either of two processes", () => {
     await vi.waitFor(async () => expect(await waitingFor("transactionid")).toBe(1), SECOND);
     expect(await two.applyReports([receipt("nobody's")])).toMatchObject([{ messageId: undefined }]);
     expect(await report(two, other, accepted("other's"))).toMatchObject([{ messageId: other.id }]);
-    // The receipt of the one that is being answered waits for it.
+    // The receipt waits for the answer that is being written.
     const receiving = two.applyReports([receipt("answered")]);
     await vi.waitFor(async () => expect(await waitingFor("advisory")).toBe(1), SECOND);
     await raw.query("ROLLBACK");
@@ -369,7 +369,7 @@ describe("What carriers report to either of two processes", () => {
     expect(await receiving).toMatchObject([{ messageId: answered.id, status: "delivered" }]);
   });
 
-  it("adds up in a number's health, whatever the order and however long ago the last was", async () => {
+  it("is summed in a number's health, in any order and after any time", async () => {
     // A carrier that has shown nothing yet.
     const number = await storeNumber(one, await storeProfile(one), { carrier: "hexadecimal" });
     const messages = await storeMessages(one, number, ...upTo(60).map(() => ({ status: "sending" as const })));
@@ -391,7 +391,7 @@ describe("What carriers report to either of two processes", () => {
     }
     expectHealth((await two.loadPoolNumber(number.id))?.traffic.health, expected);
 
-    // Evidence that is too small for a number is none, and no error.
+    // A count that is too small for a float is 0, and no error.
     for (const years of [3, 6, 9, 12]) {
       const later = await storeMessage(one, number, { status: "sending" });
       const at = NOON + years * 365 * HALF_LIFE_MS;

@@ -21,9 +21,10 @@ afterAll(async () => {
   await proxy?.close();
 });
 
-/** How often something went to the server and was waited for. */
+/** The round trips to the server. */
 async function roundTripsOf(work: () => Promise<unknown>): Promise<number> {
-  // The watch has a connection of its own, which may look for changes meanwhile: the least of some tries is meant.
+  // The watch may read changes meanwhile on its own connection: the minimum of some attempts
+  // counts.
   const counts: number[] = [];
   for (let attempt = 0; attempt < 5; attempt += 1) {
     proxy.roundTrips.splice(0, proxy.roundTrips.length, "");
@@ -33,7 +34,7 @@ async function roundTripsOf(work: () => Promise<unknown>): Promise<number> {
   return Math.min(...counts);
 }
 
-describe("A network's latency is felt on PostgreSQL", () => {
+describe("The network latency of PostgreSQL is paid", () => {
   it("twice by a group of sends", async () => {
     const { organizationId, messagingProfileId = "" } = number;
     const recipients = [{ organizationId, messagingProfileId, to: "+12125550100", sticky: true }];

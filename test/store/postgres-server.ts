@@ -10,30 +10,38 @@ import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
 
-/** A PostgreSQL server for tests: one of our own from npm, or the one that NUMBERPOOL_TEST_POSTGRES names. */
+/** A PostgreSQL server for tests: one from npm, or the one that NUMBERPOOL_TEST_POSTGRES names. */
 export type PostgresServer = {
-  /** Whether we started it; one that we did not start cannot be restarted or killed. */
+  /** Whether this process started it; another server cannot be restarted or killed. */
   readonly isOurs: boolean;
-  /** A superuser's URL of its database "postgres", or what NUMBERPOOL_TEST_POSTGRES says. */
+  /** A superuser's URL of its database "postgres", or the value of NUMBERPOOL_TEST_POSTGRES. */
   readonly url: string;
-  /** Makes an empty database and gives its URL. */
+  /** Creates an empty database and gives its URL. */
   readonly createDatabase: () => Promise<string>;
-  /** Ends it quickly but properly, or finds it killed, and starts it again on the same port. */
+  /** Stops it in the fast mode, unless it was killed, and starts it again on the same port. */
   readonly restart: () => Promise<void>;
-  /** SIGKILL: what was not synced is lost, and nobody is told. Resolves when it is gone; `restart` brings it back. */
+  /**
+   * SIGKILL: unsynced writes are lost. Resolves when the server is gone; `restart` starts it again.
+   */
   readonly kill: () => Promise<void>;
-  /** Removes every database that was made, and the whole server with its folder if it is ours. */
+  /**
+   * Removes every created database, and the whole server with its folder if this process started
+   * it.
+   */
   readonly stop: () => Promise<void>;
 };
 
-/** Starts PostgreSQL on a free port of loopback, or takes the server that NUMBERPOOL_TEST_POSTGRES names. */
+/**
+ * Starts PostgreSQL on a free port of loopback, or uses the server that NUMBERPOOL_TEST_POSTGRES
+ * names.
+ */
 export async function startPostgres(): Promise<PostgresServer> {
   const given = process.env.NUMBERPOOL_TEST_POSTGRES;
   return given === undefined || given === "" ? startOurs() : takeGiven(given);
 }
 
 const PASSWORD = "test-password";
-/** How long a start, and a wait for the old processes of a killed server, may take, milliseconds. */
+/** The timeout of a start, and of waiting for the processes of a killed server, milliseconds. */
 const PATIENCE = 20_000;
 
 function takeGiven(url: string): PostgresServer {
@@ -60,7 +68,8 @@ async function startOurs(): Promise<PostgresServer> {
       join(home, "bin/initdb"),
       [
         ...["--pgdata", data, "--username", "postgres", "--pwfile", join(folder, "password"), "--auth=scram-sha-256"],
-        // A server of everyday life sorts as people do, not by bytes; what relies on bytes should fail here.
+        // A usual server sorts by a language, not by bytes; code that relies on bytes should fail
+        // here.
         ...["--encoding=UTF8", "--locale-provider=icu", "--icu-locale=en-US", "--locale=C", "--no-sync"],
       ],
       { ...user, cwd: folder },
@@ -75,7 +84,7 @@ async function startOurs(): Promise<PostgresServer> {
       const exited = once(server, "exit");
       const children = signal === "SIGKILL" ? childrenOf(server.pid) : [];
       server.kill(signal);
-      // Left alone, a process of a connection could still carry out what it was in the middle of.
+      // Without a kill, a process of a connection could still finish its statement.
       for (const child of children) {
         try {
           process.kill(child, signal);
@@ -103,7 +112,10 @@ async function startOurs(): Promise<PostgresServer> {
   }
 }
 
-/** Starts the server's process and resolves when it answers; tries again while a killed one is not wholly gone. */
+/**
+ * Starts the server's process and resolves when it answers; retries while processes of a killed one
+ * remain.
+ */
 async function startProcess(options: {
   readonly home: string;
   readonly data: string;
@@ -139,7 +151,7 @@ async function startProcess(options: {
   }
 }
 
-/** The processes that a process started and that are there still; none where the system does not tell. */
+/** The running child processes of a process; none where the system does not list them. */
 function childrenOf(pid: number | undefined): number[] {
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
@@ -162,7 +174,7 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** Makes databases on a server, and drops all that were made. */
+/** Creates databases on a server, and drops all of them. */
 function databasesOf(url: string) {
   const made: string[] = [];
   const onServer = async (sql: string) => {
@@ -186,8 +198,9 @@ function databasesOf(url: string) {
 }
 
 /**
- * Copies the binaries of this platform's package, and makes the links between its libraries that npm cannot pack. The package's
- * own install script makes them too, but scripts are off; and another user may be kept out of the folder that the package is in.
+ * Copies the binaries of this platform's package, and creates the links between its libraries that
+ * npm cannot pack. The package's install script would create them, but scripts are off, and another
+ * user may have no access to the package's folder.
  */
 function unpackTo(home: string): void {
   const os = process.platform === "win32" ? "windows" : process.platform;
@@ -205,7 +218,7 @@ function unpackTo(home: string): void {
   }
 }
 
-/** PostgreSQL does not run as root; then it runs as the user that every system has for those who may do nothing. */
+/** PostgreSQL does not run as root; it then runs as the user nobody. */
 function ordinaryUser(): { readonly uid: number; readonly gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+)/m.exec(readFileSync("/etc/passwd", "utf8")) ?? [];
@@ -214,8 +227,8 @@ function ordinaryUser(): { readonly uid: number; readonly gid: number } | undefi
 }
 
 /**
- * Watches over a server's folder in a process of its own: when this process is gone, however it went, what still runs in there is
- * ended and the folder removed. Gives how to have that now.
+ * Starts a process that waits for the end of this one, however it ends, then ends the server in the
+ * folder and removes the folder. Gives how to do that now.
  */
 function guard(folder: string): () => Promise<void> {
   const script = `trap '' INT TERM HUP; read -r _

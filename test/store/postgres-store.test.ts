@@ -8,7 +8,7 @@ import { freshDatabase } from "./postgres-database.ts";
 
 let shared: Promise<string> | undefined;
 
-/** An empty database; making a new one for each test would take longer than most tests. */
+/** An empty database; creating one for each test would take longer than most tests. */
 async function emptyDatabase(): Promise<string> {
   shared ??= freshDatabase();
   const url = await shared;

@@ -89,14 +89,14 @@ describe("a number on trial", () => {
     const [first, ...others] = await sendAll(1);
     expect([first?.from, others.length]).toEqual([number.phoneNumber, 0]);
     expect(await sendAll(2)).toEqual([]);
-    // Not even by a process that comes later, and neither while it is sent.
+    // Not by a later process either, nor while it is sent.
     const late = await join(profile);
     expect(acceptedOf([await late.send("+12125569999")])).toEqual([]);
     for (const each of [...processes, late]) await each.leave();
     expect((first as QueuedMessage).status).toBe("queued");
   });
 
-  it("leaves the others of the pool alone", async () => {
+  it("leaves the other numbers of the pool alone", async () => {
     const profile = await storeProfile(admin, { poolSettings: RULES });
     const tried = await onTrial(profile);
     await storeNumber(admin, profile, { segmentsPerSecond: 100 });

@@ -26,7 +26,9 @@ import { type PostgresServer, startPostgres } from "./postgres-server.ts";
 
 const UNAVAILABLE = { refusal: { reason: ErrorReason.UNAVAILABLE } };
 
-/** Commits wait for a standby that does not exist, longer than the store waits for their answers. */
+/**
+ * Commits wait for a standby that does not exist, longer than the store waits for their answers.
+ */
 describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL whose answer is lost", () => {
   let server: PostgresServer;
   let admin: pg.Client;
@@ -70,7 +72,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     await store?.close();
   });
 
-  it("is a claim's: what it took goes back into its queue as soon as the commit is there", async () => {
+  it("is a claim's: the claimed messages return to their queue as soon as the commit is visible", async () => {
     const message = await storeMessage(store, number);
     await stallCommits();
     await expect(claimOne(store, number, NOON)).rejects.toMatchObject(UNAVAILABLE);
@@ -89,7 +91,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     expect(await store.getMessage(message.organizationId, message.id)).toMatchObject({ status: "queued", submits: 0 });
   });
 
-  it("is a claim's: the dispatcher sends what it took, once", async () => {
+  it("is a claim's: the dispatcher sends the claimed messages once", async () => {
     const messages = [await storeMessage(store, number), await storeMessage(store, number)];
     const begun = performance.now();
     const clock = () => Math.round(NOON + performance.now() - begun);
@@ -113,7 +115,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     await stallCommits();
     await dispatcher.start();
     await expect.poll(stalled, { timeout: 5 * SECOND }).toBe(1);
-    // The dispatcher has given it up, and has looked for it in vain.
+    // The dispatcher has given the claim up, and its requeue found nothing.
     await new Promise((resolve) => setTimeout(resolve, 2.5 * SECOND));
     expect(carrier.taken).toEqual([]);
     await letCommitsGoOn();
@@ -123,7 +125,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     pools.close();
   });
 
-  it("is that of reports: they are written again without doing anything twice", async () => {
+  it("is that of reports: they are written again without a second effect", async () => {
     const message = await storeMessage(store, number, { status: "sending" });
     const reports = [
       { kind: "accepted", at: NOON, carrierMessageId: "told twice" },
@@ -145,7 +147,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
     ]);
   });
 
-  it("is that of accepting: the caller is told that it is not known, and the message may be there", async () => {
+  it("is that of accepting: the caller gets UNAVAILABLE, and the message may exist", async () => {
     const message = aMessage(number);
     await stallCommits();
     await expect(write(store, { messages: [message] })).rejects.toMatchObject(UNAVAILABLE);

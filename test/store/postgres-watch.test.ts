@@ -52,7 +52,7 @@ describe("A watch on a PostgreSQL database", () => {
     await expect.poll(() => reads, { timeout: 500, interval: 10 }).toBe(before + 1);
   });
 
-  it("reads again when it was woken during a read, and never twice at once", async () => {
+  it("reads again after a notification during a read, and never twice at once", async () => {
     let atOnce = 0;
     let highest = 0;
     let finish = () => {};
@@ -83,7 +83,7 @@ describe("A watch on a PostgreSQL database", () => {
     await closing;
   });
 
-  it("makes good what was notified while it had no connection", async () => {
+  it("reads the changes that were notified while it had no connection", async () => {
     start();
     await settle();
     const [pid] = await listeners();
@@ -93,7 +93,7 @@ describe("A watch on a PostgreSQL database", () => {
     await expect.poll(() => reads, { timeout: 1_000, interval: 10 }).toBe(before + 1);
     await expect.poll(listeners).toHaveLength(1);
     expect(errors.length).toBeGreaterThan(0);
-    // And it hears again.
+    // And it receives notifications again.
     await settle();
     await other.query(`NOTIFY ${CHANGES}`);
     await expect.poll(() => reads, { timeout: 500, interval: 10 }).toBe(before + 2);
@@ -114,7 +114,7 @@ describe("A watch on a PostgreSQL database", () => {
     expect(errors.map(String)).toContainEqual(expect.stringContaining("ECONNREFUSED"));
   });
 
-  it("reads no more when it is closed, and leaves no connection", async () => {
+  it("stops reading when it is closed, and leaves no connection", async () => {
     start();
     await settle();
     await watch?.close();

@@ -5,14 +5,18 @@ import type { PostgresServer } from "./postgres-server.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** Where a test asks for an empty PostgreSQL database: every request is answered with the URL of a new one. */
+    /**
+     * The address where tests request an empty PostgreSQL database; every response is the URL of a
+     * new one.
+     */
     readonly postgresDatabases: string;
   }
 }
 
 /**
- * One PostgreSQL server for all test files of a run, started when the first of them asks for a database and gone with the run. It
- * lives here, in the process that outlives the files; `freshDatabase` is the other end.
+ * One PostgreSQL server for all test files of a run, started at the first request for a database
+ * and stopped with the run. It belongs to the process of the run, which outlives the files;
+ * `freshDatabase` is its client.
  */
 export default async function sharePostgres(project: TestProject): Promise<() => Promise<void>> {
   let postgres: Promise<PostgresServer> | undefined;

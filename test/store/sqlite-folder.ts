@@ -14,7 +14,10 @@ afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** A database file that is not there yet, in a temporary folder that goes when the tests of the file are done. */
+/**
+ * The path of a new database file, in a temporary folder that is removed after the tests of the
+ * file.
+ */
 export function freshPath(): string {
   const folder = mkdtempSync(join(tmpdir(), "numberpool-store-"));
   folders.push(folder);

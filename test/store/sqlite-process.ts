@@ -1,8 +1,8 @@
 import { Failure } from "../../src/domain/failure.ts";
 import { holdExclusively, openConnection } from "../../src/store/sqlite/open.ts";
 
-// Another process on a SQLite file: `hold PATH`, `open PATH` or `probe PATH`. It says when it is ready, works at every line that
-// comes in, tells how that went, and stays until its input ends.
+// Another process on a SQLite file: `hold PATH`, `open PATH` or `probe PATH`. It writes a line when
+// it is ready, works once for each line of its input, writes the outcome, and ends with its input.
 const [work, path = ""] = process.argv.slice(2);
 
 const tell = (what: object) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -10,7 +10,7 @@ const tell = (what: object) => process.stdout.write(`${JSON.stringify(what)}\n`)
 async function prepare(): Promise<() => Promise<unknown>> {
   if (work === "hold") return async () => holdExclusively(path);
   if (work === "open") return async () => openConnection(path).close();
-  // Only here, as the others are started by the dozen.
+  // Imported here, because the other modes start many processes.
   const { openSqliteStore } = await import("../../src/store/sqlite/sqlite-store.ts");
   let isLost = false;
   const store = openSqliteStore(path, {

@@ -12,7 +12,7 @@ import { holdExclusively, openConnection } from "../../src/store/sqlite/open.ts"
 import { freshPath } from "./sqlite-folder.ts";
 
 const PROCESS = fileURLToPath(new URL("sqlite-process.ts", import.meta.url));
-/** Processes take their time to start, and some of these wait for five seconds on purpose. */
+/** Processes start slowly, and some of these tests wait for five seconds on purpose. */
 const OTHER_PROCESSES = { timeout: 30_000 };
 const children: ChildProcess[] = [];
 
@@ -20,7 +20,7 @@ afterAll(() => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-/** How another process's work went; `after` in milliseconds. */
+/** The outcome of another process's work; `after` in milliseconds. */
 type Outcome = {
   readonly done: boolean;
   readonly after: number;
@@ -28,7 +28,7 @@ type Outcome = {
   readonly reason?: ErrorReason;
 };
 
-/** Another process that is ready to work on a file, and does so whenever it is told to begin. */
+/** Another process that is ready to work on a file at each call. */
 async function startProcess(work: "hold" | "open" | "probe", path: string) {
   const child = spawn(process.execPath, [PROCESS, work, path], { stdio: ["pipe", "pipe", "inherit"] });
   children.push(child);
@@ -58,7 +58,7 @@ describe.concurrent("A SQLite file that several want", OTHER_PROCESSES, () => {
     db.close();
   });
 
-  it("is waited for by a process that finds another about to make it", async () => {
+  it("is waited for by a process while another creates it", async () => {
     const path = freshPath();
     const opening = await startProcess("open", path);
     const maker = new Database(path);
@@ -83,7 +83,7 @@ describe.concurrent("A SQLite file that several want", OTHER_PROCESSES, () => {
     other.close();
   });
 
-  it("waits for a write of another that is soon done", async () => {
+  it("waits for a short write of another process", async () => {
     const path = freshPath();
     const writing = await startProcess("probe", path);
     const other = new Database(path);
@@ -128,7 +128,7 @@ describe.concurrent("Holding a SQLite file for one serving process", OTHER_PROCE
     expect(after).toBeLessThan(8_000);
   });
 
-  it("is let go by its release", async () => {
+  it("is unlocked by its release", async () => {
     const path = freshPath();
     const release = holdExclusively(path);
     release();
@@ -138,7 +138,7 @@ describe.concurrent("Holding a SQLite file for one serving process", OTHER_PROCE
     expect(outcome.after).toBeLessThan(1_000);
   });
 
-  it("is let go when its process dies, to one that waits for it and to a later one", async () => {
+  it("is unlocked when its process dies, for a waiting process and for a later one", async () => {
     const path = freshPath();
     const [first, waiting, later] = await Promise.all(Array.from({ length: 3 }, () => startProcess("hold", path)));
     expect(await first?.begin()).toMatchObject({ done: true });

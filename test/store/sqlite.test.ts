@@ -18,7 +18,7 @@ describe("A SQLite file", () => {
     return settings;
   };
 
-  it("is written ahead and synced at every commit, from the first open on and after every other", () => {
+  it("uses WAL and syncs every commit, from the first open on and after every later one", () => {
     const path = freshPath();
     expect(settingsOf(path)).toEqual(["wal", 2, 1]);
     expect(settingsOf(path)).toEqual(["wal", 2, 1]);
@@ -29,7 +29,7 @@ describe("A SQLite file", () => {
     expect(settingsOf(path)).toEqual(["wal", 2, 1]);
   });
 
-  it("is synced by every connection, also beside others that are open", () => {
+  it("is synced by every connection, also beside open ones", () => {
     const path = freshPath();
     const first = openConnection(path);
     expect(settingsOf(path)).toEqual(["wal", 2, 1]);
@@ -37,7 +37,7 @@ describe("A SQLite file", () => {
     first.close();
   });
 
-  it("that is migrated already is left as it is", async () => {
+  it("that is migrated already stays unchanged", async () => {
     const path = freshPath();
     const shapeOf = () => {
       const db = openConnection(path);
@@ -57,7 +57,7 @@ describe("A SQLite file", () => {
     await again.close();
   });
 
-  it("of a newer program that this one cannot live with is refused in one sentence, and left alone", () => {
+  it("of a newer program that it requires is refused in one sentence, and stays unchanged", () => {
     const path = freshPath();
     openConnection(path).close();
     const newer = new Database(path);
@@ -75,7 +75,7 @@ describe("A SQLite file", () => {
     newer.close();
   });
 
-  it("of a newer program that this one can live with is used, and keeps its version", async () => {
+  it("of a newer program that does not require it is used, and keeps its version", async () => {
     const path = freshPath();
     openConnection(path).close();
     const newer = new Database(path);
@@ -89,13 +89,13 @@ describe("A SQLite file", () => {
     after.close();
   });
 
-  it("that is none is refused", () => {
+  it("that is no database is refused", () => {
     const path = freshPath();
     writeFileSync(path, "phone_number,carrier\n".repeat(500));
     expect(() => openSqliteStore(path, { onLost: () => {} })).toThrow("not a database");
   });
 
-  it("that turns out damaged is reported as lost, once, and everything is refused from then on", async () => {
+  it("that is damaged is reported as lost once, and every later call is refused", async () => {
     const path = freshPath();
     const before = openSqliteStore(path, { onLost: () => {} });
     const profile = await storeProfile(before);
@@ -119,7 +119,7 @@ describe("A SQLite file", () => {
   });
 });
 
-/** Overwrites the first page of an index, so that the file opens and its use fails. */
+/** Overwrites the first page of an index, so that the file opens and a query fails. */
 function spoil(path: string, index: string): void {
   const db = new Database(path);
   const page = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?").pluck().get(index) as number;

@@ -30,25 +30,25 @@ type Settings = {
  */
 export async function checkServer(client: ClientBase, name: string): Promise<void> {
   const { rows } = await client.query<Settings>(SETTINGS);
-  const complaint = complaintAbout(rows[0] as Settings);
-  if (complaint !== undefined) throw new Error(`${name}: ${complaint}`);
+  const fault = findFault(rows[0] as Settings);
+  if (fault !== undefined) throw new Error(`${name}: ${fault}`);
 }
 
-function complaintAbout(settings: Settings): string | undefined {
+function findFault(settings: Settings): string | undefined {
   const { version, encoding, fsync, synchronous_commit, standbys, read_only } = settings;
   if (Number.parseInt(version, 10) < MIN_VERSION) {
     return `PostgreSQL ${version} is too old; ${MIN_VERSION} or later is needed.`;
   }
-  if (read_only) return "it takes no writes, being a standby or read only; name the primary.";
-  if (encoding !== "UTF8") return `its encoding is ${encoding}; make a database with UTF8.`;
-  if (fsync === "off") return "fsync is off, so that it loses what it acknowledged; turn it on.";
+  if (read_only) return "it refuses writes, because it is a standby or read-only; name the primary.";
+  if (encoding !== "UTF8") return `its encoding is ${encoding}; create a database with UTF8.`;
+  if (fsync === "off") return "fsync is off, so the server may lose acknowledged commits; turn it on.";
   if (synchronous_commit === "off") {
-    return "synchronous_commit is off, so that it loses what it acknowledged; turn it on for this database or user.";
+    return "synchronous_commit is off, so the server may lose acknowledged commits; turn it on for this database or user.";
   }
   // Without standbys, local equals on. With standbys, the new primary could miss acknowledged
   // commits.
   if (synchronous_commit === "local" && standbys !== "") {
-    return "synchronous_commit is local although it has synchronous standbys; turn it on for this database or user.";
+    return "synchronous_commit is local although the server has synchronous standbys; turn it on for this database or user.";
   }
   return undefined;
 }

@@ -41,7 +41,7 @@ export type DatabaseOptions = {
   readonly chance: () => number;
   /** Time after which the answer to a statement counts as lost, milliseconds. Default: 15 s. */
   readonly answerTimeoutMs?: number;
-  /** Called with the changes that a transaction wrote, once it is committed. */
+  /** Called with the changes of each transaction, after its commit. */
   readonly onCommitted?: ((changes: Changes) => void) | undefined;
 };
 
@@ -171,7 +171,7 @@ export async function openDatabase(
   const transact: Database["transact"] = async (work) => {
     let written: Changes[] = [];
     const result = await repeatedly(() => {
-      // An earlier try was rolled back.
+      // An earlier attempt was rolled back.
       written = [];
       return transaction(BEGIN, (session) => work({ ...session, note: (changes) => written.push(changes) }));
     });

@@ -5,7 +5,7 @@
 export function describeDatabase(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed === undefined || !/^postgres(ql)?:$/.test(parsed.protocol)) {
-    throw new Error("The database's URL cannot be read; it must be postgres://USER:PASSWORD@HOST:PORT/DATABASE.");
+    throw new Error("Not a database URL; expected postgres://USER:PASSWORD@HOST:PORT/DATABASE.");
   }
   // A server behind a Unix socket is a parameter.
   const host = parsed.host === "" ? (parsed.searchParams.get("host") ?? "") : parsed.host;

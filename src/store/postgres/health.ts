@@ -7,7 +7,7 @@ import { byText, givenRows, listsOf } from "./row-lists.ts";
 import type { Session } from "./session.ts";
 import { statement } from "./statement.ts";
 
-const LESSON_TYPES = {
+const OUTCOME_TYPES = {
   id: "text",
   delivered: "float8",
   failed: "float8",
@@ -21,14 +21,14 @@ const LESSON_TYPES = {
 const lockHealth = statement(
   "SELECT FROM number_health WHERE phone_number_id = ANY ($1) ORDER BY phone_number_id FOR NO KEY UPDATE",
 );
-const learnOne = (count: string) =>
+const withOutcome = (count: string) =>
   `greatest(0, ${decayed(`h.${count}`, "given.at - h.as_of")} + given.${count} * ${decay("h.as_of - given.at")})`;
 // The same rule as `isCounted` and `addOutcome`: the counts do not depend on the order of outcomes.
-const learn = statement<Row>(
-  `UPDATE number_health h SET delivered = ${learnOne("delivered")}, failed = ${learnOne("failed")},
-     spam = ${learnOne("spam")}, inbound = ${learnOne("inbound")}, as_of = greatest(h.as_of, given.at),
+const addOutcomes = statement<Row>(
+  `UPDATE number_health h SET delivered = ${withOutcome("delivered")}, failed = ${withOutcome("failed")},
+     spam = ${withOutcome("spam")}, inbound = ${withOutcome("inbound")}, as_of = greatest(h.as_of, given.at),
      changed_by = pg_current_xact_id()
-   FROM ${givenRows("given", LESSON_TYPES)}
+   FROM ${givenRows("given", OUTCOME_TYPES)}
    WHERE h.phone_number_id = given.id AND (h.reset_at IS NULL OR given.submitted_at >= h.reset_at)
    RETURNING h.phone_number_id, h.delivered, h.failed, h.spam, h.inbound, h.as_of, h.reset_at`,
 );
@@ -53,7 +53,7 @@ export function recordHealth(session: Session, outcomes: readonly HealthOutcome[
     const rows = round.map(({ phoneNumberId, change: { delivered, failed, spam, inbound }, at, submittedAt }) => {
       return [phoneNumberId, delivered, failed, spam, inbound, at, submittedAt];
     });
-    rounds.push(session.all(learn, ...listsOf(LESSON_TYPES, rows)));
+    rounds.push(session.all(addOutcomes, ...listsOf(OUTCOME_TYPES, rows)));
   }
   return async () => {
     const counts = new Map<string, HealthCounts>();

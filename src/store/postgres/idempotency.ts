@@ -26,7 +26,7 @@ const put = statement(
      request_hash = CASE WHEN k.request_hash = '' THEN excluded.request_hash END,
      response = excluded.response, created_at = excluded.created_at`,
 );
-const letGo = statement(`DELETE FROM idempotency_keys k USING ${givenRows("given", KEY_TYPES)} WHERE ${isGiven}`);
+const releaseKeys = statement(`DELETE FROM idempotency_keys k USING ${givenRows("given", KEY_TYPES)} WHERE ${isGiven}`);
 
 /** Locked keys: the records of the used ones, and how to release the others. */
 export type HeldKeys = {
@@ -57,7 +57,7 @@ export async function holdKeys(session: Session, keys: readonly IdempotencyKey[]
     release: (writing, written) => {
       const idle = new Map(own);
       for (const record of written) idle.delete(keyText(record));
-      if (idle.size > 0) void writing.run(letGo, ...listsOf(KEY_TYPES, [...idle.values()].map(keyValues)));
+      if (idle.size > 0) void writing.run(releaseKeys, ...listsOf(KEY_TYPES, [...idle.values()].map(keyValues)));
     },
   };
 }

@@ -60,7 +60,7 @@ function readMigrations(folder: string): Migration[] {
     .map((file, index) => {
       const [, number, name = ""] = /^(\d{4})-([a-z0-9-]+)\.sql$/.exec(file) ?? [];
       if (Number(number) !== index + 1)
-        throw new Error(`${file} is not migration ${index + 1}, which should come here.`);
+        throw new Error(`${file} is not migration ${index + 1}; number migrations without gaps.`);
       const text = readFileSync(join(folder, file), "utf8");
       return { version: index + 1, name, text, checksum: createHash("sha256").update(text).digest("hex") };
     });
@@ -98,12 +98,13 @@ async function check(client: Client, migrations: readonly Migration[]): Promise<
   if (done > newest) {
     const { rows } = await client.query("SELECT minimum_program_version FROM schema_compatibility");
     if (rows[0].minimum_program_version > newest) {
-      throw new Error(`its schema ${done} needs a newer Numberpool; this one knows schema ${newest}`);
+      throw new Error(`its schema ${done} needs a newer Numberpool; this one supports schema ${newest}`);
     }
   }
   const changed = applied.find(({ version, checksum }) => {
     const known = migrations[version - 1];
     return known !== undefined && known.checksum !== checksum;
   });
-  if (changed !== undefined) throw new Error(`its schema ${changed.version} was made by another migration than ours`);
+  if (changed !== undefined)
+    throw new Error(`its schema ${changed.version} was made by another migration than this program has`);
 }

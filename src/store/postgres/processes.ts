@@ -141,7 +141,7 @@ async function exchange(session: Session, { owner, now, backlog }: Heartbeat, kn
   const lost = wasForgotten ? before.published : (before?.lost ?? new Map());
   const published = new Map(before?.published);
   for (const { phoneNumberId, segments } of backlog) published.set(phoneNumberId, segments);
-  putOwn(session, owner, backlog, lost);
+  putBacklogs(session, owner, backlog, lost);
   const settled = await settleAbandoned(session, silentFor(SILENCE), now, SETTLED_AT_ONCE);
 
   const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, published, lost };
@@ -155,7 +155,7 @@ async function exchange(session: Session, { owner, now, backlog }: Heartbeat, kn
   return { knowledge, peerUpdates, settled };
 }
 
-function putOwn(
+function putBacklogs(
   session: Session,
   owner: string,
   backlog: readonly QueuedSegments[],

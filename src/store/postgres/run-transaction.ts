@@ -41,7 +41,7 @@ export async function runTransaction<Result>(
   };
 
   const session = createSession((statement, values, take) => {
-    if (isOver) return Promise.reject(new TypeError("This transaction is over."));
+    if (isOver) return Promise.reject(new TypeError("The transaction has ended."));
     return quietly(send({ ...statement, values: values as unknown[] }).then(take));
   });
 
@@ -57,6 +57,6 @@ export async function runTransaction<Result>(
   const isGood = outcome.kind === "done" && failure === undefined;
   const { command } = await send({ text: isGood ? "COMMIT" : "ROLLBACK" });
   if (failure !== undefined) return { kind: "failed", error: failure.error };
-  if (isGood && command !== "COMMIT") throw new Error(`COMMIT was answered with ${command}.`);
+  if (isGood && command !== "COMMIT") throw new Error(`The server answered COMMIT with ${command}.`);
   return outcome;
 }

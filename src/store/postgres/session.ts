@@ -9,7 +9,7 @@ export type Session = {
   readonly get: <Row>(statement: Statement<Row>, ...values: readonly Value[]) => Promise<Row | undefined>;
   /** Gives the count of affected rows. */
   readonly run: (statement: Statement, ...values: readonly Value[]) => Promise<number>;
-  /** Notes what a transaction writes, for the observer of commits. */
+  /** Records the changes of a transaction for the observer of commits. */
   readonly note?: (changes: Changes) => void;
 };
 

@@ -29,13 +29,13 @@ export function copyVerified(from: string, to: string, heldSince: number, onCopi
     const acceptedAfter = countAccepted(source);
     if (accepted < acceptedBefore || accepted > acceptedAfter) {
       throw new Error(
-        `The copy has ${accepted} messages, and the source ${acceptedBefore} before and ${acceptedAfter} after, those that retention deleted included.`,
+        `The copy has ${accepted} messages; the source had ${acceptedBefore} before and ${acceptedAfter} after, including deleted ones.`,
       );
     }
     const { changed, others } = numbersUnchangedSince(source, lastChange(copy));
     const inCopy = countOthers(copy, changed);
     if (inCopy !== others) {
-      throw new Error(`The copy has ${inCopy} of the ${others} numbers that did not change meanwhile.`);
+      throw new Error(`The copy has ${inCopy} of the ${others} unchanged numbers.`);
     }
     return { messages: count(copy, "messages"), numbers: count(copy, "phone_numbers"), bytes: statSync(to).size };
   } finally {

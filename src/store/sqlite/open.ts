@@ -20,7 +20,7 @@ export function openConnection(path: string): Connection {
   const { nlink = 1 } = statSync(path, { throwIfNoEntry: false }) ?? {};
   if (nlink > 1) {
     throw new Error(
-      `${path} has ${nlink} names (hard links), and the log that belongs to it is found by its name; remove all names but one.`,
+      `${path} has ${nlink} names (hard links), but SQLite finds its log by its name; remove all names but one.`,
     );
   }
   const db = new Database(path, { timeout: BUSY_TIMEOUT });
@@ -39,7 +39,7 @@ export function openConnection(path: string): Connection {
     const journal = db.pragma("journal_mode", { simple: true });
     const synchronous = db.pragma("synchronous", { simple: true });
     if (journal !== "wal" || synchronous !== 2) {
-      throw new Error(`${path}: SQLite did not take WAL with synchronous=FULL (${journal}, ${synchronous}).`);
+      throw new Error(`${path}: SQLite refused WAL with synchronous=FULL (${journal}, ${synchronous}).`);
     }
     migrate(db, path);
     return db;
@@ -137,7 +137,9 @@ function migrate(db: Connection, path: string): void {
   if (done > newest) {
     const needed = db.prepare("SELECT minimum_program_version FROM schema_compatibility").pluck().get() as number;
     if (needed > newest) {
-      throw new Error(`${path} has schema ${done}, which needs a newer Numberpool; this one knows schema ${newest}.`);
+      throw new Error(
+        `${path} has schema ${done}, which needs a newer Numberpool; this one supports schema ${newest}.`,
+      );
     }
   }
   for (const [index, file] of files.entries()) {

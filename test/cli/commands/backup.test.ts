@@ -224,10 +224,10 @@ describe("A backup", () => {
       new Database(at(`${table}.copy`)).exec(`DELETE FROM ${table} WHERE rowid = 1`).close();
     };
     expect(() => copyVerified(database, at("messages.copy"), 0, lose("messages"))).toThrow(
-      "The copy has 99 messages, and the source 100 before and 100 after, those that retention deleted included.",
+      "The copy has 99 messages; the source had 100 before and 100 after, including deleted ones.",
     );
     expect(() => copyVerified(database, at("phone_numbers.copy"), 0, lose("phone_numbers"))).toThrow(
-      "The copy has 1 of the 2 numbers that did not change meanwhile.",
+      "The copy has 1 of the 2 unchanged numbers.",
     );
     expect(copyVerified(database, at("good.copy"), 0, () => {})).toMatchObject({ messages: 100, numbers: 2 });
   });

@@ -48,7 +48,7 @@ export function acceptance(subject: Subject): void {
   const mappingsOf = async (store: Store, ...keys: StickyMapping[]) =>
     (await read(store, { recipients: keys })).recipients.map(({ mapping }) => mapping);
 
-  it("gives the facts in the order in which they are asked for, the unknown and the repeated too", async () => {
+  it("gives the facts in the order of the reads, unknown and repeated ones too", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -77,14 +77,14 @@ export function acceptance(subject: Subject): void {
     expect(facts.retries).toEqual([second, undefined, first, second]);
   });
 
-  it("knows nothing of recipients that it never saw, and asks for nothing when nothing is asked", async () => {
+  it("gives no facts of unknown recipients, and none for no reads", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     expect((await read(store, { recipients: [aMapping(profile)] })).recipients).toEqual([UNKNOWN]);
     expect(await read(store, {})).toEqual({ recipients: [], keys: [], retries: [] });
   });
 
-  it("gives no mapping where none is wanted", async () => {
+  it("gives no mapping where none is read", async () => {
     const { store } = subject();
     const mapping = aMapping(await storeProfile(store));
     await write(store, { mappings: [mapping] });
@@ -92,7 +92,7 @@ export function acceptance(subject: Subject): void {
     expect(recipients).toEqual([UNKNOWN, { optedOut: false, mapping }]);
   });
 
-  it("decides once, and resolves when what was decided can be read", async () => {
+  it("decides once, and resolves when the changes can be read", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = aMessage(number);
@@ -169,7 +169,7 @@ export function acceptance(subject: Subject): void {
     );
   });
 
-  it("gives back a message that no rule picked a sender for as such", async () => {
+  it("gives back a message whose sender no rule picked", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = aMessage(number);
@@ -178,7 +178,7 @@ export function acceptance(subject: Subject): void {
     expect(await store.getMessage(message.organizationId, message.id)).toEqual(unpicked);
   });
 
-  it("does not find a message that it does not have", async () => {
+  it("does not find an unknown message", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     expect(await store.getMessage(organizationId, newId())).toBeUndefined();
@@ -195,7 +195,7 @@ export function acceptance(subject: Subject): void {
     expect(await mappingsOf(store, first)).toEqual([next]);
   });
 
-  it("the last of several mappings of one recipient in a group is the one that stays", async () => {
+  it("keeps the last of several mappings of one recipient in a group", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const [first, last] = [aMapping(profile), aMapping(profile, { lastMessageAt: NOON + 1 })];
@@ -214,7 +214,7 @@ export function acceptance(subject: Subject): void {
     expect(await mappingsOf(store, ...wanted)).toEqual([undefined, undefined, mapping]);
   });
 
-  it("finds an idempotency record with the bytes that it was given", async () => {
+  it("finds an idempotency record with its exact bytes", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const visible = fc.string({
@@ -255,7 +255,7 @@ export function acceptance(subject: Subject): void {
 
   describeRetries(subject);
 
-  it("a decision that throws writes nothing, and its error comes out as it is", async () => {
+  it("a decision that throws writes nothing, and its error reaches the caller", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const error = new Error("the decision failed");
@@ -338,14 +338,14 @@ function describeRetries(subject: Subject): void {
     expect(await find(at, at)).toEqual(message);
   });
 
-  it("does not find an equal send of before, be it a millisecond", async () => {
+  it("does not find an equal send a millisecond before them", async () => {
     const at = NOON + 5_500;
     await send(at);
     expect(await find(at + 1, at + 300 * SECOND)).toBeUndefined();
     expect(await find(at + SECOND, at + 300 * SECOND)).toBeUndefined();
   });
 
-  it("does not find an equal send of after, be it a millisecond", async () => {
+  it("does not find an equal send a millisecond after them", async () => {
     const at = NOON + 5_500;
     await send(at);
     expect(await find(at - 300 * SECOND, at - SECOND)).toBeUndefined();
@@ -384,7 +384,7 @@ function describeRetries(subject: Subject): void {
     expect(await find(NOON, NOON + 150)).toEqual(inside);
   });
 
-  it("gives the message as it has become", async () => {
+  it("gives the message in its present state", async () => {
     const message = await send(NOON);
     const target = { organizationId: message.organizationId, messageId: message.id };
     await subject().store.applyReports([{ target, report: { kind: "delivered", at: NOON + 9 } }]);
@@ -392,7 +392,7 @@ function describeRetries(subject: Subject): void {
   });
 }
 
-/** A record whose bytes are plain arrays, whatever kind of buffer the driver gives. */
+/** A record whose bytes are plain arrays, whatever buffer the driver gives. */
 function plain(record: IdempotencyRecord): IdempotencyRecord {
   return { ...record, requestHash: new Uint8Array(record.requestHash), response: new Uint8Array(record.response) };
 }

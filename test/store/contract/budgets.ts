@@ -16,7 +16,7 @@ import {
 } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** Claims for carriers that take only so much. */
+/** Claims within the budgets of carriers. */
 export function budgets(subject: Subject): void {
   const claim = async (numbers: readonly PhoneNumber[], budget: Record<string, number>, now = NOON) => {
     const phoneNumberIds = idsOf(numbers);
@@ -33,7 +33,7 @@ export function budgets(subject: Subject): void {
     return number;
   };
 
-  it("a carrier that takes nothing is given nothing: its numbers are held, and as they were", async () => {
+  it("a carrier without budget gets nothing: its numbers are blocked, and unchanged", async () => {
     const { store } = subject();
     const number = await filled("down", 3);
     const before = await store.loadPoolNumber(number.id);
@@ -45,7 +45,7 @@ export function budgets(subject: Subject): void {
     expect(count(await claim([number], {}))).toEqual([3]);
   });
 
-  it("while delivery is held, nothing is given, and what expires does so on time whatever the number's turn is", async () => {
+  it("while delivery is held, nothing is claimed, and messages expire on time, whenever their number is due", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), fast("up"));
     const validUntil = [NOON + SECOND, NOON + HOUR, NOON - 1];
@@ -68,7 +68,7 @@ export function budgets(subject: Subject): void {
     expect([second.messages, ended(second), second.dueAt]).toEqual([[], [], NOON + SECOND]);
     expect(ended(await hold(NOON + SECOND))).toEqual([messages[0]?.id]);
     expect(idsOf((await claimOne(store, number, NOON + SECOND)).messages)).toEqual([messages[1]?.id]);
-    // A number whose turn is yet to come.
+    // A number that is not due yet.
     const [late] = await storeMessages(store, number, { validUntil: NOON + SECOND });
     expect(ended(await hold(NOON + SECOND))).toEqual([late?.id]);
   });
@@ -83,7 +83,7 @@ export function budgets(subject: Subject): void {
     await store.endDeliveryHold();
   });
 
-  it("a budget is shared between the numbers of its carrier, and other carriers take what comes", async () => {
+  it("a budget is shared between the numbers of its carrier, and other carriers are not limited", async () => {
     const numbers = [
       await filled("slow", 3),
       await filled("free", 4),
@@ -103,7 +103,7 @@ export function budgets(subject: Subject): void {
     expect(rest.some(({ waitsForCarrier }) => waitsForCarrier)).toBe(false);
   });
 
-  it("gives what its pace allows or its budget, whichever is less, and is held only by the budget", async () => {
+  it("gives the lesser of what the pace and the budget allow, and is blocked only by the budget", async () => {
     const { store } = subject();
     const rates = fc.constantFrom(1, 50, 200);
     await fc.assert(
@@ -115,7 +115,7 @@ export function budgets(subject: Subject): void {
         expect(idsOf(given?.messages ?? [])).toEqual(idsOf(messages.slice(0, Math.min(paced, budget))));
         if (budget < paced) expect(given?.waitsForCarrier).toBe(true);
         else if (budget > paced || queued <= budget) expect(given?.waitsForCarrier).toBe(false);
-        // Whoever is not held is told when to come back, as long as there is anything to come back for.
+        // A number that is not blocked has a next claim while its queue is not empty.
         if (given?.waitsForCarrier === false) expect(given.dueAt !== undefined).toBe(queued > paced);
         const all = [...(given?.messages ?? [])];
         for (let now = NOON + 20; all.length < queued && now < NOON + HOUR; now += 1_000 / segmentsPerSecond) {
@@ -127,7 +127,7 @@ export function budgets(subject: Subject): void {
     );
   });
 
-  it("numbers that are not due, paused, empty or gone are not held, whatever their carrier takes", async () => {
+  it("numbers that are not due, paused, empty or removed are not blocked, whatever their carrier's budget", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const [paced, paused, empty, gone] = [
@@ -149,11 +149,11 @@ export function budgets(subject: Subject): void {
     });
   });
 
-  it("what a carrier does not take in time expires, and costs nothing of a budget", async () => {
+  it("a message that waits too long for a budget expires, and costs no budget", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), fast("down"));
     const [late, timely] = await storeMessages(store, number, { validUntil: NOON }, {});
-    // What is late may have to make way first.
+    // Expired messages may have to end first.
     const given = [...(await claim([number], { down: 0 })), ...(await claim([number], { down: 0 }))];
     expect(given.flatMap(({ messages }) => messages)).toEqual([]);
     expect(given.flatMap(({ expired }) => expired)).toMatchObject([{ messageId: late?.id, status: "expired" }]);
@@ -163,7 +163,7 @@ export function budgets(subject: Subject): void {
     expect([idsOf(next?.messages ?? []), next?.waitsForCarrier]).toEqual([[timely?.id], false]);
   });
 
-  it("a number that moved is claimed for the carrier it has now, and its messages say so", async () => {
+  it("a number that moved is claimed for its present carrier, and so are its messages", async () => {
     const { store } = subject();
     const number = await filled("old", 2);
     const move = (carrier: string) =>
@@ -183,7 +183,7 @@ export function budgets(subject: Subject): void {
     expect(queued).toMatchObject({ status: "queued", submits: 0 });
   });
 
-  it("counts how often a message was handed over, and by nothing else", async () => {
+  it("counts the submits of a message, and nothing else", async () => {
     const { store } = subject();
     const number = await filled("busy", 1);
     for (const submits of [1, 2, 3]) {

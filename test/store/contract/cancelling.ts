@@ -29,7 +29,7 @@ const TOO_LATE: readonly MessageStatus[] = [
   "expired",
 ];
 
-/** Taking back what has not left. */
+/** Cancelling messages that have not left. */
 export function cancelling(subject: Subject): void {
   const stored = ({ organizationId, id }: Message) => subject().store.getMessage(organizationId, id);
   const cancelledOf = (message: Message) => ({
@@ -50,7 +50,7 @@ export function cancelling(subject: Subject): void {
     followed: [],
   });
 
-  it("a scheduled message is cancelled, owes its number nothing, and is not due any more", async () => {
+  it("a scheduled message is cancelled, costs its number nothing, and is no longer due", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -69,7 +69,7 @@ export function cancelling(subject: Subject): void {
     }
   });
 
-  it("a queued message is cancelled, leaves its queue, and tells what it took out of it", async () => {
+  it("a queued message is cancelled, leaves its queue, and gives the segments that it leaves", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [message, next] = await storeMessages(store, number, { parts: 3 }, {});
@@ -88,7 +88,7 @@ export function cancelling(subject: Subject): void {
     expect(await eventsOf(store, message)).toMatchObject([{ kind: "cancelled", status: "cancelled", at: AT }]);
   });
 
-  it("a message that its carrier deferred can be cancelled, and is not tried again", async () => {
+  it("a message that its carrier deferred can be cancelled, and is not submitted again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { parts: 2 });
@@ -101,7 +101,7 @@ export function cancelling(subject: Subject): void {
     expect((await eventsOf(store, message)).map(({ kind }) => kind)).toEqual(["sending", "deferred", "cancelled"]);
   });
 
-  it.each(TOO_LATE)("it is too late for one that is %s, and nothing happens to it", async (status) => {
+  it.each(TOO_LATE)("it is too late for one that is %s, which stays unchanged", async (status) => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { status });
@@ -110,7 +110,7 @@ export function cancelling(subject: Subject): void {
     expect([await stored(message), await eventsOf(store, message)]).toEqual([message, []]);
   });
 
-  it("it is too late for one that is cancelled already, which stays as it was cancelled first", async () => {
+  it("it is too late for one that is cancelled already, which keeps its first cancellation", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number);
@@ -120,7 +120,7 @@ export function cancelling(subject: Subject): void {
     expect(await eventsOf(store, message)).toHaveLength(1);
   });
 
-  it("a message of another organization, or of none, is unknown", async () => {
+  it("a message of another organization, or one that does not exist, is unknown", async () => {
     const { store } = subject();
     const [profile, foreign] = [await storeProfile(store), await storeProfile(store)];
     const message = await storeMessage(store, await storeNumber(store, profile));
@@ -129,7 +129,7 @@ export function cancelling(subject: Subject): void {
     expect(await stored(message)).toEqual(message);
   });
 
-  it("a message is cancelled or sent, and never both, whoever comes first", async ({ skip }) => {
+  it("a message is cancelled or sent, and never both, in any order", async ({ skip }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const canceller = await another();

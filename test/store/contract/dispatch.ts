@@ -39,7 +39,7 @@ const UNKNOWN: AppliedReport = {
   followed: [],
 };
 
-/** Queues, claims and what carriers report. */
+/** Queues, claims and reports of carriers. */
 export function dispatch(subject: Subject): void {
   queues(subject);
   claims(subject);
@@ -49,7 +49,7 @@ export function dispatch(subject: Subject): void {
 }
 
 function queues(subject: Subject): void {
-  it("lists the numbers that have messages queued, and when each is due", async () => {
+  it("lists the numbers that have queued messages, and when each is due", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const foreign = await storeProfile(store);
@@ -72,7 +72,7 @@ function queues(subject: Subject): void {
     expect(listed.map(({ phoneNumberId }) => phoneNumberId)).not.toContain(idle.id);
   });
 
-  it("lists no more than it is asked for, and each number once", async () => {
+  it("lists at most the limit, and each number once", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const ids = new Set<string>();
@@ -89,7 +89,7 @@ function queues(subject: Subject): void {
     expect(new Set(all.map(({ phoneNumberId }) => phoneNumberId))).toEqual(ids);
   });
 
-  it("measures what is queued over all numbers, and names what was accepted first", async () => {
+  it("measures the queues of all numbers, and names the message that was accepted first", async () => {
     const { store } = subject();
     expect(await store.measureQueue()).toEqual({ messages: 0, oldestId: undefined });
     const [one, two] = [
@@ -106,7 +106,7 @@ function queues(subject: Subject): void {
     expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: second.id });
   });
 
-  it("a new store has none, and a queue that was emptied is none", async () => {
+  it("a new store has no queues, and an emptied queue is not listed", async () => {
     const { store } = subject();
     expect(await store.listQueues(10)).toEqual([]);
     const number = await storeNumber(store, await storeProfile(store));
@@ -117,7 +117,7 @@ function queues(subject: Subject): void {
 }
 
 function claims(subject: Subject): void {
-  it("takes the oldest first, one for each moment of the pace, and tells when the next is due", async () => {
+  it("claims the oldest first, one for each interval of the pace, and gives when the next is due", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1 });
     const messages = await storeMessages(store, number, {}, { parts: 2 }, {});
@@ -131,7 +131,7 @@ function claims(subject: Subject): void {
     expect([idsOf(nothing.messages), nothing.dueAt]).toEqual([[], undefined]);
   });
 
-  it("gives nothing before a number is due, and says when it is", async () => {
+  it("gives nothing before a number is due, and gives when it is due", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const messages = await storeMessages(store, number, {}, {});
@@ -143,7 +143,7 @@ function claims(subject: Subject): void {
     expect(idsOf((await claimOne(store, number, NOON + 980)).messages)).toEqual([messages[1]?.id]);
   });
 
-  it("the pace goes on over a queue that was empty in between", async () => {
+  it("the pace continues over a queue that was empty meanwhile", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     await storeMessage(store, number, { parts: 3 });
@@ -153,7 +153,7 @@ function claims(subject: Subject): void {
     expect(idsOf((await claimOne(store, number, NOON + 2_980)).messages)).toEqual([next.id]);
   });
 
-  it("releases exactly what the pace allows, at any rate and whenever it is asked", async () => {
+  it("claims exactly what the pace allows, at any rate and at any times", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const rate = fc.oneof(fc.double({ min: 0.01, max: 10_000, noNaN: true }), fc.constantFrom(0.5, 1, 3, 50, 1_000));
@@ -182,7 +182,7 @@ function claims(subject: Subject): void {
           queue.reduce((sum, message) => sum + message.parts, 0),
         );
       }),
-      // Rates at which a claim takes all that it may, and more is left.
+      // Rates at which a claim takes its maximum and leaves messages.
       {
         numRuns: 40,
         examples: [
@@ -193,7 +193,7 @@ function claims(subject: Subject): void {
     );
   });
 
-  it("gives whole messages, as they were accepted, and marks them as being sent", async () => {
+  it("gives whole messages, as they were accepted, and marks them as sending", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { text: "Grüße 👋", encoding: "UCS-2", numChars: 7 });
@@ -248,7 +248,7 @@ function claims(subject: Subject): void {
     expect((await claimOne(store, number, message.validUntil)).dueAt).toBeUndefined();
   });
 
-  it("a message that its carrier deferred waits until it may be tried again, and others go before it", async () => {
+  it("a message that its carrier deferred waits until its next submit, and others overtake it", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [first, second, third] = await storeMessages(store, number, {}, {}, {});
@@ -267,7 +267,7 @@ function claims(subject: Subject): void {
     expect([idsOf(again.messages), again.dueAt]).toEqual([[first?.id], undefined]);
   });
 
-  it("a message that was deferred is not tried before the pace allows it", async () => {
+  it("a deferred message is not submitted before the pace allows it", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 0.1 });
     const [first, second] = await storeMessages(store, number, {}, {});
@@ -280,7 +280,7 @@ function claims(subject: Subject): void {
     expect(idsOf((await claimOne(store, number, NOON + 19_980)).messages)).toEqual([first?.id]);
   });
 
-  it("a message that is late expires at the claim instead of leaving, and costs no pace", async () => {
+  it("an expired message ends at the claim, and costs no pace", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [late, timely] = await storeMessages(store, number, { validUntil: NOON }, { validUntil: NOON + 1 });
@@ -302,7 +302,7 @@ function claims(subject: Subject): void {
     expect(await store.listQueues(10)).toEqual([]);
   });
 
-  it("late messages, however many, do not keep a number from coming to those that are not", async () => {
+  it("expired messages, however many, do not keep a number from its valid messages", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 3 });
     const late = await storeMessages(store, number, ...Array.from({ length: 50 }, () => ({ validUntil: NOON })));
@@ -313,14 +313,14 @@ function claims(subject: Subject): void {
       const claim = await claimOne(store, number, NOON);
       got.push(...idsOf(claim.messages));
       expired.push(...claim.expired.map(({ messageId }) => messageId));
-      // Whoever is told that nothing is left does not come back.
+      // A claim that finds an empty queue gives no next claim.
       if (got.length === 0) expect(claim.dueAt).toBeLessThanOrEqual(NOON);
     }
     expect(got).toEqual([timely.id]);
     expect(expired).toEqual(idsOf(late));
   });
 
-  it("writes an event for what expires", async () => {
+  it("writes an event for each expired message", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { validUntil: NOON });
@@ -330,7 +330,7 @@ function claims(subject: Subject): void {
     ]);
   });
 
-  it("takes only what is queued", async () => {
+  it("claims only queued messages", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const statuses = ["sent", "delivered", "cancelled", "expired", "sending_failed", "sending"] as const;
@@ -339,7 +339,7 @@ function claims(subject: Subject): void {
     expect(idsOf((await claimOne(store, number, NOON)).messages)).toEqual([queued.id]);
   });
 
-  it("two owners never get the same message", async ({ skip }) => {
+  it("two owners never claim the same message", async ({ skip }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const stores = [store, await another()] as const;
@@ -362,14 +362,14 @@ function claims(subject: Subject): void {
       await Promise.all(claiming);
     }
     expect(got.flat().toSorted()).toEqual(accepted.toSorted());
-    // Each owner answers for what it got itself.
+    // Each owner reports its own messages.
     expect(await settleOthers(store, "process-0", NOON + HOUR)).toBe(got[1]?.length);
     expect(await settleOthers(store, "process-2", NOON + 2 * HOUR)).toBe(got[0]?.length);
   });
 }
 
 function traffic(subject: Subject): void {
-  it("counts what left from each number of a profile lately, half of it a day later", async () => {
+  it("counts the recent messages of each number of a profile, and half of them a day later", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -416,7 +416,7 @@ function reports(subject: Subject): void {
   const healthOf = async (message: QueuedMessage) =>
     (await subject().store.getNumber(message.organizationId, message.phoneNumberId))?.health;
 
-  it("a report by the message's own id moves it and teaches the sender's health", async () => {
+  it("a report by the message's own id changes its status and the sender's health", async () => {
     const message = await sending();
     const { messagingProfileId, phoneNumberId } = message;
     const [took, arrived] = await report(subject().store, message, accepted("c-1"), delivered());
@@ -446,7 +446,7 @@ function reports(subject: Subject): void {
     expect((await stored(other))?.status).toBe("sent");
   });
 
-  it("a report that fits no message does nothing and says so", async () => {
+  it("a report without a message has no effect, and says so", async () => {
     const { store } = subject();
     const message = await sending();
     const { organizationId } = message;
@@ -459,11 +459,11 @@ function reports(subject: Subject): void {
     expect(await healthOf(message)).toEqual(NO_EVIDENCE);
   });
 
-  it("no reports at all are none applied", async () => {
+  it("no reports give no results", async () => {
     expect(await subject().store.applyReports([])).toEqual([]);
   });
 
-  it("a receipt that comes five times counts once", async () => {
+  it("a receipt that arrives five times counts once", async () => {
     const message = await sending();
     const applied = await report(subject().store, message, ...Array.from({ length: 5 }, () => failed()));
     expect(applied.map(({ reported }) => reported)).toEqual([1, 0, 0, 0, 0]);
@@ -474,7 +474,7 @@ function reports(subject: Subject): void {
     expect(await stored(message)).toMatchObject({ status: "delivery_failed", completedAt: NOON + SECOND });
   });
 
-  it("a receipt before the submit answer stands, and the answer's id still finds the message", async () => {
+  it("a receipt before the submit's answer stays valid, and the answer's id still finds the message", async () => {
     const { store } = subject();
     const message = await sending();
     await report(store, message, delivered(), accepted("c-3", NOON + 2 * SECOND));
@@ -484,7 +484,7 @@ function reports(subject: Subject): void {
     expect(repeated).toMatchObject({ messageId: message.id, health: undefined, reported: 0 });
   });
 
-  it("a later, stronger report corrects a final state and moves the counts", async () => {
+  it("a later, stronger report corrects a final status and the counts", async () => {
     const message = await sending();
     const spam: Report = { kind: "failed", at: NOON, error: BLOCKED_AS_SPAM, carrierCode: "9" };
     const [first, second] = await report(subject().store, message, spam, delivered(NOON));
@@ -494,7 +494,7 @@ function reports(subject: Subject): void {
     expect(await stored(message)).toMatchObject({ status: "delivered", error: undefined, completedAt: NOON });
   });
 
-  it("a refusal keeps its reason and its words", async () => {
+  it("a refusal keeps its reason and its detail", async () => {
     const message = await sending();
     const error = { reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE, detail: "Später wieder – “maybe” 📵" };
     const [applied] = await report(subject().store, message, {
@@ -574,7 +574,7 @@ function reports(subject: Subject): void {
     );
   });
 
-  it("a report about a removed number's message settles the message and books no health", async () => {
+  it("a report on a removed number's message settles the message and records no health", async () => {
     const { store } = subject();
     const message = await sending();
     const { organizationId, messagingProfileId, phoneNumberId } = message;
@@ -587,7 +587,7 @@ function reports(subject: Subject): void {
     expect(await healthOf(message)).toEqual(NO_EVIDENCE);
   });
 
-  it("a message of a removed number that its carrier defers fails, as nothing will try it again", async () => {
+  it("a message of a removed number that its carrier defers fails, because nothing submits it again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number);
@@ -597,7 +597,7 @@ function reports(subject: Subject): void {
     expect(await stored(message)).toMatchObject({ status: "sending_failed", completedAt: NOON + 1 });
   });
 
-  it("writes an event for each report as it was received, the repeated too", async () => {
+  it("writes an event for each received report, repeated ones too", async () => {
     const { store } = subject();
     const message = await sending();
     await report(store, message, { kind: "deferred", at: NOON, carrierCode: "088", retryAt: NOON });
@@ -617,7 +617,7 @@ function reports(subject: Subject): void {
 }
 
 function settling(subject: Subject): void {
-  it("what a lost process was sending becomes unconfirmed, and nothing else does", async () => {
+  it("the messages that a lost process was sending become unconfirmed, and no others", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { segmentsPerSecond: 1 });
@@ -651,7 +651,7 @@ function settling(subject: Subject): void {
     expect(await statusOf(other)).toBe("sending");
   });
 
-  it("all that is being sent can be settled, whoever was sending it", async () => {
+  it("all sending messages can be settled, whatever their owner", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const messages = await storeMessages(store, number, {}, {}, {});
@@ -665,7 +665,7 @@ function settling(subject: Subject): void {
     expect(await settleOthers(store, "process-3", NOON + HOUR)).toBe(0);
   });
 
-  it("a receipt that comes after all corrects a settled message", async () => {
+  it("a late receipt corrects a settled message", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number);

@@ -15,7 +15,7 @@ import {
 } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** Reading a message's story. */
+/** Reading a message's events. */
 export function events(subject: Subject): void {
   const pagesOf = async ({ organizationId, id }: Message, limit: number): Promise<MessageEvent[][]> => {
     const pages: MessageEvent[][] = [];
@@ -29,7 +29,7 @@ export function events(subject: Subject): void {
     return pages;
   };
 
-  /** Two messages with stories of six events that took turns. */
+  /** Two messages with six events each, alternating. */
   const twoStories = async (): Promise<[Message, Message]> => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
@@ -42,7 +42,7 @@ export function events(subject: Subject): void {
     return [one, other];
   };
 
-  it("tells each message's own story, oldest first, page by page", async () => {
+  it("lists each message's own events, oldest first, page by page", async () => {
     const { store } = subject();
     for (const message of await twoStories()) {
       const whole = await eventsOf(store, message);
@@ -68,7 +68,7 @@ export function events(subject: Subject): void {
     }
   });
 
-  it("a page of nothing says where the story begins, and that there is none", async () => {
+  it("a page of size 0 gives a cursor when there are events, and none otherwise", async () => {
     const { store } = subject();
     const [message] = await twoStories();
     const { organizationId, id } = message;
@@ -80,7 +80,7 @@ export function events(subject: Subject): void {
     expect(await store.listMessageEvents(organizationId, id, { after: last, limit: 0 })).toEqual({ rows: [] });
   });
 
-  it("what happened after a page was read is on the next", async () => {
+  it("events after a page was read are on the next page", async () => {
     const { store } = subject();
     const [message] = await twoStories();
     const { organizationId, id } = message;
@@ -90,7 +90,7 @@ export function events(subject: Subject): void {
     expect(rows.map(({ kind }) => kind)).toEqual(["buffered", "delivered"]);
   });
 
-  it("tells another organization nothing, nor anybody of a message that is not there", async () => {
+  it("gives no events to another organization, and none of an unknown message", async () => {
     const { store } = subject();
     const [message] = await twoStories();
     const { organizationId: foreign } = await storeProfile(store);

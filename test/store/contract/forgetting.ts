@@ -30,7 +30,7 @@ const ENDED: readonly MessageStatus[] = [
 ];
 const NEVER_YET = { keys: 0, recentSends: 0, stickyMappings: 0, unmatchedReceipts: 0 };
 
-/** What becomes of old messages and of receipts that nobody waits for. */
+/** Retention of old messages and of unmatched receipts. */
 export function forgetting(subject: Subject): void {
   const idAt = createIds((bytes) => new Uint8Array(bytes).fill(7));
   const isThere = async ({ organizationId, id }: Message) =>
@@ -49,7 +49,7 @@ export function forgetting(subject: Subject): void {
     return steps;
   };
 
-  it("forgets messages that ended before a moment, of one organization, in steps of any size, and no others", async () => {
+  it("forgets messages of one organization that ended before a moment, in steps of any size, and no others", async () => {
     const { store } = subject();
     const numbers = [
       await storeNumber(store, await storeProfile(store)),
@@ -64,7 +64,7 @@ export function forgetting(subject: Subject): void {
         fc.integer({ min: 0, max: 10 }),
         fc.integer({ min: 1, max: 14 }),
         async (all, until, limit) => {
-          // Later runs use later days, so that what earlier ones left is in front.
+          // Later runs use later days, so that the messages of earlier runs come first.
           day += 24 * HOUR;
           const messages: [Message, number][] = [];
           for (const [after, each, isForeign] of all.toSorted(([one], [other]) => one - other)) {
@@ -83,7 +83,7 @@ export function forgetting(subject: Subject): void {
     );
   });
 
-  it("open messages are never forgotten, scheduled ones neither, however many steps look at them", async () => {
+  it("open and scheduled messages are never forgotten, however many steps read them", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -99,7 +99,7 @@ export function forgetting(subject: Subject): void {
     expect((await store.measureQueue()).messages).toBe(1);
   });
 
-  it("goes on from its cursor, beyond it and before it", async () => {
+  it("continues from its cursor, up to the end of the range", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const ended = { status: "delivered" } as const;
@@ -112,7 +112,7 @@ export function forgetting(subject: Subject): void {
     expect(await Promise.all(messages.map(isThere))).toEqual([true, false, false, false, true]);
   });
 
-  it("a message's story goes with it, and another's stays", async () => {
+  it("a message's events are deleted with it, and those of others stay", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [old, young] = await storeMessages(store, number, { status: "sending" }, { status: "sending" });
@@ -143,7 +143,7 @@ export function forgetting(subject: Subject): void {
     expect(await store.loadPoolNumber(number.id)).toEqual(before);
   });
 
-  it("receipts that wait for nobody are forgotten when they are too old, at most so many at once", async () => {
+  it("unmatched receipts are forgotten when they are too old, at most the limit in one call", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const receive = (carrierMessageId: string, at: number) =>
@@ -162,7 +162,7 @@ export function forgetting(subject: Subject): void {
     expect(followed).toEqual([0, 0, 0, 1, 1]);
   });
 
-  it("receipts wait from when they came, whatever the carrier's clock says of when they happened", async () => {
+  it("the age of an unmatched receipt starts when it was received, whatever the carrier's clock says", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const receive = (carrierMessageId: string, at: number, receivedAt: number) =>

@@ -33,7 +33,7 @@ type Attempt = (store: Store, intruder: string, victim: Victim) => Promise<unkno
 const FREE = { optedOut: false, mapping: undefined };
 const NONE = { rows: [], total: 0 };
 
-/** What another organization's ids get, by method: what unknown ones would. */
+/** The result for another organization's ids, by method: the same as for unknown ids. */
 const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
   ["getProfile", (store, intruder, { profile }) => store.getProfile(intruder, profile.id), undefined],
   ["listProfiles", (store, intruder) => store.listProfiles(intruder, ANY_NAME), NONE],
@@ -142,7 +142,7 @@ const ATTEMPTS: readonly (readonly [string, Attempt, unknown])[] = [
   ],
 ];
 
-/** One organization never sees or touches what another has. */
+/** One organization never reads or changes the rows of another. */
 export function isolation(subject: Subject): void {
   let victim: Victim;
   let intruder: string;
@@ -172,7 +172,7 @@ export function isolation(subject: Subject): void {
     intruder = organization.id;
   });
 
-  it.each(ATTEMPTS)("%s answers about another organization's as about none", async (_, attempt, expected) => {
+  it.each(ATTEMPTS)("%s answers about another organization's as about an unknown one", async (_, attempt, expected) => {
     const { store } = subject();
     expect(await attempt(store, intruder, victim)).toEqual(expected);
 

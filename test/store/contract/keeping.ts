@@ -24,9 +24,11 @@ import type { Subject } from "./subject.ts";
 const NEVER_YET = { keys: 0, recentSends: 0, stickyMappings: 0, unmatchedReceipts: 0 };
 const MOST = 1_000;
 
-/** What is swept, and what survives. */
+/** Retention, and what survives a restart. */
 export function keeping(subject: Subject): void {
-  /** Records of each kind, one for each moment: a key, a recent send with its message, a mapping. */
+  /**
+   * Records of each kind, one for each moment: a key, a recent send with its message, a mapping.
+   */
   const storeAged = async (moments: readonly number[]) => {
     const { store } = subject();
     const profile = await storeProfile(store);
@@ -66,7 +68,7 @@ export function keeping(subject: Subject): void {
     return { messages, left };
   };
 
-  it("forgets nothing that is not older than the moment given", async () => {
+  it("forgets only rows older than the moment", async () => {
     const { store } = subject();
     const moments = [NOON, NOON + HOUR];
     const { left } = await storeAged(moments);
@@ -92,7 +94,7 @@ export function keeping(subject: Subject): void {
     },
   );
 
-  it("forgets at most so many of each kind at once, and the rest when asked again", async () => {
+  it("forgets at most the limit of each kind in one call, and the rest in later calls", async () => {
     const { store } = subject();
     const moments = Array.from({ length: 5 }, (_, index) => NOON + index * SECOND);
     const { left } = await storeAged(moments);
@@ -106,7 +108,7 @@ export function keeping(subject: Subject): void {
     expect(await left()).toEqual({ keys: [], recentSends: [], stickyMappings: [] });
   });
 
-  it("a forgotten key can be used anew", async () => {
+  it("a forgotten key can be used again", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     const bytes = { requestHash: new Uint8Array(32), response: new Uint8Array([1]) };
@@ -117,7 +119,7 @@ export function keeping(subject: Subject): void {
     expect((await read(store, { keys: [key] })).keys[0]?.createdAt).toBe(NOON + HOUR);
   });
 
-  it("a probe resolves, again and again, and changes nothing", async () => {
+  it("a probe resolves every time, and changes nothing", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -127,7 +129,7 @@ export function keeping(subject: Subject): void {
     expect(await store.getProfile(profile.organizationId, profile.id)).toEqual(profile);
   });
 
-  it("has a name that shows in logs", () => {
+  it("has a name for logs", () => {
     expect(subject().store.name).toMatch(/\S/);
   });
 
@@ -200,7 +202,7 @@ export function keeping(subject: Subject): void {
     expect(before.pool?.numbers).toHaveLength(2);
     expect(before.facts.recipients.map(({ optedOut }) => optedOut)).toEqual([false, true]);
     expect([before.listed.rows.length, before.mappings.rows.length, before.traffic.length]).toEqual([6, 1, 2]);
-    // What the records do not show: whose it was, and under which of the carrier's ids.
+    // Columns that no record shows: the owner, and the carrier's id.
     const target = { carrier: "sandbox", carrierMessageId: "c-1" };
     const [applied] = await again.applyReports([{ target, report: { kind: "delivered", at: NOON + HOUR } }]);
     expect(applied?.messageId).toBe(settled?.id);

@@ -43,7 +43,7 @@ export function messages(subject: Subject): void {
     expect(await store.listMessages(organizationId, { after: undefined, limit: 5 })).toEqual({ rows: [] });
   });
 
-  it("a page that was asked for is as it was when newer messages came meanwhile", async () => {
+  it("newer messages do not change a later page", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [first] = await storeMessages(store, number, {}, {}, {});
@@ -93,7 +93,7 @@ export function messages(subject: Subject): void {
     );
   });
 
-  it("narrows a list to a span of ids, with and without a filter, over pages of any size", async () => {
+  it("limits a list to a range of ids, with and without a filter, over pages of any size", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const to = (made: number) => ({ to: made % 3 === 0 ? "+12125550177" : "+12125550178" });
@@ -123,7 +123,7 @@ export function messages(subject: Subject): void {
     }
   });
 
-  it("finds a rare match behind more messages than one call looks at", async () => {
+  it("finds a rare match after more messages than one call reads", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const oldest = await storeMessage(store, number, { to: "+12125550177" });

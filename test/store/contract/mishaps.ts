@@ -15,9 +15,9 @@ import {
 } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** What goes wrong between a store, its clocks and its callers. */
+/** Faults between a store, its clocks and its callers. */
 export function mishaps(subject: Subject): void {
-  it("a clock that is set back an hour stops no number, and the pace goes on from there", async () => {
+  it("a clock that is set back an hour stops no number, and the pace continues from there", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1 });
     const messages = await storeMessages(store, number, {}, {}, {});
@@ -29,7 +29,7 @@ export function mishaps(subject: Subject): void {
     expect(idsOf((await claimOne(store, number, back + SECOND)).messages)).toEqual([messages[2]?.id]);
   });
 
-  it("a deferral that is written twice does not take back the submit after it", async () => {
+  it("a deferral that is written twice does not undo the submit after it", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const { organizationId, id: messageId } = await storeMessage(store, number);
@@ -45,7 +45,7 @@ export function mishaps(subject: Subject): void {
     expect(await store.getMessage(organizationId, messageId)).toMatchObject({ status: "queued" });
   });
 
-  it("what a claim took whose answer was lost goes back, and what is under way or somebody else's stays", async () => {
+  it("the messages of a claim whose answer was lost return to their queue, and those in flight or of another owner stay", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 100 });
     const [known, lost] = await storeMessages(store, number, {}, {}, {});
@@ -92,7 +92,7 @@ export function mishaps(subject: Subject): void {
       expect(await eventsOf(store, left)).toMatchObject([{ kind: "sending_failed", at: NOON + SECOND }]);
   });
 
-  it("a message that came into the queue of a number that was being removed fails, and does not wait for ever", async () => {
+  it("a message that enters the queue of a number during its removal fails", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);

@@ -72,7 +72,7 @@ export function numbers(subject: Subject): void {
     }
   });
 
-  it("has a phone number once in an organization, and keeps the first", async () => {
+  it("registers a phone number once in an organization, and keeps the first", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { tags: ["first"] });
@@ -82,7 +82,7 @@ export function numbers(subject: Subject): void {
     expect(await store.getNumber(profile.organizationId, again.id)).toBeUndefined();
   });
 
-  it("takes many at once: tells of each what became of it, and has those that it can have", async () => {
+  it("registers many at once: gives the outcome of each, and registers those that are not refused", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -101,7 +101,7 @@ export function numbers(subject: Subject): void {
     expect(await store.insertNumbers([])).toEqual([]);
   });
 
-  it("refuses a phone number that another organization has, and takes it once it is removed there", async () => {
+  it("refuses a phone number that another organization has, and accepts it once it is removed there", async () => {
     const { store } = subject();
     const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];
     const first = await storeNumber(store, mine);
@@ -131,7 +131,7 @@ export function numbers(subject: Subject): void {
     }
   });
 
-  it("lets two organizations have the same phone number where it may be shared, each its own", async () => {
+  it("registers a phone number for two organizations where it may be shared", async () => {
     const { store } = subject();
     const [mine, theirs] = [await storeProfile(store), await storeProfile(store)];
     const first = await storeNumber(store, mine);
@@ -143,7 +143,7 @@ export function numbers(subject: Subject): void {
     expect((await store.getNumber(theirs.organizationId, first.phoneNumber))?.number).toEqual(second);
   });
 
-  it("takes no number into a profile that the organization does not have", async () => {
+  it("registers no number in a profile that the organization does not have", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const foreign = await storeProfile(store);
@@ -168,7 +168,7 @@ export function numbers(subject: Subject): void {
     expect((await store.getNumber(profile.organizationId, number.id))?.number).toEqual(number);
   });
 
-  it("lists by phone number, up or down, as plain characters", async () => {
+  it("lists by phone number, ascending or descending, as plain characters", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const given = ["+4930123456", "+12125550101", "+12125550100", "+442079460000", "+2901234", "+18005550199"];
@@ -186,7 +186,7 @@ export function numbers(subject: Subject): void {
     expect(await listed({ descending: true, offset: 4, limit: 9 })).toEqual(["+12125550101", "+12125550100"]);
   });
 
-  it("filters by every field alone and together, and counts what is left", async () => {
+  it("filters by every field alone and together, and counts the matches", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const other = aProfile(profile.organizationId);
@@ -226,7 +226,7 @@ export function numbers(subject: Subject): void {
     );
   });
 
-  it("gives a number's health wherever it gives the number", async () => {
+  it("gives a number's health with the number", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -241,7 +241,7 @@ export function numbers(subject: Subject): void {
     expectHealth((await store.removeNumber(organizationId, number.id))?.health, health);
   });
 
-  it("resets a number's health, named by id or by phone number, and gives it so from then on", async () => {
+  it("resets a number's health, by id or by phone number", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -268,7 +268,7 @@ export function numbers(subject: Subject): void {
       expect(await store.resetHealth(organizationId, unknown, NOON)).toBeUndefined();
   });
 
-  it("a reset goes with the outcomes of what was submitted before it, whenever their reports come, and with no others", async () => {
+  it("a reset excludes the outcomes of earlier submits, whenever their reports arrive, and no others", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const messages = await storeMessages(store, number, {}, {}, {}, {});
@@ -306,7 +306,7 @@ export function numbers(subject: Subject): void {
     expectHealth(await healthOf(), { ...nothing, delivered: 1 });
   });
 
-  it("a reset that comes among reports leaves nothing of what was submitted before it", async () => {
+  it("a reset among reports excludes every earlier submit", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const sent = Array.from({ length: 30 }, () => ({ status: "sent", sentAt: NOON }) as const);
@@ -319,7 +319,7 @@ export function numbers(subject: Subject): void {
     expect(health).toEqual({ ...NO_EVIDENCE, asOf: NOON + SECOND, resetAt: NOON + SECOND });
   });
 
-  it("changes one by a policy, named by id or by phone number, and gives what it became", async () => {
+  it("changes one by a policy, by id or by phone number, and gives the changed one", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const other = aProfile(profile.organizationId);
@@ -344,7 +344,7 @@ export function numbers(subject: Subject): void {
     expect((await store.getNumber(profile.organizationId, neighbour.id))?.number).toEqual(neighbour);
   });
 
-  it("a policy that throws changes nothing, and its error comes out as it is", async () => {
+  it("a policy that throws changes nothing, and its error reaches the caller", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -356,7 +356,7 @@ export function numbers(subject: Subject): void {
     expect((await store.getNumber(profile.organizationId, number.id))?.number).toEqual(number);
   });
 
-  it("runs no policy on a number that it does not have", async () => {
+  it("runs no policy on an unknown number", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     for (const unknown of [newId(), newE164()]) {
@@ -365,7 +365,7 @@ export function numbers(subject: Subject): void {
     }
   });
 
-  it("a change of the record leaves the number's traffic alone", async () => {
+  it("a change of a number keeps its traffic", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailySegmentLimit: 100 });
@@ -380,7 +380,7 @@ export function numbers(subject: Subject): void {
     expect(after?.number.tags).toEqual(["x"]);
   });
 
-  it("removes one, named by id or by phone number, and gives what it was", async () => {
+  it("removes one, by id or by phone number, and gives what it was", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -397,7 +397,7 @@ export function numbers(subject: Subject): void {
     expect((await store.listNumbers(organizationId, ALL)).rows.map(({ number }) => number)).toEqual([neighbour]);
   });
 
-  it("a removed number is gone at once, and its queue ends in small steps, what was put off too", async () => {
+  it("a removed number is gone at once, and its queue ends in small steps, deferred messages too", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -472,7 +472,7 @@ export function numbers(subject: Subject): void {
     expect((await store.measureQueue()).messages).toBe(0);
   });
 
-  it("a number that is registered again begins anew: health, queue, pace, usage and place", async () => {
+  it("a number that is registered again has new health, queue, pace, usage and sequence", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailySegmentLimit: 50 });

@@ -33,7 +33,7 @@ const REPORTS = {
 
 const RECEIPTS: ReadonlySet<Kind> = new Set(["buffered", "failed", "delivered"]);
 
-/** What really comes together for one message. Of a carrier's two answers only one can come. */
+/** Reports that can occur for one message. Of a carrier's two answers only one can occur. */
 const STORIES: readonly (readonly (keyof typeof REPORTS)[])[] = [
   ["accepted", "buffered", "delivered", "delivered", "delivered"],
   ["accepted", "submit_unconfirmed", "buffered", "failed", "delivered", "delivered"],
@@ -46,10 +46,10 @@ const STORIES: readonly (readonly (keyof typeof REPORTS)[])[] = [
   ["deferred", "submit_unconfirmed"],
   ["submit_unconfirmed", "delivered", "buffered"],
 ];
-/** Each of these is its own message: enough to meet every order, and one transaction of a second at most. */
+/** Each is its own message: enough for every order, and one transaction of a second at most. */
 const MAX_ORDERS = 720;
 
-/** Whatever the order in which reports come, and by which id, a message comes to one end. */
+/** Whatever the order and the ids of its reports, a message has one final state. */
 export function orders(subject: Subject): void {
   it.each(STORIES)("%s, %s, %s, %s, %s, %s", async (...given) => {
     const story = given.filter((name) => name !== undefined);
@@ -86,7 +86,7 @@ export function orders(subject: Subject): void {
     for (const [index, message] of messages.entries()) {
       const order = tried[index] as Step[];
       const reports = story.map((_, step) => reportOf(message, index, order, step));
-      // A receipt by an id that no answer ever told is nobody's.
+      // A receipt by an id that no answer contained belongs to no message.
       const arrives = ({ target }: CarrierReport) => "messageId" in target || story.includes("accepted");
       const expected = endOf(
         message,
@@ -107,17 +107,17 @@ export function orders(subject: Subject): void {
   });
 }
 
-/** A report of a story, by its place in it: one that comes twice is told twice. */
+/** A report of a history, by its position: a repeated one appears twice. */
 type Step = { readonly name: keyof typeof REPORTS; readonly place: number };
 
-/** The store that a subject was last opened as. */
+/** The store that a subject opened last. */
 const latest = new WeakMap<object, ReturnType<Subject>["store"]>();
 
 function current(subject: Subject): ReturnType<Subject>["store"] {
   return latest.get(subject()) ?? subject().store;
 }
 
-/** What the domain makes of reports in the order in which they happened. */
+/** The domain's result of the reports in the order of their moments. */
 function endOf(message: QueuedMessage, reports: readonly Report[]) {
   let progress: Progress = message;
   let health = NO_EVIDENCE;

@@ -23,20 +23,20 @@ export function organizations(subject: Subject): void {
     };
   };
 
-  it("a new store has none", async () => {
+  it("lists none in a new store", async () => {
     const { store } = subject();
     expect(await store.listOrganizations()).toEqual([]);
     expect(await store.listApiKeys()).toEqual([]);
   });
 
-  it("lists every organization as it was given", async () => {
+  it("lists every organization as it was inserted", async () => {
     const { store } = subject();
     const given = [anOrganization(), { ...anOrganization(), name: "Bäckerei 🥐 % _ '" }];
     for (const organization of given) await store.insertOrganization(organization);
     expect(byId(await store.listOrganizations())).toEqual(byId(given));
   });
 
-  it("refuses an organization that it has, and keeps the first", async () => {
+  it("refuses an organization that exists, and keeps the first", async () => {
     const { store } = subject();
     const organization = anOrganization();
     await store.insertOrganization(organization);
@@ -44,7 +44,7 @@ export function organizations(subject: Subject): void {
     expect(await store.listOrganizations()).toEqual([organization]);
   });
 
-  it("lists every key as it was given, byte for byte", async () => {
+  it("lists every key as it was inserted, byte for byte", async () => {
     const { store } = subject();
     const base = await aKey();
     const keys: ApiKey[] = [];
@@ -64,13 +64,13 @@ export function organizations(subject: Subject): void {
     expect(byId((await store.listApiKeys()).map(plain))).toEqual(byId(keys));
   });
 
-  it("a key without scopes has none when it comes back", async () => {
+  it("a key without scopes has none when it is read", async () => {
     const { store } = subject();
     await store.insertApiKey(await aKey({ scopes: [] }));
     expect((await store.listApiKeys()).map(({ scopes }) => scopes)).toEqual([[]]);
   });
 
-  it("refuses a key that it has, and keeps the first", async () => {
+  it("refuses a key that exists, and keeps the first", async () => {
     const { store } = subject();
     const key = await aKey();
     await store.insertApiKey(key);
@@ -96,7 +96,7 @@ export function organizations(subject: Subject): void {
     expect((await store.listApiKeys()).map(({ revokedAt }) => revokedAt)).toEqual([NOON + 5]);
   });
 
-  it("says so when there is no key to revoke", async () => {
+  it("gives false when the key to revoke does not exist", async () => {
     const { store } = subject();
     const key = await aKey();
     await store.insertApiKey(key);
@@ -105,7 +105,7 @@ export function organizations(subject: Subject): void {
   });
 }
 
-/** A key whose bytes are a plain array, whatever kind of buffer the driver gives. */
+/** A key whose bytes are a plain array, whatever buffer the driver gives. */
 function plain(key: ApiKey): ApiKey {
   return { ...key, secretHash: new Uint8Array(key.secretHash) };
 }

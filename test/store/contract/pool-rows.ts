@@ -20,11 +20,11 @@ import {
 } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** What pools are built from. */
+/** The rows from which pools are built. */
 export function poolRows(subject: Subject): void {
   const trafficOf = async (id: string) => (await subject().store.loadPoolNumber(id))?.traffic;
 
-  it("gives the profile with its numbers, and no others", async () => {
+  it("gives the profile with its numbers, and no other numbers", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const other = aProfile(profile.organizationId);
@@ -73,7 +73,7 @@ export function poolRows(subject: Subject): void {
     );
   });
 
-  it("gives a profile without numbers, and nothing for one that it does not have", async () => {
+  it("gives a profile without numbers, and undefined for an unknown one", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     expect(await store.loadPool(profile.organizationId, profile.id)).toEqual({ profile, numbers: [] });
@@ -81,7 +81,7 @@ export function poolRows(subject: Subject): void {
     expect(await store.loadPoolNumber(newId())).toBeUndefined();
   });
 
-  it("gives one number by its id alone, assigned or not, with the same traffic as its pool has", async () => {
+  it("gives one number by its id alone, assigned or not, with the same traffic as in its pool", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -92,7 +92,7 @@ export function poolRows(subject: Subject): void {
     expect((await store.loadPoolNumber(free.id))?.number).toEqual(free);
   });
 
-  it("a number that never did anything has no traffic", async () => {
+  it("an unused number has no traffic", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     expect(await trafficOf(number.id)).toMatchObject({
@@ -104,7 +104,7 @@ export function poolRows(subject: Subject): void {
     });
   });
 
-  it("counts the segments that wait in a number's own queue, and only those that still wait", async () => {
+  it("counts the segments of the messages that are still in a number's queue", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -139,7 +139,7 @@ export function poolRows(subject: Subject): void {
     expect((await trafficOf(number.id))?.unreported).toBe(100);
   });
 
-  it("tells when a number is due again", async () => {
+  it("gives when a number is due again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 0.3 });
     await storeMessage(store, number, { parts: 2 });
@@ -148,7 +148,7 @@ export function poolRows(subject: Subject): void {
     expect((await trafficOf(number.id))?.dueAt).toBeCloseTo(NOON - 20 + (2 * SECOND) / 0.3, 6);
   });
 
-  it("tells a number's health", async () => {
+  it("gives a number's health", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const [first, second] = await storeMessages(store, number, {}, {});
@@ -159,7 +159,7 @@ export function poolRows(subject: Subject): void {
     expectHealth((await trafficOf(number.id))?.health, health);
   });
 
-  it("gives every number a place of its own, which grows from one registration to the next", async () => {
+  it("gives every number a sequence of its own, which grows with each registration", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const foreign = await storeProfile(store);
@@ -176,7 +176,7 @@ export function poolRows(subject: Subject): void {
     expect(places.every((place, index) => index === 0 || place > (places[index - 1] as number))).toBe(true);
   });
 
-  it("adds up what a number used in a day, and begins anew with the next", async () => {
+  it("sums the segments that a number used in a day, and starts again on the next", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailySegmentLimit: 100 });
@@ -195,12 +195,12 @@ export function poolRows(subject: Subject): void {
     await send(number, NOON + 24 * HOUR, 2);
     expect(await trafficOf(number.id)).toMatchObject({ usedDay: TODAY + 1, usedToday: 2 });
     expect((await trafficOf(neighbour.id))?.usedToday).toBe(0);
-    // So that a limit which is set at noon knows of the morning.
+    // A limit that is set at noon includes the morning's usage.
     await send(unlimited, NOON, 2);
     expect(await trafficOf(unlimited.id)).toMatchObject({ usedDay: TODAY, usedToday: 2 });
   });
 
-  it("sends what its day allows and no more, and the rest on the next day", async () => {
+  it("sends what its daily limit allows and no more, and the rest on the next day", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), {
       dailySegmentLimit: 100,
@@ -234,13 +234,13 @@ export function poolRows(subject: Subject): void {
       dueAt: midnight + 24 * HOUR,
       freeAt: midnight + 24 * HOUR,
     });
-    // A limit that is raised counts at once.
+    // A raised limit applies at once.
     await store.updateNumber(number.organizationId, number.id, (current) => ({ ...current, dailySegmentLimit: 130 }));
     expect(await sendAll(midnight + 2 * HOUR, midnight + 24 * HOUR)).toBe(30);
     expect(await sendAll(midnight + 24 * HOUR, midnight + 48 * HOUR)).toBe(70);
   });
 
-  it("expires and cancels what waits for the next day, and overtakes no message that is too long for today", async () => {
+  it("expires and cancels messages that wait for the next day, and overtakes no message that is too long for today", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), {
       dailySegmentLimit: 5,
@@ -272,7 +272,7 @@ export function poolRows(subject: Subject): void {
     expect(sent).toEqual([three?.id, one?.id]);
   });
 
-  it("counts hand-overs, not messages: one that was put off counts again", async () => {
+  it("counts submits, not messages: a deferred message counts again", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { dailySegmentLimit: 2 });
     const message = await storeMessage(store, number);

@@ -17,7 +17,7 @@ import {
 } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** Text as databases of every kind can hold it: without NUL. */
+/** Text that every database can store: without NUL. */
 const aText = fc.string({ unit: "binary", maxLength: 20 }).map((text) => text.replaceAll("\0", ""));
 const maybe = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
 const aMoment = fc.integer({ min: 0, max: 2 * NOON });
@@ -56,13 +56,13 @@ export function profiles(subject: Subject): void {
     );
   });
 
-  it("does not find one that it does not have", async () => {
+  it("does not find an unknown one", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     expect(await store.getProfile(organizationId, newId())).toBeUndefined();
   });
 
-  it("lists the newest first, also of those made in one millisecond", async () => {
+  it("lists the newest first, also those created in one millisecond", async () => {
     const { store } = subject();
     const first = await storeProfile(store);
     const later = Array.from({ length: 4 }, () => aProfile(first.organizationId));
@@ -72,7 +72,7 @@ export function profiles(subject: Subject): void {
     expect(total).toBe(5);
   });
 
-  it("gives a page of the list and counts all of it", async () => {
+  it("gives a page of the list and counts the whole list", async () => {
     const { store } = subject();
     const first = await storeProfile(store);
     const ids = [first.id];
@@ -91,7 +91,7 @@ export function profiles(subject: Subject): void {
     expect(await page(6, 2)).toEqual([[], 5]);
   });
 
-  it("counts only what the filter lets through", async () => {
+  it("counts only the rows that match the filter", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store, { name: "Autumn" });
     for (const name of ["Winter 1", "Winter 2", "Winter 3"]) {
@@ -102,7 +102,7 @@ export function profiles(subject: Subject): void {
     expect([rows.map(({ name }) => name), total]).toEqual([["Winter 2"], 3]);
   });
 
-  it("takes the wildcards of SQL for plain characters in both filters", async () => {
+  it("treats SQL wildcards as plain characters in both filters", async () => {
     const { store } = subject();
     const names = ["100% off", "100 off", "a_b", "axb", "back\\slash", "it's"];
     const { organizationId } = await storeProfile(store, { name: "another" });
@@ -122,7 +122,7 @@ export function profiles(subject: Subject): void {
     expect(await named({ nameEquals: "a_b", nameContains: "x" })).toEqual([]);
   });
 
-  it("finds by the whole name exactly, and by a part whatever the case of ASCII letters", async () => {
+  it("finds by the whole name exactly, and by a part ignoring the case of ASCII letters", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     const letters = fc.string({
@@ -146,7 +146,7 @@ export function profiles(subject: Subject): void {
     );
   });
 
-  it("changes one by a policy, and gives what it became", async () => {
+  it("changes one by a policy, and gives the changed one", async () => {
     const { store } = subject();
     const profile = await storeProfile(store, { webhookUrl: "https://example.com/" });
     const neighbour = aProfile(profile.organizationId);
@@ -180,7 +180,7 @@ export function profiles(subject: Subject): void {
     expect(idsOf(rows)).toEqual([newest.id, oldest.id]);
   });
 
-  it("a policy that throws changes nothing, and its error comes out as it is", async () => {
+  it("a policy that throws changes nothing, and its error reaches the caller", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const error = new Error("the policy says no");
@@ -191,7 +191,7 @@ export function profiles(subject: Subject): void {
     expect(await store.getProfile(profile.organizationId, profile.id)).toEqual(profile);
   });
 
-  it("runs no policy on a profile that it does not have", async () => {
+  it("runs no policy on an unknown profile", async () => {
     const { store } = subject();
     const { organizationId } = await storeProfile(store);
     expect(await store.updateProfile(organizationId, newId(), NEVER)).toBeUndefined();
@@ -226,7 +226,7 @@ export function profiles(subject: Subject): void {
     expect(await store.unassignNumbers(10)).toEqual({ unassigned: 0, isMore: false });
     await store.deleteProfile(organizationId, profile.id, NOON + 7);
 
-    /** What anybody sees, however many rows are rewritten. */
+    /** The view of every reader, however many rows are rewritten. */
     const look = async (moved: readonly PhoneNumber[] = []) => {
       const freed = mine
         .filter((number) => moved.every(({ id }) => id !== number.id))
@@ -280,7 +280,7 @@ export function profiles(subject: Subject): void {
     expect(await store.getMessage(profile.organizationId, message.id)).toEqual(message);
   });
 
-  it("a deleted profile takes no numbers any more", async () => {
+  it("a deleted profile accepts no numbers", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     await store.deleteProfile(profile.organizationId, profile.id, NOON);

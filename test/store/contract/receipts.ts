@@ -26,7 +26,7 @@ const DELIVERED: Report = { kind: "delivered", at: NOON + SECOND };
 const FAILED: Report = { kind: "failed", at: NOON + SECOND, error: FAILED_BY_SENDER, carrierCode: "011" };
 const BUFFERED: Report = { kind: "buffered", at: NOON + SECOND };
 
-/** Receipts by the carrier's id, before and after anybody knows whose it is. */
+/** Receipts by the carrier's id, before and after its message is known. */
 export function receipts(subject: Subject): void {
   const sending = async (carrier = "sandbox"): Promise<QueuedMessage> => {
     const { store } = subject();
@@ -51,7 +51,7 @@ export function receipts(subject: Subject): void {
     return (await store.applyReports([{ target, report: receipt }]))[0] as AppliedReport;
   };
 
-  it("a receipt that comes before the answer waits for it, over a restart too, and counts once", async () => {
+  it("a receipt before the answer waits for it, across a restart too, and counts once", async () => {
     const { reopen } = subject();
     const message = await sending();
     expect((await receive("c-1", DELIVERED)).messageId).toBeUndefined();
@@ -73,12 +73,12 @@ export function receipts(subject: Subject): void {
       { kind: "accepted", carrierMessageId: "c-1" },
       { kind: "delivered", carrierMessageId: "c-1", at: DELIVERED.at },
     ]);
-    // It was used up: the same id, given anew, finds nothing.
+    // The receipt was applied: the same id on a later message finds none.
     expect((await take(message, "c-1", again)).followed).toEqual([]);
     expect(await receive("c-1", DELIVERED, { store: again })).toMatchObject({ messageId: id, reported: 0 });
   });
 
-  it("receipts that wait are applied in the order in which they came, each once however often it came", async () => {
+  it("waiting receipts are applied in the order of arrival, repeated ones once", async () => {
     const message = await sending();
     for (const receipt of [BUFFERED, FAILED, FAILED, BUFFERED, DELIVERED, DELIVERED]) await receive("c-2", receipt);
     const { followed } = await take(message, "c-2");
@@ -93,7 +93,7 @@ export function receipts(subject: Subject): void {
     ]);
   });
 
-  it("what a waiting receipt says is kept: its moment, code, reason and words", async () => {
+  it("a waiting receipt keeps its moment, code, reason and detail", async () => {
     const message = await sending();
     const error = { reason: FAILED_BY_SENDER.reason, detail: "Später – “maybe” 📵" };
     await receive("c-3", { kind: "failed", at: NOON + HOUR, error, carrierCode: "4-µ" });
@@ -107,7 +107,7 @@ export function receipts(subject: Subject): void {
     expect((await eventsOf(subject().store, message))[1]).toMatchObject({ carrierCode: "4-µ", error, at: NOON + HOUR });
   });
 
-  it("a receipt that another carrier sent does not fit, before or after the answer", async () => {
+  it("a receipt of another carrier does not match, before or after the answer", async () => {
     const [message, other] = [await sending("one"), await sending("two")];
     await receive("c-4", DELIVERED, { carrier: "two" });
     expect((await take(message, "c-4")).followed).toEqual([]);
@@ -117,7 +117,7 @@ export function receipts(subject: Subject): void {
     expect(await receive("c-4", FAILED, { carrier: "one" })).toMatchObject({ messageId: message.id });
   });
 
-  it("the receipt of a number that moved to another carrier fits the carrier that the message left through", async () => {
+  it("the receipt of a number that moved to another carrier matches the carrier that sent the message", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { carrier: "old" });
     const message = await storeMessage(store, number);
@@ -147,7 +147,7 @@ export function receipts(subject: Subject): void {
     },
   );
 
-  it("what one organization reported of an id does not keep the carrier's own receipt from its message", async () => {
+  it("an organization's report of an id does not keep the carrier's own receipt from its message", async () => {
     const [own, foreign] = [await sending(), await sending()];
     await receive("c-7", FAILED, { organizationId: foreign.organizationId });
     await receive("c-7", DELIVERED);
@@ -169,7 +169,7 @@ export function receipts(subject: Subject): void {
     ["FFFFFFFFFFFFFFFF", "18446744073709551615"],
   ];
 
-  /** What becomes of all receipts that are kept, a little later. */
+  /** The results of all stored receipts, a little later. */
   const match = async (now = NOON + 2 * SECOND) => {
     const applied: AppliedReport[] = [];
     let after: string | undefined;
@@ -213,7 +213,7 @@ export function receipts(subject: Subject): void {
     expect(await healthOf(before)).toEqual(NO_EVIDENCE);
   });
 
-  it("a receipt whose own answer never comes blames no other message in a form that its carrier has not shown", async () => {
+  it("a receipt whose answer never arrives matches no other message in a form that its carrier has not shown", async () => {
     const carrier = aCarrier();
     const [before, other] = [await sending(carrier), await sending(carrier)];
     await take(before, "1000");
@@ -222,11 +222,11 @@ export function receipts(subject: Subject): void {
     expect(await match()).toEqual([]);
     expect(await match(NOON + 50 * HOUR)).toEqual([]);
     expect(await statusOf(before)).toBe("sent");
-    // However late it is answered.
+    // However late the answer is.
     expect((await take(other, "4096")).followed).toMatchObject([{ messageId: other.id, status: "delivery_failed" }]);
   });
 
-  it("a form that a carrier has shown is read where the ids alone would not tell, and not before all are answered", async () => {
+  it("a form that a carrier has shown resolves ambiguous ids, once every submit is answered", async () => {
     const carrier = aCarrier();
     const [telling, silent, open] = [await sending(carrier), await sending(carrier), await sending(carrier)];
     await take(silent, "1000");
@@ -235,14 +235,14 @@ export function receipts(subject: Subject): void {
     await receive("65535", DELIVERED, { carrier });
     expect(await match()).toEqual([]);
     await take(open, "fffe");
-    // Those that wait from before are read in the form, too, at the next look.
+    // The next sweep also reads earlier receipts in the form.
     expect(await match()).toEqual([[telling.id, "delivered"]]);
     expect(await match()).toEqual([[silent.id, "delivery_failed"]]);
     await receive("65534", DELIVERED, { carrier });
     expect(await match()).toEqual([[open.id, "delivered"]]);
   });
 
-  it("a submit that is made after a receipt came holds it up no more, nor one that stays open for hours", async () => {
+  it("a receipt does not wait for a later submit, nor for one that stays open for hours", async () => {
     const { store } = subject();
     for (const [claimedAt, now] of [
       [NOON + HOUR, NOON + HOUR],
@@ -259,7 +259,7 @@ export function receipts(subject: Subject): void {
     }
   });
 
-  it("receipts of a carrier that keeps the ids of its answers are read in no other form", async () => {
+  it("receipts of a carrier that keeps the ids of its answers match in no other form", async () => {
     const carrier = aCarrier();
     const [first, second] = [await sending(carrier), await sending(carrier)];
     await take(first, "fffe");
@@ -287,7 +287,7 @@ export function receipts(subject: Subject): void {
     expect([await statusOf(messages[0]), await statusOf(messages[1])]).toEqual(["sent", "sent"]);
   });
 
-  it("what an organization reports shows no form for anybody else", async () => {
+  it("a form that an organization shows is its own only", async () => {
     const carrier = aCarrier();
     const [own, foreign] = [await sending(carrier), await sending(carrier)];
     await take(own, "ffff");
@@ -301,7 +301,7 @@ export function receipts(subject: Subject): void {
     expect(await statusOf(foreign)).toBe("sent");
   });
 
-  it("a receipt in another form settles a message that is answered only after it was given up", async () => {
+  it("a receipt in another form settles a message whose answer arrives after its submit timed out", async () => {
     const carrier = aCarrier();
     const message = await sending(carrier);
     await receive("65535", DELIVERED, { carrier });
@@ -311,7 +311,7 @@ export function receipts(subject: Subject): void {
     expect(await match()).toEqual([[message.id, "delivered"]]);
   });
 
-  it("receipts that are about nothing of ours are looked at once", async () => {
+  it("receipts of foreign messages are examined once", async () => {
     const { store } = subject();
     const carrier = aCarrier();
     for (const id of ["7001", "7002", "7003"]) await receive(id, DELIVERED, { carrier });
@@ -320,7 +320,7 @@ export function receipts(subject: Subject): void {
     expect((await look()).next).toBeUndefined();
   });
 
-  it("a receipt of a message that has exactly its id is not taken for one that only reads like it", async () => {
+  it("a receipt with exactly a message's id matches no message with a similar id", async () => {
     const [ten, sixteen] = [await sending(), await sending()];
     await take(ten, "10");
     await take(sixteen, "16");
@@ -329,7 +329,7 @@ export function receipts(subject: Subject): void {
     expect([await statusOf(ten), await statusOf(sixteen)]).toEqual(["delivery_failed", "delivered"]);
   });
 
-  it("receipts that wait go to the messages that have exactly their ids, whichever is answered first", async () => {
+  it("waiting receipts match the messages with exactly their ids, whichever is answered first", async () => {
     for (const answers of [
       ["10", "16"],
       ["16", "10"],
@@ -347,7 +347,7 @@ export function receipts(subject: Subject): void {
     }
   });
 
-  it("where two messages of a carrier have one id, a receipt is about the later one", async () => {
+  it("where two messages of a carrier have one id, a receipt matches the later one", async () => {
     const [before, after] = [await sending(), await sending()];
     await take(after, "c-8");
     await take(before, "c-8");
@@ -355,7 +355,7 @@ export function receipts(subject: Subject): void {
     expect((await receive("c-8", FAILED, { organizationId: before.organizationId })).messageId).toBe(before.id);
   });
 
-  it("a message that is on its way says so, and is still unreported", async () => {
+  it("a buffered message says so, and is still unreported", async () => {
     const message = await sending();
     const [applied] = await report(subject().store, message, BUFFERED);
     expect(applied).toMatchObject({ status: "sent", reported: 0, health: undefined });
@@ -366,7 +366,7 @@ export function receipts(subject: Subject): void {
     expect(await healthOf(message)).toEqual(NO_EVIDENCE);
   });
 
-  it("nothing happened to a message before it was there, whatever a carrier's clock says", async () => {
+  it("no event is earlier than its message, whatever a carrier's clock says", async () => {
     const message = await sending();
     const early = { ...DELIVERED, at: NOON - HOUR };
     await receive("c-11", early);
@@ -380,7 +380,7 @@ export function receipts(subject: Subject): void {
     expect(await subject().store.getMessage(second.organizationId, second.id)).toMatchObject({ sentAt: NOON });
   });
 
-  it("a receipt settles a message that nobody had answered, once its id is known", async () => {
+  it("a receipt settles a message without an answer, once its id is known", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number);
@@ -393,7 +393,7 @@ export function receipts(subject: Subject): void {
     expect(await statusOf(message)).toBe("delivered");
   });
 
-  it("a receipt of a message whose number is gone settles the message and teaches no health", async () => {
+  it("a receipt of a removed number's message settles the message and records no health", async () => {
     const { store } = subject();
     const message = await sending();
     const { organizationId, phoneNumberId } = message;
@@ -405,7 +405,7 @@ export function receipts(subject: Subject): void {
     expect(await statusOf(message)).toBe("delivery_failed");
   });
 
-  it("only receipts wait: an answer for nobody is forgotten", async () => {
+  it("only receipts wait: an answer without a message is dropped", async () => {
     const message = await sending();
     for (const kind of ["submit_unconfirmed", "receipt_timeout"] as const) await receive("c-15", { kind, at: NOON });
     await receive("c-15", { kind: "refused", at: NOON, error: FAILED_BY_SENDER, carrierCode: "" });

@@ -53,7 +53,7 @@ export function recipients(subject: Subject): void {
         { after: undefined, limit: 100, ...query },
       );
 
-    it("a mapping that was put is what a send to the recipient finds", async () => {
+    it("a send to the recipient finds the mapping that was put", async () => {
       const { store } = subject();
       const mapping = aMapping(nth(1));
       expect(await store.readRecipient(mapping)).toEqual({ optedOut: false, mapping: undefined });
@@ -65,10 +65,10 @@ export function recipients(subject: Subject): void {
       expect((await store.readRecipient(mapping)).mapping).toEqual(next);
     });
 
-    it("one call looks at a bounded part of the list, and says where to go on", async () => {
+    it("one call reads a bounded part of the list, and gives a cursor", async () => {
       const { store } = subject();
       const ofMany = (index: number) => `+1312${5_550_000 + index}`;
-      // All but the last are void: their number has another generation by now.
+      // All but the last are invalid: their number has another generation.
       const void_ = Array.from({ length: LIST_SCAN }, (_, index) => aMapping(ofMany(index), { numberGeneration: 7 }));
       const last = aMapping(ofMany(LIST_SCAN));
       await write(store, { mappings: [...void_, last] });
@@ -77,7 +77,7 @@ export function recipients(subject: Subject): void {
       expect(await list({ after: first.next })).toEqual({ rows: [last], next: undefined });
     });
 
-    it("a mapping is removed once, and given as it was", async () => {
+    it("a mapping is removed once, and the removal gives it", async () => {
       const { store } = subject();
       const [mapping, other] = [aMapping(nth(1)), aMapping(nth(2))];
       for (const each of [mapping, other]) await store.putMapping(each);
@@ -102,7 +102,7 @@ export function recipients(subject: Subject): void {
       expect(await list({ limit: 5 })).toEqual({ rows: sorted });
     });
 
-    it("mappings are listed of one number when it is named", async () => {
+    it("mappings are filtered by number", async () => {
       const { store } = subject();
       const other = await storeNumber(store, profile);
       const mine = aMapping(nth(1));
@@ -113,7 +113,7 @@ export function recipients(subject: Subject): void {
       expect((await list({ phoneNumberId: newId() })).rows).toEqual([]);
     });
 
-    it("mappings that are void or too old are left out of the list", async () => {
+    it("invalid and old mappings are not listed", async () => {
       const { store } = subject();
       const other = aProfile(profile.organizationId);
       await store.insertProfile(other);
@@ -138,13 +138,13 @@ export function recipients(subject: Subject): void {
       );
       await store.removeNumber(profile.organizationId, gone.id);
       expect((await list({}, NOON)).rows).toEqual([holds]);
-      // What is left out does not take the place of what is not.
+      // Excluded rows take no place on the page.
       expect(await list({ limit: 1 }, NOON)).toEqual({ rows: [holds] });
     });
   }
 
   function optOuts() {
-    it("a recipient that opted out is found so by sends of that profile, and by no others", async () => {
+    it("a recipient's opt-out is found by sends of its profile, and by no others", async () => {
       const { store } = subject();
       const other = aProfile(profile.organizationId);
       await store.insertProfile(other);
@@ -162,7 +162,7 @@ export function recipients(subject: Subject): void {
       expect(await store.readRecipient(anOptOut(nth(2)))).toEqual({ optedOut: false, mapping: undefined });
     });
 
-    it("the first of two opt-outs stays as it was noted", async () => {
+    it("the first of two opt-outs stays unchanged", async () => {
       const { store } = subject();
       const first = anOptOut(nth(1), { phoneNumber: number.phoneNumber, keyword: "ARRÊT" });
       expect(await store.addOptOut(first)).toEqual(first);
@@ -170,7 +170,7 @@ export function recipients(subject: Subject): void {
       expect(await store.listOptOuts(profile.organizationId, ALL)).toEqual({ rows: [first], total: 1 });
     });
 
-    it("an opt-out is removed once, given as it was, and the recipient can be texted", async () => {
+    it("an opt-out is removed once, the removal gives it, and the recipient can be texted", async () => {
       const { store } = subject();
       const optOut = anOptOut(nth(1));
       await store.addOptOut(optOut);

@@ -15,7 +15,7 @@ import type { AcceptFacts, AcceptReads, AcceptWrites } from "../../../src/store/
 import type { Organization } from "../../../src/store/organizations.ts";
 import type { Store } from "../../../src/store/store.ts";
 
-/** A Thursday; what the records of these tests begin at. */
+/** A Thursday, at which the records of these tests start. */
 export const NOON = Date.UTC(2026, 0, 15, 12);
 export const SECOND = 1_000;
 export const HOUR = 3_600_000;
@@ -26,7 +26,7 @@ export const TODAY = 20_468;
 export const ALL = { offset: 0, limit: 1_000 };
 export const ANY_NAME = { ...ALL, nameEquals: undefined, nameContains: undefined };
 
-/** What a policy that must not be run is. */
+/** A policy that must not run. */
 export const NEVER = () => {
   throw new Error("this policy must not run");
 };
@@ -39,7 +39,7 @@ export function newId(): string {
   return ids(NOON);
 }
 
-/** A phone number that no test has had. */
+/** A phone number that no test has used. */
 export function newE164(): string {
   numbersMade += 1;
   return `+1312${String(2_000_000 + numbersMade)}`;
@@ -144,7 +144,7 @@ export function aMessage(number: PhoneNumber, given: Partial<QueuedMessage> = {}
   };
 }
 
-/** A message of a profile that waits for its moment; without a sender, unless one is given. */
+/** A scheduled message of a profile, without a sender unless one is passed. */
 export function aScheduled(profile: MessagingProfile, given: Partial<Message> = {}): Message {
   const sendAt = given.sendAt ?? NOON + HOUR;
   const { organizationId, id: messagingProfileId } = profile;
@@ -162,7 +162,7 @@ export function aScheduled(profile: MessagingProfile, given: Partial<Message> = 
   };
 }
 
-/** What a message has of the number that it leaves from. */
+/** The fields of a message that come from its number. */
 export function senderOf({ id, phoneNumber, carrier, lineType }: PhoneNumber): MessageSender {
   return { phoneNumberId: id, from: phoneNumber, carrier, lineType };
 }
@@ -187,7 +187,7 @@ export async function storeNumber(
   return number;
 }
 
-/** New messages from a number, accepted; one for each that is given. */
+/** New accepted messages from a number, one for each that is passed. */
 export async function storeMessages(
   store: Store,
   number: PhoneNumber,
@@ -198,7 +198,7 @@ export async function storeMessages(
   return messages;
 }
 
-/** One new message from a number, accepted. */
+/** One new accepted message from a number. */
 export async function storeMessage(
   store: Store,
   number: PhoneNumber,
@@ -208,12 +208,12 @@ export async function storeMessage(
   return message as QueuedMessage;
 }
 
-/** Accepts what is given, whatever the facts. */
+/** Accepts these messages, whatever the facts. */
 export function write(store: Store, writes: Partial<AcceptWrites>): Promise<void> {
   return store.accept({ recipients: [], keys: [], retries: [] }, () => ({ ...NOTHING, ...writes }));
 }
 
-/** The facts that are asked for, with nothing written; mappings are wanted unless `sticky` is false. */
+/** Reads facts and writes nothing; reads mappings unless `sticky` is false. */
 export async function read(
   store: Store,
   reads: Partial<Omit<AcceptReads, "recipients">> & { readonly recipients?: readonly RecipientAsked[] },
@@ -229,7 +229,7 @@ export async function read(
 
 type RecipientAsked = RecipientKey & { readonly sticky?: boolean };
 
-/** What an owner claims from one number at a moment; a store that says nothing of the number gives nothing. */
+/** The claim of an owner from one number at a moment. */
 export async function claimOne(
   store: Store,
   number: PhoneNumber,
@@ -242,10 +242,10 @@ export async function claimOne(
   return claim ?? { ...nothing, freeAt: Number.POSITIVE_INFINITY };
 }
 
-/** Carriers take whatever they are given. */
+/** Carriers have no budget. */
 export const NO_BUDGETS: ReadonlyMap<string, number> = new Map();
 
-/** What a process that is not known yet finds when it comes: how much was being sent by processes that are gone. */
+/** Settles as a new process, and gives the number of messages of processes that are gone. */
 export async function settleOthers(store: Store, owner: string, now: number): Promise<number> {
   return (await store.synchronize({ owner, now, backlog: [] })).settled.length;
 }
@@ -256,7 +256,7 @@ export function report(store: Store, message: Message, ...reports: Report[]): Pr
   return store.applyReports(reports.map((one): CarrierReport => ({ target, report: one })));
 }
 
-/** A message's story as the store has it, whole. */
+/** All events of a message in the store. */
 export async function eventsOf(store: Store, message: Message): Promise<MessageEvent[]> {
   const { organizationId, id } = message;
   return (await store.listMessageEvents(organizationId, id, { after: undefined, limit: 1_000 })).rows;
@@ -267,7 +267,7 @@ export function idsOf(rows: readonly { readonly id: string }[]): string[] {
   return rows.map(({ id }) => id);
 }
 
-/** Counts that may have been computed by the database: equal but for rounding. */
+/** Counts that the database may have computed: equal except for rounding. */
 export function expectHealth(actual: HealthCounts | undefined, expected: HealthCounts): void {
   expect(actual).toEqual({
     delivered: expect.closeTo(expected.delivered, 9),

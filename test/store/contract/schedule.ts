@@ -30,7 +30,7 @@ const byLane = (one: WaitingLane, other: WaitingLane) => (laneText(one) < laneTe
 const NO_WRITES = {};
 const FULL = { reason: ErrorReason.QUEUE_FULL, detail: "Später – “maybe” 📵" };
 
-/** Messages that wait for their moment. */
+/** Scheduled messages. */
 export function schedule(subject: Subject): void {
   const stored = ({ organizationId, id }: Message) => subject().store.getMessage(organizationId, id);
   const readOf = ({ organizationId, id, messagingProfileId }: Message): ScheduledRead => ({
@@ -38,7 +38,7 @@ export function schedule(subject: Subject): void {
     id,
     messagingProfileId,
   });
-  /** The facts about messages, with nothing written. */
+  /** Reads the facts of messages and writes nothing. */
   const factsOf = async (...messages: Message[]): Promise<readonly ScheduledFacts[]> => {
     let given: readonly ScheduledFacts[] = [];
     await subject().store.releaseScheduled(messages.map(readOf), (facts) => {
@@ -52,7 +52,7 @@ export function schedule(subject: Subject): void {
       ...changesOfReleased(facts.map((fact) => ({ message: { ...fact.message, ...change }, at: DUE + 5, retryAt }))),
     }));
 
-  it("lists what is due, the earliest first, no more than it is asked for, and when the next one is", async () => {
+  it("lists due messages, earliest first, at most the limit, and the time of the next one", async () => {
     const { store } = subject();
     const profiles = [await storeProfile(store), await storeProfile(store)] as const;
     const moments = fc.uniqueArray(fc.integer({ min: 0, max: 50 }), { maxLength: 12 });
@@ -77,7 +77,7 @@ export function schedule(subject: Subject): void {
     expect(await store.listDueMessages(NOON + HOUR, 10)).toEqual({ messages: [], nextAt: undefined });
   });
 
-  it("a message that is scheduled is kept whole, with the sender that its caller named or none", async () => {
+  it("a scheduled message is stored whole, with or without a sender that its caller named", async () => {
     const { store, reopen } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -107,7 +107,7 @@ export function schedule(subject: Subject): void {
     expect(await stored(message)).toEqual(message);
   });
 
-  it("a release reads what is still scheduled of what it names, and nothing else", async () => {
+  it("a release reads those of the named messages that are still scheduled, and no others", async () => {
     const { store } = subject();
     const [profile, foreign] = [await storeProfile(store), await storeProfile(store)];
     const number = await storeNumber(store, profile);
@@ -124,7 +124,7 @@ export function schedule(subject: Subject): void {
     expect(await factsOf()).toEqual([]);
   });
 
-  it("a release is told what is known of the recipients of each message then", async () => {
+  it("a release reads the recipient's facts of each message at that time", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const [mapped, left, plain] = ["+12125550110", "+12125550111", "+12125550112"].map((to) =>
@@ -143,7 +143,7 @@ export function schedule(subject: Subject): void {
     expect(facts.get(plain.id)).toEqual({ optedOut: false, mapping: undefined });
   });
 
-  it("a message that is released into a queue is there like any other, with its sender and mapping", async () => {
+  it("a message that is released into a queue is like any other, with its sender and mapping", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { dailySegmentLimit: 10, carrier: "elsewhere" });
@@ -208,7 +208,7 @@ export function schedule(subject: Subject): void {
     },
   );
 
-  it("tells of a decision when it was made", async () => {
+  it("writes the event of a decision at the time of the decision", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -220,7 +220,7 @@ export function schedule(subject: Subject): void {
     ]);
   });
 
-  it("a message that finds no room stays as it is, and is due again at the moment it was put off to", async () => {
+  it("a message without room stays scheduled, and is due again at the moment to which it was deferred", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const [early, late] = [aScheduled(profile), aScheduled(profile, { sendAt: DUE + SECOND })];
@@ -236,7 +236,7 @@ export function schedule(subject: Subject): void {
     expect(await factsOf(early)).toMatchObject([{ message: early }]);
   });
 
-  it("messages that wait for room are not due, but found by their lanes, each lane's by their moment", async () => {
+  it("messages that wait for room are not due, but listed by lane, in the order of their moments", async () => {
     const { store } = subject();
     const profiles = [await storeProfile(store), await storeProfile(store)] as const;
     const number = await storeNumber(store, profiles[0]);
@@ -275,7 +275,7 @@ export function schedule(subject: Subject): void {
     expect(await store.listWaitingLanes(10)).toHaveLength(1);
   });
 
-  it("what is scheduled or queued expires at its valid_until, whatever it waits for, the earliest first", async () => {
+  it("scheduled and queued messages expire at their valid_until, earliest first, whatever they wait for", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { state: "paused" });
@@ -302,7 +302,7 @@ export function schedule(subject: Subject): void {
     expect(await store.measureQueue()).toEqual({ messages: 1, oldestId: long.id });
   });
 
-  it("a policy that throws takes the whole release back", async () => {
+  it("a policy that throws rolls the whole release back", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const messages = [aScheduled(profile), aScheduled(profile)];
@@ -314,7 +314,7 @@ export function schedule(subject: Subject): void {
     expect((await store.listDueMessages(DUE, 10)).messages).toHaveLength(2);
   });
 
-  it("a message that was cancelled meanwhile is not released, whatever the others become", async () => {
+  it("a message that was cancelled meanwhile is not released, whatever happens to the others", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -337,7 +337,7 @@ export function schedule(subject: Subject): void {
     expect(await store.listDueMessages(DUE + HOUR, 10)).toEqual({ messages: [], nextAt: undefined });
   });
 
-  it("a message is released once, though two ask for it at once", async ({ skip }) => {
+  it("a message is released once by two concurrent releases", async ({ skip }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const stores = [store, await another()];

@@ -21,7 +21,7 @@ import type { Subject } from "./subject.ts";
 
 const WINDOW = 72 * HOUR;
 
-/** Messages that no receipt came for, processes that went, and what is unreported. */
+/** Messages without receipts, processes that are gone, and unreported messages. */
 export function sweeps(subject: Subject): void {
   const statusOf = async ({ organizationId, id }: Message) =>
     (await subject().store.getMessage(organizationId, id))?.status;
@@ -44,7 +44,7 @@ export function sweeps(subject: Subject): void {
     return steps;
   };
 
-  it("a message that was sent long ago and never reported becomes unconfirmed, and its number's health stays", async () => {
+  it("a message that was sent long ago without a receipt becomes unconfirmed, and its number's health stays", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { status: "sent", sentAt: NOON });
@@ -76,7 +76,7 @@ export function sweeps(subject: Subject): void {
     expect((await sweep(NOON + WINDOW, 10)).flat()).toEqual([]);
   });
 
-  it("a receipt after all still corrects it", async () => {
+  it("a late receipt still corrects it", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const message = await storeMessage(store, number, { status: "sent", sentAt: NOON });
@@ -85,7 +85,7 @@ export function sweeps(subject: Subject): void {
     expect(late).toMatchObject({ status: "delivered", reported: 0, health: { delivered: 1 } });
   });
 
-  it("settles what was sent before the moment and nothing else, in steps of any size", async () => {
+  it("settles the messages that were sent before the moment and no others, in steps of any size", async () => {
     const { store } = subject();
     const others = ["queued", "sending", "delivered", "delivery_failed", "cancelled", "expired"] as const;
     const sent = fc.array(fc.tuple(fc.nat(2), fc.integer({ min: -2, max: 2 })), { maxLength: 14 });
@@ -122,7 +122,7 @@ export function sweeps(subject: Subject): void {
     );
   });
 
-  it("goes on from its cursor although the message that it names was settled meanwhile", async () => {
+  it("continues from its cursor although the message of the cursor was settled meanwhile", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store));
     const old = { status: "sent", sentAt: NOON } as const;
@@ -135,7 +135,7 @@ export function sweeps(subject: Subject): void {
     expect(settled.toSorted()).toEqual(idsOf(messages).toSorted());
   });
 
-  it("a process that comes is told what became of what others were sending, and later only of what is new", async () => {
+  it("a new process gets the settled messages of other processes, and later only new ones", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 1_000 });
     const [lost, kept] = await storeMessages(store, number, { parts: 2 }, { parts: 10 }, {});
@@ -171,7 +171,7 @@ export function sweeps(subject: Subject): void {
     expect((await heartbeat("process-2", NOON + HOUR)).backlog).toEqual([]);
   });
 
-  it("what a number has queued, is sending and has sent is unreported, and nothing else", async () => {
+  it("a number's queued, sending and sent messages are unreported, and no others", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile, { segmentsPerSecond: 1_000 });

@@ -5,7 +5,7 @@ import type { ConfigurationChange } from "../../../src/store/configuration-chang
 import { aNumber, aProfile, NOON, newId, read, SECOND, storeMessage, storeNumber, storeProfile } from "./records.ts";
 import type { Subject } from "./subject.ts";
 
-/** What watchers of the configuration are told, and when. */
+/** What listeners of the configuration receive, and when. */
 export function watching(subject: Subject): void {
   const aKey = (organizationId: string) => ({
     id: newId(),
@@ -17,7 +17,7 @@ export function watching(subject: Subject): void {
     revokedAt: undefined,
   });
 
-  /** Changes as they are told; `pause` is how long the listener takes over one, milliseconds. */
+  /** The changes that a listener received; `pause` is its time for each, milliseconds. */
   const listen = (store = subject().store, pause: (change: ConfigurationChange) => number = () => 0) => {
     const told: ConfigurationChange[] = [];
     const stop = store.watchConfiguration(async (change) => {
@@ -27,7 +27,7 @@ export function watching(subject: Subject): void {
     return { told, stop };
   };
 
-  it("tells of its own changes before their promises resolve, in order", async () => {
+  it("passes on its own changes before their promises resolve, in order", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -68,7 +68,7 @@ export function watching(subject: Subject): void {
     expect(told.splice(0)).toEqual([change("api_key", key.id)]);
   });
 
-  it("a listener that is told of a change reads what was changed", async () => {
+  it("a listener reads the changed row", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const number = await storeNumber(store, profile);
@@ -83,7 +83,7 @@ export function watching(subject: Subject): void {
     expect(seen).toEqual(["paused", "Changed", undefined]);
   });
 
-  it("tells of nothing that did not change", async () => {
+  it("passes on nothing that did not change", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -109,7 +109,7 @@ export function watching(subject: Subject): void {
     expect(told).toEqual([]);
   });
 
-  it("tells every listener, and none that stopped", async () => {
+  it("calls every listener, and none that stopped", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const [one, two] = [listen(), listen()];
@@ -123,7 +123,7 @@ export function watching(subject: Subject): void {
     expect([one.told.length, two.told.length]).toEqual([1, 2]);
   });
 
-  it("a listener that fails holds up no other, and gets the change that failed again", async () => {
+  it("a failing listener delays no other, and gets the failed change again", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { organizationId } = profile;
@@ -145,7 +145,7 @@ export function watching(subject: Subject): void {
     await vi.waitFor(() => expect(failing).toEqual([number.id, key.id, key.id]), { timeout: 4 * SECOND, interval: 20 });
   });
 
-  it("a listener that is slow over another process's changes holds up no other", async ({ skip }) => {
+  it("a listener that is slow with another process's changes delays no other", async ({ skip }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const profile = await storeProfile(store);
@@ -163,14 +163,14 @@ export function watching(subject: Subject): void {
     finish();
   });
 
-  it("tells one change to its end before the next, however many are made at once", async () => {
+  it("finishes one change before the next, however many are made at once", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const numbers = [await storeNumber(store, profile), await storeNumber(store, profile)];
     const order: string[] = [];
     store.watchConfiguration(async ({ id }) => {
       order.push(`${id} begins`);
-      // The first takes longest: told side by side, the second would be done before it.
+      // The first takes longest: called concurrently, the second would finish before it.
       await sleep(id === numbers[0]?.id ? 20 : 1);
       order.push(`${id} ends`);
     });
@@ -180,7 +180,7 @@ export function watching(subject: Subject): void {
     expect(order).toEqual(numbers.flatMap(({ id }) => [`${id} begins`, `${id} ends`]));
   });
 
-  it("tells of each of many changes once and in order", async () => {
+  it("passes on each of many changes once and in order", async () => {
     const { store } = subject();
     const profile = await storeProfile(store);
     const { told } = listen();
@@ -191,7 +191,7 @@ export function watching(subject: Subject): void {
     expect(told.map(({ id }) => id)).toEqual([...many, more].map(({ id }) => id));
   });
 
-  it("a change's promise waits for its own telling, though another change's call does the telling", async () => {
+  it("a change's promise waits for its own delivery, also when another change's call delivers it", async () => {
     const { store } = subject();
     for (const slow of [0, 1]) {
       const profile = await storeProfile(store);
@@ -210,7 +210,9 @@ export function watching(subject: Subject): void {
     }
   });
 
-  it("tells of another process's changes within a second, in order, and not those who stopped", async ({ skip }) => {
+  it("passes on another process's changes within a second, in order, and not to stopped listeners", async ({
+    skip,
+  }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const profile = await storeProfile(store);
@@ -232,13 +234,13 @@ export function watching(subject: Subject): void {
     expect((await store.getProfile(organizationId, profile.id))?.name).toBe("Changed");
     expect(stopped.told).toEqual([]);
 
-    // The same again: a store that looks once is not enough.
+    // The same again: one look is not enough.
     await other.revokeApiKey(key.id, NOON);
     await vi.waitFor(() => expect(listening.told).toHaveLength(4), { timeout: SECOND, interval: 5 });
     expect(listening.told.at(-1)).toEqual({ kind: "api_key", organizationId, id: key.id });
   });
 
-  it("tells of another process's change that came before one's own first", async ({ skip }) => {
+  it("passes on an earlier change of another process before its own", async ({ skip }) => {
     const { store, another } = subject();
     if (another === undefined) return skip("this store cannot be opened twice");
     const profile = await storeProfile(store);
