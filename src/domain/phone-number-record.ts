@@ -242,7 +242,8 @@ function refuseChange(number: PhoneNumber, input: PhoneNumberInput, path: string
     (path === "phone_number" && (input.phoneNumber ?? number.phoneNumber) === number.phoneNumber) ||
     (path === "line_type" &&
       (input.lineType === LineType.UNSPECIFIED || lineTypeFrom(input.lineType) === number.lineType));
-  if (isSame) return;
+  // Any other field is one that is not supported, with its zero value: others are refused before.
+  if (isSame || (path !== "phone_number" && path !== "line_type")) return;
   throw failure(
     ErrorReason.BAD_REQUEST,
     `${path} cannot be changed; remove the number and register it again.`,

@@ -1,5 +1,5 @@
 import { type DescField, type DescMessage, getOption, isFieldSet, type Message } from "@bufbuild/protobuf";
-import { not_supported, refused_by_item } from "../../gen/numberpool/v1/call_options_pb.ts";
+import { former_name, not_supported, refused_by_item } from "../../gen/numberpool/v1/call_options_pb.ts";
 import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type Failure, failure } from "../domain/failure.ts";
 import { quoted } from "../domain/text.ts";
@@ -75,7 +75,7 @@ function contentCheckOf(field: DescField, parent: DescMessage): FieldCheck | und
     case "message":
       if (getOption(field, refused_by_item)) return undefined;
       if (field.message.typeName === "google.protobuf.FieldMask") return maskCheckOf(parent);
-      if (field.message.typeName === "google.protobuf.Timestamp") return undefined;
+      if (field.message.typeName === "google.protobuf.Timestamp") return timestampCheckOf(field);
       return requestCheckOf(field.message) as unknown as FieldCheck;
     case "list": {
       if (getOption(field, refused_by_item)) return undefined;
@@ -113,6 +113,21 @@ function checkText(value: unknown, pointer: string): Failure | undefined {
   );
 }
 
+/** Refuses a time that does not exist: JSON cannot say one, other encodings can. */
+function timestampCheckOf(field: DescField): FieldCheck {
+  return (value, pointer) => {
+    const { seconds, nanos } = value as { seconds: bigint; nanos: number };
+    const isTime = seconds >= FIRST_SECOND && seconds <= LAST_SECOND && nanos >= 0 && nanos < 1_000_000_000;
+    if (isTime) return undefined;
+    const detail = `${field.name} must be a time of the years 1 to 9999, with 0 to 999,999,999 nanoseconds.`;
+    return failure(ErrorReason.INVALID_TYPE, detail, pointer);
+  };
+}
+
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in seconds since 1970: what a Timestamp may be. */
+const FIRST_SECOND = -62_135_596_800n;
+const LAST_SECOND = 253_402_300_799n;
+
 function maskCheckOf(parent: DescMessage): FieldCheck {
   const target = parent.fields.find(
     (field) => field.fieldKind === "message" && !field.message.typeName.startsWith("google.protobuf."),
@@ -123,6 +138,10 @@ function maskCheckOf(parent: DescMessage): FieldCheck {
     if (named.length === 1 && named[0] === "*") return undefined;
     const unknown = named.find((path) => !paths.has(path));
     if (unknown === undefined) return undefined;
+    const today = target?.message?.fields.find((field) => getOption(field, former_name) === unknown)?.name;
+    if (today !== undefined) {
+      return failure(ErrorReason.NOT_SUPPORTED, `${unknown} is called ${today} now; use that name.`, pointer);
+    }
     const detail =
       unknown === "*"
         ? 'update_mask has "*", which stands for every field, beside other paths; use it alone.'

@@ -169,11 +169,36 @@ describe("an enum value", () => {
     const byConnect = await connect("NumberService/UpdateNumber", request);
     expect(toldByConnect(byConnect)).toMatchObject({ status: 400, reason: "NOT_SUPPORTED" });
     expect(byConnect.body.message).toContain(`${former} is called ${today} now; use that name.`);
+    const masked = { id: paused.id, number: {}, updateMask: former };
+    const byMask = await connect("NumberService/UpdateNumber", masked);
+    expect(toldByConnect(byMask)).toMatchObject({ status: 400, reason: "NOT_SUPPORTED" });
     if (former.includes("_")) {
       const byJson = await server.json("PATCH", `/v2/phone_numbers/${paused.id}`, { state: "active", [former]: 2 });
       expect([byJson.status, byJson.body.errors[0].meta.reason]).toEqual([400, "NOT_SUPPORTED"]);
       expect(byJson.body.errors[0].detail).toContain(today);
     }
+  });
+
+  it("that is unspecified is refused in JSON, by whatever spelling, and changes nothing", async () => {
+    const paused = await number({ state: "paused" });
+    const path = `/v2/phone_numbers/${paused.id}`;
+    for (const state of ["NUMBER_STATE_UNSPECIFIED", "", 0, null]) {
+      const { status } = await server.json("PATCH", path, { state });
+      expect([state, status]).toEqual([state, 400]);
+    }
+    expect((await server.json("GET", path)).body.data.state).toBe("paused");
+  });
+
+  it("that is not supported passes as its zero value beside others, as the official client sends it", async () => {
+    const paused = await number({ state: "paused" });
+    const path = `/v2/phone_numbers/${paused.id}`;
+    const zeros = { customer_reference: null, external_pin: "", hd_voice_enabled: false };
+    const { status, body } = await server.json("PATCH", path, { ...zeros, tags: ["x"] });
+    expect([status, body.data?.tags]).toEqual([200, ["x"]]);
+    const byMask = { id: paused.id, number: { customerReference: "" }, updateMask: "customerReference" };
+    expect((await connect("NumberService/UpdateNumber", byMask)).status).toBe(200);
+    const refused = await server.json("PATCH", path, { customer_reference: "7" });
+    expect([refused.status, refused.body.errors[0].meta.reason]).toEqual([400, "NOT_SUPPORTED"]);
   });
 
   it("may be a number in an RPC's JSON, and the names may be either of protobuf's", async () => {

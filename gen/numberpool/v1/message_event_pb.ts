@@ -62,7 +62,8 @@ export type MessageEvent = Message<"numberpool.v1.MessageEvent"> & {
   status: MessageStatus;
 
   /**
-   * When it happened, by the server's clock.
+   * When it happened, by the server's clock. A receipt happened when its carrier says, but not before the message was accepted and not
+   * later than now. Events are listed in the order in which they were stored, which may differ.
    *
    * @generated from field: google.protobuf.Timestamp occurred_at = 6;
    */

@@ -57,10 +57,12 @@ export function decodeEnum(
   source: JsonSource,
   pointer: string,
 ): number {
-  const { names, read, byName, numbers } = enumSpellings(desc);
+  const { names, read, byName, numbers, written } = enumSpellings(desc);
   const spelled = typeof value === "string" ? (read.get(value) ?? byName.get(value)) : undefined;
   const number = spelled ?? (source === "rpc" ? value : undefined);
-  if (numbers.has(number as number)) return number as number;
+  // "Unspecified" is a value in an RPC's JSON alone, where it says the same as an absent field.
+  const isSaid = source === "rpc" || number !== 0 || written.has(0);
+  if (isSaid && numbers.has(number as number)) return number as number;
   throw failure(ErrorReason.INVALID_ENUM, `${field.name} must be one of ${names.join(", ")}.`, pointer);
 }
 
