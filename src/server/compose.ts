@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { createIds } from "../domain/ids.ts";
-import { openPools } from "../engine/pools/pools.ts";
-import { createScheduledRelease } from "../engine/schedule/release.ts";
+import { createEngine } from "../engine/engine.ts";
 import type { ServiceParts } from "../service/parts.ts";
 import { createServices } from "../service/services.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -10,7 +9,6 @@ import { createMetrics } from "../telemetry/metrics.ts";
 import { openAuthentication } from "../transport/authentication.ts";
 import { installKey } from "./api-keys.ts";
 import { openDatabase } from "./database.ts";
-import { createDelivery } from "./delivery.ts";
 import { createPorts, type Ports } from "./ports.ts";
 import { makeSample, type Sample } from "./sample.ts";
 import { timedStore } from "./timed-store.ts";
@@ -19,11 +17,11 @@ import { timedStore } from "./timed-store.ts";
 export type Server = {
   /** The database's name, without credentials. */
   readonly database: string;
-  /** Starts delivery, then the ports. Gives the actual addresses. */
+  /** Starts the engine, then the ports. Gives the actual addresses. */
   readonly start: () => ReturnType<Ports["listen"]>;
   /** Fills an empty database; undefined: it is not empty. */
   readonly createSample: () => Promise<Sample | undefined>;
-  /** Drains the ports and delivery within `maxMs`, then closes the database. */
+  /** Drains the ports and the engine within `maxMs`, then closes the database. */
   readonly stop: (maxMs: number) => Promise<void>;
 };
 
@@ -38,23 +36,35 @@ export async function compose(config: Config, log: Log): Promise<Server> {
   const { clock } = database;
   const store = timedStore(database.store, metrics.timed);
   const organization = await installKey(store, config.apiKey, clock(), ids);
-  const pools = openPools(store, clock, new Set(config.carriers.keys()));
-  metrics.watch({ measureQueue: store.measureQueue, countUnhealthy: pools.countUnhealthy, clock });
   const authentication = await openAuthentication(store);
-  const { observeReport: observe, observeUnreachable } = metrics;
-  const delivery = createDelivery({ config, store, pools, log, clock, observe, observeUnreachable });
-  metrics.watchCarriers(delivery.carriers);
+  const stickyLifetimeMs = config.stickyLifetimeSeconds * 1000;
+  const engine = createEngine({
+    store,
+    carriers: config.carriers,
+    settings: {
+      submitTimeoutMs: config.submitTimeoutSeconds * 1000,
+      receiptWindowMs: config.receiptWindowSeconds * 1000,
+      messageRetentionMs: config.messageRetentionSeconds * 1000,
+      stickyLifetimeMs,
+    },
+    log,
+    metrics,
+    ids,
+    clock,
+    random: Math.random,
+    owner: randomUUID(),
+  });
+  metrics.watch({ measureQueue: store.measureQueue, countUnhealthy: engine.pools.countUnhealthy, clock });
+  metrics.watchCarriers(engine.carriers);
   const serviceParts: ServiceParts = {
     store,
-    pools,
+    pools: engine.pools,
     clock,
     ids,
-    carriers: delivery.carriers.map(({ name }) => name),
+    carriers: engine.carriers.map(({ name }) => name),
     mayShareNumbers: config.allowSharedNumbers,
-    stickyLifetimeMs: config.stickyLifetimeSeconds * 1000,
-    report: delivery.report,
-    delivery: delivery.control,
-    onAccepted: delivery.accepted,
+    stickyLifetimeMs,
+    engine,
   };
   const ports = createPorts({
     config,
@@ -64,22 +74,22 @@ export async function compose(config: Config, log: Log): Promise<Server> {
     log,
     clock,
     probe: store.probe,
-    heldSince: delivery.control.heldSince,
+    heldSince: engine.delivery.heldSince,
   });
 
   return {
     database: store.name,
     start: async () => {
-      await delivery.start(createScheduledRelease(serviceParts));
+      await engine.start();
       return ports.listen();
     },
     createSample: () => makeSample(store, organization, clock(), ids),
     stop: async (maxMs) => {
       // No message is claimed from now on, while calls in flight are answered.
-      await Promise.all([ports.drain(), delivery.stop(maxMs / 2)]);
+      await Promise.all([ports.drain(), engine.stop(maxMs / 2)]);
       ports.close();
       authentication.close();
-      pools.close();
+      engine.close();
       await database.close();
     },
   };

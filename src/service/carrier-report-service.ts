@@ -14,7 +14,7 @@ import type { ServiceParts } from "./parts.ts";
 import { unknownCarrier } from "./unknown.ts";
 
 /** The methods of CarrierReportService. */
-export function carrierReportService({ carriers, clock, report }: ServiceParts): Methods<typeof CarrierReportService> {
+export function carrierReportService({ carriers, clock, engine }: ServiceParts): Methods<typeof CarrierReportService> {
   return {
     reportReceipt: async (request, call) => {
       const { organizationId } = call;
@@ -27,7 +27,7 @@ export function carrierReportService({ carriers, clock, report }: ServiceParts):
       // An API key may report only receipts of its own organization's messages.
       const target = { carrier, carrierMessageId, organizationId };
       const now = clock();
-      const { messageId } = await report({ target, report: reportOf(request, now), receivedAt: now });
+      const { messageId } = await engine.report({ target, report: reportOf(request, now), receivedAt: now });
       return { data: messageId === undefined ? {} : { messageId } };
     },
   };

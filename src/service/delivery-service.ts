@@ -7,13 +7,13 @@ import type { Methods } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
 
 /** The methods of DeliveryService. */
-export function deliveryService({ delivery }: ServiceParts): Methods<typeof DeliveryService> {
+export function deliveryService({ engine }: ServiceParts): Methods<typeof DeliveryService> {
   return {
-    getDelivery: async () => ({ data: toProtoDelivery(delivery.heldSince()) }),
+    getDelivery: async () => ({ data: toProtoDelivery(engine.delivery.heldSince()) }),
 
     resumeDelivery: async () => {
-      await delivery.resume();
-      return { data: toProtoDelivery(delivery.heldSince()) };
+      await engine.delivery.resume();
+      return { data: toProtoDelivery(engine.delivery.heldSince()) };
     },
   };
 }

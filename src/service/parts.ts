@@ -1,6 +1,5 @@
-import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
 import type { Ids } from "../domain/ids.ts";
-import type { DeliveryControl } from "../engine/delivery-hold.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Pools } from "../engine/pools/pools.ts";
 import type { Store } from "../store/store.ts";
 
@@ -17,9 +16,5 @@ export type ServiceParts = {
   readonly mayShareNumbers: boolean;
   /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
-  /** Applies a carrier's report; resolves with its effect once that is on disk. */
-  readonly report: (report: CarrierReport) => Promise<AppliedReport>;
-  readonly delivery: DeliveryControl;
-  /** Receives the segments added to each number's queue, by number id, once they are on disk. */
-  readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
+  readonly engine: Pick<Engine, "accept" | "report" | "delivery">;
 };

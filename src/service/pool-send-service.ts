@@ -14,7 +14,6 @@ import {
 import { Failure, failure } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
 import type { MessageStatus } from "../domain/message.ts";
-import { createAcceptance } from "../engine/accept/acceptance.ts";
 import type { Outcome } from "../engine/accept/decide-item.ts";
 import { type Call, type Methods, REPLAYED_HEADER } from "./call.ts";
 import { toProtoMessage, toProtoOutcome } from "./message-form.ts";
@@ -27,8 +26,6 @@ import { unknownMessage } from "./unknown.ts";
 /** The methods of PoolSendService. */
 export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendService> {
   const { store, pools } = parts;
-  const { accept } = createAcceptance(parts);
-  const sending = { ...parts, accept };
 
   const respond = async <Answer>(call: Call, sent: Promise<{ answer: Answer; isReplayed: boolean }>) => {
     const { answer, isReplayed } = await sent;
@@ -38,7 +35,7 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
 
   const sendMessage = (call: Call, request: SendMessageRequest) => {
     const forms = { request: SendMessageRequestSchema, response: SendMessageResponseSchema };
-    return sendUnit(sending, call, "SendMessage", forms, request, [request], (outcomes) =>
+    return sendUnit(parts, call, "SendMessage", forms, request, [request], (outcomes) =>
       create(SendMessageResponseSchema, { data: singleOf(outcomes) }),
     );
   };
@@ -55,7 +52,7 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
     sendMessages: (request, call) => {
       checkBatch(request.messages);
       const forms = { request: SendMessagesRequestSchema, response: SendMessagesResponseSchema };
-      const sent = sendUnit(sending, call, "SendMessages", forms, request, request.messages, (outcomes) =>
+      const sent = sendUnit(parts, call, "SendMessages", forms, request, request.messages, (outcomes) =>
         create(SendMessagesResponseSchema, {
           data: outcomes.map((outcome) => create(SendResultSchema, { outcome: toProtoOutcome(outcome) })),
         }),
@@ -67,7 +64,7 @@ export function poolSendService(parts: ServiceParts): Methods<typeof PoolSendSer
 
     createMessage: (request, call) => {
       const forms = { request: CreateMessageRequestSchema, response: CreateMessageResponseSchema };
-      const sent = sendUnit(sending, call, "CreateMessage", forms, request, [request], (outcomes) =>
+      const sent = sendUnit(parts, call, "CreateMessage", forms, request, [request], (outcomes) =>
         create(CreateMessageResponseSchema, { data: singleOf(outcomes) }),
       );
       return respond(call, sent);

@@ -3,7 +3,7 @@ import { ErrorReason } from "../../gen/numberpool/v1/error_reason_pb.ts";
 import { type SendMessageRequest, SendMessageRequestSchema } from "../../gen/numberpool/v1/pool_send_service_pb.ts";
 import { failure, type Refusal } from "../domain/failure.ts";
 import { LIMITS } from "../domain/limits.ts";
-import type { Unit, UnitOutcome } from "../engine/accept/decide-group.ts";
+import type { UnitOutcome } from "../engine/accept/decide-group.ts";
 import type { Outcome } from "../engine/accept/decide-item.ts";
 import type { Call } from "./call.ts";
 import type { ServiceParts } from "./parts.ts";
@@ -11,9 +11,7 @@ import { hashOfRequest } from "./request-hash.ts";
 import { itemOf, type SendRequest } from "./send-item.ts";
 
 /** The dependencies of a send. */
-export type SendParts = Pick<ServiceParts, "store" | "pools" | "clock"> & {
-  readonly accept: (unit: Unit) => Promise<UnitOutcome>;
-};
+export type SendParts = Pick<ServiceParts, "store" | "pools" | "clock" | "engine">;
 
 /**
  * Sends the messages of one call, a batch as one unit, and returns the response. `isReplayed`: it
@@ -28,7 +26,7 @@ export async function sendUnit<Request extends DescMessage, Response extends Des
   requests: readonly SendRequest[],
   answerOf: (outcomes: readonly Outcome[]) => MessageShape<Response>,
 ): Promise<{ readonly answer: MessageShape<Response>; readonly isReplayed: boolean }> {
-  const { accept } = parts;
+  const { accept } = parts.engine;
   const key = keyOf(call, request.requestId);
   const isBatch = requests[0] !== (request as unknown);
   const refusals = isBatch ? requests.map((one) => refusalOfBatchItem(call, one as SendMessageRequest)) : [];

@@ -59,7 +59,7 @@ async function openHouse(given: Given = {}) {
     messages: (number: PhoneNumber, count: number, changes: Partial<Message> = {}) =>
       storeMessages(store, number, ...Array.from({ length: count }, () => changes as object)),
     start: async (...carriers: FakeCarrier[]) => {
-      const reporter = createReporter({ store, pools, log, yieldAfter, observe: () => {} });
+      const reporter = createReporter({ store, pools, log, yieldAfter, metrics: { observeReport: () => {} } });
       const dispatcher = createDispatcher({
         isDeliveryHeld: () => false,
         store,

@@ -4,11 +4,10 @@ import type { Message } from "../../src/domain/message.ts";
 import type { MessagingProfile } from "../../src/domain/messaging-profile.ts";
 import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-record.ts";
 import { segment } from "../../src/domain/segments.ts";
-import { createAcceptance } from "../../src/engine/accept/acceptance.ts";
+import { type AcceptanceParts, createAcceptance } from "../../src/engine/accept/acceptance.ts";
 import type { Outcome, ReadyItem } from "../../src/engine/accept/decide-item.ts";
 import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
-import { createScheduledRelease } from "../../src/engine/schedule/release.ts";
-import type { ServiceParts } from "../../src/service/parts.ts";
+import { createScheduledRelease, type ReleaseParts } from "../../src/engine/schedule/release.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aScheduled,
@@ -53,17 +52,13 @@ afterEach(async () => {
   await opened.dispose();
 });
 
-function partsOver(given: Store): ServiceParts {
+function partsOver(given: Store): AcceptanceParts & ReleaseParts {
   return {
     store: given,
     pools,
     clock: () => now,
     ids: newId,
-    carriers: ["sandbox"],
-    mayShareNumbers: false,
     stickyLifetimeMs: 8 * 24 * HOUR,
-    report: () => Promise.reject(new Error("nothing reports here")),
-    delivery: { heldSince: () => undefined, resume: async () => {} },
     onAccepted: (segments) => {
       for (const [id, count] of segments) told.set(id, (told.get(id) ?? 0) + count);
     },

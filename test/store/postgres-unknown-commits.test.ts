@@ -103,7 +103,7 @@ describe.skipIf(process.env.NUMBERPOOL_TEST_POSTGRES)("A commit on PostgreSQL wh
       store,
       pools,
       carriers: new Map([["sandbox", carrier]]),
-      reporter: createReporter({ store, pools, log, yieldAfter, observe: () => {} }),
+      reporter: createReporter({ store, pools, log, yieldAfter, metrics: { observeReport: () => {} } }),
       clock,
       random: Math.random,
       log,

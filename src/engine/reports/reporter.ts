@@ -4,15 +4,18 @@ import { Failure } from "../../domain/failure.ts";
 import { UNMATCHED } from "../../domain/plan/report.ts";
 import type { Store } from "../../store/store.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { traceReport } from "../../telemetry/message-spans.ts";
+import { traceReport, traceReportOfCall } from "../../telemetry/message-spans.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
 import type { Pools } from "../pools/pools.ts";
 import type { Yielding } from "../yielding.ts";
 
-/** Takes what carriers report, and writes what came together in one transaction. */
+/** Stores the reports of carriers; those that arrive together share one transaction. */
 export type Reporter = {
-  /** Resolves with what the report did when that is on disk. */
+  /** Resolves with the report's effect when it is on disk; writes that fail are retried. */
   readonly report: (report: CarrierReport) => Promise<AppliedReport>;
-  /** Resolves when everything that was reported is on disk. */
+  /** Stores a report in a transaction of its own, and rejects when that fails. */
+  readonly reportNow: (report: CarrierReport) => Promise<AppliedReport>;
+  /** Resolves when every report is on disk. */
   readonly settle: () => Promise<void>;
 };
 
@@ -21,8 +24,7 @@ export type ReporterParts = {
   readonly pools: Pools;
   readonly log: Log;
   readonly yieldAfter: Yielding["yieldAfter"];
-  /** Told of every report that was written, with what it did; for metrics. */
-  readonly observe: (report: CarrierReport, applied: AppliedReport) => void;
+  readonly metrics: Pick<Metrics, "observeReport">;
 };
 
 /** Reports are collected for this long, milliseconds: each transaction is a sync to disk, which sends would wait for. */
@@ -31,7 +33,7 @@ const COLLECT = 20;
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
 /** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
-export function createReporter({ store, pools, log, yieldAfter, observe }: ReporterParts): Reporter {
+export function createReporter({ store, pools, log, yieldAfter, metrics }: ReporterParts): Reporter {
   let waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
@@ -70,7 +72,7 @@ export function createReporter({ store, pools, log, yieldAfter, observe }: Repor
     pools.book(applied);
     applied.forEach((each, index) => {
       const { report, resolve } = group[index] as Waiting;
-      observe(report, each);
+      metrics.observeReport(report);
       resolve(each);
     });
   };
@@ -82,6 +84,13 @@ export function createReporter({ store, pools, log, yieldAfter, observe }: Repor
         waiting.push({ report, resolve });
         writing ??= setTimeout(COLLECT).then(write);
         return promise;
+      }),
+    reportNow: (report) =>
+      traceReportOfCall(report, async () => {
+        const [applied = UNMATCHED] = await store.applyReports([report]);
+        pools.book([applied]);
+        metrics.observeReport(report);
+        return applied;
       }),
     settle: async () => {
       while (writing !== undefined) await writing;
