@@ -7,40 +7,42 @@ import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
 import type { LivePool } from "./pools/pools.ts";
 
-/** A sender was found, or none may send this now. */
+/** The decision of one send. */
 export type SendDecision = RefusedSend | DecidedSend;
 
+/** No number may send the message now. */
 export type RefusedSend = {
   readonly refusal: Refusal;
-  /** What a pool that is on had to choose from; undefined: the refusal came before the pool. */
+  /** The numbers that an enabled pool considered; undefined: no enabled pool was asked. */
   readonly decision: DecisionRecord | undefined;
 };
 
+/** A sender was picked. */
 export type DecidedSend = {
   readonly pick: Picked;
   readonly sender: MessageSender;
   readonly decision: DecisionRecord;
-  /** How long the message will wait in its queue, milliseconds. */
+  /** How long the message will wait in its queue. */
   readonly waitMs: number;
-  /** The sender is on trial: no other message may have it before this one is reported. */
+  /** The sender is on trial: it gets no other message until this one has a report. */
   readonly isTrial: boolean;
-  /** The recipient's mapping after the send; undefined: it stays as it is. */
+  /** The recipient's mapping after the send; undefined: unchanged. */
   readonly mapping: StickyMapping | undefined;
 };
 
-/** A text to decide about. */
+/** A message whose sender is to be decided. */
 export type SendRequest = {
   readonly to: string;
   readonly parts: number;
-  /** The number that the caller named, by id; "" when the profile has no such number. */
+  /** The id of the number that the caller named; "": the profile has no such number. */
   readonly from: string | undefined;
-  /** When a message expires that waits already, milliseconds since 1970; undefined: the profile's validity from now on. */
+  /** When a waiting message expires, milliseconds since 1970; undefined: by the profile's validity. */
   readonly validUntil?: number | undefined;
 };
 
 /**
- * Decides one send at a moment, for sends, batches, released messages and previews alike. Nothing is charged: see `Decisions`.
- * `stickyLifetimeMs` in milliseconds.
+ * Decides one send at `now`, for single sends, batches, released messages and previews. It charges
+ * nothing; `Decisions` does.
  */
 export function decideSend(
   live: LivePool,
@@ -51,8 +53,8 @@ export function decideSend(
 ): SendDecision {
   const { profile, pool } = live;
   if (recipient?.optedOut) return { refusal: OPTED_OUT, decision: undefined };
-  const own = live.idByPhoneNumber.get(to);
-  if (from !== undefined && own === from) return { refusal: TO_IS_FROM, decision: undefined };
+  const recipientNumberId = live.idByPhoneNumber.get(to);
+  if (from !== undefined && recipientNumberId === from) return { refusal: TO_IS_FROM, decision: undefined };
   advance(pool, now);
   const picked = decide(pool, {
     segments: parts,
@@ -60,7 +62,7 @@ export function decideSend(
     from,
     sticky: stickyOf(recipient?.mapping, profile, now - stickyLifetimeMs),
     near: profile.poolSettings?.geomatch ? nearOf(to) : undefined,
-    except: own,
+    except: recipientNumberId,
   });
   if (picked.kind === "refuse") {
     const decision = { ...picked, rule: undefined, tier: undefined, isFallback: false };
@@ -91,7 +93,7 @@ export function decideSend(
   };
 }
 
-/** The pool and the numbers of a live profile are changed together. */
+/** Throws: a pool always has exactly the numbers of its profile. */
 function unreachable(): never {
-  throw new Error("The pool picked a number that its profile does not have.");
+  throw new Error("The pool picked a number that is not in its profile.");
 }

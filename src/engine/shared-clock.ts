@@ -1,52 +1,53 @@
 import type { Log } from "../telemetry/log.ts";
 
-/** The clock of a process that shares its database with others: the database server's, kept between two looks at it. */
+/** The database server's clock, for processes that share a database. */
 export type SharedClock = {
-  /** Milliseconds since 1970. It never runs backwards: where it was ahead it stands still. */
+  /** Milliseconds since 1970. It never goes backwards: a clock that was ahead pauses. */
   readonly now: () => number;
   readonly close: () => void;
 };
 
+/** The dependencies of the shared clock. */
 export type SharedClockParts = {
   /** The database server's time, milliseconds since 1970. */
   readonly read: () => Promise<number>;
-  /** This machine's time of day, which may be wrong and may be set. */
+  /** This machine's clock, milliseconds since 1970. It may be wrong, and it may be set. */
   readonly system: () => number;
   /** A clock that is never set, milliseconds. */
   readonly monotonic: () => number;
-  /** Resolves after so many milliseconds, and keeps no program alive. */
+  /** Resolves after the given time, and does not keep the process running. */
   readonly sleep: (milliseconds: number) => Promise<unknown>;
   readonly log: Log;
 };
 
-/** How often the database server's clock is looked at, milliseconds. */
-const INTERVAL = 1_000;
-/** What a machine's clock may differ from the database server's by before the log says so, milliseconds. */
-const MAX_DIFFERENCE = 1_000;
-/** A look that takes longer than this tells too little, milliseconds: the next one may be quicker. */
-const MAX_ROUND_TRIP = 500;
-/** Looks at the start, of which the quickest counts. */
-const FIRST_LOOKS = 5;
+/** How often the database server's clock is read. */
+const READ_INTERVAL_MS = 1_000;
+/** The largest difference between this machine's clock and the server's without a warning. */
+const MAX_DIFFERENCE_MS = 1_000;
+/** The longest round trip of a read that is exact enough to use. */
+const MAX_ROUND_TRIP_MS = 500;
+/** Reads at the start, of which the fastest is used. */
+const FIRST_READS = 5;
 
-/** Opens the clock; rejects when the database does not tell its time. Between looks it goes by the monotonic clock. */
+/** Opens the clock; rejects if the first reads fail. Between reads it follows the monotonic clock. */
 export async function openSharedClock({ read, system, monotonic, sleep, log }: SharedClockParts): Promise<SharedClock> {
-  const look = async () => {
-    const sent = monotonic();
+  const measure = async () => {
+    const sentAt = monotonic();
     const time = await read();
-    const received = monotonic();
+    const receivedAt = monotonic();
     // The server read its clock somewhere between the two.
-    return { offset: time - (sent + received) / 2, uncertainty: (received - sent) / 2 };
+    return { offset: time - (sentAt + receivedAt) / 2, uncertainty: (receivedAt - sentAt) / 2 };
   };
 
-  let best = await look();
-  for (let done = 1; done < FIRST_LOOKS; done += 1) {
-    const next = await look();
+  let best = await measure();
+  for (let done = 1; done < FIRST_READS; done += 1) {
+    const next = await measure();
     if (next.uncertainty < best.uncertainty) best = next;
   }
   let { offset } = best;
   let latest = Number.NEGATIVE_INFINITY;
   let isOpen = true;
-  let wasOff = false;
+  let wasDifferent = false;
 
   const now = () => {
     latest = Math.max(latest, Math.round(monotonic() + offset));
@@ -55,25 +56,25 @@ export async function openSharedClock({ read, system, monotonic, sleep, log }: S
 
   const compare = () => {
     const difference = Math.round(system() - now());
-    const isOff = Math.abs(difference) > MAX_DIFFERENCE;
-    if (isOff && !wasOff) {
+    const isDifferent = Math.abs(difference) > MAX_DIFFERENCE_MS;
+    if (isDifferent && !wasDifferent) {
       log.warn({ event: "clock_differs", difference_ms: difference }, "clock differs from the database server's");
     }
-    wasOff = isOff;
+    wasDifferent = isDifferent;
   };
 
   const follow = async () => {
     while (isOpen) {
-      await sleep(INTERVAL);
+      await sleep(READ_INTERVAL_MS);
       if (!isOpen) return;
       try {
-        const { offset: seen, uncertainty } = await look();
-        if (2 * uncertainty > MAX_ROUND_TRIP) continue;
-        // What is within the uncertainty is no difference.
-        if (Math.abs(seen - offset) > uncertainty + 1) offset = seen;
+        const { offset: newOffset, uncertainty } = await measure();
+        if (2 * uncertainty > MAX_ROUND_TRIP_MS) continue;
+        // A change within the uncertainty is noise.
+        if (Math.abs(newOffset - offset) > uncertainty + 1) offset = newOffset;
         compare();
       } catch {
-        // The database is away; its time goes on by the monotonic clock.
+        // The database is unavailable: the clock follows the monotonic one until the next read.
       }
     }
   };

@@ -7,13 +7,13 @@ import { type MessageEventKind, type NewMessageEvent, ownEvent } from "../messag
 import type { StickyMapping } from "../recipient.ts";
 
 /**
- * What one transaction writes. Each store has one function that writes it, so what is absent costs nothing and what is here is
- * written in the same way by all of them. Moments are milliseconds since 1970.
+ * Everything that one transaction writes. Each store has one function that writes it, and an absent
+ * field costs nothing. Times are milliseconds since 1970.
  */
 export type Changes = {
   /** New messages. */
   readonly messages?: readonly Message[];
-  /** Stored messages of which any field may have changed. */
+  /** Stored messages of which any field may change. */
   readonly rewritten?: readonly Message[];
   /** Stored messages of which a few fields change. */
   readonly changed?: readonly MessageChange[];
@@ -21,33 +21,33 @@ export type Changes = {
   readonly mappings?: readonly StickyMapping[];
   readonly keys?: readonly IdempotencyRecord[];
   readonly recentSends?: readonly RecentSend[];
-  /** Outcomes for senders' health, in order. */
+  /** Outcomes for the senders' health, in order. */
   readonly health?: readonly HealthOutcome[];
-  /** What numbers sent, and when they are due again. */
+  /** What each number sent, and when it is due again. */
   readonly uses?: readonly NumberUse[];
-  /** Receipts that fit no message yet. */
+  /** Receipts to store, because they match no message yet. */
   readonly newReceipts?: readonly UnmatchedReceipt[];
-  /** Sequences of stored receipts whose message was found. */
+  /** Sequences of stored receipts that now match a message. */
   readonly deletedReceipts?: readonly number[];
-  /** Sequences of stored receipts that only a message with exactly their id can fit. */
+  /** Sequences of stored receipts that only a message with exactly their id can match. */
   readonly examinedReceipts?: readonly number[];
-  /** Carriers' ids, by key, whose stored receipts are compared again. */
+  /** Keys of carriers' ids whose stored receipts are compared again. */
   readonly reopenedReceipts?: readonly CarrierKey[];
-  /** How carriers' receipts write the ids of their answers. */
+  /** How each carrier's receipts write the ids of its answers. */
   readonly idForms?: readonly CarrierIdForm[];
 };
 
-/** A message by name. */
+/** The key of a message. */
 export type MessageKey = Pick<Message, "organizationId" | "id">;
 
-/** The fields of a message that change; an absent one stays. */
+/** The changed fields of a message; an absent field keeps its value. */
 export type MessageChange = MessageKey & {
   readonly progress?: Progress | undefined;
-  /** Another submit begins. Its progress is `sending`. */
+  /** A submit that begins. The progress is `sending`. */
   readonly submit?: { readonly owner: string; readonly carrier: string; readonly at: number } | undefined;
   /** The latest submit never began. */
   readonly isSubmitUndone?: boolean | undefined;
-  /** When to try it again; "never": it waits for room in its lane. */
+  /** When to retry it; "never": it waits for room in its lane. */
   readonly nextSubmitAt?: number | "never" | undefined;
   readonly carrierMessageId?: string | undefined;
 };
@@ -55,48 +55,48 @@ export type MessageChange = MessageKey & {
 /** An event and the organization that owns its message. */
 export type OwnedEvent = { readonly organizationId: string; readonly event: NewMessageEvent };
 
-/** An outcome of a sender's message, and which of the transaction's outcomes of its number it is. */
+/** The outcome of one message for its sender's health. */
 export type HealthOutcome = {
   readonly phoneNumberId: string;
   readonly change: HealthChange;
   readonly at: number;
-  /** When the message was submitted: a reset of the health decides by it. */
+  /** When the message was submitted. A later reset of the health discards the outcome. */
   readonly submittedAt: number;
-  /** How many outcomes of this number came before it. */
+  /** How many outcomes of this number precede it in the transaction. */
   readonly place: number;
 };
 
-/** The counts after an outcome; undefined: the number is gone, or its health was reset after the submit. */
+/** Gives the counts after an outcome; undefined: number removed, or health reset since. */
 export type HealthAfter = (outcome: HealthOutcome) => HealthCounts | undefined;
 
-/** What a claim took from a number. */
+/** A number's use of its rate and its daily limit by one claim. */
 export type NumberUse = {
   readonly phoneNumberId: string;
   readonly at: number;
   readonly dueAt: number;
   readonly messages: number;
   readonly segments: number;
-  /** The UTC day that it counts for, in days since 1970. */
+  /** The UTC day of the daily limit, in days since 1970. */
   readonly day: number;
 };
 
-/** A carrier's id of a message by its key, and the carrier. */
+/** The key of a carrier's id of a message. */
 export type CarrierKey = { readonly carrierMessageKey: string; readonly carrier: string };
 
-/** A receipt that fits no message yet. `sequence` is that of its row; undefined: it has none. */
+/** A receipt that matches no message yet. `sequence` is that of its row; undefined: not stored. */
 export type UnmatchedReceipt = CarrierKey & {
   readonly sequence: number | undefined;
   readonly carrierMessageId: string;
-  /** The organization that reported it; "": the carrier itself. */
+  /** The organization that reported it; "": the carrier. */
   readonly organizationId: string;
   readonly report: Report;
   readonly receivedAt: number;
 };
 
-/** The form in which a carrier's receipts write ids, as an organization reports them ("": the carrier itself). */
+/** The form of the ids in a carrier's receipts, by reporting organization ("": the carrier). */
 export type CarrierIdForm = { readonly carrier: string; readonly organizationId: string; readonly form: IdForm };
 
-/** An event of something that Numberpool did itself. */
+/** An event that no carrier caused, with its organization. */
 export function ownedEvent(
   { organizationId, id }: MessageKey,
   kind: Exclude<MessageEventKind, Report["kind"]>,

@@ -3,80 +3,83 @@ import type { QueuedMessage } from "../message.ts";
 import { maxReleased, release } from "../pace.ts";
 import { DAY_MS, dayOf } from "../pool/room.ts";
 
-/** What a claim must know of a number. */
+/** The facts of a number that a claim needs. */
 export type Pace = {
   readonly carrier: string;
   readonly segmentsPerSecond: number;
   readonly isPaused: boolean;
   /** When it may be claimed. */
   readonly dueAt: number;
-  /** Segments that it may send in a UTC day; undefined: any number. */
+  /** Segments that it may send in a UTC day; undefined: no limit. */
   readonly dailySegmentLimit: number | undefined;
-  /** The last UTC day on which it sent, in days since 1970, and the segments that it sent on it. */
+  /** The last UTC day on which it sent, in days since 1970. */
   readonly usedDay: number;
+  /** The segments that it sent on that day. */
   readonly usedSegments: number;
 };
 
 /**
- * The UTC day that a claim at a moment counts for. A clock that is behind does not bring yesterday back. A day further ahead than
- * tomorrow was noted by a clock that was wrong and has been put back: it would keep the number silent until it comes.
+ * The UTC day of a claim's daily limit. A slow clock does not return to the day before. A used day
+ * beyond tomorrow comes from a wrong clock since corrected: it would block the number until then.
  */
 export function dayOfClaim({ usedDay }: Pick<Pace, "usedDay">, now: number): number {
   const today = dayOf(now);
   return usedDay === today + 1 ? usedDay : today;
 }
 
-/** Segments that a number may still send on the day of a claim. */
+/** Segments that the daily limit still allows on the day of a claim. */
 function allowanceOf(pace: Pace, now: number): number {
   if (pace.dailySegmentLimit === undefined) return Number.POSITIVE_INFINITY;
   return pace.dailySegmentLimit - (dayOfClaim(pace, now) === pace.usedDay ? pace.usedSegments : 0);
 }
 
-/** Messages of numbers that are gone which one claim ends, all together: a few milliseconds. */
+/** Messages of removed numbers that one claim ends: a few milliseconds of work. */
 export const MAX_ORPHANS = 100;
 
-/** How many messages a claim ends of each of so many numbers that are gone. Where there are as many, more may be left. */
-export function maxOrphans(numbersGone: number): number {
-  return Math.max(1, Math.floor(MAX_ORPHANS / numbersGone));
+/** How many messages of each removed number one claim ends. If it ends that many, more may follow. */
+export function maxOrphans(removedNumbers: number): number {
+  return Math.max(1, Math.floor(MAX_ORPHANS / removedNumbers));
 }
 
-/** What a claim of one number does, for any store to write. */
+/** The result of claiming one number. */
 export type ClaimPlan = {
-  /** To be handed over, oldest first. */
+  /** Messages to submit, oldest first. */
   readonly send: readonly QueuedMessage[];
-  /** Their time ran out. */
+  /** Messages whose valid_until has passed. */
   readonly expire: readonly QueuedMessage[];
-  /** Their recipients opted out while they waited. */
+  /** Messages whose recipients opted out while they waited. */
   readonly optedOut: readonly QueuedMessage[];
-  /** The number's new `dueAt`; undefined: as it was. */
+  /** The number's new `dueAt`; undefined: unchanged. */
   readonly setDueAt: number | undefined;
-  /** When to look at it again; "whenDeferred": when the first of the messages that were put off may be tried again, if there are any. */
+  /** When to claim it again; "whenDeferred": when its first deferred message is due, if any. */
   readonly next: number | "whenDeferred";
+  /** When its rate or daily limit next lets it send; Infinity: it is paused. */
   readonly freeAt: number;
+  /** Only the carrier's budget keeps messages waiting. */
   readonly waitsForCarrier: boolean;
 };
 
-/** How many messages of a queue a claim looks at: one more than can be released, to know whether anything is left. */
+/** How many messages of a queue a claim reads: one more than it can send, to know if any remain. */
 export function maxQueueRows(pace: Pace, budget: number): number {
   return Math.min(maxReleased(pace.segmentsPerSecond), budget) + 1;
 }
 
-/** Whether a claim does anything at a moment. A paused number is looked at for what expires. */
+/** Whether a number can be claimed at `now`. A claim of a paused number only ends messages. */
 export function isClaimable(pace: Pace, now: number): boolean {
   return pace.isPaused || pace.dueAt <= now || pace.dueAt > now + maxAheadMs(pace);
 }
 
-/** How far ahead a claim sets `dueAt` at most, milliseconds. What lies beyond was set before the clock was put back. */
+/** How far ahead a claim sets `dueAt` at most. A later `dueAt` predates a correction of the clock. */
 export function maxAheadMs({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
   return (1000 * LIMITS.parts) / segmentsPerSecond + MAX_CLOCK_SKEW_MS;
 }
 
-/** How far the clocks of processes may be apart, milliseconds. */
+/** How far the clocks of two processes may differ. */
 export const MAX_CLOCK_SKEW_MS = 1_000;
 
 /**
- * Plans the claim of a number that is claimable. `queue` holds what may be tried now, oldest first, up to `maxQueueRows`; `budget` is
- * how many messages its carrier may be given.
+ * Plans the claim of a claimable number. `queue` holds the messages that may be sent now, oldest
+ * first, at most `maxQueueRows`. `budget` is how many messages its carrier may get.
  */
 export function planClaim(
   pace: Pace,
@@ -94,32 +97,32 @@ export function planClaim(
     else waiting.push(message);
   }
   if (pace.isPaused) {
-    const soonest = Math.min(...waiting.map((message) => message.validUntil));
-    const next = waiting.length < queue.length ? now : waiting.length > 0 ? soonest : "whenDeferred";
+    const firstExpiry = Math.min(...waiting.map((message) => message.validUntil));
+    const next = waiting.length < queue.length ? now : waiting.length > 0 ? firstExpiry : "whenDeferred";
     const nothing = { send: [], setDueAt: undefined, waitsForCarrier: false };
     return { ...nothing, expire, optedOut, next, freeAt: Number.POSITIVE_INFINITY };
   }
-  const allowed = waiting.slice(0, budget).map((message) => message.parts);
+  const withinBudget = waiting.slice(0, budget).map((message) => message.parts);
   const dueAt = Math.min(pace.dueAt, now);
-  const today = withinAllowance(allowed, allowanceOf(pace, now));
-  const released = release(allowed.slice(0, today), dueAt, now, pace.segmentsPerSecond);
+  const allowedToday = countWithin(withinBudget, allowanceOf(pace, now));
+  const released = release(withinBudget.slice(0, allowedToday), dueAt, now, pace.segmentsPerSecond);
   const send = waiting.slice(0, released.count);
   const setDueAt = send.length > 0 ? released.dueAt : undefined;
-  // The next message is more than the day has left: nothing leaves before midnight, so that none overtakes another.
-  const isDayUsed = released.count === today && today < allowed.length;
+  // The next message exceeds the rest of the day: a later, shorter one must not overtake it.
+  const isDayUsed = released.count === allowedToday && allowedToday < withinBudget.length;
   const freeAt = isDayUsed ? (dayOfClaim(pace, now) + 1) * DAY_MS : (setDueAt ?? dueAt);
   const waitsForCarrier = !isDayUsed && send.length === budget && waiting.length > send.length;
-  // Behind late messages there may be more than were looked at.
+  // Expired messages may hide others: the claim reads only the head of the queue.
   const next = queue.length > send.length ? freeAt : "whenDeferred";
   return { send, expire, optedOut, setDueAt, next, freeAt, waitsForCarrier };
 }
 
-/** How many messages, in order, a day's allowance has room for. */
-function withinAllowance(parts: readonly number[], allowance: number): number {
+/** How many messages, in order, fit into an allowance of segments. */
+function countWithin(parts: readonly number[], allowance: number): number {
   let left = allowance;
-  const over = parts.findIndex((each) => {
+  const firstOver = parts.findIndex((each) => {
     left -= each;
     return left < 0;
   });
-  return over < 0 ? parts.length : over;
+  return firstOver < 0 ? parts.length : firstOver;
 }

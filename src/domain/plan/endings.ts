@@ -3,14 +3,14 @@ import { CANCELLABLE, type Message } from "../message.ts";
 import { type Changes, type MessageKey, ownedEvent } from "./changes.ts";
 import { expiredWhile, planEnd } from "./report.ts";
 
-/** What became of a message that a caller cancels; `applied` for the pools. */
+/** The result of a cancellation; `applied` is its effect on the pools. */
 export type Cancelled =
   | { readonly kind: "cancelled"; readonly message: Message; readonly applied: AppliedReport }
-  /** It is not scheduled or queued any more. */
+  /** The message is no longer scheduled or queued. */
   | { readonly kind: "tooLate"; readonly message: Message }
   | { readonly kind: "unknown" };
 
-/** Plans the cancelling of a message; undefined: there is none. */
+/** Plans the cancellation of a message; undefined: it does not exist. */
 export function planCancel(message: Message | undefined, at: number): { cancelled: Cancelled; changes: Changes } {
   if (message === undefined) return { cancelled: { kind: "unknown" }, changes: {} };
   if (!CANCELLABLE.has(message.status)) return { cancelled: { kind: "tooLate", message }, changes: {} };
@@ -22,7 +22,7 @@ export function planCancel(message: Message | undefined, at: number): { cancelle
   };
 }
 
-/** Plans the end of messages that wait although their valid_until has passed. */
+/** Plans the end of waiting messages whose valid_until has passed. */
 export function planExpiry(messages: readonly Message[], now: number): { applied: AppliedReport[]; changes: Changes } {
   const ends = messages.map((message) => ({ message, ...planEnd(message, "expired", now, expiredWhile(message)) }));
   return {
@@ -34,12 +34,12 @@ export function planExpiry(messages: readonly Message[], now: number): { applied
   };
 }
 
-/** Plans that messages wait in their queues again, because the answer to their claim was lost and nothing was submitted. */
+/** Plans the return of claimed messages to their queues after a lost claim; none was submitted. */
 export function planRequeue(messages: readonly MessageKey[], now: number): Changes {
-  const none = { sentAt: undefined, completedAt: undefined, error: undefined };
+  const cleared = { sentAt: undefined, completedAt: undefined, error: undefined };
   return {
     changed: messages.map(({ organizationId, id }) => {
-      return { organizationId, id, progress: { status: "queued", ...none }, isSubmitUndone: true };
+      return { organizationId, id, progress: { status: "queued", ...cleared }, isSubmitUndone: true };
     }),
     events: messages.map((message) => ownedEvent(message, "requeued", now)),
   };

@@ -1,33 +1,34 @@
 import { compareIds, type IdForm } from "../carrier-message-id.ts";
 import { MAX_CLOCK_SKEW_MS } from "./claim.ts";
 
-/** What becomes of a receipt that is kept because no message has exactly its id. */
+/** The result of matching a stored receipt; no message has exactly its id. */
 export type MatchPlan<Candidate> =
-  /** It is about this message. `shown`: the form that its carrier's ids have, if that is to be noted. */
+  /** The receipt is about this message. `shown`: the newly found form of its carrier's ids, if any. */
   | { readonly kind: "match"; readonly candidate: Candidate; readonly shown: IdForm | undefined }
-  /** It is to be looked at again. */
+  /** The receipt is compared again later. */
   | { readonly kind: "wait" }
-  /** Only a message with exactly its id can be meant. */
+  /** Only a message with exactly the receipt's id can match. */
   | { readonly kind: "none" };
 
-/** What is known when a receipt is matched. */
+/** The facts that the matching of a receipt needs. */
 export type MatchFacts = {
-  /** When the receipt came, milliseconds since 1970. */
+  /** When the receipt arrived, milliseconds since 1970. */
   readonly receivedAt: number;
   readonly now: number;
-  /** When the oldest submit of its carrier that is not answered yet was made; undefined: there is none. */
+  /** The time of its carrier's oldest submit without an answer; undefined: there is none. */
   readonly openSince: number | undefined;
-  /** The form that the carrier's receipts have shown; undefined: none yet. */
+  /** The form that the carrier's receipts have used so far; undefined: not known yet. */
   readonly shown: IdForm | undefined;
 };
 
-/** No submit is open for longer than this, milliseconds: it is the longest submit timeout. */
-const MAX_OPEN = 3_600_000;
+/** The longest submit timeout: no submit stays without an answer for longer. */
+const MAX_SUBMIT_TIMEOUT_MS = 3_600_000;
 
 /**
- * Plans which message a kept receipt is about, whose id is written in another form than the carrier's answer. `candidates` are all
- * messages of its carrier that its id may stand for. Nothing is matched while an answer can still come that has exactly its id, in a
- * form that the carrier has not shown, or where two messages may be meant.
+ * Plans which message a stored receipt is about when its id has another form than the carrier's
+ * answer. `candidates` are all messages of its carrier that its id may stand for. A receipt waits
+ * while an answer with exactly its id may still arrive. It matches nothing in a form that the
+ * carrier does not use, or if two messages are possible.
  */
 export function planMatch<Candidate extends { readonly carrierMessageId: string | undefined }>(
   carrierMessageId: string,
@@ -44,11 +45,11 @@ export function planMatch<Candidate extends { readonly carrierMessageId: string 
   }
   if (shown === "exact") return { kind: "none" };
   const isOpen = openSince !== undefined && openSince <= receivedAt + MAX_CLOCK_SKEW_MS;
-  if (isOpen && now - receivedAt < MAX_OPEN) return { kind: "wait" };
+  if (isOpen && now - receivedAt < MAX_SUBMIT_TIMEOUT_MS) return { kind: "wait" };
   const asShown = pairs.filter(({ form }) => form === shown);
-  const meant = asShown.length > 0 ? asShown : pairs;
-  const [only] = meant;
-  if (only === undefined || meant.length > 1) return { kind: "none" };
+  const possible = asShown.length > 0 ? asShown : pairs;
+  const [only] = possible;
+  if (only === undefined || possible.length > 1) return { kind: "none" };
   if (only.form !== shown && !only.isConclusive) return { kind: "wait" };
   return { kind: "match", candidate: only.candidate, shown: only.form === shown ? undefined : only.form };
 }

@@ -3,20 +3,19 @@ import type { CarrierIdForm, Changes, UnmatchedReceipt } from "./changes.ts";
 import { planMatch } from "./match-receipt.ts";
 import { type MessageFacts, ReportBook, type ReportOutcome } from "./reports.ts";
 
-/** What is known when stored receipts are compared with messages. */
+/** The facts that the matching of stored receipts needs. */
 export type MatchesFacts = {
   readonly now: number;
-  /** Receipts that are stored. */
   readonly receipts: readonly UnmatchedReceipt[];
-  /** The messages that they may be about. */
+  /** The messages that the receipts may be about. */
   readonly messages: readonly MessageFacts[];
-  /** When the oldest submit without an answer was made, by carrier. */
+  /** The time of each carrier's oldest submit without an answer. */
   readonly openSince: ReadonlyMap<string, number>;
-  /** The forms that carriers' receipts have shown. */
+  /** The forms of ids that carriers' receipts have used so far. */
   readonly forms: readonly CarrierIdForm[];
 };
 
-/** Plans which stored receipts find their messages: see `planMatch`. */
+/** Plans which stored receipts match a message; `planMatch` has the rules. */
 export function planMatches({ now, receipts, messages, openSince, forms }: MatchesFacts): {
   changes: Changes;
   outcomes: readonly ReportOutcome[];
@@ -29,19 +28,19 @@ export function planMatches({ now, receipts, messages, openSince, forms }: Match
   const examined: number[] = [];
   for (const { sequence, carrier, organizationId, carrierMessageId, report, receivedAt } of receipts) {
     if (sequence === undefined) continue;
-    const name = `${carrier} ${organizationId}`;
+    const formKey = `${carrier} ${organizationId}`;
     const candidates = messages.filter(
       ({ message }) =>
         message.carrier === carrier && (organizationId === "" || message.organizationId === organizationId),
     );
-    const facts = { receivedAt, now, openSince: openSince.get(carrier), shown: shown.get(name) };
+    const facts = { receivedAt, now, openSince: openSince.get(carrier), shown: shown.get(formKey) };
     const plan = planMatch(carrierMessageId, candidates, facts);
     if (plan.kind === "none") examined.push(sequence);
     if (plan.kind !== "match") continue;
     deleted.push(sequence);
     if (plan.shown !== undefined) {
-      shown.set(name, plan.shown);
-      idForms.set(name, { carrier, organizationId, form: plan.shown });
+      shown.set(formKey, plan.shown);
+      idForms.set(formKey, { carrier, organizationId, form: plan.shown });
     }
     outcomes.push(book.applyTo(plan.candidate.message, report, carrierMessageId));
   }

@@ -2,8 +2,8 @@ import type { Message } from "../message.ts";
 import { type Changes, ownedEvent } from "./changes.ts";
 
 /**
- * A scheduled message as the decision at `at` left it: `queued`, `sending_failed` or `expired`, or still `scheduled`, to be decided
- * again at `retryAt`, or when its lane has room (undefined).
+ * A scheduled message after the decision at `at`. It is `queued`, `sending_failed` or `expired`; or
+ * it is still `scheduled` and retried at `retryAt`, or when its lane has room (undefined).
  */
 export type ReleasedMessage = {
   readonly message: Message;
@@ -11,7 +11,7 @@ export type ReleasedMessage = {
   readonly retryAt: number | undefined;
 };
 
-/** What the decisions about scheduled messages change. */
+/** The changes of decisions about scheduled messages. */
 export function changesOfReleased(released: readonly ReleasedMessage[]): Changes {
   const decided = released.filter(({ message }) => message.status !== "scheduled");
   const waiting = released.filter(({ message }) => message.status === "scheduled");

@@ -5,34 +5,34 @@ import { apply, type Effect, isSubmitUnconfirmed, type Progress, type Report } f
 import type { Message, MessageError } from "../message.ts";
 import { type NewMessageEvent, ownEvent } from "../message-event.ts";
 
-/** What must be known of a message to plan what a report does to it. */
+/** The fields of a message that a report needs. */
 export type ReportedMessage = Progress &
   Pick<
     Message,
     "organizationId" | "id" | "messagingProfileId" | "phoneNumberId" | "carrier" | "parts" | "submits" | "receivedAt"
   > & {
-    /** When its latest submit was made; undefined: it was never claimed. */
+    /** The time of its latest submit; undefined: it was never claimed. */
     readonly submittedAt?: number | undefined;
   };
 
-/** What a report does to a message, for any store to write. */
+/** The effect of a report on a message. */
 export type ReportPlan = {
-  /** The message's new progress; undefined: as it was. */
+  /** The message's new progress; undefined: unchanged. */
   readonly progress: Progress | undefined;
-  /** When to try the message again; undefined: unchanged. */
+  /** When to retry the message; undefined: unchanged. */
   readonly nextSubmitAt: number | undefined;
   /** The carrier's id of the message; undefined: unchanged. */
   readonly carrierMessageId: string | undefined;
   readonly event: NewMessageEvent;
-  /** What the sender's health learns, at `event.at`. */
+  /** The change of the sender's health, at `event.at`. */
   readonly health: HealthChange | undefined;
-  /** When the message was submitted, as far as is known: a reset of the sender's health decides by it. */
+  /** When the message was submitted, or the best estimate. A later reset of the health discards it. */
   readonly submittedAt: number;
-  /** What the caller is told; `health` and `followed` are added by the store. */
+  /** The effect for the caller; the store adds `health` and `followed`. */
   readonly applied: AppliedReport;
 };
 
-/** A report that fits no message. */
+/** The effect of a report that matches no message. */
 export const UNMATCHED: AppliedReport = {
   messageId: undefined,
   messagingProfileId: undefined,
@@ -45,24 +45,25 @@ export const UNMATCHED: AppliedReport = {
 };
 
 /**
- * Plans what a report does. `carrierMessageId` is the one that a receipt named, `submit` the submit that is answered.
- * `isNumberGone`: the message's queue is gone with its number, so that there is nothing to come back to.
+ * Plans the effect of a report. `carrierMessageId` is the id that a receipt names, `submit` the
+ * number of the submit that the report answers. `isNumberGone`: the message's number was removed,
+ * and its queue with it, so the message cannot be retried.
  */
 export function planReport(
   message: ReportedMessage,
-  given: Report,
+  received: Report,
   carrierMessageId: string | undefined,
   isNumberGone: boolean,
   submit?: number,
 ): ReportPlan {
-  // Clocks of carriers stray: nothing happened to a message before it was there.
-  const at = Math.max(given.at, message.receivedAt);
-  // Written twice, because it was not known whether the first time succeeded, it would take back a later submit.
-  const isStale = given.kind === "deferred" && submit !== undefined && submit !== message.submits;
+  // Carriers' clocks are inexact: no event precedes the message's acceptance.
+  const at = Math.max(received.at, message.receivedAt);
+  // A report is written twice if its first write had an unknown outcome. It must not undo a later submit.
+  const isStale = received.kind === "deferred" && submit !== undefined && submit !== message.submits;
   const report: Report =
-    given.kind === "deferred" && !isStale
-      ? deferral({ ...given, at }, message, isNumberGone, submit !== undefined)
-      : { ...given, at };
+    received.kind === "deferred" && !isStale
+      ? deferral({ ...received, at }, message, isNumberGone, submit !== undefined)
+      : { ...received, at };
   const effect = isStale ? NO_EFFECT : apply(message, report);
   const status = effect.progress?.status ?? message.status;
   return {
@@ -85,7 +86,7 @@ export function planReport(
   };
 }
 
-/** A temporary refusal. Where the message is not tried again, it is one for good: it is known that the message did not leave. */
+/** A deferral, or a final refusal if the message cannot be retried: the carrier did not accept it. */
 function deferral(
   report: Extract<Report, { kind: "deferred" }>,
   message: ReportedMessage,
@@ -99,7 +100,7 @@ function deferral(
 
 const NO_EFFECT: Effect = { progress: undefined, health: undefined, reported: 0 };
 
-/** What the end of a message that never left does; `kind` says which end. */
+/** Plans the end of a message that no carrier accepted; `kind` is its final status. */
 export function planEnd(
   message: ReportedMessage,
   kind: "expired" | "cancelled" | "sending_failed",
@@ -113,31 +114,31 @@ export function planEnd(
   };
 }
 
-/** What a message says that stood in its queue for too long. */
+/** The error of a message that expires in its queue. */
 export const EXPIRED_IN_QUEUE = {
   reason: ErrorReason.EXPIRED_IN_QUEUE,
   detail: "The message was still in its queue at valid_until.",
 } as const;
 
-/** What a message says that was scheduled until its time ran out: its pool never had room. */
+/** The error of a scheduled message that expires because its pool never had room. */
 export const EXPIRED_WITHOUT_ROOM = {
   reason: ErrorReason.EXPIRED_IN_QUEUE,
   detail: "No number had room for the message before valid_until.",
 } as const;
 
-/** What an expired message says, by where it waited. */
+/** The error of an expired message, by where it waited. */
 export function expiredWhile({ status }: Pick<Message, "status">): MessageError {
   return status === "scheduled" ? EXPIRED_WITHOUT_ROOM : EXPIRED_IN_QUEUE;
 }
 
-/** What a message says whose recipient opted out while it waited. */
-export const OPTED_OUT_MEANWHILE = {
+/** The error of a message whose recipient opts out while it waits. */
+export const OPTED_OUT_WHILE_QUEUED = {
   reason: ErrorReason.OPTED_OUT,
-  detail: "The recipient opted out of this messaging profile's messages while the message was queued.",
+  detail: "The recipient opted out of this messaging profile while the message was queued.",
 } as const;
 
-/** What a message says that was in its number's queue when the number was removed. */
-export const REMOVED_MEANWHILE = {
+/** The error of a message whose number is removed while it waits. */
+export const REMOVED_WHILE_QUEUED = {
   reason: ErrorReason.INVALID_FROM,
   detail: "The number was removed while the message was queued.",
 } as const;
@@ -145,8 +146,8 @@ export const REMOVED_MEANWHILE = {
 const DEFERRED_LATE = {
   reason: ErrorReason.RECIPIENT_SERVER_UNAVAILABLE,
   detail:
-    "The carrier refused the message for now, but answered after submit_timeout_seconds, when it had been given up. " +
-    "The message did not leave. It is not sent again by itself.",
+    "The carrier deferred the message after submit_timeout_seconds, too late for a retry. " +
+    "The message was not sent; send it again as a new message.",
 } as const;
 
 const NUMBER_GONE = {
@@ -156,7 +157,7 @@ const NUMBER_GONE = {
 } as const;
 
 function appliedTo(message: ReportedMessage, status: Message["status"], reported: 0 | 1): AppliedReport {
-  const queued = (each: Message["status"]) => (each === "queued" ? message.parts : 0);
+  const segmentsIn = (each: Message["status"]) => (each === "queued" ? message.parts : 0);
   return {
     messageId: message.id,
     messagingProfileId: message.messagingProfileId,
@@ -164,7 +165,7 @@ function appliedTo(message: ReportedMessage, status: Message["status"], reported
     status,
     health: undefined,
     reported,
-    queuedSegments: queued(status) - queued(message.status),
+    queuedSegments: segmentsIn(status) - segmentsIn(message.status),
     followed: [],
   };
 }

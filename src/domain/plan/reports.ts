@@ -13,48 +13,48 @@ import type {
 } from "./changes.ts";
 import { planReport, type ReportedMessage, UNMATCHED } from "./report.ts";
 
-/** A message that a transaction holds, with what reports need to know of it. */
+/** The facts of a message that reports need. */
 export type MessageFacts = {
   readonly message: ReportedMessage;
   readonly carrierMessageId: string | undefined;
-  /** Its number was removed. */
+  /** The message's number was removed. */
   readonly isNumberGone: boolean;
 };
 
-/** What a group of reports needs to know. */
+/** The facts that a group of reports needs. */
 export type ReportFacts = {
-  /** The messages that the reports name, by their own ids or by the carriers'. */
+  /** The messages that the reports name, by their ids or the carriers' ids. */
   readonly messages: readonly MessageFacts[];
-  /** Stored receipts with the keys of the ids that the reports bring. */
+  /** Stored receipts with the keys of the carriers' ids in the reports. */
   readonly receipts: readonly UnmatchedReceipt[];
 };
 
-/** What reports do: what to write, and what each did once the health is known. */
+/** The effect of reports: the changes, and each report's outcome once the health is stored. */
 export type ReportsPlan = {
   readonly changes: Changes;
   readonly outcomes: readonly ReportOutcome[];
-  /** A receipt fits none of the messages. */
+  /** At least one receipt matches none of the messages. */
   readonly hasUnmatched: boolean;
 };
 
-/** What a report did, given the sender's counts after its outcome. */
+/** Gives the effect of a report from the sender's counts after its outcome. */
 export type ReportOutcome = (healthAfter: HealthAfter) => AppliedReport;
 
-/** Plans what reports do, in order, as if each had been written before the next. */
+/** Plans the effect of reports in order, as if each were written before the next. */
 export function planReports(reports: readonly CarrierReport[], { messages, receipts }: ReportFacts): ReportsPlan {
   const book = new ReportBook(messages, receipts);
   const outcomes = reports.map((report) => book.take(report));
   return { changes: book.changes(), outcomes, hasUnmatched: book.hasUnmatched };
 }
 
-/** Plans one report for each of some messages. */
+/** Plans the same report for each message. */
 export function planForEach(messages: readonly MessageFacts[], report: Report): ReportsPlan {
   const book = new ReportBook(messages, []);
   const outcomes = messages.map(({ message }) => book.applyTo(message, report));
   return { changes: book.changes(), outcomes, hasUnmatched: false };
 }
 
-/** A message as the reports so far leave it, and what they change. */
+/** A message after the reports so far, and their changes to it. */
 type Entry = {
   message: ReportedMessage;
   carrierMessageId: string | undefined;
@@ -78,28 +78,28 @@ export class ReportBook {
   constructor(messages: readonly MessageFacts[], receipts: readonly UnmatchedReceipt[]) {
     this.unmatched = receipts;
     for (const { message, carrierMessageId, isNumberGone } of messages) {
-      if (this.byId.has(nameOf(message))) continue;
+      if (this.byId.has(keyOf(message))) continue;
       const entry = { message, carrierMessageId, isNumberGone, change: undefined };
-      this.byId.set(nameOf(message), entry);
+      this.byId.set(keyOf(message), entry);
       this.index(entry);
     }
   }
 
-  /** Applies a report to the message that it names; keeps a receipt that fits none. */
-  take(given: CarrierReport): ReportOutcome {
-    const entry = this.find(given);
+  /** Applies a report to the message that it names; stores a receipt that matches none. */
+  take(carrierReport: CarrierReport): ReportOutcome {
+    const entry = this.find(carrierReport);
     if (entry === undefined) {
-      this.keep(given);
+      this.store(carrierReport);
       return () => UNMATCHED;
     }
-    const { target, report, submit } = given;
+    const { target, report, submit } = carrierReport;
     return this.apply(entry, report, "carrierMessageId" in target ? target.carrierMessageId : undefined, submit);
   }
 
-  /** Applies a report to one of the messages. `carrierMessageId`: the id that the report named. */
+  /** Applies a report to one of the messages; `carrierMessageId` is the id that the report names. */
   applyTo(message: ReportedMessage, report: Report, carrierMessageId?: string): ReportOutcome {
-    const entry = this.byId.get(nameOf(message));
-    if (entry === undefined) throw new Error("A report was planned for a message that is not held.");
+    const entry = this.byId.get(keyOf(message));
+    if (entry === undefined) throw new Error("A report names a message that its transaction did not read.");
     return this.apply(entry, report, carrierMessageId);
   }
 
@@ -121,10 +121,10 @@ export class ReportBook {
     this.byKey.set(key, (this.byKey.get(key) ?? new Set()).add(entry));
   }
 
-  private apply(entry: Entry, report: Report, named: string | undefined, submit?: number): ReportOutcome {
+  private apply(entry: Entry, report: Report, namedId: string | undefined, submit?: number): ReportOutcome {
     const { message, isNumberGone } = entry;
     const { organizationId, id, phoneNumberId } = message;
-    const plan = planReport(message, report, named, isNumberGone, submit);
+    const plan = planReport(message, report, namedId, isNumberGone, submit);
     const { progress, nextSubmitAt, carrierMessageId } = plan;
     if ((progress ?? nextSubmitAt ?? carrierMessageId) !== undefined) {
       const { change } = entry;
@@ -141,13 +141,13 @@ export class ReportBook {
     const outcome =
       plan.health === undefined || phoneNumberId === undefined
         ? undefined
-        : this.learn({ phoneNumberId, change: plan.health, at: plan.event.at, submittedAt: plan.submittedAt });
+        : this.recordOutcome({ phoneNumberId, change: plan.health, at: plan.event.at, submittedAt: plan.submittedAt });
     if (carrierMessageId !== undefined && isSubmitUnconfirmed(message)) {
-      // Receipts in another form were compared without this message.
+      // Stored receipts with another form of this id were compared before the message had its id.
       for (const key of carrierMessageKeys(carrierMessageId))
         this.reopened.push({ carrierMessageKey: key, carrier: message.carrier ?? "" });
     }
-    const followed = carrierMessageId === undefined ? [] : this.follow(entry, carrierMessageId);
+    const followed = carrierMessageId === undefined ? [] : this.applyEarlyReceipts(entry, carrierMessageId);
     return (healthAfter) => ({
       ...plan.applied,
       health: outcome && healthAfter(outcome),
@@ -155,7 +155,7 @@ export class ReportBook {
     });
   }
 
-  private learn(outcome: Omit<HealthOutcome, "place">): HealthOutcome {
+  private recordOutcome(outcome: Omit<HealthOutcome, "place">): HealthOutcome {
     const place = this.places.get(outcome.phoneNumberId) ?? 0;
     this.places.set(outcome.phoneNumberId, place + 1);
     const placed = { ...outcome, place };
@@ -163,25 +163,25 @@ export class ReportBook {
     return placed;
   }
 
-  /** Applies the receipts that came before the carrier's answer with their id. */
-  private follow(entry: Entry, carrierMessageId: string): ReportOutcome[] {
+  /** Applies the receipts that arrived before the carrier's answer with their id. */
+  private applyEarlyReceipts(entry: Entry, carrierMessageId: string): ReportOutcome[] {
     if (entry.carrierMessageId !== undefined) this.byKey.get(carrierMessageKey(entry.carrierMessageId))?.delete(entry);
     entry.carrierMessageId = carrierMessageId;
     this.index(entry);
     const { carrier, organizationId } = entry.message;
-    const meant = this.unmatched.filter(
+    const matching = this.unmatched.filter(
       (receipt) =>
         receipt.carrier === carrier &&
         isSameId(receipt.carrierMessageId, carrierMessageId) &&
         (receipt.organizationId === "" || receipt.organizationId === organizationId),
     );
-    if (meant.length === 0) return [];
-    this.unmatched = this.unmatched.filter((receipt) => !meant.includes(receipt));
-    for (const { sequence, organizationId: reporter } of meant) {
+    if (matching.length === 0) return [];
+    this.unmatched = this.unmatched.filter((receipt) => !matching.includes(receipt));
+    for (const { sequence, organizationId: reporter } of matching) {
       if (sequence !== undefined) this.deleted.push(sequence);
       this.noteExact(carrier, reporter, carrierMessageId);
     }
-    return meant.map((receipt) => this.apply(entry, receipt.report, receipt.carrierMessageId));
+    return matching.map((receipt) => this.apply(entry, receipt.report, receipt.carrierMessageId));
   }
 
   private noteExact(carrier: string | undefined, organizationId: string, id: string): void {
@@ -202,25 +202,25 @@ export class ReportBook {
     return newest;
   }
 
-  private keep({ target, report, receivedAt }: CarrierReport): void {
-    if (!("carrierMessageId" in target) || !RECEIPTS.has(report.kind)) return;
+  private store({ target, report, receivedAt }: CarrierReport): void {
+    if (!("carrierMessageId" in target) || !RECEIPT_KINDS.has(report.kind)) return;
     this.hasUnmatched = true;
     const { carrier, carrierMessageId, organizationId = "" } = target;
-    const isKnown = this.unmatched.some(
-      (known) =>
-        known.carrierMessageId === carrierMessageId &&
-        known.carrier === carrier &&
-        known.organizationId === organizationId &&
-        known.report.kind === report.kind,
+    const isStored = this.unmatched.some(
+      (stored) =>
+        stored.carrierMessageId === carrierMessageId &&
+        stored.carrier === carrier &&
+        stored.organizationId === organizationId &&
+        stored.report.kind === report.kind,
     );
-    if (isKnown) return;
+    if (isStored) return;
     const id = { carrier, carrierMessageId, carrierMessageKey: carrierMessageKey(carrierMessageId), organizationId };
     this.unmatched = [...this.unmatched, { ...id, report, sequence: undefined, receivedAt: receivedAt ?? report.at }];
   }
 }
 
-const RECEIPTS: ReadonlySet<Report["kind"]> = new Set(["buffered", "delivered", "failed"]);
+const RECEIPT_KINDS: ReadonlySet<Report["kind"]> = new Set(["buffered", "delivered", "failed"]);
 
-function nameOf({ organizationId, id }: Pick<ReportedMessage, "organizationId" | "id">): string {
+function keyOf({ organizationId, id }: Pick<ReportedMessage, "organizationId" | "id">): string {
   return `${organizationId} ${id}`;
 }

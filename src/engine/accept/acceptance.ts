@@ -16,41 +16,44 @@ import {
   type UnitResult,
 } from "./decide-group.ts";
 
+/** The dependencies of the acceptance. */
 export type AcceptanceParts = {
   readonly store: Store;
   readonly clock: () => number;
   readonly ids: Ids;
-  /** How long a sticky mapping lives, milliseconds. */
+  /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
-  /** Told how many segments came into which numbers' queues, once they are on disk. */
+  /** Receives the segments added to each number's queue, by number id, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };
 
-/** What another process accepted may be in its future by so much, milliseconds: clocks differ. */
-const CLOCKS_APART = 10_000;
-/** Sends that arrive together share one transaction, up to so many texts; a larger batch has one of its own. */
-const GROUP_ITEMS = 500;
+/** How far ahead of this process the times of another may be, because clocks differ. */
+const MAX_CLOCK_LEAD_MS = 10_000;
+/** Messages in one transaction of sends that arrive together; a larger batch has its own one. */
+const MAX_GROUP_ITEMS = 500;
 
-/** An attempt that meets an equal one in flight elsewhere is tried again after so long, and refused after so long, milliseconds. */
-const DEFERRED_FOR = 100;
-const MAX_DEFERRED = 5_000;
+/** How soon an attempt is decided again if an equal one is in flight in another process. */
+const DEFER_MS = 100;
+/** How long such an attempt waits before it is refused. */
+const MAX_DEFER_MS = 5_000;
 
 type Waiting = {
   readonly unit: Unit;
   /** Monotonic milliseconds. */
-  readonly arrivedAt: number;
+  readonly arrivedAtMs: number;
   /** The span of the call. */
   readonly call: ReturnType<typeof runningCall>;
-  /** When it first met an equal attempt in flight elsewhere, monotonic milliseconds. */
-  deferredAt?: number;
+  /** When it was first deferred for an equal attempt elsewhere, monotonic milliseconds. */
+  deferredAtMs?: number;
   readonly resolve: (outcome: UnitOutcome) => void;
   readonly reject: (error: unknown) => void;
 };
 
 /**
- * Accepts messages by group commit: what arrives during one turn of the event loop is decided in order and written in one
- * transaction, one at a time. The promise of `accept` settles when the unit is on disk, or rejects with nothing accepted; with
- * UNAVAILABLE the outcome may be unknown.
+ * Accepts messages by group commit: sends that arrive during one turn of the event loop are decided
+ * in order and written in one transaction. One transaction runs at a time. `accept` resolves once
+ * the unit is on disk. It rejects if nothing was accepted; with UNAVAILABLE the outcome may be
+ * unknown.
  */
 export function createAcceptance(parts: AcceptanceParts) {
   const { store } = parts;
@@ -77,7 +80,7 @@ export function createAcceptance(parts: AcceptanceParts) {
     let items = 0;
     let count = 0;
     for (const { unit } of waiting) {
-      if (count > 0 && items + unit.items.length > GROUP_ITEMS) break;
+      if (count > 0 && items + unit.items.length > MAX_GROUP_ITEMS) break;
       items += unit.items.length;
       count += 1;
     }
@@ -104,9 +107,9 @@ export function createAcceptance(parts: AcceptanceParts) {
       );
     } catch (error) {
       decided?.decisions.undo();
-      // One bad unit must not take the others down; but a store that cannot be written is no better for one.
-      const isOurs = error instanceof Failure;
-      if (isOurs || group.length === 1) for (const { reject } of group) reject(error);
+      // One bad unit must not fail the others, but a Failure of the store concerns every unit.
+      const isStoreUnavailable = error instanceof Failure;
+      if (isStoreUnavailable || group.length === 1) for (const { reject } of group) reject(error);
       else for (const one of group) await commit([one]);
       return;
     }
@@ -122,17 +125,17 @@ export function createAcceptance(parts: AcceptanceParts) {
     if (decisions.queued.size > 0) parts.onAccepted(decisions.queued);
   };
 
-  /** Others go on meanwhile: whoever waited inside the transaction would hold up every send. */
+  /** Decides the unit again later. Waiting inside the transaction would delay every other send. */
   const defer = (one: Waiting) => {
-    one.deferredAt ??= performance.now();
-    if (performance.now() - one.deferredAt >= MAX_DEFERRED) {
+    one.deferredAtMs ??= performance.now();
+    if (performance.now() - one.deferredAtMs >= MAX_DEFER_MS) {
       one.reject(new Failure(STILL_IN_FLIGHT));
       return;
     }
     setTimeout(() => {
       waiting.push(one);
       schedule();
-    }, DEFERRED_FOR);
+    }, DEFER_MS);
   };
 
   return {
@@ -141,7 +144,7 @@ export function createAcceptance(parts: AcceptanceParts) {
       if (!needsStore)
         return Promise.resolve({ kind: "decided", outcomes: unit.items as readonly { refusal: Refusal }[] });
       return new Promise((resolve, reject) => {
-        waiting.push({ unit, arrivedAt: performance.now(), call: runningCall(), resolve, reject });
+        waiting.push({ unit, arrivedAtMs: performance.now(), call: runningCall(), resolve, reject });
         schedule();
       });
     },
@@ -151,10 +154,10 @@ export function createAcceptance(parts: AcceptanceParts) {
 const STILL_IN_FLIGHT: Refusal = {
   reason: ErrorReason.UNAVAILABLE,
   detail:
-    "What became of an earlier attempt of this send is not known yet, so this one was not accepted; try again, or give sends an Idempotency-Key.",
+    "The outcome of an earlier attempt of this send is not known yet, so this one was not accepted; retry, or send an Idempotency-Key.",
 };
 
-/** Remembers the call that accepted messages. */
+/** Remembers which call accepted each message. */
 function rememberMessages(call: NonNullable<Waiting["call"]>, result: UnitResult): void {
   if (typeof result === "string" || result instanceof Failure || result.kind !== "decided") return;
   for (const outcome of result.outcomes) if ("message" in outcome) rememberCall(outcome.message.id, call);
@@ -165,19 +168,19 @@ function poolsOf(units: readonly Unit[]): Set<Pool> {
   return new Set(units.flatMap(({ items }) => items.flatMap((item) => ("live" in item ? [item.live.pool] : []))));
 }
 
-/** What the group must know, in the order in which `decideGroup` asks for it. */
+/** The reads of a group, in the order in which `decideGroup` uses their results. */
 function readsOf(group: readonly Waiting[], now: number): AcceptReads {
   const reads = { recipients: [], keys: [], retries: [], firstAttempts: [] } as {
     [Kind in keyof Required<AcceptReads>]: Required<AcceptReads>[Kind][number][];
   };
-  for (const { unit, arrivedAt } of group) {
+  for (const { unit, arrivedAtMs } of group) {
     const { organizationId, method, items, key, requestHash, attempt } = unit;
     if (key !== undefined) reads.keys.push({ organizationId, method, key });
     else if (attempt !== undefined && requestHash !== undefined) {
       if (attempt.retryCount === 0) reads.firstAttempts.push(requestHash);
       else {
-        const span = lookBackMs(attempt) + Math.round(performance.now() - arrivedAt);
-        reads.retries.push({ requestHash, since: now - span, until: now + CLOCKS_APART });
+        const lookBack = lookBackMs(attempt) + Math.round(performance.now() - arrivedAtMs);
+        reads.retries.push({ requestHash, since: now - lookBack, until: now + MAX_CLOCK_LEAD_MS });
       }
     }
     for (const item of items) {

@@ -8,50 +8,51 @@ import { type AcceptFacts, type AcceptWrites, hashTextOf } from "../../store/acc
 import { Decisions } from "../decisions.ts";
 import { decideItem, type Item, type Outcome } from "./decide-item.ts";
 
-/** What arrives as one call: one text, or a batch that is never split between transactions. */
+/** One call: a single send, or a batch. A unit is never split between transactions. */
 export type Unit = {
   readonly organizationId: string;
   readonly method: string;
   readonly items: readonly Item[];
-  /** The idempotency key; undefined when there is none. */
+  /** The idempotency key; undefined: none. */
   readonly key: string | undefined;
-  /** SHA-256 of caller, method and content; undefined when nobody will ask for it. */
+  /** SHA-256 of caller, method and content; undefined where neither a key nor a retry needs it. */
   readonly requestHash: Uint8Array | undefined;
   /**
-   * Without a key: which attempt of the official client's it is. It is remembered, and a retry is answered with what the attempts
-   * before it left, also those that are in flight.
+   * The attempt of the official client, if the send has no key. The attempt is stored, and a retry
+   * returns the result of an earlier attempt, even of one that is still in flight.
    */
   readonly attempt: ClientAttempt | undefined;
-  /** Why the caller no longer waits; asked right before the unit is decided, and then nothing of it is accepted. */
+  /** Why the caller no longer waits. Checked just before the decision; a refusal accepts nothing. */
   readonly abandoned?: () => Refusal | undefined;
-  /** The answer to these outcomes, as protobuf, to be kept with the key. */
+  /** The response for these outcomes as protobuf bytes, to store with the key. */
   readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;
 };
 
-/** What became of a call: outcomes in the order of its items, or the first answer again. */
+/** The result of a call: outcomes in the order of its items, or the first response again. */
 export type UnitOutcome =
   | { readonly kind: "decided"; readonly outcomes: readonly Outcome[] }
   | { readonly kind: "replayed"; readonly answer: Uint8Array }
   | { readonly kind: "repeated"; readonly message: Message };
 
-/** `in_flight`: another transaction decides an equal attempt, and nothing was decided here. */
+/** The result of one unit; `in_flight`: another transaction is deciding an equal attempt. */
 export type UnitResult = UnitOutcome | Failure | "in_flight";
 
+/** A decided group: a result for each unit, and what to write. */
 export type DecidedGroup = {
   readonly results: UnitResult[];
   readonly writes: AcceptWrites;
   readonly decisions: Decisions;
 };
 
-/** What deciding goes by besides the facts. */
+/** The dependencies of a decision. */
 export type GroupParts = {
   readonly clock: () => number;
   readonly ids: Ids;
-  /** How long a sticky mapping lives, milliseconds. */
+  /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
 };
 
-/** Decides a group; when that fails midway, the charges made until then are undone. */
+/** Decides a group; on an error it undoes the charges of the group. */
 export function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: GroupParts): DecidedGroup {
   const decisions = new Decisions(parts.clock(), parts.stickyLifetimeMs);
   try {
@@ -62,7 +63,7 @@ export function decideOrUndo(units: readonly Unit[], facts: AcceptFacts, parts: 
   }
 }
 
-/** Decides a group in order. Twins inside it see each other, as if each had been committed before the next. */
+/** Decides a group in order, as if each unit were committed before the next. */
 function decideGroup(
   units: readonly Unit[],
   facts: AcceptFacts,
@@ -76,22 +77,22 @@ function decideGroup(
     keys: [] as IdempotencyRecord[],
     recentSends: [] as RecentSend[],
   };
-  const keys = new Map<string, IdempotencyRecord>();
-  const repeats = new Map<string, Message>();
+  const keyRecords = new Map<string, IdempotencyRecord>();
+  const acceptedByHash = new Map<string, Message>();
   let nextKey = 0;
   let nextRetry = 0;
   let nextRecipient = 0;
 
   for (const unit of units) {
     const { organizationId, method, items, key, requestHash } = unit;
-    const ready = items.filter((item) => "live" in item).length;
-    const recipients = facts.recipients.slice(nextRecipient, nextRecipient + ready);
-    nextRecipient += ready;
+    const readyCount = items.filter((item) => "live" in item).length;
+    const recipients = facts.recipients.slice(nextRecipient, nextRecipient + readyCount);
+    nextRecipient += readyCount;
     const keyText = `${organizationId} ${method} ${key}`;
     const hashText = requestHash === undefined ? "" : hashTextOf(requestHash);
     const isInFlight = unit.attempt !== undefined && facts.inFlight?.has(hashText) === true;
     if (key !== undefined) {
-      const stored = facts.keys[nextKey] ?? keys.get(keyText);
+      const stored = facts.keys[nextKey] ?? keyRecords.get(keyText);
       nextKey += 1;
       if (stored !== undefined) {
         const isSame = requestHash !== undefined && Buffer.compare(stored.requestHash, requestHash) === 0;
@@ -99,9 +100,9 @@ function decideGroup(
         continue;
       }
     } else if (isRetry(unit)) {
-      const message = repeats.get(hashText) ?? facts.retries[nextRetry];
+      const message = acceptedByHash.get(hashText) ?? facts.retries[nextRetry];
       nextRetry += 1;
-      // What is in flight may be newer than what is found.
+      // An attempt in flight may be newer than the stored one.
       if (message !== undefined && !isInFlight) {
         results.push({ kind: "repeated", message });
         continue;
@@ -116,9 +117,9 @@ function decideGroup(
       results.push("in_flight");
       continue;
     }
-    let used = 0;
+    let recipientIndex = 0;
     const outcomes = items.map((item) =>
-      decideItem(item, "live" in item ? recipients[used++] : undefined, decisions, parts.ids),
+      decideItem(item, "live" in item ? recipients[recipientIndex++] : undefined, decisions, parts.ids),
     );
     for (const outcome of outcomes) if ("message" in outcome) writes.messages.push(outcome.message);
     results.push({ kind: "decided", outcomes });
@@ -127,10 +128,10 @@ function decideGroup(
     if (key !== undefined) {
       const response = unit.answer(outcomes);
       const record = { organizationId, method, key, requestHash, response, createdAt: now };
-      keys.set(keyText, record);
+      keyRecords.set(keyText, record);
       writes.keys.push(record);
     } else if (unit.attempt !== undefined) {
-      repeats.set(hashText, accepted);
+      acceptedByHash.set(hashText, accepted);
       writes.recentSends.push({ organizationId, requestHash, messageId: accepted.id, at: now });
     }
   }
@@ -140,11 +141,11 @@ function decideGroup(
 function keyReused(): Failure {
   return failure(
     ErrorReason.IDEMPOTENCY_KEY_REUSED,
-    "The idempotency key belongs to an earlier send with other content; use a new key for a new send.",
+    "The idempotency key belongs to an earlier send with different content; use a new key for a new send.",
   );
 }
 
-/** Whether the official client made an attempt before this one. */
+/** Whether the unit is a retry by the official client. */
 export function isRetry({ attempt }: Unit): boolean {
   return attempt !== undefined && attempt.retryCount > 0;
 }

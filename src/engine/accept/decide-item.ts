@@ -6,13 +6,14 @@ import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../dom
 import type { Decisions } from "../decisions.ts";
 import type { LivePool } from "../pools/pools.ts";
 
-/** One send to decide: refused for its content, or ready for the pool. */
+/** One send to decide: already refused for its content, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;
 
+/** A checked send. */
 export type ReadyItem = {
   readonly live: LivePool;
   readonly send: CheckedSend;
-  /** The number that the caller named, by id; "" when the profile has no such number. */
+  /** The id of the number that the caller named; "": the profile has no such number. */
   readonly from: string | undefined;
   /** When to send it, milliseconds since 1970; undefined: now. */
   readonly sendAt: number | undefined;
@@ -21,10 +22,10 @@ export type ReadyItem = {
   readonly useProfileWebhooks: boolean;
 };
 
-/** What became of one text. */
+/** The result of one send. */
 export type Outcome = { readonly message: Message } | { readonly refusal: Refusal };
 
-/** Decides one send: its message, or why there is none. */
+/** Decides one send: its message or its refusal. */
 export function decideItem(item: Item, recipient: RecipientFacts | undefined, decisions: Decisions, ids: Ids): Outcome {
   if ("refusal" in item) return item;
   if (item.sendAt !== undefined) return scheduleItem(item, item.sendAt, recipient, decisions, ids);
@@ -36,7 +37,7 @@ export function decideItem(item: Item, recipient: RecipientFacts | undefined, de
   return { message: { ...newMessage(item, decisions.now, ids), ...sender, decision, waitSeconds } };
 }
 
-/** The sender of a scheduled send is decided when it is due; what is wrong with it already is refused now. */
+/** Accepts a scheduled send. Its sender is decided when it is due; a known fault is refused now. */
 function scheduleItem(
   item: ReadyItem,
   sendAt: number,
@@ -63,7 +64,7 @@ function scheduleItem(
   return { message };
 }
 
-/** A message before its sender is decided. */
+/** A message without a sender. */
 function newMessage({ live, send, ...item }: ReadyItem, now: number, ids: Ids): Message {
   const { organizationId, id: messagingProfileId, validityPeriodSeconds } = live.profile;
   return {

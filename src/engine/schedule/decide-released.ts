@@ -10,35 +10,39 @@ import type { Trials } from "../../store/trials.ts";
 import { Decisions } from "../decisions.ts";
 import type { LivePool, Pools } from "../pools/pools.ts";
 
-/** A full pool is tried again no sooner and no later than this, milliseconds: a cancelled message or a higher rate may make room. */
+/** How soon a full pool is retried at the earliest. */
 export const MIN_RETRY_MS = 1_000;
+/** And at the latest: a cancelled message or a higher rate may make room early. */
 export const MAX_RETRY_MS = 60_000;
 
-/** A lane in which messages wait, and when it is tried again. */
+/** A lane in which messages wait, and when it is retried. */
 export type Lane = { readonly lane: WaitingLane; readonly retryAt: number };
 
-/** Messages that were decided in one transaction. */
+/** Messages decided in one transaction. */
 export type ReleasedGroup = {
   readonly decisions: Decisions;
   readonly changes: Changes & Trials;
   /** The lanes that are full. */
   readonly full: ReadonlyMap<string, Lane>;
-  /** When the first of the messages that were put off alone is due again. */
+  /** When the first individually deferred message is retried. */
   readonly retryAt: number;
 };
 
-/** What decisions go by. */
+/** The dependencies of a decision. */
 export type DecideParts = {
   readonly pools: Pools;
   readonly clock: () => number;
-  /** How long a sticky mapping lives, milliseconds. */
+  /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
 };
 
-/** The message's lane has no room; it is tried again then. */
+/** The message's lane has no room; it is retried at `fullUntil`. */
 type LaneFull = { readonly fullUntil: number };
 
-/** Decides messages that are due, in order. `isWaiting`: they stand in lanes already. When it fails midway, nothing is charged. */
+/**
+ * Decides due messages in order. `isWaiting`: they already wait in lanes. On an error it undoes every
+ * charge.
+ */
 export function decideReleased(
   facts: readonly ScheduledFacts[],
   isWaiting: boolean,
@@ -53,13 +57,13 @@ export function decideReleased(
       const { message } = fact;
       const lane = laneText(message);
       const live = pools.peek(message.organizationId, message.messagingProfileId);
-      const one = full.has(lane) ? undefined : decideOne(fact, live, decisions);
-      if (one !== undefined && "message" in one) {
-        released.push(one);
-        retryAt = Math.min(retryAt, one.retryAt ?? retryAt);
+      const result = full.has(lane) ? undefined : decideOne(fact, live, decisions);
+      if (result !== undefined && "message" in result) {
+        released.push(result);
+        retryAt = Math.min(retryAt, result.retryAt ?? retryAt);
         continue;
       }
-      if (one !== undefined) full.set(lane, { lane: laneOf(message), retryAt: one.fullUntil });
+      if (result !== undefined) full.set(lane, { lane: laneOf(message), retryAt: result.fullUntil });
       if (!isWaiting) released.push({ message, at: decisions.now, retryAt: undefined });
     }
   } catch (error) {
@@ -70,7 +74,7 @@ export function decideReleased(
   return { decisions, changes, full, retryAt };
 }
 
-/** Decides one message whose moment came. */
+/** Decides one due message. */
 function decideOne(
   { message, recipient }: ScheduledFacts,
   live: LivePool | undefined,
@@ -79,18 +83,18 @@ function decideOne(
   const { now } = decisions;
   if (message.validUntil <= now) return ended(message, "expired", now, EXPIRED_WITHOUT_ROOM);
   if (live === undefined) return ended(message, "sending_failed", now, PROFILE_GONE);
-  const named = message.phoneNumberId;
-  const from = named === undefined || live.numbers.has(named) ? named : "";
+  const { phoneNumberId } = message;
+  const from = phoneNumberId === undefined || live.numbers.has(phoneNumberId) ? phoneNumberId : "";
   const decided = decisions.decide(live, { ...message, from }, recipient);
   if ("refusal" in decided) return refused(message, decided.refusal, live, now);
   const { sender, decision, waitMs } = decided;
   const waitSeconds = Math.round(waitMs) / 1000;
-  // Behind what was accepted in this millisecond, whose ids are newer.
+  // One millisecond later, so that it follows messages accepted now, whose ids are higher.
   const queued: Message = { ...message, ...sender, decision, waitSeconds, status: "queued", queuedAt: now + 1 };
   return { message: queued, at: now, retryAt: undefined };
 }
 
-/** A pool that is merely full has room later; every other refusal is the message's end. */
+/** The result of a refusal: a full pool is retried, and every other refusal ends the message. */
 function refused(
   message: Message,
   { reason, detail, retryAfterMs }: Refusal,
@@ -100,15 +104,15 @@ function refused(
   if (reason !== ErrorReason.QUEUE_FULL) {
     return ended(message, "sending_failed", now, { reason, detail });
   }
-  const wait = Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, retryAfterMs ?? MIN_RETRY_MS));
-  const retryAt = Math.ceil(now + wait);
-  // Where there is room for others, one that waits for longer, for its length or its recipient, holds up none of them.
-  const isAlone = (retryAfterMs ?? 0) > MAX_RETRY_MS || live.idByPhoneNumber.has(message.to);
-  // Queues hold more than the time it has left: it is tried again, ever sooner, until it expires.
-  const isDoomed = now + (retryAfterMs ?? 0) >= message.validUntil;
+  const waitMs = Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, retryAfterMs ?? MIN_RETRY_MS));
+  const retryAt = Math.ceil(now + waitMs);
+  // A message that waits because of its own length or recipient must not block the rest of its lane.
+  const blocksAlone = (retryAfterMs ?? 0) > MAX_RETRY_MS || live.idByPhoneNumber.has(message.to);
+  // The queues are longer than its remaining validity: it is retried at ever shorter intervals.
+  const expiresFirst = now + (retryAfterMs ?? 0) >= message.validUntil;
   const hasRoomForOthers = decide(live.pool, { segments: 1, from: message.phoneNumberId }).kind === "pick";
-  if ((isAlone || isDoomed) && hasRoomForOthers) {
-    const later = isDoomed ? Math.max(retryAt, Math.ceil((now + message.validUntil) / 2)) : retryAt;
+  if ((blocksAlone || expiresFirst) && hasRoomForOthers) {
+    const later = expiresFirst ? Math.max(retryAt, Math.ceil((now + message.validUntil) / 2)) : retryAt;
     return { message, at: now, retryAt: later };
   }
   return { fullUntil: retryAt };

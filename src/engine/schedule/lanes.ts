@@ -2,22 +2,23 @@ import { laneText, type WaitingLane } from "../../store/schedule.ts";
 import type { Store } from "../../store/store.ts";
 import { type Lane, MAX_RETRY_MS } from "./decide-released.ts";
 
-/** Lanes that are read in one pass, and how often all of them are read, milliseconds: other processes fill lanes, too. */
+/** Lanes read in one pass. */
 const PAGE_LANES = 500;
+/** How often all lanes are read: other processes add lanes, too. */
 const POLL_MS = 60_000;
 
-/** The lanes in which messages wait for room, and when each is tried again. */
+/** The lanes in which messages wait for room, and when each is retried. */
 export class Lanes {
   private readonly byText = new Map<string, Lane>();
   private page: WaitingLane | undefined;
   private readAt = Number.NEGATIVE_INFINITY;
 
-  /** Whether lanes are still to be read. */
+  /** Whether a read of all lanes is not finished. */
   get isReading(): boolean {
     return this.page !== undefined;
   }
 
-  /** When the first lane is tried again; Infinity: there is none. */
+  /** When the first lane is retried; Infinity: there are no lanes. */
   get nextAt(): number {
     let next = Number.POSITIVE_INFINITY;
     for (const { retryAt } of this.byText.values()) next = Math.min(next, retryAt);
@@ -28,20 +29,20 @@ export class Lanes {
     this.byText.set(laneText(lane), { lane, retryAt });
   }
 
-  /** Takes some lanes that may have room, so that the next pass takes others first. */
+  /** Removes and returns at most `limit` lanes that may have room; the next call returns others first. */
   takeDue(now: number, limit: number): Lane[] {
     const due: Lane[] = [];
-    for (const [text, each] of this.byText) {
+    for (const [text, lane] of this.byText) {
       if (due.length === limit) break;
-      // A moment further ahead was planned before the clock was set back.
-      if (each.retryAt > now && each.retryAt <= now + MAX_RETRY_MS) continue;
-      due.push(each);
+      // A later time predates a correction of the clock.
+      if (lane.retryAt > now && lane.retryAt <= now + MAX_RETRY_MS) continue;
+      due.push(lane);
       this.byText.delete(text);
     }
     return due;
   }
 
-  /** Reads a page of the lanes that are stored: from before this process started, or of another one. */
+  /** Reads a page of the stored lanes: those of other processes, or of before this process started. */
   async read(store: Pick<Store, "listWaitingLanes">, now: number): Promise<void> {
     if (this.page === undefined && now - this.readAt < POLL_MS && now >= this.readAt) return;
     if (this.page === undefined) this.readAt = now;

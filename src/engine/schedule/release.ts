@@ -6,37 +6,38 @@ import type { Pools } from "../pools/pools.ts";
 import { decideReleased, type Lane, MIN_RETRY_MS, type ReleasedGroup } from "./decide-released.ts";
 import { Lanes } from "./lanes.ts";
 
-/** What the release is made from. */
+/** The dependencies of the release. */
 export type ReleaseParts = {
   readonly store: Store;
   readonly pools: Pools;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** How long a sticky mapping lives, milliseconds. */
+  /** How long a sticky mapping lives after its last message. */
   readonly stickyLifetimeMs: number;
-  /** Gets the segments that came into numbers' queues, by number, once they are on disk. */
+  /** Receives the segments added to each number's queue, by number id, once they are on disk. */
   readonly onAccepted: (segments: ReadonlyMap<string, number>) => void;
 };
 
-/** One bounded pass over scheduled messages that are due; resolves with the moment of the next pass, undefined for none that is known. */
+/** Runs one bounded pass over due messages; resolves with the time of the next one, if known. */
 export type ScheduledRelease = () => Promise<number | undefined>;
 
-/** Messages in one transaction: a few milliseconds. */
-const GROUP = 100;
-/** Full lanes that are tried in one pass; each gets an equal part of GROUP. */
-const LANES_AT_ONCE = 10;
+/** Messages in one transaction: a few milliseconds of work. */
+const MAX_GROUP_MESSAGES = 100;
+/** Full lanes retried in one pass; each gets an equal part of MAX_GROUP_MESSAGES. */
+const MAX_PASS_LANES = 10;
 
 /**
- * Picks the senders of scheduled messages as they become due, as if they had been sent just then. What finds its pool full waits in
- * a lane, in order, and is not read again before there may be room: of a full lane only the first messages are ever read.
+ * Picks the senders of scheduled messages when they are due, as if they were sent at that moment. A
+ * message whose pool is full waits in a lane, in order. Only the head of a full lane is read, and
+ * not before it may have room.
  */
 export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   const { store, pools, clock } = parts;
   const lanes = new Lanes();
-  /** When the first of the messages that this pass put off alone is due again. */
-  let putOffUntil = Number.POSITIVE_INFINITY;
+  /** When the first message that this pass deferred individually is retried. */
+  let deferredUntil = Number.POSITIVE_INFINITY;
 
-  /** Releases a group; of one that the store does not take, each message alone, so that a bad one holds up no other. */
+  /** Releases a group; if the store rejects it, releases each message alone to isolate a bad one. */
   const releaseGroup = async (
     due: readonly ScheduledRead[],
     isWaiting: boolean,
@@ -48,23 +49,23 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     }
     let failed: unknown;
     const full = new Map<string, Lane>();
-    for (const each of due) {
+    for (const one of due) {
       try {
-        for (const [text, lane] of await release([each], isWaiting)) full.set(text, lane);
+        for (const [text, lane] of await release([one], isWaiting)) full.set(text, lane);
       } catch (error) {
         failed = error;
       }
     }
     for (const lane of full.values()) lanes.put(lane);
-    throw failed ?? new Error("Messages that could not be released together were released one by one.");
+    throw failed ?? new Error("The release of a group failed, but each of its messages was released alone.");
   };
 
-  /** Decides some that are due; resolves with the lanes that are full. `isWaiting`: they stand in lanes already. */
+  /** Decides due messages; resolves with the full lanes. `isWaiting`: they already wait in lanes. */
   const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<ReadonlyMap<string, Lane>> => {
     for (const { organizationId, messagingProfileId } of due) {
       if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
       await pools.load(organizationId, messagingProfileId);
-      // Each may be of another pool, and a large one takes a while to load.
+      // Each message may need another pool, and a large pool takes long to load.
       await new Promise((resolve) => setImmediate(resolve));
     }
     let group: ReleasedGroup | undefined;
@@ -87,15 +88,15 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     const { decisions, full, retryAt } = group as ReleasedGroup;
     decisions.confirm();
     if (decisions.queued.size > 0) parts.onAccepted(decisions.queued);
-    putOffUntil = Math.min(putOffUntil, retryAt);
+    deferredUntil = Math.min(deferredUntil, retryAt);
     return full;
   };
 
-  /** Tries the first messages of some lanes that may have room. */
+  /** Retries the first messages of some lanes that may have room. */
   const tryLanes = async (now: number) => {
-    const due = lanes.takeDue(now, LANES_AT_ONCE);
+    const due = lanes.takeDue(now, MAX_PASS_LANES);
     if (due.length === 0) return;
-    const limit = Math.floor(GROUP / due.length);
+    const limit = Math.floor(MAX_GROUP_MESSAGES / due.length);
     try {
       const waiting = await store.listWaitingMessages(
         due.map(({ lane }) => lane),
@@ -103,9 +104,9 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
       );
       const full = await releaseGroup(waiting, true);
       for (const { lane } of due) {
-        const known = full.get(laneText(lane));
-        if (known !== undefined) lanes.put(known);
-        // There may be more behind those that were read.
+        const fullLane = full.get(laneText(lane));
+        if (fullLane !== undefined) lanes.put(fullLane);
+        // More messages may follow those that were read.
         else if (waiting.length >= limit) lanes.put({ lane, retryAt: now });
       }
     } catch (error) {
@@ -116,15 +117,15 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
 
   return async () => {
     const now = clock();
-    putOffUntil = Number.POSITIVE_INFINITY;
+    deferredUntil = Number.POSITIVE_INFINITY;
     await lanes.read(store, now);
     await tryLanes(now);
-    const { messages, nextAt } = await store.listDueMessages(now, GROUP);
+    const { messages, nextAt } = await store.listDueMessages(now, MAX_GROUP_MESSAGES);
     if (messages.length > 0) {
       for (const lane of (await releaseGroup(messages, false)).values()) lanes.put(lane);
     }
-    if (messages.length === GROUP || lanes.isReading) return now;
-    const next = Math.min(nextAt ?? Number.POSITIVE_INFINITY, putOffUntil, lanes.nextAt);
+    if (messages.length === MAX_GROUP_MESSAGES || lanes.isReading) return now;
+    const next = Math.min(nextAt ?? Number.POSITIVE_INFINITY, deferredUntil, lanes.nextAt);
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   };
 }

@@ -1,56 +1,57 @@
 import type { Log } from "../../telemetry/log.ts";
 import type { Yielding } from "../yielding.ts";
 
-/** Has scheduled messages decided upon as they become due. */
+/** Releases scheduled messages when they are due. */
 export type Scheduler = {
   readonly start: () => void;
-  /** Resolves when nothing is being decided any more. */
+  /** Resolves when no pass is running. */
   readonly stop: () => Promise<void>;
 };
 
+/** The dependencies of a scheduler. */
 export type SchedulerParts = {
-  /** One bounded pass over what is due; resolves with the moment of the next pass, undefined for none that is known. */
+  /** Runs one bounded pass over due messages; resolves with the time of the next one, if known. */
   readonly release: () => Promise<number | undefined>;
   readonly yieldAfter: Yielding["yieldAfter"];
   readonly clock: () => number;
   readonly log: Log;
 };
 
-/** How often the schedule is looked at, milliseconds: sooner only when something is due, and another process may have scheduled it. */
-const POLL = 5_000;
-/** Looks are no closer together than this, milliseconds: what becomes due together shares a transaction. */
-const TURN = 50;
+/** The longest time between two passes: another process may schedule messages. */
+const MAX_WAIT_MS = 5_000;
+/** The shortest time between two passes: messages due together share a transaction. */
+const MIN_WAIT_MS = 50;
 
-/** A scheduler; nothing happens before `start`. */
+/** Creates a scheduler, which does nothing before `start`. */
 export function createScheduler({ release, yieldAfter, clock, log }: SchedulerParts): Scheduler {
   let timer: NodeJS.Timeout | undefined;
   let releasing = Promise.resolve();
   let isRunning = false;
 
-  const look = async () => {
+  const runPass = async () => {
     let next: number | undefined;
     try {
-      // Between two passes calls are answered, other delivery goes on, and a stop is heeded.
+      // Between two passes the process serves calls, delivers other messages and may stop.
       do {
-        const start = performance.now();
+        const startMs = performance.now();
         next = await release();
-        await yieldAfter(performance.now() - start);
+        await yieldAfter(performance.now() - startMs);
       } while (isRunning && next !== undefined && next <= clock());
     } catch (error) {
       next = undefined;
-      log.error({ event: "scheduled_release_failed", err: error }, "scheduled messages not decided, retrying");
+      log.error({ event: "scheduled_release_failed", err: error }, "scheduled release failed, retrying");
     }
     if (!isRunning) return;
-    const wait = next === undefined ? POLL : Math.min(POLL, Math.max(TURN, next - clock()));
+    const waitMs = next === undefined ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(MIN_WAIT_MS, next - clock()));
     timer = setTimeout(() => {
-      releasing = look();
-    }, wait);
+      releasing = runPass();
+    }, waitMs);
   };
 
   return {
     start: () => {
       isRunning = true;
-      releasing = look();
+      releasing = runPass();
     },
     stop: async () => {
       isRunning = false;
