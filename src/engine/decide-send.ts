@@ -36,7 +36,7 @@ export type SendRequest = {
   readonly parts: number;
   /** The id of the number that the caller named; "": the profile has no such number. */
   readonly from: string | undefined;
-  /** When a waiting message expires, milliseconds since 1970; undefined: by the profile's validity. */
+  /** When a waiting message expires, milliseconds since 1970; undefined: the profile decides. */
   readonly validUntil?: number | undefined;
 };
 

@@ -29,7 +29,7 @@ const MAX_ROUND_TRIP_MS = 500;
 /** Reads at the start, of which the fastest is used. */
 const FIRST_READS = 5;
 
-/** Opens the clock; rejects if the first reads fail. Between reads it follows the monotonic clock. */
+/** Opens the clock; rejects if a first read fails. Between reads it follows the monotonic clock. */
 export async function openSharedClock({ read, system, monotonic, sleep, log }: SharedClockParts): Promise<SharedClock> {
   const measure = async () => {
     const sentAt = monotonic();

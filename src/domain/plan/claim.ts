@@ -36,7 +36,7 @@ function allowanceOf(pace: Pace, now: number): number {
 /** Messages of removed numbers that one claim ends: a few milliseconds of work. */
 export const MAX_ORPHANS = 100;
 
-/** How many messages of each removed number one claim ends. If it ends that many, more may follow. */
+/** How many messages of each removed number one claim ends; after that many, more may remain. */
 export function maxOrphans(removedNumbers: number): number {
   return Math.max(1, Math.floor(MAX_ORPHANS / removedNumbers));
 }
@@ -69,7 +69,7 @@ export function isClaimable(pace: Pace, now: number): boolean {
   return pace.isPaused || pace.dueAt <= now || pace.dueAt > now + maxAheadMs(pace);
 }
 
-/** How far ahead a claim sets `dueAt` at most. A later `dueAt` predates a correction of the clock. */
+/** How far ahead a claim sets `dueAt` at most. A later one predates a correction of the clock. */
 export function maxAheadMs({ segmentsPerSecond }: Pick<Pace, "segmentsPerSecond">): number {
   return (1000 * LIMITS.parts) / segmentsPerSecond + MAX_CLOCK_SKEW_MS;
 }

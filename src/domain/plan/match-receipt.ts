@@ -3,7 +3,7 @@ import { MAX_CLOCK_SKEW_MS } from "./claim.ts";
 
 /** The result of matching a stored receipt; no message has exactly its id. */
 export type MatchPlan<Candidate> =
-  /** The receipt is about this message. `shown`: the newly found form of its carrier's ids, if any. */
+  /** The receipt is about this message. `shown`: the new form of its carrier's ids, if any. */
   | { readonly kind: "match"; readonly candidate: Candidate; readonly shown: IdForm | undefined }
   /** The receipt is compared again later. */
   | { readonly kind: "wait" }

@@ -26,7 +26,7 @@ export type ReportPlan = {
   readonly event: NewMessageEvent;
   /** The change of the sender's health, at `event.at`. */
   readonly health: HealthChange | undefined;
-  /** When the message was submitted, or the best estimate. A later reset of the health discards it. */
+  /** When the message was submitted, at best knowledge. A later reset of the health discards it. */
   readonly submittedAt: number;
   /** The effect for the caller; the store adds `health` and `followed`. */
   readonly applied: AppliedReport;
@@ -58,7 +58,7 @@ export function planReport(
 ): ReportPlan {
   // Carriers' clocks are inexact: no event precedes the message's acceptance.
   const at = Math.max(received.at, message.receivedAt);
-  // A report is written twice if its first write had an unknown outcome. It must not undo a later submit.
+  // A report is written again if its first write has an unknown outcome, but a later submit stays.
   const isStale = received.kind === "deferred" && submit !== undefined && submit !== message.submits;
   const report: Report =
     received.kind === "deferred" && !isStale
@@ -86,7 +86,7 @@ export function planReport(
   };
 }
 
-/** A deferral, or a final refusal if the message cannot be retried: the carrier did not accept it. */
+/** A deferral, or a final refusal if the message cannot be retried: no carrier accepted it. */
 function deferral(
   report: Extract<Report, { kind: "deferred" }>,
   message: ReportedMessage,

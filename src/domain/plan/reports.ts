@@ -96,7 +96,7 @@ export class ReportBook {
     return this.apply(entry, report, "carrierMessageId" in target ? target.carrierMessageId : undefined, submit);
   }
 
-  /** Applies a report to one of the messages; `carrierMessageId` is the id that the report names. */
+  /** Applies a report to one of the messages; `carrierMessageId` is the id in the report. */
   applyTo(message: ReportedMessage, report: Report, carrierMessageId?: string): ReportOutcome {
     const entry = this.byId.get(keyOf(message));
     if (entry === undefined) throw new Error("A report names a message that its transaction did not read.");

@@ -22,7 +22,7 @@ export type Unit = {
    * returns the result of an earlier attempt, even of one that is still in flight.
    */
   readonly attempt: ClientAttempt | undefined;
-  /** Why the caller no longer waits. Checked just before the decision; a refusal accepts nothing. */
+  /** Why the caller no longer waits, checked before the decision. A refusal accepts nothing. */
   readonly abandoned?: () => Refusal | undefined;
   /** The response for these outcomes as protobuf bytes, to store with the key. */
   readonly answer: (outcomes: readonly Outcome[]) => Uint8Array;

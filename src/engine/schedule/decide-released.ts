@@ -40,8 +40,8 @@ export type DecideParts = {
 type LaneFull = { readonly fullUntil: number };
 
 /**
- * Decides due messages in order. `isWaiting`: they already wait in lanes. On an error it undoes every
- * charge.
+ * Decides due messages in order. `isWaiting`: they already wait in lanes. On an error it undoes
+ * every charge.
  */
 export function decideReleased(
   facts: readonly ScheduledFacts[],
@@ -106,7 +106,7 @@ function refused(
   }
   const waitMs = Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, retryAfterMs ?? MIN_RETRY_MS));
   const retryAt = Math.ceil(now + waitMs);
-  // A message that waits because of its own length or recipient must not block the rest of its lane.
+  // A message that waits for its own length or recipient must not block the rest of its lane.
   const blocksAlone = (retryAfterMs ?? 0) > MAX_RETRY_MS || live.idByPhoneNumber.has(message.to);
   // The queues are longer than its remaining validity: it is retried at ever shorter intervals.
   const expiresFirst = now + (retryAfterMs ?? 0) >= message.validUntil;

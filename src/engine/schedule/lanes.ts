@@ -29,7 +29,7 @@ export class Lanes {
     this.byText.set(laneText(lane), { lane, retryAt });
   }
 
-  /** Removes and returns at most `limit` lanes that may have room; the next call returns others first. */
+  /** Takes at most `limit` lanes that may have room, so that the next pass takes others first. */
   takeDue(now: number, limit: number): Lane[] {
     const due: Lane[] = [];
     for (const [text, lane] of this.byText) {
@@ -42,7 +42,7 @@ export class Lanes {
     return due;
   }
 
-  /** Reads a page of the stored lanes: those of other processes, or of before this process started. */
+  /** Reads a page of the stored lanes: of other processes, or from before this process started. */
   async read(store: Pick<Store, "listWaitingLanes">, now: number): Promise<void> {
     if (this.page === undefined && now - this.readAt < POLL_MS && now >= this.readAt) return;
     if (this.page === undefined) this.readAt = now;

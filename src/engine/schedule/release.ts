@@ -37,7 +37,7 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
   /** When the first message that this pass deferred individually is retried. */
   let deferredUntil = Number.POSITIVE_INFINITY;
 
-  /** Releases a group; if the store rejects it, releases each message alone to isolate a bad one. */
+  /** Releases a group; if the store rejects it, releases each message alone. */
   const releaseGroup = async (
     due: readonly ScheduledRead[],
     isWaiting: boolean,
@@ -60,7 +60,7 @@ export function createScheduledRelease(parts: ReleaseParts): ScheduledRelease {
     throw failed ?? new Error("The release of a group failed, but each of its messages was released alone.");
   };
 
-  /** Decides due messages; resolves with the full lanes. `isWaiting`: they already wait in lanes. */
+  /** Decides due messages; resolves with the full lanes. `isWaiting`: they wait in lanes. */
   const release = async (due: readonly ScheduledRead[], isWaiting: boolean): Promise<ReadonlyMap<string, Lane>> => {
     for (const { organizationId, messagingProfileId } of due) {
       if (pools.peek(organizationId, messagingProfileId) !== undefined) continue;
