@@ -968,3 +968,13 @@ describe("an unimplemented method", () => {
     expect((await grpcRefusalOf(calling)).code).toBe(UNIMPLEMENTED);
   });
 });
+
+describe("a time that does not exist", () => {
+  it.each([-5, 1_000_000_000, 2_147_483_647])("is refused by gRPC too, which can say %d nanoseconds", async (nanos) => {
+    const { profileId } = await makePool(server);
+    const seconds = BigInt(Math.ceil(Date.now() / 1000)) + 600n;
+    const sendAt = { $typeName: "google.protobuf.Timestamp", seconds, nanos } as const;
+    const send = { messagingProfileId: profileId, to: TO, text: "Never", sendAt };
+    await expect(grpc.call(sendMessage, send)).rejects.toThrow("send_at must be a time");
+  });
+});

@@ -127,11 +127,6 @@ export async function openDatabase(
     }
   };
 
-  const settle = <Result>(outcome: Outcome<Result>): Result => {
-    if (outcome.kind === "done") return outcome.result;
-    throw outcome.kind === "thrown" ? outcome.error : translate(outcome.error);
-  };
-
   const repeatedly = async <Result>(work: () => Promise<Outcome<Result>>): Promise<Result> => {
     for (let attempt = 1; ; attempt++) {
       const outcome = await work();
@@ -228,4 +223,10 @@ function createConnections(url: string, name: string, answerTimeoutMs: number): 
     });
   });
   return { pool, unreplicated, backends };
+}
+
+/** The result of a transaction, or its error as callers know it. */
+function settle<Result>(outcome: Outcome<Result>): Result {
+  if (outcome.kind === "done") return outcome.result;
+  throw outcome.kind === "thrown" ? outcome.error : translate(outcome.error);
 }
