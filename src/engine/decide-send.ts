@@ -5,7 +5,7 @@ import { decide, type Picked } from "../domain/pool/decide.ts";
 import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
 import { nearOf, OPTED_OUT, poolRefusal, TO_IS_FROM } from "../domain/send.ts";
 import { stickyOf } from "../domain/sticky.ts";
-import type { LivePool } from "./pools/pools.ts";
+import type { LivePool } from "./pools/live-pools.ts";
 
 /** The decision of one send. */
 export type SendDecision = RefusedSend | DecidedSend;

@@ -2,7 +2,7 @@ import { type Charge, charge, confirm, undo } from "../domain/pool/charge.ts";
 import type { Pool } from "../domain/pool/state.ts";
 import type { RecipientFacts, StickyMapping } from "../domain/recipient.ts";
 import { type DecidedSend, decideSend, type RefusedSend, type SendRequest } from "./decide-send.ts";
-import type { LivePool } from "./pools/pools.ts";
+import type { LivePool } from "./pools/live-pools.ts";
 
 /**
  * The decisions of one transaction, in order. Each sees the charges and the mappings of those

@@ -8,7 +8,8 @@ import { UNMATCHED } from "../../src/domain/plan/report.ts";
 import { advance } from "../../src/domain/pool/advance.ts";
 import { charge } from "../../src/domain/pool/charge.ts";
 import { decide, type Picked, type PickRefusal } from "../../src/domain/pool/decide.ts";
-import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
+import type { LivePool } from "../../src/engine/pools/live-pools.ts";
+import { openPools, type Pools } from "../../src/engine/pools/pools.ts";
 import type { Store } from "../../src/store/store.ts";
 import {
   aProfile,

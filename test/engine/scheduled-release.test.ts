@@ -6,7 +6,8 @@ import { leaveProfile, type PhoneNumber } from "../../src/domain/phone-number-re
 import { segment } from "../../src/domain/segments.ts";
 import { type AcceptanceParts, createAcceptance } from "../../src/engine/accept/acceptance.ts";
 import type { Outcome, ReadyItem } from "../../src/engine/accept/decide-item.ts";
-import { type LivePool, openPools, type Pools } from "../../src/engine/pools/pools.ts";
+import type { LivePool } from "../../src/engine/pools/live-pools.ts";
+import { openPools, type Pools } from "../../src/engine/pools/pools.ts";
 import { createScheduledRelease, type ReleaseParts } from "../../src/engine/schedule/release.ts";
 import type { Store } from "../../src/store/store.ts";
 import {

@@ -4,7 +4,7 @@ import type { Message } from "../../domain/message.ts";
 import type { RecipientFacts } from "../../domain/recipient.ts";
 import { type CheckedSend, FROM_UNKNOWN, OPTED_OUT, TO_IS_FROM } from "../../domain/send.ts";
 import type { Decisions } from "../decisions.ts";
-import type { LivePool } from "../pools/pools.ts";
+import type { LivePool } from "../pools/live-pools.ts";
 
 /** One send to decide: already refused for its content, or ready for the pool. */
 export type Item = { readonly refusal: Refusal } | ReadyItem;

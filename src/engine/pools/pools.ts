@@ -1,6 +1,4 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
-import type { MessagingProfile } from "../../domain/messaging-profile.ts";
-import { type PhoneNumber, poolNumber } from "../../domain/phone-number-record.ts";
 import type { Claim } from "../../domain/plan/claims.ts";
 import { advance } from "../../domain/pool/advance.ts";
 import {
@@ -11,21 +9,10 @@ import {
   numbersOnTrial,
   setUnreported,
 } from "../../domain/pool/book.ts";
-import { changeSettings, createPool, dropNumber, putNumber } from "../../domain/pool/pool.ts";
-import type { Pool } from "../../domain/pool/state.ts";
-import type { ConfigurationChange } from "../../store/configuration-changes.ts";
-import type { PoolRow } from "../../store/pool-rows.ts";
 import type { PeerUpdates, QueuedSegments } from "../../store/processes.ts";
 import type { Store } from "../../store/store.ts";
 import { createBacklog } from "./backlog.ts";
-
-/** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
-export type LivePool = {
-  profile: MessagingProfile;
-  readonly pool: Pool;
-  readonly numbers: Map<string, PhoneNumber>;
-  readonly idByPhoneNumber: Map<string, string>;
-};
+import { type LivePool, type LivePools, openLivePools } from "./live-pools.ts";
 
 /** The pools of this process: loaded when first asked for, kept fresh by the store's changes and the reports that are booked here. */
 export type Pools = {
@@ -59,99 +46,11 @@ const MAX_RECOUNTED = 20;
  * left out. Absent: every carrier is.
  */
 export function openPools(store: Store, clock: () => number, carriers?: ReadonlySet<string>): Pools {
-  const live = new Map<string, LivePool>();
-  const loading = new Map<string, Promise<LivePool | undefined>>();
-  const profileOf = new Map<string, string>();
   const backlog = createBacklog();
+  // From here on the others' part changes by what they report. It begins with what they have queued, reported or not.
+  const live = openLivePools(store, clock, carriers, (id, queuedSegments) => backlog.see(id, queuedSegments));
+  const { poolOf } = live;
   let recounted = 0;
-
-  const numberOf = ({ number, traffic }: PoolRow, now: number) => ({
-    ...poolNumber(number, traffic, now),
-    carrierUnavailable: carriers !== undefined && !carriers.has(number.carrier),
-  });
-
-  const add = (pool: LivePool, row: PoolRow) => {
-    putNumber(pool.pool, numberOf(row, pool.pool.now));
-    remember(pool, row);
-  };
-
-  const remember = (pool: LivePool, { number, traffic }: PoolRow) => {
-    // From here on the others' part changes by what they tell. It begins with what they have queued, told or not.
-    if (!profileOf.has(number.id)) backlog.see(number.id, traffic.queuedSegments);
-    pool.numbers.set(number.id, number);
-    pool.idByPhoneNumber.set(number.phoneNumber, number.id);
-    profileOf.set(number.id, pool.profile.id);
-  };
-
-  const drop = (numberId: string) => {
-    const pool = live.get(profileOf.get(numberId) ?? "");
-    profileOf.delete(numberId);
-    const number = pool?.numbers.get(numberId);
-    if (pool === undefined || number === undefined) return;
-    dropNumber(pool.pool, numberId);
-    pool.numbers.delete(numberId);
-    pool.idByPhoneNumber.delete(number.phoneNumber);
-  };
-
-  const read = async (organizationId: string, profileId: string): Promise<LivePool | undefined> => {
-    const rows = await store.loadPool(organizationId, profileId);
-    if (rows === undefined) return undefined;
-    const now = clock();
-    const numbers = rows.numbers.map((row) => numberOf(row, now));
-    const pool: LivePool = {
-      profile: rows.profile,
-      pool: createPool(rows.profile.poolSettings, numbers, now),
-      numbers: new Map(),
-      idByPhoneNumber: new Map(),
-    };
-    for (const row of rows.numbers) remember(pool, row);
-    live.set(profileId, pool);
-    return pool;
-  };
-
-  const peek = (organizationId: string, profileId: string) => {
-    const pool = live.get(profileId);
-    return pool?.profile.organizationId === organizationId ? pool : undefined;
-  };
-
-  const refreshProfile = async ({ organizationId, id }: ConfigurationChange) => {
-    await Promise.allSettled(loading.values());
-    const pool = live.get(id);
-    if (pool === undefined) return;
-    const profile = await store.getProfile(organizationId, id);
-    if (profile === undefined) {
-      for (const numberId of pool.numbers.keys()) profileOf.delete(numberId);
-      live.delete(id);
-      return;
-    }
-    const before = pool.profile.poolSettings;
-    pool.profile = profile;
-    advance(pool.pool, clock());
-    if (JSON.stringify(before) !== JSON.stringify(profile.poolSettings))
-      changeSettings(pool.pool, profile.poolSettings);
-  };
-
-  const refreshNumber = async ({ id }: ConfigurationChange) => {
-    await Promise.allSettled(loading.values());
-    const row = await store.loadPoolNumber(id);
-    const profileId = row?.number.messagingProfileId;
-    if (profileOf.get(id) !== profileId) drop(id);
-    const pool = profileId === undefined ? undefined : live.get(profileId);
-    if (row === undefined || pool === undefined) return;
-    advance(pool.pool, clock());
-    add(pool, row);
-  };
-
-  const stop = store.watchConfiguration(async (change) => {
-    if (change.kind === "messaging_profile") await refreshProfile(change);
-    if (change.kind === "phone_number") await refreshNumber(change);
-  });
-
-  const poolOf = (numberId: string): Pool | undefined => {
-    const pool = live.get(profileOf.get(numberId) ?? "")?.pool;
-    if (pool !== undefined) advance(pool, clock());
-    return pool;
-  };
 
   const book = (applied: readonly AppliedReport[]) => {
     for (const { phoneNumberId, health, reported, queuedSegments, followed } of applied) {
@@ -168,7 +67,7 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
 
   /** What numbers on trial still owe a report for, which other processes may have booked: read anew, a few at a time. */
   const recount = async () => {
-    const onTrial = [...live.values()].flatMap(({ pool }) => numbersOnTrial(pool));
+    const onTrial = [...live.all()].flatMap(({ pool }) => numbersOnTrial(pool));
     // Where there are many, each has its turn.
     const from = onTrial.length === 0 ? 0 : recounted % onTrial.length;
     const some = [...onTrial.slice(from), ...onTrial.slice(0, from)].slice(0, MAX_RECOUNTED);
@@ -181,18 +80,8 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
   };
 
   return {
-    peek,
-    load: async (organizationId, profileId) => {
-      const known = peek(organizationId, profileId);
-      if (known !== undefined) return known;
-      const key = `${organizationId} ${profileId}`;
-      let pending = loading.get(key);
-      if (pending === undefined) {
-        pending = read(organizationId, profileId).finally(() => loading.delete(key));
-        loading.set(key, pending);
-      }
-      return pending;
-    },
+    peek: live.peek,
+    load: live.load,
     book,
     bookClaims: (claims) => {
       for (const { phoneNumberId, carrier, messages, expired, dueAt, freeAt } of claims) {
@@ -224,37 +113,40 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
       await recount();
       return peerUpdates;
     },
-    lookAtQueues: () => {
-      const before = new Map<string, number>();
-      for (const { pool } of live.values()) {
-        for (const [id, slot] of pool.byId) {
-          const known = pool.slots[slot];
-          if (known !== undefined && known.queuedSegments > 0) before.set(id, known.stay.arrivals);
-        }
-      }
-      return {
-        see: (phoneNumberId) => before.delete(phoneNumberId),
-        finish: () => {
-          for (const [id, arrivals] of before) {
-            const pool = poolOf(id);
-            const slot = pool?.byId.get(id);
-            const known = slot === undefined ? undefined : pool?.slots[slot];
-            if (pool === undefined || known?.stay.arrivals !== arrivals) continue;
-            backlog.see(id, 0);
-            bookQueued(pool, id, 0);
-          }
-        },
-      };
-    },
+    lookAtQueues: () => lookAtQueues(live, backlog),
     countUnhealthy: () => {
       let count = 0;
-      for (const { pool } of live.values()) {
+      for (const { pool } of live.all()) {
         // Health returns with time alone, and a pool without sends does not notice.
         advance(pool, clock());
         count += pool.excluded.unhealthy;
       }
       return count;
     },
-    close: stop,
+    close: live.close,
+  };
+}
+
+/** Compares the queues in memory with a look at all stored queues: see `Pools`. */
+function lookAtQueues(live: LivePools, backlog: ReturnType<typeof createBacklog>): ReturnType<Pools["lookAtQueues"]> {
+  const before = new Map<string, number>();
+  for (const { pool } of live.all()) {
+    for (const [id, slot] of pool.byId) {
+      const known = pool.slots[slot];
+      if (known !== undefined && known.queuedSegments > 0) before.set(id, known.stay.arrivals);
+    }
+  }
+  return {
+    see: (phoneNumberId) => before.delete(phoneNumberId),
+    finish: () => {
+      for (const [id, arrivals] of before) {
+        const pool = live.poolOf(id);
+        const slot = pool?.byId.get(id);
+        const known = slot === undefined ? undefined : pool?.slots[slot];
+        if (pool === undefined || known?.stay.arrivals !== arrivals) continue;
+        backlog.see(id, 0);
+        bookQueued(pool, id, 0);
+      }
+    },
   };
 }

@@ -8,7 +8,8 @@ import { decide } from "../../domain/pool/decide.ts";
 import { laneText, type ScheduledFacts, type WaitingLane } from "../../store/schedule.ts";
 import type { Trials } from "../../store/trials.ts";
 import { Decisions } from "../decisions.ts";
-import type { LivePool, Pools } from "../pools/pools.ts";
+import type { LivePool } from "../pools/live-pools.ts";
+import type { Pools } from "../pools/pools.ts";
 
 /** How soon a full pool is retried at the earliest. */
 export const MIN_RETRY_MS = 1_000;
