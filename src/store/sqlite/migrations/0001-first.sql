@@ -178,7 +178,7 @@ CREATE INDEX unmatched_receipts_by_age ON unmatched_receipts (received_at);
 -- What may be about a message whose id is written in another form.
 CREATE INDEX unmatched_receipts_to_match ON unmatched_receipts (sequence) WHERE is_examined = 0;
 
--- How the receipts of carriers write the ids of their answers, where they have shown it; see store/plan-match.ts.
+-- How the receipts of carriers write the ids of their answers, where they have shown it; see domain/plan/match-receipt.ts.
 CREATE TABLE carrier_id_forms (
   carrier TEXT NOT NULL,
   organization_id TEXT NOT NULL, -- that reported the receipts; '': the carrier itself
