@@ -18,7 +18,7 @@ const ANSWER_TIMEOUT_MS = 30_000;
 
 /**
  * Calls the JSON API of the running server with the configured key, and gives the parsed answer.
- * Throws an error of one sentence when there is no key or no server, or the server refuses.
+ * Throws a one-sentence error if the key or the server is missing, or the server refuses.
  */
 export async function callServer(call: CommandCall, verb: string, path: string, body?: unknown): Promise<unknown> {
   const { config } = call;

@@ -1,15 +1,15 @@
 import type { Report } from "./lifecycle.ts";
 import type { Message, MessageError, MessageStatus } from "./message.ts";
 
-/** One change of a message or report about it. Moments are milliseconds since 1970. */
+/** A change of a message, or a report about it. Times are milliseconds since 1970. */
 export type MessageEvent = {
   /** Grows with every event of the store; has gaps. */
   readonly sequence: number;
   readonly messageId: string;
   readonly kind: MessageEventKind;
-  /** The message's status after it. */
+  /** The message's status after the event. */
   readonly status: MessageStatus;
-  /** Whether the status was another one before it. */
+  /** Whether the event changed the status. */
   readonly changesStatus: boolean;
   readonly at: number;
   readonly carrierMessageId: string | undefined;
@@ -17,7 +17,7 @@ export type MessageEvent = {
   readonly error: MessageError | undefined;
 };
 
-/** A carrier's answer or report by its kind, or what Numberpool did itself. */
+/** The kind of a carrier's answer or report, or an action of Numberpool. */
 export type MessageEventKind =
   | Report["kind"]
   | "sending"
@@ -27,10 +27,10 @@ export type MessageEventKind =
   | "cancelled"
   | "sending_failed";
 
-/** An event before the store has given it its sequence. */
+/** An event without its sequence, which the store assigns. */
 export type NewMessageEvent = Omit<MessageEvent, "sequence">;
 
-/** What Numberpool did to a message by itself, which gave it another status. */
+/** The event of an action of Numberpool, which changes the message's status. */
 export function ownEvent(
   { id }: Pick<Message, "id">,
   kind: Exclude<MessageEventKind, Report["kind"]>,
@@ -42,12 +42,12 @@ export function ownEvent(
   return { messageId: id, kind, status, changesStatus: true, at, error, ...none };
 }
 
-/** The sequence of a message's acceptance, which the message itself tells. */
+/** The sequence of a message's acceptance, which is derived from the message. */
 export const ACCEPTANCE = 0;
 
 /**
- * The id of an event, a UUID of version 7 with the moment of the event. It follows from the event and its message, so that it stays the
- * same wherever and however often the event is read, and takes no room in the store.
+ * The id of an event, a UUID of version 7 with the time of the event. It is derived from the event, so
+ * every reader gets the same one, and the store needs no column for it.
  */
 export function eventId({ messageId, sequence, at }: Pick<MessageEvent, "messageId" | "sequence" | "at">): string {
   const time = Math.max(0, Math.floor(at)).toString(16).padStart(12, "0");
@@ -57,7 +57,7 @@ export function eventId({ messageId, sequence, at }: Pick<MessageEvent, "message
   return `${time.slice(0, 8)}-${time.slice(8)}-${random}${mixed.slice(0, 4)}-${mixed.slice(4)}`;
 }
 
-/** The documented type of an event: a message left, or came to an end; undefined where nothing is documented. */
+/** The documented type of an event; undefined: no documented webhook reports it. */
 export function documentedType({
   status,
   changesStatus,

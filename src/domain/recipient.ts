@@ -8,7 +8,7 @@ export type RecipientKey = {
 /** What is known of a recipient before a send. */
 export type RecipientFacts = { readonly optedOut: boolean; readonly mapping: StickyMapping | undefined };
 
-/** The number that texted a recipient last. It is void when a generation is no longer that of its profile or number. */
+/** The number that texted a recipient last. The mapping ends when its profile or number has another generation. */
 export type StickyMapping = RecipientKey & {
   readonly phoneNumberId: string;
   readonly profileGeneration: number;

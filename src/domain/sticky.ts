@@ -10,8 +10,8 @@ export type MappingFacts = {
 };
 
 /**
- * The sticky part of a pick request; undefined when there is no mapping, it is too old, or sticky
- * sender was turned off since.
+ * The sticky part of a pick request; undefined without a mapping, or if it is too old or from before
+ * sticky sender was turned off.
  */
 export function stickyOf(
   mapping: MappingFacts | undefined,

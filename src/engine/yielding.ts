@@ -1,19 +1,19 @@
 import { setImmediate, setTimeout } from "node:timers/promises";
 
-/** Shares the event loop between delivery, which has time, and callers, who wait for an answer. */
+/** Shares the event loop between delivery and calls: calls go first. */
 export type Yielding = {
-  /** Tells that callers are being served. */
+  /** Records that a call is being served. */
   readonly noteCall: () => void;
-  /** Resolves when delivery may go on after work of so many milliseconds. */
-  readonly yieldAfter: (took: number) => Promise<void>;
+  /** Resolves when delivery may continue after work of so many milliseconds. */
+  readonly yieldAfter: (workMs: number) => Promise<void>;
 };
 
-/** Callers who were served this lately, milliseconds, are likely to have more. */
-const LATELY = 100;
+/** For how long after a call more calls are likely. */
+const BUSY_MS = 100;
 
 /**
- * A yielding; `clock` gives milliseconds. While there are callers, delivery rests as long as it works, if its work `isBlocking`: if
- * nothing else can happen meanwhile.
+ * Creates the yielding of one process; `clock` gives milliseconds. Beside calls, delivery whose work
+ * `isBlocking` the event loop rests for as long as it worked.
  */
 export function createYielding(clock: () => number, isBlocking: boolean): Yielding {
   let lastCall = Number.NEGATIVE_INFINITY;
@@ -21,8 +21,8 @@ export function createYielding(clock: () => number, isBlocking: boolean): Yieldi
     noteCall: () => {
       lastCall = clock();
     },
-    yieldAfter: async (took) => {
-      if (isBlocking && clock() - lastCall < LATELY) await setTimeout(took);
+    yieldAfter: async (workMs) => {
+      if (isBlocking && clock() - lastCall < BUSY_MS) await setTimeout(workMs);
       else await setImmediate();
     },
   };

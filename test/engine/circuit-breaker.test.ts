@@ -26,8 +26,8 @@ const ANSWERS: readonly SubmitAnswer[] = [
 /** A breaker that was given one message which its carrier did not take. */
 function broken(random = () => 0) {
   const breaker = createCircuitBreaker(WINDOW, random);
-  breaker.gave(1, NOON);
-  breaker.answered(AWAY, NOON);
+  breaker.recordSubmits(1, NOON);
+  breaker.recordAnswer(AWAY, NOON);
   return breaker;
 }
 
@@ -35,11 +35,11 @@ describe("A carrier's breaker", () => {
   it("gives all that fits into the window, and no more while it is full", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([WINDOW, NOON]);
-    breaker.gave(WINDOW - 1, NOON);
+    breaker.recordSubmits(WINDOW - 1, NOON);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([1, NOON]);
-    breaker.gave(1, NOON);
+    breaker.recordSubmits(1, NOON);
     expect([breaker.budget(NOON + MINUTE), breaker.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
-    breaker.answered(TAKEN, NOON + MINUTE);
+    breaker.recordAnswer(TAKEN, NOON + MINUTE);
     expect(breaker.budget(NOON + MINUTE)).toBe(1);
   });
 
@@ -49,9 +49,9 @@ describe("A carrier's breaker", () => {
       expect(breaker.opensAt(NOON)).toBe(NOON + FIRST_PAUSE);
       for (const after of [0, 1, 500, FIRST_PAUSE - 1]) expect(breaker.budget(NOON + after)).toBe(0);
       expect(breaker.budget(NOON + FIRST_PAUSE)).toBe(1);
-      breaker.gave(1, NOON + FIRST_PAUSE);
+      breaker.recordSubmits(1, NOON + FIRST_PAUSE);
       expect([breaker.budget(NOON + MINUTE), breaker.opensAt(NOON + MINUTE)]).toEqual([0, Number.POSITIVE_INFINITY]);
-      breaker.answered(answer, NOON + MINUTE);
+      breaker.recordAnswer(answer, NOON + MINUTE);
       if (answer.kind !== "throttled") expect(breaker.budget(NOON + MINUTE)).toBe(WINDOW);
       else expect(breaker.opensAt(NOON + MINUTE)).toBeLessThanOrEqual(NOON + MINUTE + 5 * SECOND);
     }
@@ -74,15 +74,15 @@ describe("A carrier's breaker", () => {
               expect(pause).toBeLessThanOrEqual(least * JITTER);
               expect([breaker.budget(now + pause - 1), breaker.budget(now + pause)]).toEqual([0, 1]);
               now += pause;
-              breaker.gave(1, now);
-              breaker.answered(answer, now);
+              breaker.recordSubmits(1, now);
+              breaker.recordAnswer(answer, now);
             }
             now = breaker.opensAt(now);
-            breaker.gave(1, now);
-            breaker.answered(TAKEN, now);
+            breaker.recordSubmits(1, now);
+            breaker.recordAnswer(TAKEN, now);
             // A carrier that was well again begins anew with a short pause.
-            breaker.gave(1, now);
-            breaker.answered(AWAY, now);
+            breaker.recordSubmits(1, now);
+            breaker.recordAnswer(AWAY, now);
             expect(breaker.opensAt(now) - now).toBeLessThanOrEqual(FIRST_PAUSE * JITTER);
           },
         ),
@@ -93,37 +93,37 @@ describe("A carrier's breaker", () => {
 
   it("takes ten silent submits in a row for a carrier that is away, and one answer among them for one that is not", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
-    breaker.gave(50, NOON);
-    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.answered(SILENCE, NOON);
-    breaker.answered(TAKEN, NOON);
-    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.answered(SILENCE, NOON);
+    breaker.recordSubmits(50, NOON);
+    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.recordAnswer(SILENCE, NOON);
+    breaker.recordAnswer(TAKEN, NOON);
+    for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.recordAnswer(SILENCE, NOON);
     expect(breaker.budget(NOON)).toBeGreaterThan(0);
-    breaker.answered(SILENCE, NOON);
+    breaker.recordAnswer(SILENCE, NOON);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([0, NOON + FIRST_PAUSE]);
   });
 
   it("does not pause for longer because more of what was under way fails too", () => {
     for (const answer of [AWAY, SILENCE]) {
       const breaker = createCircuitBreaker(WINDOW, () => 0);
-      breaker.gave(500, NOON);
-      for (let failed = 0; failed < 400; failed += 1) breaker.answered(answer, NOON + failed);
+      breaker.recordSubmits(500, NOON);
+      for (let failed = 0; failed < 400; failed += 1) breaker.recordAnswer(answer, NOON + failed);
       expect(breaker.opensAt(NOON + 400)).toBeLessThanOrEqual(NOON + SILENT + FIRST_PAUSE);
     }
   });
 
   it("gives no second probe while one is under way, although what was under way before goes on failing", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
-    const before = breaker.gave(100, NOON);
-    for (let failed = 0; failed < SILENT; failed += 1) breaker.answered(SILENCE, NOON, before);
+    const before = breaker.recordSubmits(100, NOON);
+    for (let failed = 0; failed < SILENT; failed += 1) breaker.recordAnswer(SILENCE, NOON, before);
     let now = breaker.opensAt(NOON);
-    breaker.gave(1, now);
+    breaker.recordSubmits(1, now);
     let probes = 1;
     // The other ninety were given before it broke; none of them is the probe's answer.
     for (let late = 0; late < 90; late += 1) {
       now += SECOND;
-      breaker.answered(SILENCE, now, before);
+      breaker.recordAnswer(SILENCE, now, before);
       if (breaker.budget(now) > 0) {
-        breaker.gave(1, now);
+        breaker.recordSubmits(1, now);
         probes += 1;
       }
     }
@@ -134,19 +134,19 @@ describe("A carrier's breaker", () => {
     fc.assert(
       fc.property(fc.integer({ min: SILENT, max: 200 }), fc.array(fc.nat(3), { maxLength: 30 }), (count, rest) => {
         const breaker = createCircuitBreaker(WINDOW, () => 0);
-        const before = breaker.gave(count, NOON);
+        const before = breaker.recordSubmits(count, NOON);
         let left = count;
         let now = NOON;
-        for (; left > count - SILENT; left -= 1) breaker.answered(SILENCE, now, before);
+        for (; left > count - SILENT; left -= 1) breaker.recordAnswer(SILENCE, now, before);
         for (const some of rest) {
           now = breaker.opensAt(now);
           expect(now).toBeLessThan(Number.POSITIVE_INFINITY);
-          const probe = breaker.gave(breaker.budget(now), now);
+          const probe = breaker.recordSubmits(breaker.budget(now), now);
           for (let late = 0; late < some && left > 0; late += 1) {
-            breaker.answered(SILENCE, now, before);
+            breaker.recordAnswer(SILENCE, now, before);
             left -= 1;
           }
-          breaker.answered(SILENCE, now, probe);
+          breaker.recordAnswer(SILENCE, now, probe);
         }
         expect(breaker.opensAt(now)).toBeLessThan(Number.POSITIVE_INFINITY);
       }),
@@ -171,11 +171,11 @@ describe("A carrier's breaker", () => {
           if (each.do === "wait") now += each.time;
           if (each.do === "give") {
             const count = Math.ceil(breaker.budget(now) * each.share);
-            breaker.gave(count, now);
+            breaker.recordSubmits(count, now);
             underWay += count;
           }
           if (each.do === "answer" && underWay > 0) {
-            breaker.answered(each.answer, now);
+            breaker.recordAnswer(each.answer, now);
             underWay -= 1;
           }
           const [budget, opens] = [breaker.budget(now), breaker.opensAt(now)];
@@ -208,12 +208,12 @@ describe("A carrier that throttles", () => {
       }
       allowance = Math.min(takes(), allowance + takes() / 50);
       const count = Math.min(breaker.budget(now), 40);
-      breaker.gave(count, now);
+      breaker.recordSubmits(count, now);
       given[given.length - 1] = (given.at(-1) as number) + count;
       for (let one = 0; one < count; one += 1) {
         const isTaken = allowance >= 1;
         if (isTaken) allowance -= 1;
-        breaker.answered(isTaken ? TAKEN : throttled(), now);
+        breaker.recordAnswer(isTaken ? TAKEN : throttled(), now);
         taken[taken.length - 1] = (taken.at(-1) as number) + (isTaken ? 1 : 0);
       }
     }
@@ -247,8 +247,8 @@ describe("A carrier that throttles", () => {
 
   it("is left alone for as long as it asks", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
-    breaker.gave(1, NOON);
-    breaker.answered(throttled(7 * SECOND), NOON);
+    breaker.recordSubmits(1, NOON);
+    breaker.recordAnswer(throttled(7 * SECOND), NOON);
     for (const after of [0, SECOND, 7 * SECOND - 1]) expect(breaker.budget(NOON + after)).toBe(0);
     expect(breaker.opensAt(NOON)).toBeGreaterThanOrEqual(NOON + 7 * SECOND);
     expect(breaker.budget(NOON + 7 * SECOND)).toBeGreaterThan(0);
@@ -256,9 +256,9 @@ describe("A carrier that throttles", () => {
 
   it("is slowed down once a second at most, however many of its answers say so", () => {
     const [one, many] = [createCircuitBreaker(WINDOW, () => 0), createCircuitBreaker(WINDOW, () => 0)];
-    for (const breaker of [one, many]) breaker.gave(500, NOON);
-    one.answered(throttled(), NOON);
-    for (let told = 0; told < 400; told += 1) many.answered(throttled(), NOON + told);
+    for (const breaker of [one, many]) breaker.recordSubmits(500, NOON);
+    one.recordAnswer(throttled(), NOON);
+    for (let told = 0; told < 400; told += 1) many.recordAnswer(throttled(), NOON + told);
     const at = NOON + SECOND;
     expect(many.budget(at)).toBe(one.budget(at));
     expect(many.budget(at)).toBeGreaterThan(0);
@@ -268,8 +268,8 @@ describe("A carrier that throttles", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
     let now = NOON;
     for (let told = 0; told < 100; told += 1) {
-      breaker.gave(1, now);
-      breaker.answered(throttled(), now);
+      breaker.recordSubmits(1, now);
+      breaker.recordAnswer(throttled(), now);
       const opens = breaker.opensAt(now);
       expect(opens - now).toBeLessThanOrEqual(5 * SECOND + 1);
       now = Math.ceil(opens) + 1;

@@ -10,7 +10,7 @@ it("a bounded number of late answers is expected: the oldest is forgotten first"
     report: async (report) => reported.push(report),
     clock: () => 7,
     log: pino({ level: "silent" }),
-    most: 3,
+    limit: 3,
   });
   const answers: ((answer: SubmitAnswer) => void)[] = [];
   for (const id of ["a", "b", "c", "d", "e"]) {

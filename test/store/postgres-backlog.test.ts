@@ -55,9 +55,9 @@ async function join(number: PhoneNumber) {
     exchange: () => pools.exchange((backlog) => store.synchronize({ owner, now, backlog })),
     /** Looks at all queues, as the dispatcher does every few seconds. */
     look: async () => {
-      const look = pools.lookAtQueues();
-      for (const { phoneNumberId } of await store.listQueues(1_000)) look.see(phoneNumberId);
-      look.finish();
+      const scan = pools.startQueueScan();
+      for (const { phoneNumberId } of await store.listQueues(1_000)) scan.foundQueue(phoneNumberId);
+      scan.finish();
     },
     /** Segments that this process counts as queued; undefined: it has no such pool. */
     believes: () => {

@@ -16,7 +16,7 @@ export function isRegion(text: string): boolean {
   return REGIONS.has(text);
 }
 
-/** The region code that the caller probably meant; undefined when there is no likely one. */
+/** The region code that a caller probably means by an unknown one; undefined: no guess. */
 export function suggestedRegion(text: string): string | undefined {
   const code = text.trim().toUpperCase();
   return isRegion(code) ? code : CODE_BY_ALIAS[code];

@@ -6,7 +6,7 @@ import { expiredWhile, planEnd } from "./report.ts";
 /** The result of a cancellation; `applied` is its effect on the pools. */
 export type Cancelled =
   | { readonly kind: "cancelled"; readonly message: Message; readonly applied: AppliedReport }
-  /** The message is no longer scheduled or queued. */
+  /** The message has left its queue or is final. */
   | { readonly kind: "tooLate"; readonly message: Message }
   | { readonly kind: "unknown" };
 

@@ -1,31 +1,31 @@
-/** Numbers whose messages wait only for their carriers, by carrier, in the order in which they came. */
+/** Numbers whose messages wait only for their carriers, by carrier, in the order of blocking. */
 export type BlockedNumbers = {
   readonly put: (carrier: string, phoneNumberId: string) => void;
-  /** Takes out up to `most` numbers of a carrier, those that came first. */
-  readonly take: (carrier: string, most: number) => string[];
-  /** Carriers that numbers are held for. */
+  /** Takes at most `limit` numbers of a carrier, the first ones first. */
+  readonly take: (carrier: string, limit: number) => string[];
+  /** Carriers that block numbers. */
   readonly carriers: () => Iterable<string>;
 };
 
-/** Nothing is held at first. */
+/** Creates an empty list. */
 export function createBlockedNumbers(): BlockedNumbers {
-  const held = new Map<string, Set<string>>();
+  const blocked = new Map<string, Set<string>>();
   return {
     put: (carrier, phoneNumberId) => {
-      const numbers = held.get(carrier) ?? new Set();
-      held.set(carrier, numbers.add(phoneNumberId));
+      const numbers = blocked.get(carrier) ?? new Set();
+      blocked.set(carrier, numbers.add(phoneNumberId));
     },
-    take: (carrier, most) => {
-      const numbers = held.get(carrier) ?? new Set();
+    take: (carrier, limit) => {
+      const numbers = blocked.get(carrier) ?? new Set();
       const taken: string[] = [];
       for (const phoneNumberId of numbers) {
-        if (taken.length >= most) break;
+        if (taken.length >= limit) break;
         numbers.delete(phoneNumberId);
         taken.push(phoneNumberId);
       }
-      if (numbers.size === 0) held.delete(carrier);
+      if (numbers.size === 0) blocked.delete(carrier);
       return taken;
     },
-    carriers: () => [...held.keys()],
+    carriers: () => [...blocked.keys()],
   };
 }

@@ -37,7 +37,7 @@ export function createCircuitBreakers(carriers: ReadonlyMap<string, Carrier>, ra
       const now = monotonic();
       return of(carrier).opensAt(now) - now;
     },
-    recordSubmits: (carrier, count) => of(carrier).gave(count, monotonic()),
-    recordAnswer: (carrier, answer, generation) => of(carrier).answered(answer, monotonic(), generation),
+    recordSubmits: (carrier, count) => of(carrier).recordSubmits(count, monotonic()),
+    recordAnswer: (carrier, answer, generation) => of(carrier).recordAnswer(answer, monotonic(), generation),
   };
 }

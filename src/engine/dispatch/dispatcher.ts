@@ -36,7 +36,7 @@ export type Dispatcher = {
   /** Claims numbers that have new messages, as soon as their pace allows. */
   readonly wake: (phoneNumberIds: Iterable<string>) => void;
   readonly start: () => Promise<void>;
-  /** Scans every queue again: delivery is no longer held. */
+  /** Scans every queue after the hold of delivery ends. */
   readonly resume: () => void;
   /** Stops claims. Resolves when the answers of submits are stored, or after so many milliseconds. */
   readonly stop: (withinMs: number) => Promise<void>;

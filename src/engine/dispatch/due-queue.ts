@@ -1,9 +1,9 @@
-/** Names with the moment each is due, the earliest first. A name that is put again keeps its earlier moment. */
+/** Names by the time each is due, the earliest first. A name that is put again keeps its earlier time. */
 export type DueQueue = {
   readonly put: (name: string, at: number) => void;
-  /** Takes out up to `most` names that are due at a moment. */
-  readonly takeDue: (now: number, most: number) => string[];
-  /** When the next one is due; undefined when there is none. */
+  /** Takes at most `limit` due names. */
+  readonly takeDue: (now: number, limit: number) => string[];
+  /** When the first name is due; undefined: the queue is empty. */
   readonly nextAt: () => number | undefined;
   readonly size: () => number;
   readonly clear: () => void;
@@ -11,7 +11,7 @@ export type DueQueue = {
 
 type Entry = { readonly name: string; readonly at: number };
 
-/** An empty queue: a heap in which entries that were overtaken by an earlier one are dropped when they surface. */
+/** Creates an empty queue: a heap whose replaced entries are dropped when they reach the top. */
 export function createDueQueue(): DueQueue {
   const heap: Entry[] = [];
   const known = new Map<string, number>();
@@ -53,9 +53,9 @@ export function createDueQueue(): DueQueue {
       }
       heap[slot] = { name, at };
     },
-    takeDue: (now, most) => {
+    takeDue: (now, limit) => {
       const names: string[] = [];
-      for (let entry = first(); entry !== undefined && entry.at <= now && names.length < most; entry = first()) {
+      for (let entry = first(); entry !== undefined && entry.at <= now && names.length < limit; entry = first()) {
         pop();
         known.delete(entry.name);
         names.push(entry.name);

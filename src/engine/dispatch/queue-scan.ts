@@ -32,13 +32,13 @@ export function createQueueScan({ store, pools, log, onFound }: QueueScanParts):
   let timer: NodeJS.Timeout | undefined;
   let isRunning = false;
 
-  const scan = async (after?: string, look = pools.lookAtQueues()) => {
+  const scan = async (after?: string, current = pools.startQueueScan()) => {
     let next: string | undefined;
     try {
       const page = await store.listQueues(PAGE_ROWS, after);
-      for (const { phoneNumberId } of page) look.see(phoneNumberId);
+      for (const { phoneNumberId } of page) current.foundQueue(phoneNumberId);
       if (page.length === PAGE_ROWS) next = page.at(-1)?.phoneNumberId;
-      else look.finish();
+      else current.finish();
       onFound(page);
     } catch (error) {
       log.error({ event: "queue_scan_failed", err: error }, "queue scan failed, retrying");
@@ -49,7 +49,7 @@ export function createQueueScan({ store, pools, log, onFound }: QueueScanParts):
     timer =
       next === undefined
         ? setTimeout(() => void scan(), SCAN_INTERVAL_MS)
-        : setTimeout(() => void scan(next, look), PAGE_PAUSE_MS);
+        : setTimeout(() => void scan(next, current), PAGE_PAUSE_MS);
   };
 
   return {

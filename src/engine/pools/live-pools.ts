@@ -8,7 +8,7 @@ import type { ConfigurationChange } from "../../store/configuration-changes.ts";
 import type { PoolRow } from "../../store/pool-rows.ts";
 import type { Store } from "../../store/store.ts";
 
-/** A profile with its pool and its numbers, as this process knows them; kept fresh in place. */
+/** A profile with its pool and its numbers, updated in place. */
 export type LivePool = {
   profile: MessagingProfile;
   readonly pool: Pool;
@@ -29,8 +29,9 @@ export type LivePools = {
 };
 
 /**
- * Keeps the pools in memory as the configuration is. `clock` gives milliseconds since 1970; numbers of carriers that are not among
- * `carriers` are excluded (undefined: every carrier is configured). `onNumber` gets each number that joins, with its queued segments.
+ * Opens pools that follow the configuration. `clock` gives milliseconds since 1970. Numbers of
+ * carriers that are not in `carriers` are excluded; undefined: none are. `onNumber` receives each
+ * number that joins, with its queued segments.
  */
 export function openLivePools(
   store: Store,

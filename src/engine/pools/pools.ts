@@ -11,44 +11,54 @@ import {
 } from "../../domain/pool/book.ts";
 import type { PeerUpdates, QueuedSegments } from "../../store/processes.ts";
 import type { Store } from "../../store/store.ts";
-import { createBacklog } from "./backlog.ts";
+import { type Backlog, createBacklog } from "./backlog.ts";
 import { type LivePool, type LivePools, openLivePools } from "./live-pools.ts";
 
-/** The pools of this process: loaded when first asked for, kept fresh by the store's changes and the reports that are booked here. */
+/**
+ * The pools of this process: loaded at first use, and updated by configuration changes, claims and
+ * reports.
+ */
 export type Pools = {
-  /** A pool that is in memory already. */
+  /** A pool that is in memory. */
   readonly peek: (organizationId: string, profileId: string) => LivePool | undefined;
-  /** Undefined when the organization has no such profile. */
+  /** Loads a pool if it is not in memory; undefined: the organization has no such profile. */
   readonly load: (organizationId: string, profileId: string) => Promise<LivePool | undefined>;
-  /** Lets what reports did count for the very next decision. */
+  /** Applies the effects of reports, so that the next decision sees them. */
   readonly book: (applied: readonly AppliedReport[]) => void;
-  /** Takes in what claims took out of queues. */
+  /** Applies what claims took out of queues. */
   readonly bookClaims: (claims: readonly Claim[]) => void;
-  /** Notes the segments that this process put into numbers' queues, by number. The pools were charged for them when they were decided. */
-  readonly bookAccepted: (segments: ReadonlyMap<string, number>) => void;
-  /** Hands over what changed in this process' contribution to queues, and takes in what changed elsewhere. */
-  readonly exchange: (hand: (backlog: readonly QueuedSegments[]) => Promise<PeerUpdates>) => Promise<PeerUpdates>;
   /**
-   * Begins a look at all queues: numbers that are thought to have something queued, get nothing meanwhile and are not seen by
-   * `finish` have an empty queue. So what a process that was killed had sent without telling does not count for ever.
+   * Adds the segments that this process put into queues, by number, to its part of the backlog. The
+   * decisions have charged the pools already.
    */
-  readonly lookAtQueues: () => { readonly see: (phoneNumberId: string) => void; readonly finish: () => void };
-  /** How many numbers the pools in memory leave out as unhealthy. */
+  readonly bookAccepted: (segments: ReadonlyMap<string, number>) => void;
+  /** Publishes this process's part of the backlog, and applies the updates of the other processes. */
+  readonly exchange: (publish: (backlog: readonly QueuedSegments[]) => Promise<PeerUpdates>) => Promise<PeerUpdates>;
+  /**
+   * Starts a scan of all stored queues. A number that has queued segments in memory, gets none during
+   * the scan and is not among the queues found has an empty queue. This corrects what a killed process
+   * sent but did not publish.
+   */
+  readonly startQueueScan: () => QueueScan;
+  /** How many numbers the pools in memory exclude as unhealthy. */
   readonly countUnhealthy: () => number;
   readonly close: () => void;
 };
 
-/** Numbers whose unreported messages are counted anew at one exchange: each is a small read. */
+/** A scan of all stored queues. */
+type QueueScan = { readonly foundQueue: (phoneNumberId: string) => void; readonly finish: () => void };
+
+/** Numbers whose unreported messages are counted again at one exchange: each is a small read. */
 const MAX_RECOUNTED = 20;
 
 /**
- * Opens the pools over a store. `clock` gives milliseconds since 1970, `carriers` are those that are configured: numbers of others are
- * left out. Absent: every carrier is.
+ * Opens the pools over a store. `clock` gives milliseconds since 1970. Numbers of carriers that are
+ * not in `carriers` are excluded; absent: none are.
  */
 export function openPools(store: Store, clock: () => number, carriers?: ReadonlySet<string>): Pools {
   const backlog = createBacklog();
-  // From here on the others' part changes by what they report. It begins with what they have queued, reported or not.
-  const live = openLivePools(store, clock, carriers, (id, queuedSegments) => backlog.see(id, queuedSegments));
+  // The others' part begins with what is stored, and then changes by what they publish.
+  const live = openLivePools(store, clock, carriers, (id, queuedSegments) => backlog.setQueued(id, queuedSegments));
   const { poolOf } = live;
   let recounted = 0;
 
@@ -65,10 +75,10 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
     }
   };
 
-  /** What numbers on trial still owe a report for, which other processes may have booked: read anew, a few at a time. */
+  /** Counts the unreported messages of numbers on trial again, a few at a time: other processes store reports, too. */
   const recount = async () => {
     const onTrial = [...live.all()].flatMap(({ pool }) => numbersOnTrial(pool));
-    // Where there are many, each has its turn.
+    // The next exchange continues behind these.
     const from = onTrial.length === 0 ? 0 : recounted % onTrial.length;
     const some = [...onTrial.slice(from), ...onTrial.slice(0, from)].slice(0, MAX_RECOUNTED);
     recounted = from + some.length;
@@ -90,18 +100,18 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
         if (segments > 0) backlog.add(phoneNumberId, -segments);
         const pool = poolOf(phoneNumberId);
         const isEmpty = carrier !== undefined && dueAt === undefined;
-        // What others tell from now on is measured against this moment, at which there is nothing.
-        if (isEmpty) backlog.see(phoneNumberId, 0);
+        // The queue is empty now, so the other processes' part is the opposite of the own one.
+        if (isEmpty) backlog.setQueued(phoneNumberId, 0);
         if (pool !== undefined) bookClaim(pool, phoneNumberId, segments, freeAt, isEmpty);
       }
     },
     bookAccepted: (segments) => {
       for (const [phoneNumberId, count] of segments) backlog.add(phoneNumberId, count);
     },
-    exchange: async (hand) => {
-      const peerUpdates = await backlog.hand(hand);
+    exchange: async (publish) => {
+      const peerUpdates = await backlog.publish(publish);
       for (const { phoneNumberId, segments } of peerUpdates.backlog) {
-        const queued = backlog.learn(phoneNumberId, segments);
+        const queued = backlog.setOthers(phoneNumberId, segments);
         const pool = poolOf(phoneNumberId);
         if (pool !== undefined) bookQueued(pool, phoneNumberId, queued);
       }
@@ -113,11 +123,11 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
       await recount();
       return peerUpdates;
     },
-    lookAtQueues: () => lookAtQueues(live, backlog),
+    startQueueScan: () => startQueueScan(live, backlog),
     countUnhealthy: () => {
       let count = 0;
       for (const { pool } of live.all()) {
-        // Health returns with time alone, and a pool without sends does not notice.
+        // Health recovers with time, and a pool without sends does not advance by itself.
         advance(pool, clock());
         count += pool.excluded.unhealthy;
       }
@@ -127,8 +137,8 @@ export function openPools(store: Store, clock: () => number, carriers?: Readonly
   };
 }
 
-/** Compares the queues in memory with a look at all stored queues: see `Pools`. */
-function lookAtQueues(live: LivePools, backlog: ReturnType<typeof createBacklog>): ReturnType<Pools["lookAtQueues"]> {
+/** Compares the queues in memory with the stored ones: see `Pools`. */
+function startQueueScan(live: LivePools, backlog: Backlog): QueueScan {
   const before = new Map<string, number>();
   for (const { pool } of live.all()) {
     for (const [id, slot] of pool.byId) {
@@ -137,14 +147,14 @@ function lookAtQueues(live: LivePools, backlog: ReturnType<typeof createBacklog>
     }
   }
   return {
-    see: (phoneNumberId) => before.delete(phoneNumberId),
+    foundQueue: (phoneNumberId) => before.delete(phoneNumberId),
     finish: () => {
       for (const [id, arrivals] of before) {
         const pool = live.poolOf(id);
         const slot = pool?.byId.get(id);
         const known = slot === undefined ? undefined : pool?.slots[slot];
         if (pool === undefined || known?.stay.arrivals !== arrivals) continue;
-        backlog.see(id, 0);
+        backlog.setQueued(id, 0);
         bookQueued(pool, id, 0);
       }
     },

@@ -27,18 +27,18 @@ export type ReporterParts = {
   readonly metrics: Pick<Metrics, "observeReport">;
 };
 
-/** Reports are collected for this long, milliseconds: each transaction is a sync to disk, which sends would wait for. */
-const COLLECT = 20;
+/** How long reports are collected: each transaction is a sync to disk, and sends wait for it. */
+const COLLECT_MS = 20;
 
 type Waiting = { readonly report: CarrierReport; readonly resolve: (applied: AppliedReport) => void };
 
-/** A reporter over a store. Reports stay in the order in which they came; what fails to be written is tried again. */
+/** Creates a reporter over a store. Reports keep their order; writes that fail are retried. */
 export function createReporter({ store, pools, log, yieldAfter, metrics }: ReporterParts): Reporter {
   let waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
   const write = async () => {
-    // Reports that are written one by one: among them is one that the store cannot take, which must not hold up the others.
+    // How many reports to write one by one, because the store cannot write one of them.
     let alone = 0;
     while (waiting.length > 0) {
       const group = waiting.slice(0, alone > 0 ? 1 : store.delivery.atOnce);
@@ -58,7 +58,7 @@ export function createReporter({ store, pools, log, yieldAfter, metrics }: Repor
     writing = undefined;
   };
 
-  /** A carrier's answer is replaced by none, so that its message comes to an end; anything else is dropped. */
+  /** Replaces an answer that cannot be stored by an unconfirmed submit, so that its message ends; drops any other report. */
   const giveUp = ({ report, resolve }: Waiting, error: unknown) => {
     log.error({ event: "report_dropped", err: error }, "report dropped");
     const { target } = report;
@@ -82,7 +82,7 @@ export function createReporter({ store, pools, log, yieldAfter, metrics }: Repor
       traceReport(report, () => {
         const { promise, resolve } = Promise.withResolvers<AppliedReport>();
         waiting.push({ report, resolve });
-        writing ??= setTimeout(COLLECT).then(write);
+        writing ??= setTimeout(COLLECT_MS).then(write);
         return promise;
       }),
     reportNow: (report) =>
