@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../config/config.ts";
+import type { Changes } from "../domain/plan/changes.ts";
 import { openSharedClock } from "../engine/shared-clock.ts";
 import { codeOf, holdExclusively } from "../store/sqlite/open.ts";
 import { inspectLog } from "../store/sqlite/write-ahead-log.ts";
@@ -37,7 +38,15 @@ export async function openDatabase(
     if (detail === undefined) log.warn({ event: "database_file_back" }, "database file back in place");
     else log.error({ event: "database_file_moved", database: config.database }, detail);
   };
-  const store = await openStore(config, { onLost, onMoved, onCommitted });
+  // The transaction is on disk: a failure to observe it must not look like a failure of its commit.
+  const onCommittedSafely = (changes: Changes) => {
+    try {
+      onCommitted(changes);
+    } catch (error) {
+      log.error({ event: "metrics_update_failed", err: error }, "metrics update failed");
+    }
+  };
+  const store = await openStore(config, { onLost, onMoved, onCommitted: onCommittedSafely });
   await checkWritable(store);
   // All processes share the numbers' pace and daily limits, so they share one clock.
   const sleep = (milliseconds: number) => delay(milliseconds, undefined, { ref: false });

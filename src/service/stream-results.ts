@@ -24,19 +24,24 @@ export async function* streamResults(
   const iterator = requests[Symbol.asyncIterator]();
   const outstanding: Promise<StreamMessagesResponse>[] = [];
   let next: Promise<IteratorResult<StreamMessagesRequest>> | undefined = handled(iterator.next());
-  while (next !== undefined || outstanding.length > 0) {
-    const mayRead = next !== undefined && outstanding.length < MAX_OUTSTANDING;
-    const reads = mayRead ? [(next as Promise<unknown>).then(() => "request" as const)] : [];
-    const answers = outstanding.slice(0, 1).map((first) => first.then(() => "answer" as const));
-    if ((await Promise.race([...answers, ...reads])) === "answer") {
-      yield (await outstanding.shift()) as StreamMessagesResponse;
-      continue;
+  try {
+    while (next !== undefined || outstanding.length > 0) {
+      const mayRead = next !== undefined && outstanding.length < MAX_OUTSTANDING;
+      const reads = mayRead ? [(next as Promise<unknown>).then(() => "request" as const)] : [];
+      const answers = outstanding.slice(0, 1).map((first) => first.then(() => "answer" as const));
+      if ((await Promise.race([...answers, ...reads])) === "answer") {
+        yield (await outstanding.shift()) as StreamMessagesResponse;
+        continue;
+      }
+      const request: IteratorResult<StreamMessagesRequest> = await (next as Promise<
+        IteratorResult<StreamMessagesRequest>
+      >);
+      if (!request.done) outstanding.push(handled(resultOf(request.value, call, send)));
+      next = request.done ? undefined : handled(iterator.next());
     }
-    const request: IteratorResult<StreamMessagesRequest> = await (next as Promise<
-      IteratorResult<StreamMessagesRequest>
-    >);
-    if (!request.done) outstanding.push(handled(resultOf(request.value, call, send)));
-    next = request.done ? undefined : handled(iterator.next());
+  } finally {
+    // A consumer that stops early leaves a request pending, so this is not awaited.
+    if (iterator.return !== undefined) void handled(iterator.return());
   }
 }
 

@@ -1,5 +1,5 @@
 import { context, propagation, SpanKind, SpanStatusCode, type TextMapGetter, trace } from "@opentelemetry/api";
-import { ATTRIBUTES, isTracing, TRACER } from "./spans.ts";
+import { ATTRIBUTES, isTracing, safely, TRACER } from "./spans.ts";
 
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
@@ -21,21 +21,21 @@ export function traced<Result>(
   codeOf: (result: Result) => string,
 ): Promise<Result> {
   if (!isTracing()) return carryOut();
-  const parent = propagation.extract(context.active(), header, GETTER);
-  const span = TRACER.startSpan(
-    method.slice(1),
-    { kind: SpanKind.SERVER, attributes: { [ATTRIBUTES.method]: method } },
-    parent,
-  );
+  const parent = safely(() => propagation.extract(context.active(), header, GETTER)) ?? context.active();
+  const options = { kind: SpanKind.SERVER, attributes: { [ATTRIBUTES.method]: method } };
+  const span = safely(() => TRACER.startSpan(method.slice(1), options, parent));
+  if (span === undefined) return carryOut();
   return context.with(trace.setSpan(parent, span), async () => {
     try {
       const result = await carryOut();
-      const code = codeOf(result);
-      span.setAttribute(ATTRIBUTES.code, code);
-      if (code !== "OK") span.setStatus({ code: SpanStatusCode.ERROR });
+      safely(() => {
+        const code = codeOf(result);
+        span.setAttribute(ATTRIBUTES.code, code);
+        if (code !== "OK") span.setStatus({ code: SpanStatusCode.ERROR });
+      });
       return result;
     } finally {
-      span.end();
+      safely(() => span.end());
     }
   });
 }

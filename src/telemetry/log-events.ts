@@ -18,6 +18,8 @@ export const LOG_EVENTS = {
   log_lines_dropped: "Lines of this log were dropped because its reader is slow.",
   log_recovered: "Recovery read the write-ahead log.",
   maintenance_failed: "A maintenance task failed.",
+  metrics_update_failed: "Metrics could not count a committed transaction.",
+  pool_update_failed: "The effects of stored reports could not be applied to the pools in memory.",
   queue_scan_failed: "The queues could not be listed.",
   report_dropped: "A carrier's answer or report cannot be written and is dropped.",
   report_write_failed: "Carriers' answers and reports could not be written.",

@@ -1,6 +1,15 @@
-import { type Context, context, ROOT_CONTEXT, type SpanContext, SpanStatusCode, trace } from "@opentelemetry/api";
+import {
+  type Context,
+  context,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  type SpanOptions,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
 import type { AppliedReport, CarrierReport } from "../domain/carrier-report.ts";
-import { ATTRIBUTES, isTracing, SPANS, spanOptions, TRACER } from "./spans.ts";
+import { ATTRIBUTES, isTracing, SPANS, safely, spanOptions, TRACER } from "./spans.ts";
 
 /** Messages whose calls are known, at most; beyond it the oldest is forgotten. */
 const MAX_MESSAGES = 10_000;
@@ -35,15 +44,7 @@ export async function traceAccept<Result>(
   // The items of a stream share the span of their call.
   const links = [...new Set(calls)].flatMap((call) => (call === undefined ? [] : [{ context: call }]));
   const options = spanOptions("accept", { [ATTRIBUTES.calls]: calls.length }, links);
-  const span = TRACER.startSpan(SPANS.accept.name, options, ROOT_CONTEXT);
-  try {
-    return await context.with(trace.setSpan(ROOT_CONTEXT, span), () => run(() => span.addEvent("decided")));
-  } catch (error) {
-    span.setStatus({ code: SpanStatusCode.ERROR });
-    throw error;
-  } finally {
-    span.end();
-  }
+  return inSpan("accept", options, (span) => run(() => safely(() => span?.addEvent("decided"))));
 }
 
 /** Runs a submit inside a span linked to the call that accepted the message, if it is known. */
@@ -53,14 +54,31 @@ export async function traceSubmit<Answer extends { readonly kind: string }>(
 ): Promise<Answer> {
   if (!isTracing()) return run();
   const attributes = { [ATTRIBUTES.messageId]: id, [ATTRIBUTES.carrier]: carrier };
-  const span = TRACER.startSpan(SPANS.submit.name, spanOptions("submit", attributes, linksOf(id)), ROOT_CONTEXT);
-  try {
-    const answer = await context.with(trace.setSpan(ROOT_CONTEXT, span), run);
-    span.setAttribute(ATTRIBUTES.report, answer.kind);
-    if (answer.kind === "submit_unconfirmed") span.setStatus({ code: SpanStatusCode.ERROR });
+  return inSpan("submit", spanOptions("submit", attributes, linksOf(id)), async (span) => {
+    const answer = await run();
+    safely(() => {
+      span?.setAttribute(ATTRIBUTES.report, answer.kind);
+      if (answer.kind === "submit_unconfirmed") span?.setStatus({ code: SpanStatusCode.ERROR });
+    });
     return answer;
+  });
+}
+
+/** Runs background work inside a span of its own; undefined: the span could not be started. */
+async function inSpan<Result>(
+  key: "accept" | "submit",
+  options: SpanOptions,
+  run: (span: Span | undefined) => Promise<Result>,
+): Promise<Result> {
+  const span = safely(() => TRACER.startSpan(SPANS[key].name, options, ROOT_CONTEXT));
+  if (span === undefined) return run(undefined);
+  try {
+    return await context.with(trace.setSpan(ROOT_CONTEXT, span), () => run(span));
+  } catch (error) {
+    safely(() => span.setStatus({ code: SpanStatusCode.ERROR }));
+    throw error;
   } finally {
-    span.end();
+    safely(() => span.end());
   }
 }
 
@@ -94,7 +112,7 @@ async function traceReportIn(
   };
   const links = messageId === undefined ? [] : linksOf(messageId);
   const options = { ...spanOptions("report", attributes, links, parent), startTime };
-  TRACER.startSpan(SPANS.report.name, options, parent ?? ROOT_CONTEXT).end();
+  safely(() => TRACER.startSpan(SPANS.report.name, options, parent ?? ROOT_CONTEXT).end());
   return applied;
 }
 

@@ -1,4 +1,12 @@
-import { type Attributes, type Context, type Link, ProxyTracerProvider, SpanKind, trace } from "@opentelemetry/api";
+import {
+  type Attributes,
+  type Context,
+  diag,
+  type Link,
+  ProxyTracerProvider,
+  SpanKind,
+  trace,
+} from "@opentelemetry/api";
 
 /** Every span by its key; the span of a call is named after its method. */
 export const SPANS = {
@@ -25,6 +33,16 @@ export const TRACER = trace.getTracer("numberpool");
 export function isTracing(): boolean {
   const provider = trace.getTracerProvider();
   return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer("numberpool") !== undefined;
+}
+
+/** Runs a step of tracing. It must not fail what it traces, so an error goes to OpenTelemetry's log alone. */
+export function safely<Result>(step: () => Result): Result | undefined {
+  try {
+    return step();
+  } catch (error) {
+    diag.error("tracing failed", error);
+    return undefined;
+  }
 }
 
 /** The options of a span of background work: its parent, if any, is given and never found by chance. */

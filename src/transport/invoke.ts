@@ -44,6 +44,8 @@ export type Invoke = {
   readonly unexpected: (method: Method, error: unknown) => Refusal;
   /** Calls in flight now, open streams included. */
   readonly inFlight: () => number;
+  /** Whether this release implements a method. */
+  readonly isImplemented: (method: Method) => boolean;
   /** Records a call that a transport refused itself: unauthenticated, too large, unknown method. */
   readonly recordRefusal: (transport: TransportName, method: Method | undefined, refusal: Refusal) => void;
   /**
@@ -78,16 +80,19 @@ export function createInvoke({
     const startMs = performance.now();
     const invokable = methods.get(method.path) as InvokableMethod;
     inFlight += 1;
-    const outcome = await traced(
-      method.path,
-      call.header,
-      () => run(invokable),
-      (ended) => codeOf(refusalIn(ended)),
-    );
-    inFlight -= 1;
-    const durationMs = performance.now() - startMs;
-    record({ transport: call.transport, method, refusal: refusalIn(outcome), durationMs, call });
-    return outcome;
+    try {
+      const outcome = await traced(
+        method.path,
+        call.header,
+        () => run(invokable),
+        (ended) => codeOf(refusalIn(ended)),
+      );
+      const durationMs = performance.now() - startMs;
+      record({ transport: call.transport, method, refusal: refusalIn(outcome), durationMs, call });
+      return outcome;
+    } finally {
+      inFlight -= 1;
+    }
   };
 
   const runUnary = (method: InvokableMethod, call: UnaryCall): Promise<CallOutcome> =>
@@ -98,11 +103,13 @@ export function createInvoke({
   const runStream = async (method: InvokableMethod, call: StreamCall): Promise<Refusal | undefined> => {
     if (openStreams >= TRANSPORT_LIMITS.openStreams) return TOO_MANY_STREAMS;
     openStreams += 1;
-    const refusal = await streamOutcome(method, call, draining.signal).catch((error: unknown) =>
-      refusalOfError(log, method, error),
-    );
-    openStreams -= 1;
-    return refusal;
+    try {
+      return await streamOutcome(method, call, draining.signal);
+    } catch (error) {
+      return refusalOfError(log, method, error);
+    } finally {
+      openStreams -= 1;
+    }
   };
 
   return {
@@ -122,6 +129,10 @@ export function createInvoke({
         (refusal) => refusal,
       ),
     unexpected: (method, error) => refusalOfError(log, method, error),
+    isImplemented: ({ path }) => {
+      const method = methods.get(path);
+      return (method?.unary ?? method?.streaming) !== undefined;
+    },
     inFlight: () => inFlight,
     recordRefusal: (transport, method, refusal) =>
       record({ transport, method, refusal, durationMs: 0, call: undefined }),

@@ -89,7 +89,8 @@ async function submitWithTimeout(
       lateAnswers.expect({ organizationId, id: messageId, carrier: carrier.name, submits }, answer);
     }, submitTimeoutMs);
   });
-  const answer = carrier.submit({ messageId, from, to, text, encoding, parts: segments }).catch((error) => {
+  const submit = async () => carrier.submit({ messageId, from, to, text, encoding, parts: segments });
+  const answer = submit().catch((error) => {
     log.error({ event: "submit_failed", message_id: messageId, carrier: carrier.name, err: error }, "submit failed");
     return { kind: "submit_unconfirmed" } as const;
   });

@@ -58,6 +58,7 @@ export function createQueueScan({ store, pools, log, onFound }: QueueScanParts):
       return scan();
     },
     restart: () => {
+      if (!isRunning) return;
       clearTimeout(timer);
       void scan();
     },

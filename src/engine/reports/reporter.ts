@@ -44,8 +44,9 @@ export function createReporter({ store, pools, log, yieldAfter, metrics }: Repor
       const group = waiting.slice(0, alone > 0 ? 1 : store.delivery.atOnce);
       const start = performance.now();
       alone = Math.max(0, alone - 1);
+      let applied: readonly AppliedReport[] | undefined;
       try {
-        written(group, await store.applyReports(group.map(({ report }) => report)));
+        applied = await store.applyReports(group.map(({ report }) => report));
       } catch (error) {
         if (error instanceof Failure) {
           log.error({ event: "report_write_failed", err: error }, "report write failed, retrying");
@@ -53,6 +54,7 @@ export function createReporter({ store, pools, log, yieldAfter, metrics }: Repor
         } else if (group.length > 1) alone = group.length;
         else giveUp(group[0] as Waiting, error);
       }
+      if (applied !== undefined) written(group, applied);
       await yieldAfter(performance.now() - start);
     }
     writing = undefined;
@@ -69,7 +71,12 @@ export function createReporter({ store, pools, log, yieldAfter, metrics }: Repor
 
   const written = (group: readonly Waiting[], applied: readonly AppliedReport[]) => {
     waiting = waiting.slice(group.length);
-    pools.book(applied);
+    try {
+      pools.book(applied);
+    } catch (error) {
+      // The reports are on disk: none of them may be stored again, or taken for another.
+      log.error({ event: "pool_update_failed", err: error }, "pool update failed");
+    }
     applied.forEach((each, index) => {
       const { report, resolve } = group[index] as Waiting;
       metrics.observeReport(report);

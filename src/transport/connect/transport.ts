@@ -125,17 +125,19 @@ function addMethod(router: ConnectRouter, method: Method, invoke: Invoke): void 
   // biome-ignore lint/correctness/useYield: it refuses the stream.
   const refuseStream = async function* (_requests: unknown, context: HandlerContext): AsyncGenerator<Message> {
     const { admitted } = context.values.get(arrivalKey);
-    throw connectError("refusal" in admitted ? admitted.refusal : notOnThisPort(method));
+    const refusal = "refusal" in admitted ? admitted.refusal : notOnThisPort(method, invoke.isImplemented(method));
+    if (!("refusal" in admitted)) invoke.recordRefusal("connect", method, refusal);
+    throw connectError(refusal);
   };
   const implementation = desc.methodKind === "unary" ? handleUnary : refuseStream;
   router.rpc(desc, implementation as never);
 }
 
-function notOnThisPort(method: Method): Refusal {
-  return {
-    reason: ErrorReason.NOT_IMPLEMENTED,
-    detail: `${method.desc.name} is not served on the HTTP port; call it on the gRPC port.`,
-  };
+function notOnThisPort({ desc }: Method, isImplemented: boolean): Refusal {
+  const detail = isImplemented
+    ? `${desc.name} is not served on the HTTP port; call it on the gRPC port.`
+    : `${desc.name} is not implemented in this release.`;
+  return { reason: ErrorReason.NOT_IMPLEMENTED, detail };
 }
 
 async function answer(
