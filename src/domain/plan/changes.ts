@@ -25,6 +25,8 @@ export type Changes = {
   readonly health?: readonly HealthOutcome[];
   /** What each number sent, and when it is due again. */
   readonly uses?: readonly NumberUse[];
+  /** What lost claims took from numbers and did not send. */
+  readonly returns?: readonly NumberReturn[];
   /** Receipts to store, because they match no message yet. */
   readonly newReceipts?: readonly UnmatchedReceipt[];
   /** Sequences of stored receipts that now match a message. */
@@ -79,6 +81,9 @@ export type NumberUse = {
   /** The UTC day of the daily limit, in days since 1970. */
   readonly day: number;
 };
+
+/** What a number gets back of a day's use. Its pace is not returned: it waits as if it had sent. */
+export type NumberReturn = Pick<NumberUse, "phoneNumberId" | "messages" | "segments" | "day">;
 
 /** The key of a carrier's id of a message. */
 export type CarrierKey = { readonly carrierMessageKey: string; readonly carrier: string };

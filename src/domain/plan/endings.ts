@@ -1,6 +1,7 @@
 import type { AppliedReport } from "../carrier-report.ts";
-import { CANCELLABLE, type Message } from "../message.ts";
-import { type Changes, type MessageKey, ownedEvent } from "./changes.ts";
+import { CANCELLABLE, type Message, type QueuedMessage } from "../message.ts";
+import { dayOf } from "../pool/room.ts";
+import { type Changes, type MessageKey, type NumberReturn, ownedEvent } from "./changes.ts";
 import { expiredWhile, planEnd } from "./report.ts";
 
 /** The result of a cancellation; `applied` is its effect on the pools. */
@@ -34,13 +35,31 @@ export function planExpiry(messages: readonly Message[], now: number): { applied
   };
 }
 
-/** Plans the return of claimed messages to their queues after a lost claim; none was submitted. */
-export function planRequeue(messages: readonly MessageKey[], now: number): Changes {
+/** A claimed message, as a requeue needs it. */
+export type ClaimedMessage = MessageKey &
+  Pick<QueuedMessage, "phoneNumberId" | "parts"> & {
+    /** When it was claimed, milliseconds since 1970. */
+    readonly submittedAt: number;
+  };
+
+/**
+ * Plans the return of claimed messages to their queues after a lost claim; none was submitted. The
+ * daily limits of their numbers get back what the claim took.
+ */
+export function planRequeue(messages: readonly ClaimedMessage[], now: number): Changes {
   const cleared = { sentAt: undefined, completedAt: undefined, error: undefined };
+  const returns = new Map<string, NumberReturn>();
+  for (const { phoneNumberId, parts, submittedAt } of messages) {
+    const day = dayOf(submittedAt);
+    const name = `${phoneNumberId} ${day}`;
+    const { messages: before, segments } = returns.get(name) ?? { messages: 0, segments: 0 };
+    returns.set(name, { phoneNumberId, day, messages: before + 1, segments: segments + parts });
+  }
   return {
     changed: messages.map(({ organizationId, id }) => {
       return { organizationId, id, progress: { status: "queued", ...cleared }, isSubmitUndone: true };
     }),
     events: messages.map((message) => ownedEvent(message, "requeued", now)),
+    returns: [...returns.values()],
   };
 }

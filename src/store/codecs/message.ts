@@ -1,4 +1,5 @@
 import type { DecisionRecord, Message, MessageStatus, QueuedMessage } from "../../domain/message.ts";
+import type { ClaimedMessage } from "../../domain/plan/endings.ts";
 import type { ReportedMessage } from "../../domain/plan/report.ts";
 import type { MessageFacts } from "../../domain/plan/reports.ts";
 import type { Rule, Tier } from "../../domain/pool/decide.ts";
@@ -164,6 +165,17 @@ export function messageFactsFrom(row: Row): MessageFacts {
     message: reportedFrom(row),
     carrierMessageId: optional(row.carrier_message_id),
     isNumberGone: Boolean(row.is_number_gone),
+  };
+}
+
+/** A claimed message, as a requeue needs it. */
+export function claimedMessageFrom(row: Row): ClaimedMessage {
+  return {
+    organizationId: row.organization_id as string,
+    id: row.id as string,
+    phoneNumberId: row.phone_number_id as string,
+    parts: row.parts as number,
+    submittedAt: row.submitted_at as number,
   };
 }
 

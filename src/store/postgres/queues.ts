@@ -4,7 +4,7 @@ import type { QueuedMessage } from "../../domain/message.ts";
 import { MAX_CLOCK_SKEW_MS, maxOrphans, maxQueueRows } from "../../domain/plan/claim.ts";
 import { type Claim, type ClaimFacts, type ClaimRequest, planClaims } from "../../domain/plan/claims.ts";
 import { planExpiry, planRequeue } from "../../domain/plan/endings.ts";
-import { MESSAGE_COLUMNS, messageFrom, queuedMessageFrom } from "../codecs/message.ts";
+import { claimedMessageFrom, MESSAGE_COLUMNS, messageFrom, queuedMessageFrom } from "../codecs/message.ts";
 import { paceFrom } from "../codecs/number.ts";
 import type { Row } from "../codecs/row.ts";
 import type { QueuedNumber, QueueStore, Requeued } from "../queues.ts";
@@ -49,8 +49,8 @@ const selectDeferred = statement<Row>(
    WHERE phone_number_id = ANY ($1) AND status = 'queued' AND next_submit_at > $2 GROUP BY phone_number_id`,
 );
 const lockClaimed = statement<Row>(
-  `SELECT organization_id, id, phone_number_id FROM messages
-   WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) FOR NO KEY UPDATE`,
+  `SELECT organization_id, id, phone_number_id, parts, submitted_at FROM messages
+   WHERE status = 'sending' AND owner = $1 AND id <> ALL ($2) ORDER BY organization_id, id FOR NO KEY UPDATE`,
 );
 const lockExpired = statement<Row>(
   `SELECT ${columnsOf("m", MESSAGE_COLUMNS)} FROM messages m
@@ -168,7 +168,7 @@ async function expireMessages(session: Session, now: number, limit: number): Pro
 /** Gives the numbers of the queues to which messages returned, once for each message. */
 async function requeue(session: Session, owner: string, underWay: readonly string[], now: number): Promise<string[]> {
   const rows = await session.all(lockClaimed, owner, underWay);
-  const messages = rows.map((row) => ({ organizationId: row.organization_id as string, id: row.id as string }));
+  const messages = rows.map(claimedMessageFrom);
   void writeChanges(session, planRequeue(messages, now));
-  return rows.map((row) => row.phone_number_id as string);
+  return messages.map(({ phoneNumberId }) => phoneNumberId);
 }

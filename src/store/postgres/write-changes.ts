@@ -83,6 +83,7 @@ const USE_TYPES = {
   segments: "bigint",
   at: "float8",
 } as const;
+const RETURN_TYPES = { id: "text", messages: "integer", day: "integer", segments: "bigint" } as const;
 const FORM_TYPES = { carrier: "text", organization_id: "text", form: "text" } as const;
 const KEY_TYPES = { carrier_message_key: "text", carrier: "text" } as const;
 
@@ -117,6 +118,12 @@ const setUses = statement(
      sent_lately_as_of = given.at,
      sent_lately = ${decayed("n.sent_lately", "given.at - n.sent_lately_as_of")} + given.messages
    FROM ${givenRows("given", USE_TYPES)} WHERE n.id = given.id`,
+);
+const returnUses = statement(
+  `UPDATE phone_numbers n SET sent_lately = greatest(0, n.sent_lately - given.messages),
+     used_segments = CASE WHEN n.used_day = given.day THEN greatest(0, n.used_segments - given.segments)
+       ELSE n.used_segments END
+   FROM ${givenRows("given", RETURN_TYPES)} WHERE n.id = given.id`,
 );
 const receiptColumns = RECEIPT_COLUMNS.join(", ");
 const insertReceipts = statement(
@@ -175,6 +182,9 @@ export function writeChanges(
     const rows = uses.map((use) => [use.phoneNumberId, use.dueAt, use.messages, use.day, use.segments, use.at]);
     void session.run(setUses, ...listsOf(USE_TYPES, rows));
   }
+  // A number may have a return for each of two days, and a statement changes a row once.
+  for (const { phoneNumberId, messages, day, segments } of changes.returns ?? [])
+    void session.run(returnUses, ...listsOf(RETURN_TYPES, [[phoneNumberId, messages, day, segments]]));
   writeReceipts(session, changes);
   return recordHealth(session, changes.health ?? []);
 }

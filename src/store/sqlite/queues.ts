@@ -2,7 +2,7 @@ import type { QueuedMessage } from "../../domain/message.ts";
 import { isClaimable, maxOrphans, maxQueueRows, type Pace } from "../../domain/plan/claim.ts";
 import { type ClaimFacts, type ClaimRequest, planClaims } from "../../domain/plan/claims.ts";
 import { planExpiry, planRequeue } from "../../domain/plan/endings.ts";
-import { messageFrom, queuedMessageFrom } from "../codecs/message.ts";
+import { claimedMessageFrom, messageFrom, queuedMessageFrom } from "../codecs/message.ts";
 import { paceFrom } from "../codecs/number.ts";
 import type { Row } from "../codecs/row.ts";
 import type { QueueStore } from "../queues.ts";
@@ -36,7 +36,7 @@ export function prepareQueues(
     `SELECT * FROM messages WHERE status IN ('queued', 'scheduled') AND valid_until <= +? ORDER BY valid_until LIMIT +?`,
   );
   const selectClaimed = db.prepare(
-    `SELECT organization_id, id, phone_number_id FROM messages
+    `SELECT organization_id, id, phone_number_id, parts, submitted_at FROM messages
      WHERE status = 'sending' AND owner = ? AND id NOT IN (SELECT value FROM json_each(?))`,
   );
   const readFacts = prepareClaimFacts(db, readRecipient);
@@ -63,9 +63,9 @@ export function prepareQueues(
     requeue: (owner, underWay, now) =>
       transact(() => {
         const rows = selectClaimed.all(owner, JSON.stringify(underWay)) as Row[];
-        const messages = rows.map((row) => ({ organizationId: row.organization_id as string, id: row.id as string }));
+        const messages = rows.map(claimedMessageFrom);
         write(planRequeue(messages, now));
-        return { phoneNumberIds: rows.map((row) => row.phone_number_id as string), isSettled: true };
+        return { phoneNumberIds: messages.map(({ phoneNumberId }) => phoneNumberId), isSettled: true };
       }),
     expireMessages: (now, limit) =>
       transact(() => {

@@ -39,6 +39,11 @@ export function prepareChanges(db: Connection, putMapping: PutMapping): WriteCha
        sent_lately = sent_lately * pow(0.5, max(0, @at - sent_lately_as_of) / ${HALF_LIFE_MS}.0) + @messages
      WHERE id = @phoneNumberId`,
   );
+  const returnUse = db.prepare(
+    `UPDATE phone_numbers SET used_segments = iif(used_day = @day, max(0, used_segments - @segments), used_segments),
+       sent_lately = max(0, sent_lately - @messages)
+     WHERE id = @phoneNumberId`,
+  );
   const insertReceipt = db.prepare(
     `INSERT INTO unmatched_receipts (${RECEIPT_COLUMNS.join(", ")}) VALUES (${marks(RECEIPT_COLUMNS)})
      ON CONFLICT DO NOTHING`,
@@ -70,6 +75,7 @@ export function prepareChanges(db: Connection, putMapping: PutMapping): WriteCha
     for (const { at, requestHash, organizationId, messageId } of changes.recentSends ?? [])
       insertRecent.run(Math.floor(at / 1000), requestHash, organizationId, messageId);
     for (const use of changes.uses ?? []) setUse.run(use);
+    for (const use of changes.returns ?? []) returnUse.run(use);
     for (const receipt of changes.newReceipts ?? []) insertReceipt.run(receiptValues(receipt));
     for (const sequence of changes.deletedReceipts ?? []) deleteReceipt.run(sequence);
     for (const sequence of changes.examinedReceipts ?? []) setExamined.run(sequence);

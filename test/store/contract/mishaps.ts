@@ -74,6 +74,20 @@ export function mishaps(subject: Subject): void {
     expect((await store.requeue("process-1", idsOf([...own.messages]), NOON)).phoneNumberIds).toEqual([]);
   });
 
+  it("a lost claim does not use up the day of a number: its messages leave on the same day", async () => {
+    const { store } = subject();
+    const number = await storeNumber(store, await storeProfile(store), {
+      segmentsPerSecond: 100,
+      dailySegmentLimit: 2,
+    });
+    const [message] = await storeMessages(store, number, { parts: 2 });
+    expect(idsOf((await claimOne(store, number, NOON, "process-1")).messages)).toEqual([message?.id]);
+    await store.requeue("process-1", [], NOON);
+    expect(idsOf((await claimOne(store, number, NOON + SECOND, "process-1")).messages)).toEqual([message?.id]);
+    await storeMessages(store, number, {});
+    expect((await claimOne(store, number, NOON + 2 * SECOND, "process-1")).messages).toEqual([]);
+  });
+
   it("a recipient who opts out while a message waits is not texted", async () => {
     const { store } = subject();
     const number = await storeNumber(store, await storeProfile(store), { segmentsPerSecond: 100 });
