@@ -17,7 +17,7 @@ const { version, description, license } = JSON.parse(
 const CONVENTIONS = `${description}
 
 An answer holds every field; what is absent is null. In a request a key that holds null is as good as left out, but in
-a PATCH, where it clears a field that can be null and is refused for any other. Unknown keys are passed over; known ones are obeyed
+a PATCH, where it clears a field that can be null and is refused for any other. Unknown keys are ignored; known ones are obeyed
 or refused by name. A field that this release cannot obey is refused with 400 and
 \`NOT_SUPPORTED\`, a method that it does not serve yet with 501 and \`NOT_IMPLEMENTED\`. Times are RFC
 3339, in answers in UTC with milliseconds.

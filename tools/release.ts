@@ -40,13 +40,13 @@ function release(args: readonly string[]): void {
   const before = versionOf(files.manifest);
   const image = buildContract();
   const sizes = `${statSync(CONTRACT).size.toLocaleString("en")} → ${image.length.toLocaleString("en")} bytes`;
-  const told = breaks.length === 0 ? "" : `; ${breaks.length} breaking changes since the last release`;
+  const breaking = breaks.length === 0 ? "" : `; ${breaks.length} breaking changes since the last release`;
   const changes = [
     ["package.json", `version ${before} → ${version}`],
     ["package-lock.json", `version ${before} → ${version}`],
     ["CHANGELOG.md", `${entriesOf(unreleased(files.changelog))} entries move to ${version}, ${date}`],
     ["gen/", "generated again with the version"],
-    [CONTRACT, `${sizes}${told}`],
+    [CONTRACT, `${sizes}${breaking}`],
   ] as const;
   console.log(`Release ${version}${values.write ? "" : ", a dry run: --write changes the files"}`);
   for (const [name, change] of changes) console.log(`  ${name.padEnd(22)}${change}`);

@@ -58,7 +58,7 @@ const ROWS = {
     0,
     "The most connections of the HTTP and of the gRPC port; 0: for each 40 % of the files that the process may open.",
   ),
-  tls_certificate: optional(path, "The certificate chain of both transports, a PEM file."),
+  tls_certificate: optional(path, "The certificate chain of both ports, a PEM file."),
   tls_key: optional(path, "The private key of `tls_certificate`, a PEM file."),
   tls_client_authority: optional(
     path,

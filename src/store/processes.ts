@@ -2,7 +2,7 @@ import type { AppliedReport } from "../domain/carrier-report.ts";
 import type { HealthCounts } from "../domain/health.ts";
 
 /** A process whose last heartbeat is older than this, in milliseconds, is gone. */
-export const SILENCE = 30_000;
+export const SILENCE_MS = 30_000;
 
 /** The processes that serve a database. */
 export type ProcessStore = {
@@ -10,7 +10,7 @@ export type ProcessStore = {
    * Writes this process' heartbeat and its contribution to queues, and gives what other processes
    * changed. A process that sends calls it once a second. Settles the messages of processes that
    * are gone as submit unconfirmed: on SQLite, where a process serves alone, every other process;
-   * on PostgreSQL those that are silent for `SILENCE`.
+   * on PostgreSQL those that are silent for `SILENCE_MS`.
    */
   readonly synchronize: (heartbeat: Heartbeat) => Promise<PeerUpdates>;
 };

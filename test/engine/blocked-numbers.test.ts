@@ -11,7 +11,7 @@ const anyStep = fc.oneof(
 );
 
 describe("Held numbers", () => {
-  it("are given out once, carrier by carrier, those that came first, as a list of each carrier does it", () => {
+  it("are taken once, carrier by carrier, in the order of blocking", () => {
     fc.assert(
       fc.property(fc.array(anyStep, { maxLength: 60 }), (steps) => {
         const held = createBlockedNumbers();
@@ -34,7 +34,7 @@ describe("Held numbers", () => {
     );
   });
 
-  it("may be put back while they are looked at", () => {
+  it("may be put back during a scan", () => {
     const held = createBlockedNumbers();
     for (const carrier of ["one", "two"]) held.put(carrier, "a");
     let looked = 0;

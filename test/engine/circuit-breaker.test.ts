@@ -32,7 +32,7 @@ function broken(random = () => 0) {
 }
 
 describe("A carrier's breaker", () => {
-  it("gives all that fits into the window, and no more while it is full", () => {
+  it("allows what fits into the window, and no more while it is full", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
     expect([breaker.budget(NOON), breaker.opensAt(NOON)]).toEqual([WINDOW, NOON]);
     breaker.recordSubmits(WINDOW - 1, NOON);
@@ -43,7 +43,7 @@ describe("A carrier's breaker", () => {
     expect(breaker.budget(NOON + MINUTE)).toBe(1);
   });
 
-  it("gives nothing to a carrier that is away, then one message, and all when that is answered, whatever the answer", () => {
+  it("allows nothing for a carrier that is down, then one message, and all when that is answered, whatever the answer", () => {
     for (const answer of ANSWERS) {
       const breaker = broken();
       expect(breaker.opensAt(NOON)).toBe(NOON + FIRST_PAUSE);
@@ -91,7 +91,7 @@ describe("A carrier's breaker", () => {
     },
   );
 
-  it("takes ten silent submits in a row for a carrier that is away, and one answer among them for one that is not", () => {
+  it("counts a carrier as down after ten silent submits in a row, and not if an answer is among them", () => {
     const breaker = createCircuitBreaker(WINDOW, () => 0);
     breaker.recordSubmits(50, NOON);
     for (let silent = 0; silent < SILENT - 1; silent += 1) breaker.recordAnswer(SILENCE, NOON);

@@ -203,7 +203,7 @@ describe.concurrent("The dispatcher", () => {
       expect(Math.max(...perSecond.slice(2))).toBeLessThan(Math.max(...perSecond));
     }));
 
-  it("leaves a carrier alone that is away, probes it with one message, and sends everything once when it is back", () =>
+  it("pauses a carrier that is down, probes it with one message, and sends everything once when it is back", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const back = NOON + 2_500;
       const flaky = carrier("flaky", ({ at }) => (at < back ? AWAY : undefined));
@@ -223,7 +223,7 @@ describe.concurrent("The dispatcher", () => {
       await eventually(async () => expect(await statusesOf(store, stored)).toEqual(all(stored, "sent")), 2_000);
     }));
 
-  it("does not hold up a carrier because of another that is away, however many numbers that one has", () =>
+  it("does not delay a carrier because another is down, however many numbers that one has", () =>
     inHouse({}, async ({ store, profile, carrier, number, messages, start, clock }) => {
       const [away, good] = [carrier("away", () => AWAY), carrier("good")];
       const many = Array.from({ length: 250 }, () => aNumber(profile, { carrier: "away" }));
@@ -236,7 +236,7 @@ describe.concurrent("The dispatcher", () => {
       expect((good.submits.at(-1)?.at ?? 0) - began).toBeLessThan(1_500);
     }));
 
-  it("finds queues that nobody told it of", () =>
+  it("finds queues that it was not woken for", () =>
     inHouse({}, async ({ carrier, number, messages, start }) => {
       const good = carrier("good");
       await start(good);
@@ -269,7 +269,7 @@ describe.concurrent("The dispatcher", () => {
       expect(statuses.filter((status) => status === "queued").length).toBeGreaterThan(35);
     }));
 
-  it("a carrier that is not configured is waited for, and not asked again and again for every message", () =>
+  it("messages of a carrier that is not configured wait, without a claim for each", () =>
     inHouse({}, async ({ store, carrier, number, messages, start, stop }) => {
       const stored = await messages(await number("nowhere"), 20);
       await start(carrier("good"));
@@ -285,7 +285,7 @@ describe.concurrent("The dispatcher", () => {
       expect(submits.reduce((sum, message) => sum + message.submits, 0)).toBeLessThanOrEqual(20 + 3);
     }));
 
-  it("tries a message again that is put off, after a second, then two, and lets others pass", () =>
+  it("retries a deferred message after a second, then two, and lets others pass", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const one = await number("picky");
       const [first] = await messages(one, 1);
@@ -320,7 +320,7 @@ describe.concurrent("The dispatcher", () => {
       expect((second ?? 0) - (first ?? 0)).toBeLessThan(2_100);
     }));
 
-  it("a message that is put off until its time runs out expires then, and not with the pause after it", () =>
+  it("a message deferred past its valid_until expires then, and not with the pause after it", () =>
     inHouse({}, async ({ store, carrier, number, start }) => {
       const picky = carrier("picky", () => BUSY);
       const validUntil = NOON + 4_000;
@@ -374,7 +374,7 @@ describe.concurrent("The dispatcher", () => {
       await eventually(async () => expect(await statusesOf(store, [message])).toEqual(["expired"]), 1_500);
     }));
 
-  it("nothing of a removed number leaves any more, not even what its carrier put off", () =>
+  it("no message of a removed number leaves, not even a deferred one", () =>
     inHouse({}, async ({ store, carrier, number, messages, start }) => {
       const picky = carrier("picky", () => BUSY);
       const one = await number("picky", { segmentsPerSecond: 5 });

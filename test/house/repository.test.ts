@@ -33,13 +33,6 @@ describe("the repository", () => {
     expect(missing).toEqual([]);
   });
 
-  it.each(globSync("src/**/*.ts", { cwd: ROOT }).filter((file) => !file.includes("domain/geography/")))(
-    "%s fits in the head",
-    (file) => {
-      expect(read(file).split("\n").length).toBeLessThanOrEqual(400);
-    },
-  );
-
   it.each(globSync("{src,test,bench,tools,proto}/**/*.{ts,proto,sql}", { cwd: ROOT }))(
     "%s leaves nothing open",
     (file) => {

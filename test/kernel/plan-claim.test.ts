@@ -98,7 +98,7 @@ describe("The plan of a claim", () => {
     );
   });
 
-  it("is held only when messages wait for nothing but their carrier", () => {
+  it("waits for its carrier only if nothing else holds its messages", () => {
     fc.assert(
       fc.property(anyPace, anyQueue, fc.nat(12), (pace, all, budget) => {
         const queue = all.slice(0, maxQueueRows(pace, budget));

@@ -156,7 +156,7 @@ const distinctNumbers = fc
 function besideReference(rules: PoolSettings, isUnique: boolean): (action: Action) => void {
   const pool = createPool(rules, [], NOON);
   const model = reference.createReference(rules, NOON);
-  const charges: { readonly charged: Charge; readonly requeue: () => void }[] = [];
+  const charges: { readonly charged: Charge; readonly undo: () => void }[] = [];
   let lastRetryAfter = 0;
 
   const goTo = (moment: number) => {
@@ -205,14 +205,14 @@ function besideReference(rules: PoolSettings, isUnique: boolean): (action: Actio
         const { segments } = action.request;
         const pick = compare(action.request);
         if (pick === undefined || !action.isCharged) break;
-        const requeue = reference.chargeTo(model, pool.slots[pick.slot]?.number.id as string, segments, pick.rule);
-        charges.push({ charged: charge(pool, pick, segments), requeue });
+        const undo = reference.chargeTo(model, pool.slots[pick.slot]?.number.id as string, segments, pick.rule);
+        charges.push({ charged: charge(pool, pick, segments), undo });
         break;
       }
       case "undo": {
         const last = charges.pop();
         if (last !== undefined) undo(pool, last.charged);
-        last?.requeue();
+        last?.undo();
         break;
       }
       case "put": {

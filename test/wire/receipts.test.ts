@@ -371,7 +371,7 @@ describe("a refused receipt", () => {
     expect(await report({ ...longest, status: "failed" })).toEqual({ message_id: null });
   });
 
-  it("by a carrier that is not configured, or a key without the scope admin", async () => {
+  it("by a carrier that is not configured, or a key without the scope report", async () => {
     for (const carrier of ["nobody", "Sandbox"]) {
       const refused = await server.json("POST", `/v2/carriers/${carrier}/receipts`, good);
       expect(refusalOf(refused)).toMatchObject({ status: 404, code: "10005" });

@@ -213,13 +213,13 @@ type RefusalContent = {
   readonly pointer: string | undefined;
 };
 
-/** A refusal of the JSON transport, in a form for both transports. */
+/** A refusal of the JSON transport, in a form of JSON and gRPC. */
 function refusalByJson({ body }: JsonAnswer): RefusalContent {
   const [{ code, title, detail, source, meta }] = body.errors;
   return { reason: meta.reason, code, title, detail, pointer: source?.pointer };
 }
 
-/** A refusal of the gRPC transport, in a form for both transports. */
+/** A refusal of the gRPC transport, in a form of JSON and gRPC. */
 function refusalByGrpc({ info, details }: GrpcRefusal): RefusalContent {
   return {
     reason: info?.reason,
@@ -262,7 +262,7 @@ describe("an accepted message", () => {
     ["forced UCS-2", { text: "Hello", encoding: "ucs2", type: "SMS" }],
     ["several parts", { text: "a€".repeat(200), encoding: "gsm7", use_profile_webhooks: false }],
     ["webhooks", { text: "Hello", webhook_url: "https://example.com/a", webhook_failover_url: "http://example.com/b" }],
-  ])("has the same form and decision in both transports: %s", async (_name, fields) => {
+  ])("has the same form and decision in JSON and gRPC: %s", async (_name, fields) => {
     const json = { messaging_profile_id: profileId, to: TO, ...fields };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpc.call(sendMessage, asRpc(json));
@@ -285,7 +285,7 @@ describe("an accepted message", () => {
     expect(inGeneral(byJson.body.data)).toEqual(inGeneral(documented(byGrpc.message.data as Message)));
   });
 
-  it.each(["+13125550100", "+13125550109"])("reads the same in both transports when it is final: %s", async (to) => {
+  it.each(["+13125550100", "+13125550109"])("reads the same in JSON and gRPC when it is final: %s", async (to) => {
     const { body } = await server.json("POST", POOL, { messaging_profile_id: profileId, to, text: "Hello" });
     const { id } = body.data;
     const read = () => server.json("GET", `/v2/messages/${id}`);
@@ -295,7 +295,7 @@ describe("an accepted message", () => {
     expect(final.body.data.errors).toHaveLength(to.endsWith("09") ? 1 : 0);
   });
 
-  it("has a profile and a number that read the same in both transports", async () => {
+  it("has a profile and a number that read the same in JSON and gRPC", async () => {
     const profile = {
       name: "By gRPC",
       whitelistedDestinations: ["US", "CA"],
@@ -411,7 +411,7 @@ describe("a refused send", () => {
     ],
   ];
 
-  it.each(TABLE)("is refused alike in both transports: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
+  it.each(TABLE)("is refused alike in JSON and gRPC: %s", async (_name, fields, [reason, status, code, rpcCode]) => {
     const given = { messaging_profile_id: "good", to: TO, text: "Hello", ...fields };
     const json = { ...given, messaging_profile_id: profiles[given.messaging_profile_id] ?? given.messaging_profile_id };
     for (const [path, method] of [
@@ -434,7 +434,7 @@ describe("a refused send", () => {
     }
   });
 
-  it("names in both transports the time when a full queue has room again", async () => {
+  it("names in JSON and gRPC the time when a full queue has room again", async () => {
     const json = { messaging_profile_id: profiles.full, to: TO, text: "Too much" };
     const overJson = await server.json("POST", POOL, json);
     const overGrpc = await grpcRefusalOf(grpc.call(sendMessage, asRpc(json)));
@@ -452,7 +452,7 @@ describe("a refused send", () => {
     ["not on the profile", () => "+12125550000", "INVALID_FROM", "40305", INVALID_ARGUMENT],
     ["paused", () => pausedNumber, "FROM_TEMPORARILY_UNUSABLE", "40320", FAILED_PRECONDITION],
     ["no number", () => "2125550100", "INVALID_FROM", "40305", INVALID_ARGUMENT],
-  ])("is refused alike in both transports when its sender is %s", async (_name, from, reason, code, rpcCode) => {
+  ])("is refused alike in JSON and gRPC when its sender is %s", async (_name, from, reason, code, rpcCode) => {
     const json = { from: from(), messaging_profile_id: profiles.paused, to: TO, text: "Hello" };
     const overJson = await server.json("POST", "/v2/messages", json);
     const overGrpc = await grpcRefusalOf(grpc.call(createMessage, asRpc(json)));
@@ -462,7 +462,7 @@ describe("a refused send", () => {
     expect(refusalByGrpc(overGrpc)).toEqual(refusalByJson(overJson));
   });
 
-  it("is refused alike in both transports by the other services", async () => {
+  it("is refused alike in JSON and gRPC by the other services", async () => {
     const { phone_number } = await register(server, { phone_number: freshNumber() });
     const twice = await server.json("POST", "/v2/phone_numbers", { phone_number });
     const twiceOverGrpc = await grpcRefusalOf(
@@ -485,7 +485,7 @@ describe("a refused send", () => {
     }
   });
 
-  it("needs a key in both transports", async () => {
+  it("needs a key in JSON and gRPC", async () => {
     const path = "/numberpool.v1.PoolSendService/SendMessage";
     const metadata = [{}, { authorization: "Bearer nobody" }, { authorization: API_KEY }] as Record<string, string>[];
     for (const each of metadata) {
@@ -517,7 +517,7 @@ describe("a batch", () => {
     disabled = await makeProfile(server, { enabled: false });
   });
 
-  it("keeps its order and refuses item by item, alike in both transports", async () => {
+  it("keeps its order and refuses item by item, alike in JSON and gRPC", async () => {
     const good = { messaging_profile_id: profileId, to: TO };
     const items = [
       { ...good, text: "first" },
@@ -700,7 +700,7 @@ describe("an idempotency key", () => {
     expect(replay.body.data).toEqual(documented(first.message.data as Message));
   });
 
-  it("is refused with other content in both transports", async () => {
+  it("is refused with other content in JSON and gRPC", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     await server.json("POST", POOL, body(to), keyed(key));
     for (const other of [{ text: "Twice" }, { to: freshRecipient() }, { encoding: "ucs2" }, { auto_detect: true }]) {
@@ -750,7 +750,7 @@ describe("an idempotency key", () => {
     expect(message.data?.id).toBe(first.body.data.id);
   });
 
-  it("makes one message of 50 equal sends that arrive at once through both transports", async () => {
+  it("makes one message of 50 equal sends that arrive at once through JSON and gRPC", async () => {
     const [key, to] = [freshKey(), freshRecipient()];
     const twins = Array.from({ length: 50 }, async (_, index) => {
       if (index % 2 === 0) {
@@ -819,7 +819,7 @@ describe("the outcome of a message", () => {
   const RECEIPTS = "/v2/carriers/sandbox/receipts";
   const SILENT = "+13125550103";
 
-  /** A refusal of both transports, which must be the same. */
+  /** A refusal of JSON and gRPC, which must be the same. */
   async function refusedAlike(json: JsonAnswer, calling: Promise<unknown>, status: number, rpcCode: number) {
     const refusal = await grpcRefusalOf(calling);
     expect([json.status, refusal.code]).toEqual([status, rpcCode]);
@@ -827,7 +827,7 @@ describe("the outcome of a message", () => {
     return refusalByJson(json).reason;
   }
 
-  it("is scheduled alike in both transports, with a sender only if named", async () => {
+  it("is scheduled alike in JSON and gRPC, with a sender only if named", async () => {
     const { profileId, numbers } = await makePool(server);
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
     const json = { messaging_profile_id: profileId, to: TO, text: "Later", send_at };
@@ -846,7 +846,7 @@ describe("the outcome of a message", () => {
     }
   });
 
-  it("is cancelled alike in both transports, and by either for the other", async () => {
+  it("is cancelled alike in JSON and gRPC, and by either for the other", async () => {
     const { profileId } = await makePool(server, { number: { segments_per_second: 0.001 } });
     const send = { messaging_profile_id: profileId, to: TO, text: "Waiting" };
     const send_at = new Date(Date.now() + 3_600_000).toISOString();
@@ -881,7 +881,7 @@ describe("the outcome of a message", () => {
     }
   });
 
-  it("is reported and listed alike in both transports", async () => {
+  it("is reported and listed alike in JSON and gRPC", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: SILENT, text: "Silence" };
     const { id } = (await server.json("POST", POOL, send)).body.data;
@@ -911,7 +911,7 @@ describe("the outcome of a message", () => {
     expect(rest.message.meta?.next).toBeUndefined();
   });
 
-  it("is refused alike in both transports when reported or listed", async () => {
+  it("is refused alike in JSON and gRPC when reported or listed", async () => {
     const { profileId } = await makePool(server);
     const send = { messaging_profile_id: profileId, to: TO, text: "Hello" };
     const { id } = (await server.json("POST", POOL, send)).body.data;

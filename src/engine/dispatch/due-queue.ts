@@ -5,7 +5,6 @@ export type DueQueue = {
   readonly takeDue: (now: number, limit: number) => string[];
   /** When the first name is due; undefined: the queue is empty. */
   readonly nextAt: () => number | undefined;
-  readonly size: () => number;
   readonly clear: () => void;
 };
 
@@ -63,7 +62,6 @@ export function createDueQueue(): DueQueue {
       return names;
     },
     nextAt: () => first()?.at,
-    size: () => known.size,
     clear: () => {
       heap.length = 0;
       known.clear();

@@ -3,7 +3,7 @@ import { checkServer } from "./check-server.ts";
 import { describeDatabase } from "./describe-database.ts";
 
 /** The timeout of connecting, milliseconds. */
-const CONNECT_TIMEOUT = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * Time until the first keep-alive probe of an idle connection, milliseconds: firewalls drop idle
  * connections silently.
@@ -18,7 +18,7 @@ export function connectionSettings(url: string): ClientConfig {
   return {
     connectionString: url,
     application_name: "numberpool",
-    connectionTimeoutMillis: CONNECT_TIMEOUT,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY,
     types: {

@@ -54,22 +54,22 @@ type Backend = { readonly pid: number; readonly start: string };
  */
 const CONNECTIONS = 10;
 /** Time until an idle connection is closed with its prepared statements, milliseconds. */
-const IDLE_TIMEOUT = 300_000;
+const IDLE_TIMEOUT_MS = 300_000;
 /**
  * The server's timeout of a statement, milliseconds: none needs longer, and a longer one delays
  * others.
  */
-const STATEMENT_TIMEOUT = 10_000;
+const STATEMENT_TIMEOUT_MS = 10_000;
 /**
  * Time after which the server or the network is considered lost, milliseconds: longer than the
  * server's own timeout.
  */
-const ANSWER_TIMEOUT = 15_000;
+const ANSWER_TIMEOUT_MS = 15_000;
 /** Time after which a suspended process loses its locks, milliseconds. */
-const IDLE_IN_TRANSACTION_TIMEOUT = 10_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 /** The attempts of a transaction, and the longest pause after the first, milliseconds. */
 const ATTEMPTS = 4;
-const FIRST_PAUSE = 20;
+const FIRST_PAUSE_MS = 20;
 
 // Explicit, because the server's defaults can be changed.
 const BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -89,7 +89,7 @@ const selectBackends = statement<Backend>(
  */
 export async function openDatabase(
   url: string,
-  { chance, answerTimeoutMs = ANSWER_TIMEOUT, onCommitted }: DatabaseOptions,
+  { chance, answerTimeoutMs = ANSWER_TIMEOUT_MS, onCommitted }: DatabaseOptions,
 ): Promise<Database> {
   const name = describeDatabase(url);
   const { pool, unreplicated, backends } = createConnections(url, name, answerTimeoutMs);
@@ -133,7 +133,7 @@ export async function openDatabase(
       const isOver = outcome.kind !== "failed" || attempt === ATTEMPTS || !isWorthRepeating(outcome.error);
       if (isOver) return settle(outcome);
       // A random pause, so that two transactions that deadlocked do not meet again.
-      await setTimeout(FIRST_PAUSE * 2 ** (attempt - 1) * chance());
+      await setTimeout(FIRST_PAUSE_MS * 2 ** (attempt - 1) * chance());
     }
   };
 
@@ -200,10 +200,10 @@ function createConnections(url: string, name: string, answerTimeoutMs: number): 
     // Sends statements without waiting for the answers to earlier ones.
     pipeline: true,
     max: CONNECTIONS,
-    idleTimeoutMillis: IDLE_TIMEOUT,
-    statement_timeout: STATEMENT_TIMEOUT,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
     query_timeout: answerTimeoutMs,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     // Settings belong to a connection, and the server behind a name may change.
     onConnect: async (client) => {
       await checkServer(client, name);

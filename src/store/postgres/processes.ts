@@ -1,6 +1,6 @@
 import type { AppliedReport } from "../../domain/carrier-report.ts";
 import type { Row } from "../codecs/row.ts";
-import { type Heartbeat, type ProcessStore, type QueuedSegments, SILENCE } from "../processes.ts";
+import { type Heartbeat, type ProcessStore, type QueuedSegments, SILENCE_MS } from "../processes.ts";
 import type { Database } from "./database.ts";
 import { selectHealthSince } from "./health.ts";
 import { settleAbandoned } from "./reports.ts";
@@ -142,7 +142,7 @@ async function exchange(session: Session, { owner, now, backlog }: Heartbeat, kn
   const published = new Map(before?.published);
   for (const { phoneNumberId, segments } of backlog) published.set(phoneNumberId, segments);
   putBacklogs(session, owner, backlog, lost);
-  const settled = await settleAbandoned(session, silentFor(SILENCE), now, SETTLED_AT_ONCE);
+  const settled = await settleAbandoned(session, silentFor(SILENCE_MS), now, SETTLED_AT_ONCE);
 
   const knowledge: Knowledge = { owner, now, snapshot: snapshot?.snapshot as string, others, published, lost };
   const peerUpdates = {

@@ -24,12 +24,12 @@ export type ChangeWatchParts = {
 };
 
 /** Time between two reads without a notification, milliseconds. */
-const POLL = 2_000;
+const POLL_MS = 2_000;
 /** Pauses before reconnecting, milliseconds; each is twice the one before. */
-const FIRST_PAUSE = 100;
-const MAX_PAUSE = 5_000;
+const FIRST_PAUSE_MS = 100;
+const MAX_PAUSE_MS = 5_000;
 /** The timeout of closing a connection, milliseconds. */
-const GOODBYE = 1_000;
+const GOODBYE_MS = 1_000;
 
 /**
  * Calls `read` after every notification, after every time without a connection, and every two
@@ -55,7 +55,7 @@ export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWa
         try {
           await read();
         } finally {
-          if (!ended.signal.aborted) poll = globalThis.setTimeout(wake, POLL);
+          if (!ended.signal.aborted) poll = globalThis.setTimeout(wake, POLL_MS);
         }
       });
     return next;
@@ -81,21 +81,21 @@ export function watchChanges({ url, read, onError }: ChangeWatchParts): ChangeWa
       await Promise.race([lost, closing]);
     } finally {
       // A lost server does not confirm the end of a connection.
-      await Promise.race([client.end(), setTimeout(GOODBYE, undefined, { ref: false })]);
+      await Promise.race([client.end(), setTimeout(GOODBYE_MS, undefined, { ref: false })]);
     }
   };
 
   const keepListening = async () => {
-    let pause = FIRST_PAUSE;
+    let pause = FIRST_PAUSE_MS;
     while (!ended.signal.aborted) {
       try {
         await listen();
-        pause = FIRST_PAUSE;
+        pause = FIRST_PAUSE_MS;
       } catch (error) {
         if (!ended.signal.aborted) onError(error);
       }
       await setTimeout(pause, undefined, { signal: ended.signal }).catch(() => {});
-      pause = Math.min(pause * 2, MAX_PAUSE);
+      pause = Math.min(pause * 2, MAX_PAUSE_MS);
     }
   };
 

@@ -5,7 +5,7 @@ import type { Connection } from "./open.ts";
 import type { Transactions } from "./transactions.ts";
 
 /** Time between two looks for changes of other processes, milliseconds. */
-const WATCH_INTERVAL = 500;
+const WATCH_INTERVAL_MS = 500;
 
 /** Transactions that change configuration, and the passing on of their changes. */
 export type Configuration = Pick<Transactions, "read" | "transact"> &
@@ -45,7 +45,7 @@ export function watchConfiguration(db: Connection, { read, transact, guard }: Tr
     // A listener that fails gets the same change again at the next look.
     deliver().catch(() => {});
   });
-  const timer = setInterval(look, WATCH_INTERVAL);
+  const timer = setInterval(look, WATCH_INTERVAL_MS);
   timer.unref();
 
   return {

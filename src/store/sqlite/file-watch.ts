@@ -4,12 +4,12 @@ import type { Transactions } from "./transactions.ts";
 import { emptyLog } from "./write-ahead-log.ts";
 
 /** Time between two looks at whether the file is in place, milliseconds. */
-const PLACE_INTERVAL = 500;
+const PLACE_INTERVAL_MS = 500;
 /**
  * Time between two looks at the log, milliseconds. An idle log is emptied at once, a busy one after
  * `MAX_LOOKS`.
  */
-const LOG_INTERVAL = 1_000;
+const LOG_INTERVAL_MS = 1_000;
 const MAX_LOOKS = 10;
 
 const MOVED = "The database file was deleted or replaced under the running server; put it back, or restart the server.";
@@ -38,7 +38,10 @@ export function watchFile(
   const inPlace = (work: () => void) => guard(() => moved === undefined && work());
   const empty = inPlace(() => emptyLog(db));
   empty();
-  const timers = [setInterval(checkPlace, PLACE_INTERVAL), setInterval(inPlace(logKeeper(db, path)), LOG_INTERVAL)];
+  const timers = [
+    setInterval(checkPlace, PLACE_INTERVAL_MS),
+    setInterval(inPlace(logKeeper(db, path)), LOG_INTERVAL_MS),
+  ];
   for (const timer of timers) timer.unref();
   return () => {
     for (const timer of timers) clearInterval(timer);

@@ -6,7 +6,7 @@ const MIGRATIONS = join(import.meta.dirname, "migrations");
 /** In older versions a crash between two writers of one WAL can damage the file. */
 const MIN_SQLITE = [3, 51, 3];
 /** The timeout of waiting for another writer (an import, a backup), milliseconds. */
-const BUSY_TIMEOUT = 5_000;
+const BUSY_TIMEOUT_MS = 5_000;
 
 export type Connection = Database.Database;
 
@@ -23,7 +23,7 @@ export function openConnection(path: string): Connection {
       `${path} has ${nlink} names (hard links), but SQLite finds its log by its name; remove all names but one.`,
     );
   }
-  const db = new Database(path, { timeout: BUSY_TIMEOUT });
+  const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     checkVersion(db);
     switchToWal(db);
@@ -55,7 +55,7 @@ export function openConnection(path: string): Connection {
  */
 export function bringUpToDate(path: string): { readonly from: number; readonly to: number } {
   createPrivately(path);
-  const before = new Database(path, { timeout: BUSY_TIMEOUT });
+  const before = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   const from = before.pragma("user_version", { simple: true }) as number;
   before.close();
   const db = openConnection(path);
@@ -73,7 +73,7 @@ export function holdExclusively(path: string): () => void {
   // Two names of one file must have one lock.
   const file = existsSync(path) ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   createPrivately(`${file}.lock`);
-  const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT });
+  const lock = new Database(`${file}.lock`, { timeout: BUSY_TIMEOUT_MS });
   try {
     lock.exec("BEGIN EXCLUSIVE");
   } catch (error) {
@@ -108,7 +108,7 @@ export function codeOf(error: unknown): string {
  * connections.
  */
 function switchToWal(db: Connection): void {
-  const until = performance.now() + BUSY_TIMEOUT;
+  const until = performance.now() + BUSY_TIMEOUT_MS;
   for (;;) {
     try {
       db.pragma("journal_mode = WAL");

@@ -126,7 +126,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_by_id ON messages (organization_id, id);
 -- What waits in a number's queue, oldest first, and how many segments that is.
 CREATE INDEX messages_queued ON messages (phone_number_id, queued_at, id, parts) WHERE status = 'queued';
--- What is to be decided next.
+-- Scheduled messages by when they are decided.
 CREATE INDEX messages_scheduled ON messages (next_submit_at) WHERE status = 'scheduled' AND next_submit_at IS NOT NULL;
 -- What is due and waits for room: the lanes (a profile, or a number that callers named), and the messages of one by their moment.
 CREATE INDEX messages_waiting ON messages (organization_id || ' ' || messaging_profile_id || ' ' || coalesce(phone_number_id, ''), send_at, id)
@@ -137,7 +137,7 @@ CREATE INDEX messages_expiring ON messages (valid_until) WHERE status IN ('queue
 CREATE INDEX messages_sending ON messages (phone_number_id) WHERE status = 'sending';
 -- What awaits a receipt: how many of a number, and those that wait for too long.
 CREATE INDEX messages_sent ON messages (phone_number_id, id) WHERE status = 'sent';
--- The message that a receipt speaks of.
+-- The message of a receipt.
 CREATE INDEX messages_by_carrier_key ON messages (carrier_message_key, carrier) WHERE carrier_message_key IS NOT NULL;
 
 -- What happened to messages, in the order in which it was committed; written by the transaction that caused it.
@@ -157,7 +157,7 @@ CREATE TABLE message_events (
 -- The history of one message.
 CREATE INDEX message_events_of_message ON message_events (message_id, sequence);
 
--- Receipts that fit no message yet: they came before the answer to their submit, or are about nothing of ours.
+-- Receipts without a message: they arrived before the answer to their submit, or are about an unknown message.
 CREATE TABLE unmatched_receipts (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
   carrier TEXT NOT NULL,
@@ -173,12 +173,12 @@ CREATE TABLE unmatched_receipts (
   is_examined INTEGER NOT NULL DEFAULT 0, -- only a message with exactly its id can be meant
   UNIQUE (carrier_message_key, carrier, organization_id, kind, carrier_message_id)
 ) STRICT;
--- What is to be swept.
+-- Rows to delete by age.
 CREATE INDEX unmatched_receipts_by_age ON unmatched_receipts (received_at);
 -- What may be about a message whose id is written in another form.
 CREATE INDEX unmatched_receipts_to_match ON unmatched_receipts (sequence) WHERE is_examined = 0;
 
--- How the receipts of carriers write the ids of their answers, where they have shown it; see domain/plan/match-receipt.ts.
+-- The form in which a carrier's receipts write ids, once it is known; see domain/plan/match-receipt.ts.
 CREATE TABLE carrier_id_forms (
   carrier TEXT NOT NULL,
   organization_id TEXT NOT NULL, -- that reported the receipts; '': the carrier itself
@@ -196,7 +196,7 @@ CREATE TABLE sticky_mappings (
   last_message_at INTEGER NOT NULL,
   PRIMARY KEY (organization_id, messaging_profile_id, "to")
 ) STRICT, WITHOUT ROWID;
--- What is to be swept.
+-- Rows to delete by age.
 CREATE INDEX sticky_mappings_by_age ON sticky_mappings (last_message_at);
 
 CREATE TABLE opt_outs (
@@ -220,7 +220,7 @@ CREATE TABLE idempotency_keys (
   created_at INTEGER NOT NULL,
   PRIMARY KEY (organization_id, method, key)
 ) STRICT, WITHOUT ROWID;
--- What is to be swept.
+-- Rows to delete by age.
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
 -- The official client's sends without a key, for its own retries. The second comes first so that new rows are neighbours on disk: one
@@ -241,7 +241,7 @@ CREATE TABLE configuration_changes (
   id TEXT NOT NULL
 ) STRICT;
 
--- Written to see whether the disk takes anything: a value that did not change would not get there.
+-- Written to test whether the disk accepts writes; the value changes, because an equal one is not written.
 CREATE TABLE write_probes (
   count INTEGER NOT NULL
 ) STRICT;
